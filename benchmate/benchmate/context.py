@@ -1,0 +1,156 @@
+"""What milabench tells a benchmark's process through its environment; the only reader of it on the inner side."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from benchmate.wire import EventWriter
+
+DEFAULT_OBSERVATIONS: Final = 60
+DEFAULT_SKIP: Final = 5
+DIRS: Final = ("venv", "data", "runs", "extra", "cache", "code")
+
+
+class ContextError(ValueError):
+    """Say that a variable holds what this process cannot understand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """When a measurement ends: after ``skip`` warm-up steps, the first of the given amounts (None = no limit)."""
+
+    skip: int = DEFAULT_SKIP
+    observations: int | None = DEFAULT_OBSERVATIONS
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """A process's place in a run.
+
+    ``events`` and ``steps`` are this rank's own files, None where nothing is to be written (a script run by hand).
+    ``first_seq`` is the number of lines already in ``events``; ``dirs`` maps the names in ``DIRS`` to folders.
+    """
+
+    events: str | None = None
+    steps: str | None = None
+    first_seq: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict)
+    limit: Limit = field(default_factory=Limit)
+    arch: str | None = None
+    dirs: Mapping[str, str] = field(default_factory=dict)
+    threads: int | None = None
+    voirfile: str | None = None
+    rank: int = 0
+    local_rank: int = 0
+    world_size: int = 1
+
+    @property
+    def voir(self) -> Mapping[str, Any]:
+        """The entry's ``voir`` blocks, by name."""
+        blocks = self.config.get("voir")
+        return blocks if isinstance(blocks, Mapping) else {}
+
+
+def current(environ: Mapping[str, str] = os.environ) -> Context:
+    """Return the context an environment describes. Raises ContextError for a value that makes no sense."""
+    rank = _integer(environ, "RANK", 0)
+    config = _config(environ.get("MILABENCH_CONFIG", ""))
+    dirs = {name: environ.get(f"MILABENCH_DIR_{name.upper()}") for name in DIRS}
+    return Context(
+        events=_of_rank(environ.get("MILABENCH_EVENTS"), rank, ".jsonl"),
+        steps=_of_rank(environ.get("MILABENCH_STEPS"), rank, ".steps"),
+        first_seq=_integer(environ, "MILABENCH_SEQ", 0) if rank == 0 else 0,
+        config=config,
+        limit=_limit(config),
+        arch=environ.get("MILABENCH_ARCH") or None,
+        dirs={name: path for name, path in dirs.items() if path},
+        threads=_integer(environ, "OMP_NUM_THREADS", 0) or None,
+        voirfile=environ.get("VOIRFILE") or None,
+        rank=rank,
+        local_rank=_integer(environ, "LOCAL_RANK", 0),
+        world_size=_integer(environ, "WORLD_SIZE", 1),
+    )
+
+
+def writer(context: Context) -> EventWriter | None:
+    """Return the process's one writer of events (sequence numbers are contiguous per file), None for a run by hand."""
+    return None if context.events is None else _writer(context.events, context.first_seq)
+
+
+def claim_steps(context: Context) -> str | None:
+    """Return the path of the process's ``.steps`` file, once. Raises ContextError when it has been given away."""
+    if context.steps is None:
+        return None
+    if context.steps in _claimed():
+        raise ContextError("this process has an observer already: make one Observer and wrap every loader with it")
+    _claimed().add(context.steps)
+    return context.steps
+
+
+@functools.cache
+def _writer(path: str, first_seq: int) -> EventWriter:
+    return EventWriter(path, first_seq=first_seq)
+
+
+@functools.cache
+def _claimed() -> set[str]:
+    return set()
+
+
+def _of_rank(path: str | None, rank: int, suffix: str) -> str | None:
+    """The leader has the named file; any other rank its own beside it, so that no file has two writers."""
+    if not path or rank == 0:
+        return path or None
+    return str(Path(path).with_suffix("")) + f".rank{rank}{suffix}"
+
+
+def _integer(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "")
+    if not text:
+        return default
+    try:
+        return int(text.split(",")[0])  # OMP_NUM_THREADS may list one number per nesting level
+    except ValueError:
+        raise ContextError(f"{name}={text!r} is no whole number") from None
+
+
+def _config(text: str) -> Mapping[str, Any]:
+    """On the command line the same variable is the path of a suite: what does not start with ``{`` is not for us."""
+    if not text.lstrip().startswith("{"):
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ContextError(f"MILABENCH_CONFIG is no JSON object: {error}") from None
+    return value if isinstance(value, dict) else {}
+
+
+def _limit(config: Mapping[str, Any]) -> Limit:
+    voir = config.get("voir")
+    options = voir.get("options") if isinstance(voir, Mapping) else None
+    if not isinstance(options, Mapping):
+        return Limit()
+    stop = options.get("stop", DEFAULT_OBSERVATIONS)
+    amounts = stop if isinstance(stop, Mapping) else {"observations": stop}
+    observations, seconds = (_amount(name, amounts.get(name)) for name in ("observations", "seconds"))
+    skip = _amount("skip", options.get("skip", DEFAULT_SKIP))
+    return Limit(
+        skip=0 if skip is None else int(skip),
+        observations=None if observations is None else int(observations),
+        seconds=seconds,
+    )
+
+
+def _amount(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ContextError(f"voir.options: {name} is {value!r}, expected a number that is not negative")
+    return value

@@ -1,0 +1,305 @@
+"""Time a training loop that belongs to the user's own code: one row per step, and nothing else inside the loop."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Final, Generic, TypeVar
+
+from benchmate.batches import Count, counter, read_loss
+from benchmate.context import Context, claim_steps, current, writer
+from benchmate.device import Accelerator, Cpu, fetch, has_torch
+from benchmate.ring import Append, Ring, Tally
+from benchmate.wire import MEASURED, WARMUP, StepsWriter
+
+T = TypeVar("T")
+
+LIBRARIES: Final = ("torch", "numpy", "jax", "transformers", "accelerate", "lightning", "voir")
+_NEVER: Final = 2**62
+_END: Final[Any] = object()
+
+
+class StopProgram(SystemExit):
+    """End a program early and well: plain Python exits with 0, voir takes it for its own exception of that name."""
+
+    def __new__(cls, value: object = None) -> StopProgram:
+        phase = sys.modules.get("voir.phase")
+        kind = _also(phase.StopProgram) if phase is not None and cls is StopProgram else cls
+        return super().__new__(kind, value)
+
+    def __init__(self, value: object = None) -> None:
+        super().__init__(value)  # voir unpacks exactly one argument
+        self.code = 0
+
+
+@functools.cache
+def _also(other: type[BaseException]) -> type[StopProgram]:
+    return type("StopProgram", (StopProgram, other), {})
+
+
+class Observer:
+    """Wrap a loop's loader, and every pass over it is timed; after ``skip`` + ``observations`` steps the program ends.
+
+    ``count`` returns the items in a batch; by default the length of its first tensor or sequence.
+    A rank of a group never ends by itself: the leader writes ``stop`` and the runner ends all of them.
+    Raises ContextError for a second Observer in a process that writes its steps, DeviceError for a device not there.
+    """
+
+    def __init__(
+        self,
+        unit: str = "items",
+        count: Count | None = None,
+        task: str = "train",
+        accelerator: Accelerator | None = None,
+        context: Context | None = None,
+    ) -> None:
+        self._context = current() if context is None else context
+        self._task, self._unit, self._count = task, unit, count
+        self._events, self._pid = writer(self._context), os.getpid()
+        without_torch = accelerator is None and not has_torch()
+        self._accelerator = accelerator or (Cpu() if without_torch else fetch(context=self._context))
+        self._tally = Tally()
+        self._steps = self._open_steps()
+        self._append: Append = self._tally.append if self._steps is None else self._steps.append
+        self._ring: Ring | None = None
+        self._losses: list[tuple[int, Any]] = []
+        self._limit = self._context.limit
+        self._phase, self._boundary, self._left_ns = WARMUP, self._limit.skip, _NEVER
+        self._step, self._over, self._finished, self._closed = 0, False, False, False
+        if self._boundary == 0:
+            self._open_measurement()
+        self._write("hello", self._hello())
+        if without_torch and self._context.arch not in (None, "cpu"):
+            self.note(f"torch is not there: steps on {self._context.arch} are timed by the host's clock")
+        self._hook, self._previous_hook = self._on_exception, sys.excepthook
+        sys.excepthook = self._hook
+        atexit.register(self.close)
+
+    # What a script or a voirfile calls ---------------------------------------------------------------------------
+
+    def iterate(self, loader: Iterable[T]) -> Observed[T]:
+        """Return the loader with every pass over it timed; its other attributes stay within reach."""
+        return Observed(loader, self._on_device if self._accelerator.clock == "device" else self._on_host)
+
+    loader = iterate
+
+    def record_loss(self, loss: T) -> T:
+        """Keep a loss for later, detached and unread (reading it would wait for the device). Returns it as it came."""
+        detach = getattr(loss, "detach", None)
+        self._losses.append((self._step, loss if detach is None else detach()))
+        return loss
+
+    def criterion(self, function: Callable[..., T]) -> Criterion[T]:
+        """Return the loss function (or module) with every loss it returns recorded."""
+        return Criterion(function, self.record_loss)
+
+    def optimizer(self, optimizer: T) -> T:
+        """Return the optimizer; a lazy device (hpu) is told to start after every step it makes."""
+        hook = getattr(optimizer, "register_step_post_hook", None)
+        if self._accelerator.arch == "hpu" and hook is not None:
+            hook(lambda *_: self._accelerator.mark_step())
+        return optimizer
+
+    def note(self, message: str) -> None:
+        """Write down what differs from what was asked for."""
+        self._write("note", {"message": message})
+
+    def close(self) -> None:
+        """Write what is still open and close the files; done at exit at the latest. A forked child writes nothing."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._finish()
+        self._closed = self._over = True
+        if self._steps is not None:
+            self._steps.close()
+        else:
+            sys.stderr.write(f"{self._task}: {self._tally.describe(self._unit)}\n")
+        if sys.excepthook is self._hook:
+            sys.excepthook = self._previous_hook
+        atexit.unregister(self.close)
+
+    # The loop ----------------------------------------------------------------------------------------------------
+
+    def _on_host(self, loader: Iterable[T]) -> Iterator[T]:
+        iterator, batch = _begin(loader)
+        if self._over or batch is _END:
+            yield from _rest(iterator, batch)
+            return
+        clock, append, count = time.monotonic_ns, self._append, self._count or counter(batch)
+        phase, boundary, left_ns = self._phase, self._boundary, self._left_ns
+        try:
+            start = clock()
+            while batch is not _END:
+                yield batch
+                end = clock()
+                append(start, end, count(batch), phase, 0)
+                self._step += 1
+                left_ns -= end - start
+                if self._step >= boundary or left_ns <= 0:
+                    if self._advance(left_ns):
+                        break
+                    phase, boundary, left_ns = self._phase, self._boundary, self._left_ns
+                start = end
+                batch = next(iterator, _END)
+            else:
+                return
+        finally:
+            self._left_ns = left_ns
+            self._flush()
+        yield from iterator
+
+    def _on_device(self, loader: Iterable[T]) -> Iterator[T]:
+        iterator, batch = _begin(loader)
+        if self._over or batch is _END:
+            yield from _rest(iterator, batch)
+            return
+        ring = self._ring = self._ring or Ring(self._accelerator, self._append)
+        push, resolve, event, count = ring.push, ring.resolve, self._accelerator.event, self._count or counter(batch)
+        try:
+            push(event(), None, WARMUP)
+            while batch is not _END:
+                yield batch
+                push(event(), count(batch), self._phase)
+                self._step += 1
+                self._left_ns -= resolve()
+                if (self._step >= self._boundary or self._left_ns <= 0) and self._advance(self._left_ns):
+                    break
+                batch = next(iterator, _END)
+            else:
+                return
+        finally:
+            self._flush()
+        yield from iterator
+
+    def _advance(self, left_ns: int) -> bool:
+        """Open the measurement when warm-up is over; at its limit write it all down, then raise StopProgram.
+
+        Returns True where the limit is reached and the program is not ours to end.
+        """
+        if self._phase == WARMUP:
+            self._open_measurement()
+            return False
+        self._finish()
+        self._over = True
+        if self._context.rank == 0:
+            self._write("stop", {"reason": "seconds" if left_ns <= 0 else "observations"})
+        if self._context.world_size > 1:
+            return True
+        raise StopProgram
+
+    def _open_measurement(self) -> None:
+        limit = self._limit
+        self._phase = MEASURED
+        self._boundary = _NEVER if limit.observations is None else limit.skip + max(1, limit.observations)
+        self._left_ns = _NEVER if limit.seconds is None else int(limit.seconds * 1e9)
+
+    # Outside the loop --------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Write what waits: steps on the device, then losses (reading them waits for the device)."""
+        if self._closed:
+            return
+        if self._ring is not None:
+            self._ring.drain()
+        for step, loss in self._losses:
+            self._write("data", {"task": self._task, "loss": read_loss(loss), "step": step})
+        self._losses.clear()
+
+    def _finish(self) -> None:
+        self._flush()
+        memory = None if self._finished else self._accelerator.peak_memory()
+        self._finished = True
+        if memory is not None:
+            bytes_, source = memory
+            data = {"task": "main", "memory_peak_bytes": bytes_, "source": source, "device": self._accelerator.name}
+            self._write("data", data)
+
+    def _open_steps(self) -> StepsWriter | None:
+        path = claim_steps(self._context)
+        if path is None:
+            return None
+        clock = self._accelerator.clock
+        return StepsWriter(path, unit=self._unit, clock=clock, zero_ns=time.time_ns() - time.monotonic_ns())
+
+    def _hello(self) -> dict[str, object]:
+        versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in LIBRARIES}
+        return {
+            "pid": self._pid,
+            "python": platform.python_version(),
+            "device": self._accelerator.name,
+            "clock": self._accelerator.clock,
+            "unit": self._unit,
+            "task": self._task,
+            "libraries": {name: str(version) for name, version in versions.items() if version is not None},
+        }
+
+    def _write(self, event: str, data: object) -> None:
+        if self._events is not None:
+            self._events.write(event, data)
+
+    def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, Exception) and os.getpid() == self._pid:
+            self._write("error", error_data(error))
+        self._previous_hook(kind, error, trace)
+
+
+def error_data(error: BaseException) -> dict[str, str]:
+    """Return the data of an ``error`` event."""
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return {"type": type(error).__name__, "message": str(error), "trace": trace}
+
+
+class _Wrapper:
+    """Everything but what a subclass adds is the wrapped object's own."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_wrapped":  # while unpickling there is none yet
+            raise AttributeError(name)
+        return getattr(self._wrapped, name)
+
+
+class Observed(_Wrapper, Generic[T]):
+    """A loader with every pass over it timed."""
+
+    def __init__(self, loader: Iterable[T], steps: Callable[[Iterable[T]], Iterator[T]]) -> None:
+        super().__init__(loader)
+        self._steps = steps
+
+    def __iter__(self) -> Iterator[T]:
+        return self._steps(self._wrapped)
+
+    def __len__(self) -> int:
+        return len(self._wrapped)
+
+
+class Criterion(_Wrapper, Generic[T]):
+    """A loss function with every loss recorded."""
+
+    def __init__(self, function: Callable[..., T], record: Callable[[T], T]) -> None:
+        super().__init__(function)
+        self._record = record
+
+    def __call__(self, *args: Any, **kwargs: Any) -> T:
+        return self._record(self._wrapped(*args, **kwargs))
+
+
+def _begin(loader: Iterable[T]) -> tuple[Iterator[T], T]:
+    """Make the iterator and fetch its first batch: neither belongs to a step."""
+    iterator = iter(loader)
+    return iterator, next(iterator, _END)
+
+
+def _rest(iterator: Iterator[T], batch: T) -> Iterator[T]:
+    if batch is not _END:
+        yield batch
+        yield from iterator
