@@ -1,0 +1,215 @@
+"""``${references}`` inside a file of values: ``${a.b}`` from the top, ``${.x}`` beside, ``${..x}`` one level up.
+
+A reference that is a whole text becomes the value it leads to, whatever its kind; inside a text it becomes text.
+``\\${`` writes a plain ``${``. ``${oc.env:NAME,default}`` is a variable of the environment that is handed in. What goes
+beyond these forms is left to OmegaConf, whose meaning the simple forms have as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from milabench.document import Node, annotate, plain
+from milabench.problems import Code, Problems, nearest
+
+Path = tuple[str, ...]
+
+MAX_HOPS = 50
+LAUNCH_TIME = ("node", "main", "secret", "run")  # known only when a process starts: they stay as they stand
+_SIMPLE = re.compile(r"(\\*)\$\{\s*(\.*)([^\\{}()\[\]:.\s'\"$]+(?:\.[^\\{}()\[\]:.\s'\"$]+)*)\s*\}")
+_ENVIRON = re.compile(r"(?<!\\)\$\{oc\.env:\s*(\w+)\s*(?:,\s*([^{}]*?)\s*)?\}")
+_LAUNCH = re.compile(rf"\$\{{(?:{'|'.join(LAUNCH_TIME)}):[^{{}}]*\}}")
+
+
+class _Failure(Exception):
+    def __init__(self, code: Code, message: str, suggestion: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.suggestion = suggestion
+
+
+class Interpolator:
+    """Replace references in the entries of ``root``; each is worked out when it is asked for, and once.
+
+    ``entry`` returns an entry by name, so that entries may be made on demand. References into names of ``keep``
+    (``system``) that are no entry stay as they stand.
+    """
+
+    def __init__(
+        self,
+        names: Collection[str],
+        entry: Callable[[str], Node],
+        problems: Problems,
+        *,
+        environ: Mapping[str, str],
+        keep: Collection[str] = (),
+    ) -> None:
+        self._names = names
+        self._entry = entry
+        self._problems = problems
+        self._environ = environ
+        self._keep = keep
+        self._clean: dict[int, Node] = {}
+        self._open: list[Path] = []
+
+    def resolve(self, name: str) -> Node:
+        """Return an entry without references; problems are noted and leave the text as it was."""
+        return self._value(self._entry(name), (name,))
+
+    def _value(self, node: Node, path: Path) -> Node:
+        """Return the value at a path with nothing left to replace; the same node where there was nothing."""
+        value = node.value
+        if isinstance(value, str):
+            return self._text(node, value, path) if "${" in value else node
+        if not isinstance(value, dict | list):
+            return node
+        if id(node) in self._clean:
+            return node
+        result = node
+        if isinstance(value, dict):
+            entries = {key: self._value(entry, (*path, key)) for key, entry in value.items()}
+            if any(entries[key] is not value[key] for key in entries):
+                result = node.replaced(entries)
+        else:
+            items = [self._value(item, (*path, str(index))) for index, item in enumerate(value)]
+            if any(new is not old for new, old in zip(items, value, strict=True)):
+                result = node.replaced(items)
+        if result is node:  # without references it is the same wherever it is inherited to
+            self._clean[id(node)] = node
+        return result
+
+    def _text(self, node: Node, text: str, path: Path) -> Node:
+        try:
+            return self._replace(node, text, path)
+        except _Failure as failure:
+            where = ".".join(path)
+            self._problems.add(failure.code, str(failure), node.mark, path=where, suggestion=failure.suggestion)
+            return node
+
+    def _replace(self, node: Node, text: str, path: Path) -> Node:
+        if path in self._open:
+            circle = " → ".join(".".join(step) for step in [*self._open[self._open.index(path) :], path])
+            raise _Failure(Code.REFERENCE_CYCLE, f"references lead to each other: {circle}")
+        self._open.append(path)
+        try:
+            text = _ENVIRON.sub(self._variable, text)
+            rest = _LAUNCH.sub("", _SIMPLE.sub("", text))
+            if "${" in rest:
+                return self._beyond(node, text, path)
+            whole = _SIMPLE.fullmatch(text)
+            if whole and not whole[1]:
+                found = self._reference(whole, path)
+                return node.replaced(text) if found is None else self._placed(node, found)
+            return node.replaced(_SIMPLE.sub(lambda match: self._embedded(match, path), text))
+        finally:
+            self._open.pop()
+
+    @staticmethod
+    def _placed(node: Node, found: Node) -> Node:
+        """Return what a reference leads to as if it stood in the reference's place."""
+        return Node(found.value, node.file, node.line, node.column, node.key, found.text)
+
+    def _embedded(self, match: re.Match[str], path: Path) -> str:
+        slashes = match[1]
+        if len(slashes) % 2:
+            return slashes[: len(slashes) // 2] + match[0][len(slashes) :]
+        found = self._reference(match, path)
+        if found is None:
+            return match[0]
+        if isinstance(found.value, dict | list):
+            raise _Failure(Code.UNKNOWN_REFERENCE, f"{match[0]} is {found.kind} and cannot stand inside a text")
+        return slashes[: len(slashes) // 2] + str(found.value)
+
+    def _reference(self, match: re.Match[str], path: Path) -> Node | None:
+        """Return what a simple reference leads to, None where it stays as it stands."""
+        target = self._target(match, path)
+        return None if target is None else self._look_up(target, match[0])
+
+    def _target(self, match: re.Match[str], path: Path) -> Path | None:
+        """Return the path that a simple reference at a path names, None where it stays as it stands."""
+        dots, keys = len(match[2]), tuple(match[3].split("."))
+        if dots > len(path):
+            raise _Failure(Code.UNKNOWN_REFERENCE, f"{match[0]} leads above the top of the file")
+        start = path[: len(path) - dots] if dots else ()
+        if not start and keys[0] in self._keep and keys[0] not in self._names:
+            return None
+        return (*start, *keys)
+
+    def _look_up(self, path: Path, reference: str, hops: int = 0) -> Node:
+        if path[0] not in self._names:
+            message = f"{reference}: there is no {path[0]!r}; a backslash before $ makes it plain text"
+            raise _Failure(Code.UNKNOWN_REFERENCE, message, nearest(path[0], self._names))
+        node = self._entry(path[0])
+        for depth, key in enumerate(path[1:], 1):
+            if isinstance(node.value, str) and "${" in node.value:
+                whole = _SIMPLE.fullmatch(node.value)
+                target = self._target(whole, path[:depth]) if whole and not whole[1] else None
+                if target is not None and hops < MAX_HOPS:  # follow it alone: the rest of where it leads may need us
+                    return self._look_up((*target, *path[depth:]), reference, hops + 1)
+                node = self._replace(node, node.value, path[:depth])
+            inside = dict(_parts(node))
+            if key not in inside:
+                message = f"{reference}: there is no {key!r} in {'.'.join(path[:depth])}"
+                raise _Failure(Code.UNKNOWN_REFERENCE, message, nearest(key, inside))
+            node = inside[key]
+        if any(step[: len(path)] == path for step in self._open):
+            circle = ".".join(path)
+            raise _Failure(Code.REFERENCE_CYCLE, f"{reference} leads back to itself, through {circle}")
+        if isinstance(node.value, str):
+            return self._replace(node, node.value, path) if "${" in node.value else node
+        return self._value(node, path)
+
+    def _variable(self, match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
+        if name in self._environ:
+            return self._environ[name]
+        if default is None:
+            raise _Failure(
+                Code.UNKNOWN_REFERENCE, f"the environment has no variable {name}: set it, or write a default"
+            )
+        return default.strip("'\"")
+
+    def _beyond(self, node: Node, text: str, path: Path) -> Node:
+        """Let OmegaConf work out what is more than a simple reference."""
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        mentioned = {name for name in self._names if name in text} | {path[0]}
+        hidden, shown = _hide_launch_time(text)
+        try:
+            container: Any = OmegaConf.create({name: plain(self._entry(name)) for name in mentioned})
+            holder: Any = container
+            for key in path[:-1]:
+                holder = holder[int(key) if OmegaConf.is_list(holder) else key]
+            last: Any = int(path[-1]) if OmegaConf.is_list(holder) else path[-1]
+            holder[last] = hidden
+            value = holder[last]
+            if OmegaConf.is_config(value):
+                value = OmegaConf.to_container(value, resolve=True)
+        except (OmegaConfBaseException, ValueError, TypeError) as error:
+            if any(f"${{{name}." in text for name in self._keep):
+                return node.replaced(text)
+            message = str(error).splitlines()[0] if str(error) else "cannot be worked out"
+            raise _Failure(Code.UNKNOWN_REFERENCE, f"{text}: {message}") from None
+        return annotate(shown(value) if isinstance(value, str) else value, node)
+
+
+def _parts(node: Node) -> Iterator[tuple[str, Node]]:
+    if isinstance(node.value, dict):
+        yield from node.value.items()
+    elif isinstance(node.value, list):
+        yield from ((str(index), item) for index, item in enumerate(node.value))
+
+
+def _hide_launch_time(text: str) -> tuple[str, Callable[[str], str]]:
+    """Return the text with what is known only at launch replaced by words, and a function that puts it back."""
+    hidden: list[str] = []
+
+    def hide(match: re.Match[str]) -> str:
+        hidden.append(match[0])
+        return f"\x01{len(hidden) - 1}\x01"
+
+    result = _LAUNCH.sub(hide, text)
+    return result, lambda shown: re.sub("\x01([0-9]+)\x01", lambda match: hidden[int(match[1])], shown)

@@ -1,0 +1,114 @@
+"""Mistakes in suite and system files: their stable codes, and the place that gathers them so that all are told."""
+
+from __future__ import annotations
+
+import difflib
+import enum
+from collections.abc import Iterable
+
+from milabench.errors import ConfigurationError, Mark, Problem
+
+
+class Code(enum.Enum):
+    """Every mistake and warning about a file, with its stable code: E1xx reading, E2xx structure, E3xx values, W1xx."""
+
+    UNREADABLE = ("E101", "a file is not there or cannot be read")
+    SYNTAX = ("E102", "a file is no valid YAML")
+    NO_MAP = ("E103", "a file is empty, or its top level is no map")
+    DUPLICATE_KEY = ("E104", "a key stands twice in one map")
+    INCLUDE = ("E105", "an include names no file that can be read")
+    INCLUDE_CYCLE = ("E106", "files include each other in a circle")
+    OVERRIDE = ("E107", "an override is not of the form name.key=value, or names no benchmark")
+    WRONG_FILE = ("E108", "a part of a system file stands in a suite")
+
+    UNKNOWN_KEY = ("E201", "a key that has no meaning here")
+    UNKNOWN_PARENT = ("E202", "inherits names no entry")
+    INHERIT_CYCLE = ("E203", "entries inherit each other in a circle")
+    MAP_OVER_LIST = ("E204", "a map cannot be merged over a list, nor append onto a map")
+    UNKNOWN_REFERENCE = ("E205", "a ${reference} leads nowhere")
+    REFERENCE_CYCLE = ("E206", "${references} lead to each other in a circle")
+    MATRIX = ("E207", "a matrix without job, job without matrix, or a job that cannot be expanded")
+    EQUAL_NAMES = ("E208", "two benchmarks or nodes have the same name")
+    BAD_NAME = ("E209", "a name that no file or folder can have")
+    NO_PLAN = ("E210", "a benchmark says nothing about how it is placed")
+    NO_PROGRAM = ("E211", "a benchmark needs exactly one of definition and command")
+    NO_FOLDER = ("E212", "a folder that is not there")
+    GIT = ("E213", "definitions fetched by git are not supported yet")
+    NOT_SUPPORTED = ("E214", "part of the language that is not supported yet")
+    TWO_MAINS = ("E215", "two nodes of a system are main")
+    MISSING_KEY = ("E216", "a key that is needed is not given")
+
+    WRONG_TYPE = ("E301", "a value of the wrong kind")
+    OUT_OF_RANGE = ("E302", "a number outside its range")
+    BAD_UNIT = ("E303", "a quantity that cannot be read or has the wrong unit")
+    ARGV_FALSE = ("E304", "false in argv: null drops an option")
+    BAD_CAPABILITY = ("E305", "a condition that cannot be read")
+    BAD_CHOICE = ("E306", "a word that is none of those allowed")
+
+    CAPABILITIES = ("W101", "the legacy key capabilities does nothing: use requires_capabilities")
+    STUB = ("W102", "an entry switches off a benchmark that does not exist")
+    ANCIENT_FORM = ("W103", "the defaults:/benchmarks: form of old files is not read")
+    ANCIENT_MERGE = ("W104", "the plain key <<< does nothing: use inherits")
+    ENTRY_IMAGE = ("W105", "docker_image of one benchmark does nothing: it belongs to the system file")
+    OWN_BOOKKEEPING = ("W106", "a key that milabench writes itself is ignored in a file")
+    IDLE_ARGV = ("W107", "argv does nothing beside command: write it in command.argv")
+    NO_BENCHMARKS = ("W108", "a suite that describes no benchmark")
+    NO_SYSTEM_KEY = ("W109", "an older system file without the key system:")
+    NO_MAIN = ("W110", "no node is main: the first one is taken")
+    IDLE_SYSTEM_KEY = ("W111", "a legacy key of system files that does nothing")
+
+    def __init__(self, code: str, meaning: str) -> None:
+        self.code = code
+        self.meaning = meaning
+
+    @property
+    def is_error(self) -> bool:
+        return self.code.startswith("E")
+
+
+class Problems:
+    """Gather the problems of a file and all it includes; one mistake that many entries inherit is told once."""
+
+    __slots__ = ("_failed", "_seen", "errors", "warnings")
+
+    def __init__(self) -> None:
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._seen: set[tuple[object, ...]] = set()
+        self._failed: set[Mark] = set()
+
+    def add(
+        self, code: Code, message: str, mark: Mark | None = None, *, path: str = "", suggestion: str | None = None
+    ) -> None:
+        """Note one problem; a second one with the same code at the same place is dropped."""
+        key = (code, mark) if mark else (code, message)
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        if mark and code.is_error:
+            self._failed.add(mark)
+        problem = Problem(code=code.code, message=message, mark=mark, path=path, suggestion=suggestion)
+        (self.errors if code.is_error else self.warnings).append(problem)
+
+    def failed(self, mark: Mark) -> bool:
+        """Return whether an error has been noted at a place: what follows from it need not be told."""
+        return mark in self._failed
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Take over errors that were raised elsewhere."""
+        self.errors.extend(problems)
+
+    def raise_errors(self) -> None:
+        """Raise ConfigurationError with all errors, in the order of their places, if there are any."""
+        if self.errors:
+            raise ConfigurationError(sorted(self.errors, key=_place))
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """Return the name most like ``word``, or None when none is like it."""
+    found = difflib.get_close_matches(word, list(names), n=1)
+    return found[0] if found else None
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    return (problem.mark.file, problem.mark.line, problem.mark.column) if problem.mark else ("", 0, 0)

@@ -1,0 +1,191 @@
+"""What stands under each key of an entry: one small reader a key, listed in ``FIELDS``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from milabench import expression
+from milabench.document import Node
+from milabench.problems import Code, nearest
+from milabench.suite.types import Limit, Placement, Program
+from milabench.suite.values import Reader
+from milabench.tokens import ExpressionError
+
+VOIR_OPTIONS = ("stop", "interval", "skip", "gpu_poll", "dash")
+METHODS = ("per_gpu", "njobs", "per_node")
+THRESHOLDS = ("gpu_load_threshold", "gpu_mem_threshold")
+
+
+def _definition(read: Reader, node: Node, path: str) -> str | None:
+    if isinstance(node.value, dict) and "git" in node.value:
+        message = "is fetched by git, which is not supported yet: clone it and give the folder"
+        read.wrong(node, path, message, Code.GIT)
+        return None
+    if not isinstance(node.value, str) or not node.value:
+        read.wrong(node, path, f"needs the path of a folder, not {node.kind}")
+        return None
+    return _folder(read, node, path)
+
+
+def _folder(read: Reader, node: Node, path: str) -> str:
+    """Return the absolute path of a folder, which must be there."""
+    file = Path(node.file)
+    base = Path.cwd() / file.parent if file.exists() else Path.cwd()
+    folder = os.path.normpath(base / Path(str(node.value)).expanduser())
+    if not Path(folder).is_dir():
+        read.wrong(node, path, f"is {node.value!r}, and there is no folder {folder}", Code.NO_FOLDER)
+    return folder
+
+
+def _program(read: Reader, node: Node, path: str) -> Program | None:
+    if not isinstance(node.value, dict):
+        read.wrong(node, path, f"needs a map such as {{argv: [sh, run.sh], cwd: .}}, not {node.kind}")
+        return None
+    entries = read.known(node, path, ("argv", "cwd", "env"))
+    argv = entries.get("argv")
+    if argv is None:
+        read.missing(node, path, "needs argv: a list with the program and its arguments")
+        return None
+    if not isinstance(argv.value, list) or not argv.value:
+        read.wrong(argv, f"{path}.argv", f"needs a list with the program and its arguments, not {argv.kind}")
+        return None
+    here = Node(".", argv.file, argv.line, argv.column)
+    cwd = entries.get("cwd", here)
+    return Program(
+        argv=read.words(argv, f"{path}.argv"),
+        cwd=_folder(read, cwd, f"{path}.cwd") if read.text(cwd, f"{path}.cwd") else ".",
+        env=read.environment(entries["env"], f"{path}.env") if "env" in entries else {},
+    )
+
+
+def _placement(read: Reader, node: Node, path: str) -> Placement:
+    entries = read.known(node, path, ("method", "n", "share"))
+    method = read.choice(entries["method"], f"{path}.method", METHODS) if "method" in entries else None
+    n = read.integer(entries["n"], f"{path}.n", 1) if "n" in entries else 1
+    share = read.boolean(entries["share"], f"{path}.share") if "share" in entries else False
+    return Placement(method=method or "njobs", n=n, share=share)  # type: ignore[arg-type]
+
+
+def _limit(read: Reader, node: Node, path: str) -> Limit:
+    options_node = read.known(node, path, ("options",)).get("options")
+    if options_node is None:
+        return Limit()
+    path = f"{path}.options"
+    options = read.entries(options_node, path)
+    for key, value in options.items():
+        near = None if key in VOIR_OPTIONS else _close(key, VOIR_OPTIONS)
+        if near:
+            message = f"{key!r} is no option of voir"
+            read.problems.add(Code.UNKNOWN_KEY, message, value.key_mark, path=f"{path}.{key}", suggestion=near)
+    for key in ("interval", "gpu_poll"):
+        if key in options:
+            read.seconds(options[key], f"{path}.{key}")
+    skip = read.integer(options["skip"], f"{path}.skip", 0) if "skip" in options else 5
+    stop = options_node.value.get("stop") if isinstance(options_node.value, dict) else None
+    if stop is None:
+        return Limit(skip=skip)
+    if not isinstance(stop.value, dict):
+        observations = None if stop.value is None else read.integer(stop, f"{path}.stop", 1)
+        return Limit(skip=skip, observations=observations)
+    amounts = read.known(stop, f"{path}.stop", ("observations", "seconds", "precision"))
+    if "precision" in amounts:
+        message = "is not supported yet: give observations or seconds"
+        read.wrong(amounts["precision"], f"{path}.stop.precision", message, Code.NOT_SUPPORTED)
+    count, seconds = amounts.get("observations"), amounts.get("seconds")
+    return Limit(
+        skip=skip,
+        observations=read.integer(count, f"{path}.stop.observations", 1) if count else None,
+        seconds=read.seconds(seconds, f"{path}.stop.seconds") if seconds else None,
+    )
+
+
+def _close(word: str, names: tuple[str, ...]) -> str | None:
+    """Return the name that a word is most likely a slip of."""
+    near = nearest(word, names)
+    return near if near and abs(len(near) - len(word)) <= 2 else None
+
+
+def _validation(read: Reader, node: Node, path: str) -> None:
+    for section, thresholds in read.entries(node, path).items():
+        where = f"{path}.{section}"
+        for key, value in read.entries(thresholds, where).items():
+            near = None if key in THRESHOLDS else _close(key, THRESHOLDS)
+            if section == "usage" and near:
+                message = f"{key!r} is no threshold"
+                read.problems.add(Code.UNKNOWN_KEY, message, value.key_mark, path=f"{where}.{key}", suggestion=near)
+            if key in THRESHOLDS:
+                read.fraction(value, f"{where}.{key}")
+
+
+def _argv(read: Reader, node: Node, path: str) -> list[str] | None:
+    """Return the words of a list as they are spelled; a map is only looked through."""
+    if isinstance(node.value, list):
+        return list(read.words(node, path))
+    for key, value in read.entries(node, path).items():
+        where = f"{path}.{key}"
+        if value.value is False:
+            read.wrong(value, where, "is false: use null to drop an option, true to set it", Code.ARGV_FALSE)
+        elif key == "--" and not isinstance(value.value, list):
+            read.wrong(value, where, "needs a list of what follows the options")
+        elif isinstance(value.value, dict):
+            read.wrong(value, where, "needs a value or a list of values, not a map")
+        elif isinstance(value.value, list):
+            read.words(value, where)
+    return None
+
+
+def _part(read: Reader, node: Node, path: str) -> None:
+    entries = read.entries(node, path)
+    if "argv" in entries:
+        _argv(read, entries["argv"], f"{path}.argv")
+
+
+def _requires(read: Reader, node: Node, path: str) -> tuple[str, ...]:
+    conditions = read.words(node, path)
+    for index, condition in enumerate(conditions):
+        try:
+            expression.check(condition)
+        except ExpressionError as error:
+            at = node.value[index] if isinstance(node.value, list) else node
+            read.wrong(at, f"{path}[{index}]", f"cannot be read: {error}", Code.BAD_CAPABILITY)
+    return conditions
+
+
+def _variant(read: Reader, node: Node, path: str) -> str | None:
+    text = read.text(node, path)
+    return None if text == "${system.arch}" else text
+
+
+def _tags(read: Reader, node: Node, path: str) -> tuple[str, ...]:
+    return tuple(sorted(set(read.words(node, path))))
+
+
+FIELDS: Mapping[str, Callable[[Reader, Node, str], Any]] = {
+    "argv": _argv,
+    "client": _part,
+    "command": _program,
+    "definition": _definition,
+    "dirs": Reader.entries,
+    "enabled": Reader.boolean,
+    "env": Reader.environment,
+    "gradient_accumulation_steps": lambda read, node, path: read.integer(node, path, 1),
+    "group": Reader.word,
+    "install_group": Reader.word,
+    "install_variant": _variant,
+    "max_duration": Reader.seconds,
+    "num_machines": lambda read, node, path: read.integer(node, path, 1),
+    "pip": Reader.entries,
+    "plan": _placement,
+    "requires_capabilities": _requires,
+    "server": _part,
+    "tags": _tags,
+    "url": Reader.words,
+    "use_deepspeed": Reader.boolean,
+    "validation": _validation,
+    "venv": Reader.entries,
+    "voir": _limit,
+    "weight": lambda read, node, path: read.number(node, path, 0),
+}

@@ -1,0 +1,108 @@
+"""Entries with their parents merged under them, once all layers are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from milabench.document import Node
+from milabench.problems import Code, Problems, nearest
+from milabench.suite.layers import Layer
+from milabench.suite.merge import inherit, items, merge, settled
+
+EVERY = "*"
+DEFAULTS = "_defaults"
+
+
+def is_private(name: str) -> bool:
+    """Return whether an entry is a template that is never run."""
+    return name.startswith("_") or name == EVERY
+
+
+def merge_layers(layers: Sequence[Layer], problems: Problems) -> dict[str, Node]:
+    """Return the entries of all layers, each later layer over those before, marked where they were first written.
+
+    An entry that a later layer sets to null is gone.
+    """
+    entries: dict[str, Node] = {}
+    for layer in layers:
+        for name, node in layer.entries.items():
+            known = entries.get(name)
+            if node.value is None:
+                entries.pop(name, None)
+            elif known is None:
+                entries[name] = node
+            else:
+                merged = merge(known, node, problems, name)
+                entries[name] = Node(merged.value, known.file, known.line, known.column, known.key)
+    return entries
+
+
+class Inheritance:
+    """Work out entries with all they inherit, each once.
+
+    ``broken`` names those that lack a parent, near or far: what they then miss need not be told.
+    """
+
+    def __init__(self, entries: Mapping[str, Node], limits: Node, problems: Problems) -> None:
+        """``limits`` is what holds under every entry, also those that inherit nothing."""
+        self.entries = entries
+        self.broken: set[str] = set()
+        self._limits = limits
+        self._problems = problems
+        self._done: dict[str, Node] = {}
+        self._open: list[str] = []
+
+    def entry(self, name: str) -> Node:
+        """Return a named entry over all its parents."""
+        if name not in self._done:
+            self._open.append(name)
+            self._done[name] = self.over_parents(self.entries[name], name)
+            self._open.pop()
+        return self._done[name]
+
+    def over_parents(self, node: Node, path: str) -> Node:
+        """Return any entry (a matrix's job too) over its parents; of several, the later has the say."""
+        content = node.value if isinstance(node.value, dict) else {}
+        parents = content.get("inherits")
+        base: Node | None = None
+        for parent in items(parents) if parents else []:
+            found = self._parent(parent, path)
+            if found is None or parent.value in self.broken:
+                self.broken.add(path)
+            if found is not None:
+                base = found if base is None else inherit(base, found, self._problems, path)
+        own = node.replaced({key: value for key, value in content.items() if key != "inherits"})
+        return own if base is None else inherit(base, own, self._problems, path)
+
+    def finished(self, node: Node, path: str) -> Node:
+        """Return an entry as a benchmark has it: with what holds under every entry, and ``'*'`` over it."""
+        node = merge(self._limits, node, self._problems, path)
+        if EVERY in self.entries:
+            every = self.entry(EVERY)
+            node = Node(merge(node, every, self._problems, path).value, node.file, node.line, node.column, node.key)
+        return settled(node)
+
+    def _parent(self, reference: Node, path: str) -> Node | None:
+        name, where = reference.value, f"{path}.inherits"
+        if not isinstance(name, str):
+            message = f"inherits needs a name, or a list of names, not {reference.kind}"
+            self._problems.add(Code.WRONG_TYPE, message, reference.mark, path=where)
+        elif name not in self.entries:
+            near = nearest(name, (other for other in self.entries if other != path))
+            message = f"{path} inherits {name}, and there is no such entry"
+            self._problems.add(Code.UNKNOWN_PARENT, message, reference.mark, path=where, suggestion=near)
+        elif name in self._open:
+            circle = " → ".join([*self._open[self._open.index(name) :], name])
+            self._problems.add(Code.INHERIT_CYCLE, f"entries inherit each other: {circle}", reference.mark, path=where)
+        elif "matrix" in (self.entries[name].value or {}):  # type: ignore[operator]
+            message = f"{path} inherits {name}, which is a matrix: write what they share in an entry of its own"
+            self._problems.add(Code.UNKNOWN_PARENT, message, reference.mark, path=where)
+        else:
+            return self.entry(name)
+        return None
+
+
+def limits(defaults: Node) -> Node:
+    """Return the part of the built-in defaults that holds for entries that inherit nothing."""
+    content = defaults.value if isinstance(defaults.value, dict) else {}
+    return defaults.replaced({key: content[key] for key in ("max_duration", "voir") if key in content})

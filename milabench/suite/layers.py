@@ -1,0 +1,161 @@
+"""Read a suite file and all it includes, into layers: the first is merged under all others."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from milabench import document
+from milabench.document import Node
+from milabench.errors import ConfigurationError, Mark
+from milabench.problems import Code, Problems, nearest
+
+BUILT_IN = """\
+_defaults:
+  enabled: true
+  max_duration: 600
+  voir:
+    options:
+      stop: 60
+      skip: 5
+      interval: 1s
+"""
+_SYSTEM_KEYS = ("system", "multirun")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """The entries one file (or override) writes, by name."""
+
+    file: str
+    entries: dict[str, Node]
+
+
+def built_in() -> Layer:
+    """Return the layer under all files."""
+    node = document.parse(BUILT_IN, "built-in defaults")
+    entries = node.value if node and isinstance(node.value, dict) else {}
+    return Layer(file="built-in defaults", entries=entries)
+
+
+def read(path: Path, problems: Problems) -> list[Layer]:
+    """Return the layers of a file, what it includes first; a file that is included twice is one layer.
+
+    Files that cannot be read are noted at the ``include`` that names them.
+    """
+    reader = _Reader(problems)
+    reader.read(os.fspath(path), None)
+    return reader.layers
+
+
+class _Reader:
+    def __init__(self, problems: Problems) -> None:
+        self.layers: list[Layer] = []
+        self._problems = problems
+        self._known: set[str] = set()
+        self._open: list[str] = []
+
+    def read(self, file: str, include: Node | None) -> None:
+        """Append the layers of ``file``; ``include`` is the value that names it, None for the first."""
+        real = os.path.realpath(file)
+        if real in self._open:
+            circle = [os.path.relpath(step, Path(real).parent) for step in self._open[self._open.index(real) :]]
+            message = f"files include each other: {' → '.join([*circle, circle[0]])}"
+            self._problems.add(Code.INCLUDE_CYCLE, message, include.mark if include else None, path="include")
+            return
+        if real in self._known:
+            return
+        self._known.add(real)
+        if include is not None and not Path(real).is_file():
+            message = f"there is no file {file} to include (paths are relative to the file that names them)"
+            self._problems.add(Code.INCLUDE, message, include.mark, path="include")
+            return
+        try:
+            root = document.read(file)
+        except ConfigurationError as error:
+            self._problems.extend(error.problems)
+            return
+        entries = dict(root.value) if isinstance(root.value, dict) else {}
+        self._open.append(real)
+        for item in self._includes(entries.pop("include", None)):
+            path = Path(file).parent / Path(str(item.value)).expanduser()
+            self.read(os.path.normpath(path), item)
+        self._open.pop()
+        self.layers.append(Layer(file=file, entries=self._entries(entries)))
+
+    def _includes(self, node: Node | None) -> Iterator[Node]:
+        items = node.value if node and isinstance(node.value, list) else [node] if node else []
+        for item in items:
+            if isinstance(item.value, str) and item.value:
+                yield item
+            elif item.value is not None:
+                message = f"include needs the path of a file, or a list of paths, not {item.kind}"
+                self._problems.add(Code.INCLUDE, message, item.mark, path="include")
+
+    def _entries(self, entries: dict[str, Node]) -> dict[str, Node]:
+        if "benchmarks" in entries and isinstance(entries["benchmarks"].value, dict) and _ancient(entries):
+            message = (
+                "the old form with 'defaults:' and 'benchmarks:' is not read: write each benchmark at the top level"
+            )
+            self._problems.add(Code.ANCIENT_FORM, message, entries["benchmarks"].key_mark, path="benchmarks")
+            entries = {name: node for name, node in entries.items() if name not in ("defaults", "benchmarks")}
+        kept = {}
+        for name, node in entries.items():
+            if name in _SYSTEM_KEYS:
+                message = f"{name!r} belongs into a system file, which is given with --system"
+                self._problems.add(Code.WRONG_FILE, message, node.key_mark, path=name)
+            elif isinstance(node.value, dict) or node.value is None:
+                kept[name] = node
+            else:
+                message = f"a benchmark is described by a map, this is {node.kind}"
+                self._problems.add(Code.WRONG_TYPE, message, node.mark, path=name)
+        return kept
+
+
+def _ancient(entries: dict[str, Node]) -> bool:
+    """Return whether ``benchmarks`` is a map of benchmarks, and no benchmark of that name."""
+    inner = entries["benchmarks"].value
+    return isinstance(inner, dict) and all(isinstance(node.value, dict) for node in inner.values())
+
+
+def overrides(texts: Sequence[str], known: set[str], problems: Problems) -> list[Layer]:
+    """Return one layer for each ``name.key.key=value``; a key with dots: ``a.argv[train.lr]=1``."""
+    layers = []
+    for number, text in enumerate(texts, 1):
+        layer = _override(text, number, known, problems)
+        if layer:
+            layers.append(layer)
+    return layers
+
+
+def _override(text: str, number: int, known: set[str], problems: Problems) -> Layer | None:
+    file = "--override"
+    found = re.fullmatch(r"((?:[^=\[\]]|\[[^\]]*\])+)=(.*)", text, re.DOTALL)
+    here = Mark(file=file, line=number, column=1)
+    if not found:
+        message = f"{text!r} is no override: write name.key=value"
+        problems.add(Code.OVERRIDE, message, here)
+        return None
+    keys = [bracket or word for bracket, word in re.findall(r"\[([^\]]*)\]|([^.\[\]]+)", found[1].strip())]
+    if len(keys) < 2 or keys[0] not in known:
+        if len(keys) < 2:
+            problems.add(Code.OVERRIDE, f"{text!r} names no key: write name.key=value", here)
+        else:
+            message = f"{text!r} names no benchmark of this suite"
+            problems.add(Code.OVERRIDE, message, here, suggestion=nearest(keys[0], known))
+        return None
+    column = found.start(2) + 1
+    try:
+        node = document.parse(found[2], file)
+    except ConfigurationError as error:
+        problems.add(Code.OVERRIDE, f"{text!r}: {error.problems[0].message}", here)
+        return None
+    value: Node = Node(node.value if node else None, file, number, column, (number, 1), node.text if node else None)
+    if node is not None:
+        value = document.annotate(document.plain(node), value) if isinstance(node.value, dict | list) else value
+    for key in reversed(keys[1:]):
+        value = Node({key: value}, file, number, column, (number, 1))
+    return Layer(file=file, entries={keys[0]: value})

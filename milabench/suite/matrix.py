@@ -1,0 +1,198 @@
+"""One entry with ``matrix`` and ``job`` as many benchmarks, one per cell.
+
+Where ``{key}`` stands in the job, a hole is left before anything else is done with it; the job is merged with its
+parents and its references are replaced once, and each cell fills the holes. What has no hole is shared by all cells.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from milabench.document import Node, plain, strings
+from milabench.problems import Code, Problems
+from milabench.suite.merge import items, merge
+
+Cell: TypeAlias = Mapping[str, Any]
+ROWS = ("include", "exclude")
+_HOLE = re.compile("\0(.+?)\0(.*?)\0")  # a character that YAML can hold in no other way than escaped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """The cells in the order written (first key outermost), and the job with holes; ``entry`` is where it stands."""
+
+    cells: tuple[Cell, ...]
+    job: Node
+    entry: Node
+
+
+def read(name: str, entry: Node, problems: Problems) -> Matrix | None:
+    """Return the matrix of an entry; None, and problems noted, where it cannot be expanded."""
+    content = entry.value if isinstance(entry.value, dict) else {}
+    matrix, job = content.get("matrix"), content.get("job")
+    if matrix is None or job is None:
+        there, missing = ("matrix", "job") if job is None else ("job", "matrix")
+        mark = content[there].key_mark
+        problems.add(Code.MATRIX, f"{name} has {there} but no {missing}: it needs both", mark, path=f"{name}.{there}")
+        return None
+    for key, node in (("matrix", matrix), ("job", job)):
+        if not isinstance(node.value, dict):
+            problems.add(Code.MATRIX, f"{key} needs a map, not {node.kind}", node.mark, path=f"{name}.{key}")
+            return None
+    rest = {key: node for key, node in content.items() if key not in ("matrix", "job", *ROWS)}
+    job = merge(job, entry.replaced(rest), problems, f"{name}.job") if rest else job
+    axes = {key: node for key, node in _map(matrix).items() if key not in ROWS}
+    rows = {key: _rows(key, _map(matrix).get(key) or content.get(key), name, problems) for key in ROWS}
+    cells = _cells({key: [plain(item) for item in items(node)] for key, node in axes.items()}, rows)
+    if not cells:
+        problems.add(Code.MATRIX, "the matrix has no cell", matrix.mark, path=f"{name}.matrix")
+        return None
+    keys = dict.fromkeys(key for cell in cells for key in cell)
+    if "name" not in _map(job):
+        message = f"job needs a name that differs from cell to cell, such as '{name}-{{{next(iter(keys), 'key')}}}'"
+        problems.add(Code.MATRIX, message, job.mark, path=f"{name}.job")
+        return None
+    return Matrix(cells=cells, job=_with_holes(job, list(keys)), entry=entry)
+
+
+def _map(node: Node) -> dict[str, Node]:
+    return node.value if isinstance(node.value, dict) else {}
+
+
+def _rows(key: str, node: Node | None, name: str, problems: Problems) -> list[dict[str, Any]]:
+    rows = []
+    for row in items(node) if node else []:
+        if isinstance(row.value, dict):
+            rows.append(plain(row))
+        else:
+            message = f"{key} needs rows that are maps, not {row.kind}"
+            problems.add(Code.MATRIX, message, row.mark, path=f"{name}.matrix.{key}")
+    return rows
+
+
+def _cells(axes: Mapping[str, list[Any]], rows: Mapping[str, list[dict[str, Any]]]) -> tuple[Cell, ...]:
+    """Return the product of the axes less excluded rows; an included row goes into the cells it fits, or is its own.
+
+    An included row fits a cell when it contradicts none of the axes' values.
+    """
+    product = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())] if axes else []
+    cells = [cell for cell in product if not any(_matches(cell, row) for row in rows["exclude"])]
+    added = []
+    for row in rows["include"]:
+        fitting = [cell for cell in cells if all(key not in axes or cell[key] == row[key] for key in row)]
+        for cell in fitting:
+            cell.update(row)
+        if not fitting:
+            added.append(dict(row))
+    return (*cells, *added)
+
+
+def _matches(cell: Cell, row: Mapping[str, Any]) -> bool:
+    return all(key in cell and cell[key] == value for key, value in row.items())
+
+
+# Holes -----------------------------------------------------------------------------------------------------------
+
+
+def _with_holes(job: Node, keys: list[str]) -> Node:
+    longest_first = sorted(keys, key=len, reverse=True)
+    pattern = re.compile(r"\{(" + "|".join(map(re.escape, longest_first)) + r")(?::([^{}]*))?\}")
+    return _rewritten(job, lambda text: pattern.sub(lambda match: f"\0{match[1]}\0{match[2] or ''}\0", text))
+
+
+def _rewritten(node: Node, change: Any) -> Node:
+    match node.value:
+        case str() as text:
+            return node.replaced(change(text)) if "{" in text else node
+        case dict() as entries:
+            return node.replaced({change(key): _rewritten(entry, change) for key, entry in entries.items()})
+        case list() as values:
+            return node.replaced([_rewritten(item, change) for item in values])
+        case _:
+            return node
+
+
+def by_parents(matrix: Matrix, name: str, problems: Problems) -> Iterator[tuple[Node, list[Cell]]]:
+    """Yield the job for each set of parents, and the cells that inherit them: ``inherits`` may differ between cells."""
+    parents = _map(matrix.job).get("inherits")
+    if parents is None or not any("\0" in text for text in strings(parents)):
+        yield matrix.job, list(matrix.cells)
+        return
+    groups: dict[str, tuple[Node, list[Cell]]] = {}
+    for cell in matrix.cells:
+        filled = Filler(parents, name, problems).fill(cell)
+        key = repr(plain(filled))
+        if key not in groups:
+            groups[key] = (matrix.job.replaced({**_map(matrix.job), "inherits": filled}), [])
+        groups[key][1].append(cell)
+    yield from groups.values()
+
+
+class Filler:
+    """Fill the holes of one node for any number of cells, copying only what leads to a hole."""
+
+    def __init__(self, node: Node, path: str, problems: Problems) -> None:
+        self._node = node
+        self._path = path
+        self._problems = problems
+        self._holed: set[int] = set()
+        self._find(node)
+
+    def _find(self, node: Node) -> bool:
+        value = node.value
+        inside = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        found = [part for part in inside if self._find(part)]
+        if found or (isinstance(value, str | dict) and any("\0" in text for text in _texts(value))):
+            self._holed.add(id(node))
+        return id(node) in self._holed
+
+    def fill(self, cell: Cell) -> Node:
+        """Return the node as one cell has it; a hole that the cell has no value for is noted."""
+        return self._filled(self._node, cell)
+
+    def _filled(self, node: Node, cell: Cell) -> Node:
+        if id(node) not in self._holed:
+            return node
+        value = node.value
+        if isinstance(value, str):
+            return node.replaced(self._text(node, value, cell))
+        if isinstance(value, dict):
+            return node.replaced(
+                {
+                    (str(self._text(node, key, cell)) if "\0" in key else key): self._filled(entry, cell)
+                    for key, entry in value.items()
+                }
+            )
+        return node.replaced([self._filled(item, cell) for item in value] if isinstance(value, list) else value)
+
+    def _text(self, node: Node, text: str, cell: Cell) -> Any:
+        whole = _HOLE.fullmatch(text)
+        if whole and not whole[2] and whole[1] in cell and (cell[whole[1]] is None or isinstance(cell[whole[1]], bool)):
+            return cell[whole[1]]  # a flag that is on, or an option that is dropped
+        return _HOLE.sub(lambda match: self._value(node, match, cell), text)
+
+    def _value(self, node: Node, match: re.Match[str], cell: Cell) -> str:
+        key, form = match[1], match[2]
+        if key not in cell:
+            message = f"a row of the matrix has no value for {{{key}}}"
+            self._problems.add(Code.MATRIX, message, node.mark, path=self._path)
+            return ""
+        try:
+            return format(cell[key], form) if form else label(cell[key])
+        except (ValueError, TypeError):
+            message = f"{cell[key]!r} cannot be written as {{{key}:{form}}}"
+            self._problems.add(Code.MATRIX, message, node.mark, path=self._path)
+            return ""
+
+
+def _texts(value: str | dict[str, Node]) -> Iterable[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def label(value: Any) -> str:
+    """Return a cell's value as text; a list is comma-joined."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

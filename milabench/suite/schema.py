@@ -1,0 +1,185 @@
+"""What an entry may say, and an entry as a Benchmark. ``KEYS`` and ``LEGACY`` are the one list of both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from milabench.document import Node, strings
+from milabench.problems import Code, Problems
+from milabench.suite.fields import FIELDS
+from milabench.suite.matrix import label
+from milabench.suite.types import Benchmark, Limit, Placement, Program
+from milabench.suite.values import Reader
+
+KEYS: Mapping[str, str] = {
+    "argv": "arguments of the program: a map of options, or a list taken word for word",
+    "client": "arguments of a client beside a server: {argv}",
+    "command": "any program instead of a definition: {argv, cwd, env}",
+    "definition": "the benchmark's folder, relative to the file that writes this key",
+    "dirs": "folders of its own instead of the common ones",
+    "enabled": "whether it runs and counts",
+    "env": "further environment variables",
+    "gradient_accumulation_steps": "for the accelerate launcher",
+    "group": "name of the group it is reported in; default: its own name",
+    "inherits": "one entry, or a list of entries, that it extends",
+    "install_group": "name of the environment it shares; default: its group",
+    "install_variant": "which requirements file is installed; default: that of the system's architecture",
+    "job": "template of the benchmarks of a matrix",
+    "matrix": "values to combine, each combination a benchmark",
+    "max_duration": "time after which it is ended and has failed (600, 10m)",
+    "num_machines": "how many nodes it uses",
+    "pip": "further arguments of the installer",
+    "plan": "placement: {method: per_gpu | njobs | per_node, n, share}",
+    "requires_capabilities": "conditions on the system without which it is skipped",
+    "server": "arguments of a server: {argv}",
+    "tags": "words to select it by",
+    "url": "where the model or data come from",
+    "use_deepspeed": "for the accelerate launcher",
+    "validation": "thresholds of the checks",
+    "venv": "how its environment is made",
+    "voir": "instrumentation: {options: {stop, skip, interval, gpu_poll, dash}}",
+    "weight": "share of the total score",
+}
+LEGACY: Mapping[str, tuple[Code, str]] = {
+    "capabilities": (Code.CAPABILITIES, "'capabilities' does nothing: conditions stand in 'requires_capabilities'"),
+    "<<<": (Code.ANCIENT_MERGE, "'<<<' is an ordinary key and does nothing: use 'inherits'"),
+    "docker_image": (Code.ENTRY_IMAGE, "'docker_image' of a benchmark does nothing: it belongs into the system file"),
+    "config_base": (Code.OWN_BOOKKEEPING, "'config_base' is written by milabench and ignored in a file"),
+    "config_file": (Code.OWN_BOOKKEEPING, "'config_file' is written by milabench and ignored in a file"),
+    "run_name": (Code.OWN_BOOKKEEPING, "'run_name' is written by milabench and ignored in a file"),
+    "tag": (Code.OWN_BOOKKEEPING, "'tag' is written by milabench and ignored in a file: 'tags' are the user's"),
+}
+DEFAULT_DURATION_S = 600.0
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
+
+
+class Schema:
+    """Turn resolved entries into benchmarks. Nodes that entries share are read once, and their plain values shared."""
+
+    def __init__(self, problems: Problems, *, default_weight: float) -> None:
+        self._problems = problems
+        self._read = Reader(problems)
+        self._default_weight = default_weight
+        self._plain: dict[int, Any] = {}
+        self._known: dict[tuple[str, int], Any] = {}
+        self._alive: list[Node] = []  # what the two caches above know by its identity
+
+    def check(self, name: str, entry: Node) -> None:
+        """Note what is wrong with what a template says, without asking for what it does not say."""
+        entries = self._entries(name, entry)
+        self._read.complete = False
+        plain = {key: node for key, node in entries.items() if not any("${" in text for text in strings(node))}
+        self._fields(name, plain)
+        self._read.complete = True
+
+    def benchmark(self, name: str, entry: Node, cell: Mapping[str, Any] | None, *, complete: bool) -> Benchmark:
+        """Return the benchmark an entry describes; what is wrong is noted, and what is missing if ``complete``."""
+        if not _NAME.fullmatch(name):
+            message = f"{name!r} cannot be a benchmark's name: letters, digits and . _ + = , @ - are allowed"
+            self._problems.add(Code.BAD_NAME, message, entry.key_mark, path=name)
+        entries = self._entries(name, entry)
+        values = self._fields(name, entries)
+        if complete:
+            self._needs(name, entry, entries)
+        definition, program = values.get("definition"), values.get("command")
+        placement = values.get("plan") or Placement(method="njobs")
+        group = values.get("group", name)
+        seconds = values.get("max_duration", DEFAULT_DURATION_S)
+        named = {
+            "name": name,
+            "group": group,
+            "install_group": values.get("install_group", group),
+            "tags": values.get("tags", ()),
+            "enabled": values.get("enabled", True),
+            "weight": values.get("weight", self._default_weight),
+        }
+        config = {key: self._plain_of(node) for key, node in entries.items()}
+        config.update(named, tags=list(named["tags"]), max_duration=int(seconds) if seconds.is_integer() else seconds)
+        config["plan"] = {"method": placement.method, "n": placement.n, **({"share": True} if placement.share else {})}
+        if cell is not None:
+            config["matrix"] = dict(cell)
+        argv = values.get("argv")  # a list of words, None for a map
+        own = {"definition": definition, "env": values.get("env"), "command": _command(program), "argv": argv}
+        config.update({key: value for key, value in own.items() if value is not None})
+        return Benchmark(
+            **named,
+            definition=definition,
+            program=program,
+            variant=values.get("install_variant"),
+            placement=placement,
+            nodes=values.get("num_machines", 1),
+            max_duration_s=seconds,
+            limit=values.get("voir") or Limit(),
+            env=values.get("env", {}),
+            requires=values.get("requires_capabilities", ()),
+            validation=config.get("validation", {}),
+            labels={key: label(value) for key, value in cell.items()} if cell else {},
+            config=config,
+            mark=entry.key_mark,
+        )
+
+    # One entry ---------------------------------------------------------------------------------------------------
+
+    def _entries(self, name: str, entry: Node) -> dict[str, Node]:
+        return self._read.known(entry, name, KEYS, LEGACY)
+
+    def _fields(self, name: str, entries: Mapping[str, Node]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, node in entries.items():
+            reader = FIELDS.get(key)
+            if reader is None:
+                continue
+            seen = (key, id(node))
+            if seen not in self._known:
+                self._alive.append(node)
+                self._known[seen] = reader(self._read, node, f"{name}.{key}")
+            values[key] = self._known[seen]
+        return values
+
+    def _needs(self, name: str, entry: Node, entries: Mapping[str, Node]) -> None:
+        """Note what a benchmark lacks, and what it has too much."""
+        if "command" not in entries and not ("plan" in entries and _has_method(entries["plan"])):
+            message = f"{name} has no plan: say how it is placed, such as plan: {{method: per_gpu}}"
+            self._problems.add(Code.NO_PLAN, message, entry.key_mark, path=name)
+        if ("definition" in entries) == ("command" in entries):
+            both = "both definition and command" if "command" in entries else "neither definition nor command"
+            message = f"{name} has {both}: write one of them"
+            self._problems.add(Code.NO_PROGRAM, message, entry.key_mark, path=name)
+        elif "command" in entries and "argv" in entries:
+            message = f"{name}.argv does nothing beside command: write it in command.argv"
+            self._problems.add(Code.IDLE_ARGV, message, entries["argv"].key_mark, path=f"{name}.argv")
+
+    def _plain_of(self, node: Node) -> Any:
+        """Return a value without marks and without what is null; the same object for the same node."""
+        value = node.value
+        if not isinstance(value, dict | list):
+            return value
+        found = self._plain.get(id(node))
+        if found is None:
+            if isinstance(value, dict):
+                found = {key: self._plain_of(entry) for key, entry in value.items() if _is_kept(key, entry)}
+            else:
+                found = [self._plain_of(item) for item in value]
+            self._alive.append(node)
+            self._plain[id(node)] = found
+        return found
+
+
+def _is_kept(key: str, node: Node) -> bool:
+    """Null removes a key; but ``stop: null`` says that nothing stops a measurement."""
+    return node.value is not None or key == "stop"
+
+
+def _command(program: Program | None) -> dict[str, Any] | None:
+    return None if program is None else {"argv": list(program.argv), "cwd": program.cwd, "env": dict(program.env)}
+
+
+def _has_method(plan: Node) -> bool:
+    """Return whether a plan says how; a plan that is no map is told as such."""
+    return (
+        not isinstance(plan.value, dict)
+        or (method := plan.value.get("method")) is not None
+        and method.value is not None
+    )

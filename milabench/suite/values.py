@@ -1,0 +1,183 @@
+"""Nodes as typed values. A reader takes a node and its path, notes what is wrong, returns a value to go on with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from milabench import expression
+from milabench.document import Node
+from milabench.problems import Code, Problems, nearest
+from milabench.suite.merge import items
+from milabench.tokens import ExpressionError
+
+
+class Reader:
+    """Typed reading of nodes over one collection of problems.
+
+    ``complete`` is false while templates are read: what they leave out, others may add.
+    """
+
+    def __init__(self, problems: Problems) -> None:
+        self.problems = problems
+        self.complete = True
+
+    def wrong(self, node: Node, path: str, message: str, code: Code = Code.WRONG_TYPE, near: str | None = None) -> None:
+        """Note a mistake of a value, unless its place is known to be wrong already."""
+        if not self.problems.failed(node.mark):
+            self.problems.add(code, f"{path} {message}", node.mark, path=path, suggestion=near)
+
+    def missing(self, node: Node, path: str, message: str, code: Code = Code.MISSING_KEY) -> None:
+        """Note that a value lacks something, unless it is a template's."""
+        if self.complete:
+            self.problems.add(code, f"{path} {message}", node.mark, path=path)
+
+    def boolean(self, node: Node, path: str) -> bool:
+        if not isinstance(node.value, bool):
+            self.wrong(node, path, f"needs true or false, not {_shown(node)}")
+        return node.value is True
+
+    def text(self, node: Node, path: str) -> str:
+        if not isinstance(node.value, str) or not node.value:
+            self.wrong(node, path, f"needs a word, not {_shown(node)}")
+        return str(node.value)
+
+    def word(self, node: Node, path: str) -> str:
+        """Return text that may be the name of a folder."""
+        text = self.text(node, path)
+        if isinstance(node.value, str) and node.value and (set(text) & set("/\\\0\n") or text in (".", "..")):
+            self.wrong(node, path, f"names a folder and cannot be {text!r}", Code.BAD_NAME)
+        return text
+
+    def integer(self, node: Node, path: str, least: int) -> int:
+        value = node.value
+        if isinstance(value, str) and value.isdecimal():
+            value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            self.wrong(node, path, f"needs a whole number, not {_shown(node)}")
+            return least
+        if value < least:
+            self.wrong(node, path, f"needs at least {least}, not {value}", Code.OUT_OF_RANGE)
+            return least
+        return value
+
+    def number(self, node: Node, path: str, least: float, most: float = math.inf) -> float:
+        value = node.value
+        if isinstance(value, str):
+            value = _number(value)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            self.wrong(node, path, f"needs a number, not {_shown(node)}")
+            return least
+        if not least <= value <= most:
+            span = f"between {least:g} and {most:g}" if math.isfinite(most) else f"of at least {least:g}"
+            self.wrong(node, path, f"needs a number {span}, not {value:g}", Code.OUT_OF_RANGE)
+            return least
+        return value
+
+    def fraction(self, node: Node, path: str) -> float:
+        """Return a number from 0 to 1; ``50%`` is one too."""
+        if isinstance(node.value, str) and node.value.endswith("%"):
+            percent = self.number(node.replaced(node.value[:-1].strip()), path, 0, 100)
+            return percent / 100
+        return self.number(node, path, 0, 1)
+
+    def seconds(self, node: Node, path: str) -> float:
+        """Return a time above 0, in seconds."""
+        if not isinstance(node.value, int | float | str) or isinstance(node.value, bool):
+            self.wrong(node, path, f"needs a time such as 90, 90s or 10m, not {_shown(node)}")
+            return 1.0
+        try:
+            value = expression.duration(node.value)
+        except ExpressionError as error:
+            self.wrong(node, path, f"is {error.message}: {node.value!r}", Code.BAD_UNIT)
+            return 1.0
+        if not 0 < value < math.inf:
+            self.wrong(node, path, f"needs a time above 0, not {_shown(node)}", Code.OUT_OF_RANGE)
+            return 1.0
+        return value
+
+    def choice(self, node: Node, path: str, allowed: Iterable[str]) -> str | None:
+        """Return one of the allowed words, None where it is another; ``-`` equals ``_``."""
+        allowed = list(allowed)
+        word = node.value.replace("-", "_") if isinstance(node.value, str) else ""
+        if word in allowed:
+            return word
+        message = f"needs one of {', '.join(allowed)}, not {_shown(node)}"
+        self.wrong(node, path, message, Code.BAD_CHOICE, nearest(word, allowed))
+        return None
+
+    def words(self, node: Node, path: str) -> tuple[str, ...]:
+        """Return the words of a list, or the one that is written instead of a list."""
+        found = []
+        for index, item in enumerate(items(node)):
+            if isinstance(item.value, dict | list) or item.value is None:
+                self.wrong(item, f"{path}[{index}]", f"needs a word, not {_shown(item)}")
+            else:
+                found.append(spelled(item))
+        return tuple(found)
+
+    def entries(self, node: Node, path: str) -> dict[str, Node]:
+        """Return the entries of a map that are not null."""
+        if not isinstance(node.value, dict):
+            if node.value is not None:
+                self.wrong(node, path, f"needs a map, not {_shown(node)}")
+            return {}
+        return {key: entry for key, entry in node.value.items() if entry.value is not None}
+
+    def environment(self, node: Node, path: str) -> dict[str, str]:
+        """Return variables as text: numbers as they are spelled."""
+        variables = {}
+        for name, value in self.entries(node, path).items():
+            if isinstance(value.value, dict | list):
+                self.wrong(value, f"{path}.{name}", f"needs text, not {_shown(value)}")
+            elif not name or "=" in name:
+                self.wrong(value, path, f"has a variable that cannot be named {name!r}", Code.BAD_NAME)
+            else:
+                variables[name] = spelled(value)
+        return variables
+
+    def known(
+        self, node: Node, path: str, known: Iterable[str], legacy: Mapping[str, tuple[Code, str]] | None = None
+    ) -> dict[str, Node]:
+        """Return the entries with a known key; another key is a mistake, a legacy one a warning."""
+        found = {}
+        names = list(known)
+        for key, entry in self.entries(node, path).items():
+            if key in names or key.startswith("x-"):
+                found[key] = entry
+            elif legacy and key in legacy:
+                code, message = legacy[key]
+                self.problems.add(code, message, entry.key_mark, path=f"{path}.{key}")
+            else:
+                message = f"{key!r} has no meaning in {path}"
+                self.problems.add(
+                    Code.UNKNOWN_KEY, message, entry.key_mark, path=f"{path}.{key}", suggestion=nearest(key, names)
+                )
+        return found
+
+
+Read = Callable[[Node, str], Any]
+
+
+def spelled(node: Node) -> str:
+    """Return a scalar as the user spelled it."""
+    if isinstance(node.value, str):
+        return node.value
+    return node.text if node.text is not None else str(node.value)
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _shown(node: Node) -> str:
+    """Return a scalar as it is written, anything else by its kind."""
+    if isinstance(node.value, dict | list) or node.value is None:
+        return node.kind
+    return repr(spelled(node)) if isinstance(node.value, str) else spelled(node)

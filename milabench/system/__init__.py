@@ -1,0 +1,156 @@
+"""A system: the machines, from a file, from what was probed here, and from what the command line asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+from milabench.errors import UsageError
+from milabench.problems import Problems, nearest
+from milabench.system.file import NodeEntry, SystemFile, read
+from milabench.system.types import ARCHES, Arch, Device, Node, System
+
+__all__ = ["ARCHES", "Arch", "Device", "Node", "System", "is_local", "resolve", "values"]
+
+OVERRIDES = ("arch", "gpus", "nodes", "gpu_memory", "cpus")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def resolve(file: Path | None, facts: Mapping[str, Any], overrides: Mapping[str, Any] = _NOTHING) -> System:
+    """Return the system that a file describes, or this machine alone when there is no file.
+
+    ``facts`` are what was probed on this machine: hostname, ips, arch, cpus, cpu_name, memory_bytes, devices, environ.
+    ``overrides`` win over the file and the file over what was probed: arch, gpus and cpus of each node, nodes, and
+    gpu_memory in bytes; None is not given. Devices and nodes that are asked for and not known are made up.
+    Raises ConfigurationError with every mistake of the file, UsageError for an override that cannot be.
+    """
+    asked = {key: value for key, value in overrides.items() if value is not None}
+    _check(asked)
+    problems = Problems()
+    environ = facts.get("environ", {})
+    said = read(file, environ, problems) if file is not None else SystemFile()
+    problems.raise_errors()
+    arch = cast(Arch, asked.get("arch") or said.arch or facts.get("arch") or "cpu")
+    maker = _Maker(arch, facts, said, asked)
+    entries = _entries(said, asked.get("nodes"))
+    return System(
+        arch=arch,
+        nodes=tuple(maker.node(entry, main=index == 0) for index, entry in enumerate(entries)),
+        container=said.container,
+        options=said.options,
+        facts=facts,
+        warnings=tuple(problems.warnings),
+    )
+
+
+def is_local(node: Node, facts: Mapping[str, Any]) -> bool:
+    """Return whether a node is the machine that was probed, by its address or its name."""
+    return _is_here(node.name, node.address, facts)
+
+
+def values(system: System) -> Mapping[str, Any]:
+    """Return what conditions and placeholders call a system: ``arch``, ``nodes``, ``gpu``, ``cpu``, ``options``.
+
+    ``gpu`` has the count and the least capacity (bytes, 0 where unknown) of the main node; a CPU-only node has none.
+    """
+    main = system.main
+    devices = () if system.arch == "cpu" else main.devices
+    memory = [device.memory_bytes or 0 for device in devices]
+    return {
+        "arch": system.arch,
+        "nodes": [
+            {"name": node.name, "ip": node.address, "user": node.user, "port": node.port, "main": node.main}
+            for node in system.nodes
+        ],
+        "gpu": {"arch": system.arch, "count": len(devices), "capacity": min(memory, default=0)},
+        "cpu": {"count": main.cpus, "memory": main.memory_bytes or 0},
+        "docker_image": system.container,
+        "sshkey": system.options.get("sshkey"),
+        "options": system.options,
+    }
+
+
+def _check(asked: Mapping[str, Any]) -> None:
+    for key, value in asked.items():
+        if key not in OVERRIDES:
+            near = nearest(key, OVERRIDES)
+            raise UsageError(f"there is no system option {key!r}" + (f"; did you mean {near!r}?" if near else ""))
+        if key == "arch":
+            if value not in ARCHES:
+                raise UsageError(f"--arch {value}: needs one of {', '.join(ARCHES)}")
+            continue
+        least = 0 if key == "gpus" else 1
+        if value < least:
+            raise UsageError(f"--{key.replace('_', '-')} {value}: needs at least {least}")
+
+
+def _entries(said: SystemFile, count: int | None) -> list[NodeEntry]:
+    """Return as many nodes as are asked for: those of the file first, then made-up ones."""
+    known = list(said.nodes)
+    if not known and count in (None, 1):
+        return [NodeEntry(name="local", address="localhost", main=True)]
+    if count is None:
+        return known
+    made_up = (f"node{number}" for number in range(count + len(known)))
+    names = {entry.name for entry in known}
+    fresh = [NodeEntry(name=name, address=name) for name in made_up if name not in names]
+    return [*known, *fresh][:count]
+
+
+def _is_here(name: str, address: str, facts: Mapping[str, Any]) -> bool:
+    here = {"localhost", "127.0.0.1", "::1", *facts.get("ips", ())}
+    hostname = facts.get("hostname")
+    return address in here or (hostname is not None and hostname in (name, address))
+
+
+class _Maker:
+    """Make nodes; a node that is not this machine is taken to be like it where nothing else is said."""
+
+    def __init__(self, arch: Arch, facts: Mapping[str, Any], said: SystemFile, asked: Mapping[str, Any]) -> None:
+        self._arch = arch
+        self._facts = facts
+        self._asked = asked
+        self._count = asked.get("gpus", said.gpu_count)
+        self._memory = asked.get("gpu_memory", said.gpu_capacity_bytes)
+
+    def node(self, entry: NodeEntry, *, main: bool) -> Node:
+        facts = self._facts
+        here = _is_here(entry.name, entry.address, facts)
+        return Node(
+            name=entry.name,
+            address=entry.address,
+            port=entry.port,
+            user=entry.user,
+            main=main,
+            devices=self._devices(),
+            cpus=self._asked.get("cpus") or facts.get("cpus") or 1,
+            memory_bytes=facts.get("memory_bytes"),
+            environ=facts.get("environ", {}) if here else {},
+        )
+
+    def _devices(self) -> tuple[Device, ...]:
+        if self._arch == "cpu":
+            name = self._facts.get("cpu_name") or "cpu"
+            return (Device(id=0, name=name, memory_bytes=self._facts.get("memory_bytes")),)
+        probed = self._probed() if self._facts.get("arch") == self._arch else ()
+        count = len(probed) if self._count is None else self._count
+        made_up = (Device(id=number, name=f"{self._arch}:{number}") for number in range(len(probed), count))
+        devices = (*probed, *made_up)[:count]
+        if self._memory is None:
+            return devices
+        return tuple(replace(device, memory_bytes=self._memory) for device in devices)
+
+    def _probed(self) -> tuple[Device, ...]:
+        return tuple(
+            Device(
+                id=device["id"],
+                name=device["name"],
+                uuid=device.get("uuid"),
+                memory_bytes=device.get("memory_bytes"),
+                numa=device.get("numa"),
+            )
+            for device in self._facts.get("devices", ())
+        )

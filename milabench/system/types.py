@@ -1,0 +1,58 @@
+"""What a system is: nodes, their devices, and the facts that were probed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from milabench.errors import Problem
+
+Arch = Literal["cuda", "rocm", "xpu", "hpu", "cpu"]
+ARCHES: tuple[Arch, ...] = ("cuda", "rocm", "xpu", "hpu", "cpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One accelerator; a CPU-only node has one device without uuid that stands for the whole CPU."""
+
+    id: int
+    name: str
+    uuid: str | None = None
+    memory_bytes: int | None = None
+    numa: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One machine; ``environ`` is its probed environment, ``python`` the interpreter environments are made from."""
+
+    name: str
+    address: str = "localhost"
+    port: int = 22
+    user: str | None = None
+    main: bool = False
+    devices: tuple[Device, ...] = ()
+    cpus: int = 1
+    memory_bytes: int | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    base_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """The nodes of a system, the main one first; ``facts`` are what was probed, as they are recorded in ``run.json``.
+
+    ``options`` holds what the file says besides: ``sshkey``, ``docker``, ``dirs`` and the values of ``options:``.
+    """
+
+    arch: Arch
+    nodes: tuple[Node, ...]
+    container: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def main(self) -> Node:
+        return self.nodes[0]
