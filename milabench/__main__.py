@@ -1,0 +1,5 @@
+"""``python -m milabench``."""
+
+from milabench.cli import main
+
+main()

@@ -1,0 +1,92 @@
+"""Metrics that a program prints: JSON lines on its standard output, stamped as they arrive."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmate.wire import MEASURED, WARMUP, EventWriter, StepsWriter
+
+
+class PrintedMetrics:
+    """Turn ``{"count": 64, "unit": "MB"}`` into rows of ``.steps`` and ``{"rate": 3.2, "units": "GB/s"}`` into events.
+
+    A row runs from the line before (the first from the start of the process) to the arrival of its own line. The first
+    ``skip`` lines are warm-up; ``full`` is called once, when the wanted amount has been measured.
+    """
+
+    def __init__(self, request: dict[str, Any], full: Callable[[], None]) -> None:
+        self._events_path, self._steps_path = request["events"], request["steps"]
+        self._seq: int = request["seq"]
+        self._limit: dict[str, Any] | None = request["limit"] if request["stop"] == "runner" else None
+        self._skip: int = request["limit"]["skip"]
+        self._full = full
+        self._events: EventWriter | None = None
+        self._steps: StepsWriter | None = None
+        self._partial = b""
+        self._seen = 0
+        self._last_ns = self._measuring_since_ns = time.monotonic_ns()
+
+    def feed(self, chunk: bytes) -> None:
+        now_ns = time.monotonic_ns()
+        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        for line in lines:
+            self._line(line, now_ns)
+
+    def close(self) -> None:
+        if self._partial:
+            self.feed(b"\n")
+        if self._events:
+            self._events.close()
+        if self._steps:
+            self._steps.close()
+
+    def _line(self, line: bytes, now_ns: int) -> None:
+        if not line.lstrip().startswith(b"{"):
+            return
+        try:
+            value = json.loads(line)
+        except ValueError:
+            self._write("line", {"line": line.decode(errors="replace")})
+            return
+        count = value.get("count")
+        if isinstance(count, int | float) and not isinstance(count, bool) and "rate" not in value:
+            self._step(round(count), str(value.get("unit", "items")), now_ns)
+        elif "rate" in value and value.get("task", "train") == "train":
+            self._write("data", {**value, "task": "train" if self._observe(now_ns) == MEASURED else "warmup"})
+        else:
+            self._write("data", value)
+
+    def _step(self, count: int, unit: str, now_ns: int) -> None:
+        if self._steps is None:
+            zero_ns = time.time_ns() - time.monotonic_ns()
+            self._steps = StepsWriter(self._steps_path, unit=unit, zero_ns=zero_ns)
+        start_ns = self._last_ns
+        self._steps.append(start_ns, now_ns, count, self._observe(now_ns), 0)
+
+    def _observe(self, now_ns: int) -> int:
+        """Count one observation and return its phase."""
+        phase = WARMUP if self._seen < self._skip else MEASURED
+        if phase == WARMUP:
+            self._measuring_since_ns = now_ns
+        self._seen += 1
+        self._last_ns = now_ns
+        if self._limit is not None and self._reached(self._limit, now_ns):
+            self._limit = None
+            self._write("stop", {"reason": "limit", "observations": self._seen - self._skip})
+            self._full()
+        return phase
+
+    def _reached(self, limit: dict[str, Any], now_ns: int) -> bool:
+        measured = self._seen - self._skip
+        wanted, seconds = limit["observations"], limit["seconds"]
+        enough = wanted is not None and measured >= wanted
+        long_enough = seconds is not None and measured > 0 and now_ns - self._measuring_since_ns >= seconds * 1e9
+        return enough or long_enough
+
+    def _write(self, event: str, data: object) -> None:
+        if self._events is None:
+            self._events = EventWriter(self._events_path, first_seq=self._seq)
+        self._events.write(event, data, pipe="stdout" if event == "line" else None)

@@ -1,0 +1,81 @@
+"""Work that is needed once: a lock, a record of what has been done, and nothing half done taken for done."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+def read(record: str) -> dict[str, Any] | None:
+    """Return what a record says has been done; None when there is none or it is unreadable (then nothing counts)."""
+    try:
+        value = json.loads(Path(record).read_text())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) and {"base", "parts"} <= value.keys() else None
+
+
+def done(once: dict[str, Any]) -> bool:
+    """Say whether a record covers all that is asked: the same base, and every part as asked."""
+    found = read(once["record"])
+    return found is not None and found["base"] == once["base"] and once["parts"].items() <= found["parts"].items()
+
+
+class Guarded:
+    """One piece of such work, from its lock to its record. ``begin`` says ``locked``, ``done`` or ``needed``."""
+
+    def __init__(self, once: dict[str, Any]) -> None:
+        self._once = once
+        self._lock: int | None = None
+        self._parts: dict[str, str] = {}
+
+    def begin(self) -> str:
+        """Take the lock and look: what is half made, or made of another base, is removed before it is made anew."""
+        once = self._once
+        record, folder = Path(once["record"]), once["folder"]
+        if not once["always"] and done(once):
+            return "done"
+        if not self._take_lock(Path(f"{folder or record}.lock")):
+            return "locked"
+        found = read(once["record"])
+        if not once["always"] and done(once):
+            self.end(done=False)
+            return "done"
+        reusable = found is not None and found["base"] == once["base"]
+        self._parts = found["parts"] if found is not None and reusable else {}
+        record.unlink(missing_ok=True)
+        if folder is not None and not reusable:
+            shutil.rmtree(folder, ignore_errors=True)
+        return "needed"
+
+    def end(self, *, done: bool) -> None:
+        """Write the record if the work was done, and let the lock go."""
+        if self._lock is None:
+            return
+        if done:
+            self._write_record()
+        os.close(self._lock)
+        self._lock = None
+
+    def _take_lock(self, path: Path) -> bool:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._lock = descriptor
+        return True
+
+    def _write_record(self) -> None:
+        record = Path(self._once["record"])
+        record.parent.mkdir(parents=True, exist_ok=True)
+        content = {"base": self._once["base"], "parts": {**self._parts, **self._once["parts"]}}
+        partial = record.with_name(record.name + ".partial")
+        partial.write_text(json.dumps(content, indent=1))
+        partial.replace(record)

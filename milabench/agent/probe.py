@@ -1,0 +1,182 @@
+"""What a node is: its processor, memory and accelerators, asked of the vendors' own tools; each optional and quiet.
+
+The tools' output formats are those of nvidia-smi, rocm-smi, xpu-smi and hl-smi; not yet run on hardware.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+_TOOL_TIMEOUT_S = 20.0
+_REACH_TIMEOUT_S = 2.0
+Device = dict[str, Any]
+
+
+def facts(arch: str | None, reach: list[str]) -> dict[str, Any]:
+    """Return the facts of this node; ``arch`` limits the search for devices, ``reach`` are indexes to try."""
+    found, devices, driver = _accelerators(arch)
+    return {
+        "hostname": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "cpu_name": _cpu_name(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "arch": found,
+        "devices": devices,
+        "driver": driver,
+        "environ": dict(os.environ),
+        "indexes": [url for url in reach if _reachable(url)],
+    }
+
+
+def _accelerators(arch: str | None) -> tuple[str, list[Device], str | None]:
+    for name, probe in PROBES.items():
+        if arch in (None, name):
+            devices, driver = probe()
+            if devices:
+                return name, devices, driver
+    return arch or "cpu", [], None
+
+
+def _cuda() -> tuple[list[Device], str | None]:
+    fields = ["index", "uuid", "name", "memory.total", "driver_version", "serial", "pci.bus_id", "vbios_version"]
+    output = _run("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")
+    rows = [
+        dict(zip(fields, row, strict=True)) for row in csv.reader(output.splitlines(), skipinitialspace=True) if row
+    ]
+    devices = [
+        {
+            "id": int(row["index"]),
+            "uuid": row["uuid"],
+            "name": row["name"],
+            "memory_bytes": int(float(row["memory.total"]) * 2**20),
+            "numa": _numa(row["pci.bus_id"]),
+            "serial": row["serial"],
+            "firmware": row["vbios_version"],
+        }
+        for row in rows
+    ]
+    return _visible(devices, "CUDA_VISIBLE_DEVICES"), rows[0]["driver_version"] if rows else None
+
+
+def _rocm() -> tuple[list[Device], str | None]:
+    arguments = ("--showproductname", "--showmeminfo", "vram", "--showuniqueid", "--showdriverversion", "--json")
+    document = _json(_run("rocm-smi", *arguments))
+    cards = {name: card for name, card in document.items() if name.startswith("card")}
+    devices = [
+        {
+            "id": int(name.removeprefix("card")),
+            "uuid": card.get("Unique ID"),
+            "name": card.get("Card Series") or card.get("Card series") or "AMD GPU",
+            "memory_bytes": int(card.get("VRAM Total Memory (B)", 0)) or None,
+        }
+        for name, card in cards.items()
+    ]
+    return _visible(devices, "ROCR_VISIBLE_DEVICES"), document.get("system", {}).get("Driver version")
+
+
+def _xpu() -> tuple[list[Device], str | None]:
+    listed = _json(_run("xpu-smi", "discovery", "-j")).get("device_list", [])
+    devices: list[Device] = []
+    driver: str | None = None
+    for entry in listed:
+        index = int(entry["device_id"])
+        details = _json(_run("xpu-smi", "discovery", "-d", str(index), "-j"))
+        driver = details.get("driver_version") or driver
+        memory = int(details.get("memory_physical_size_byte", 0)) or None
+        devices.append(
+            {
+                "id": index,
+                "uuid": entry.get("uuid"),
+                "name": entry.get("device_name", "Intel GPU"),
+                "memory_bytes": memory,
+            }
+        )
+    return _visible(devices, "ZE_AFFINITY_MASK"), driver
+
+
+def _hpu() -> tuple[list[Device], str | None]:
+    output = _run("hl-smi", "-Q", "index,uuid,name,memory.total,driver_version", "-f", "csv,noheader,nounits")
+    rows = [row for row in csv.reader(output.splitlines(), skipinitialspace=True) if len(row) == 5]
+    devices = [
+        {"id": int(index), "uuid": uuid, "name": name, "memory_bytes": int(float(memory)) * 2**20}
+        for index, uuid, name, memory, _ in rows
+    ]
+    return _visible(devices, "HABANA_VISIBLE_MODULES"), rows[0][4] if rows else None
+
+
+PROBES: Mapping[str, Callable[[], tuple[list[Device], str | None]]] = {
+    "cuda": _cuda,
+    "rocm": _rocm,
+    "xpu": _xpu,
+    "hpu": _hpu,
+}
+
+
+def _visible(devices: list[Device], variable: str) -> list[Device]:
+    """Keep the devices that the operator's own selection variable shows."""
+    shown = os.environ.get(variable)
+    if shown is None:
+        return devices
+    names = {name.strip() for name in shown.split(",")}
+    return [
+        each for each in devices if str(each["id"]) in names or any(str(each["uuid"]).startswith(n) for n in names if n)
+    ]
+
+
+def _run(tool: str, *arguments: str) -> str:
+    """Return what a vendor's tool prints; nothing where it is missing, fails or hangs."""
+    path = shutil.which(tool)
+    if path is None:
+        return ""
+    try:
+        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=_TOOL_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _numa(bus_id: str) -> int | None:
+    """Return the NUMA node of a PCI device; nvidia-smi writes the domain with eight digits, the kernel with four."""
+    domain, _, rest = bus_id.lower().partition(":")
+    with suppress(OSError, ValueError):
+        node = int(Path(f"/sys/bus/pci/devices/{domain[-4:]}:{rest}/numa_node").read_text())
+        return node if node >= 0 else None
+    return None
+
+
+def _cpu_name() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _reachable(url: str) -> bool:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=_REACH_TIMEOUT_S):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,194 @@
+"""The agent's loop: requests in on standard input, replies out on standard output, processes in between.
+
+When its input ends, for whatever reason, it ends everything it started and itself.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from benchmate.wire import Frames, frame
+
+from milabench.agent import once as once_module
+from milabench.agent import packages, processes, stage
+from milabench.agent.once import Guarded
+from milabench.agent.supervise import Supervised
+
+Request = dict[str, Any]
+GRACE_S = 5.0
+# These must not reach a benchmark: it would import the wrong modules, or compile them anew at every start.
+_WITHHELD = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
+
+
+class Agent:
+    """Serve requests until the input ends. Every reply carries the ``id`` of its request."""
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self._requests, self._replies = requests, replies
+        self._selector = selectors.DefaultSelector()
+        self._frames = Frames()
+        self._running: dict[int, Supervised] = {}
+        self._guarded: dict[int, Guarded] = {}
+        self._environ = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
+        self._closing = False
+        self._ops: dict[str, Callable[[Request], dict[str, Any] | None]] = {
+            "start": self._start,
+            "stop": self._stop,
+            "probe": self._probe,
+            "stage": self._stage,
+            "begin": self._begin,
+            "end": self._end,
+            "missing": self._missing,
+            "freeze": self._freeze,
+        }
+
+    def serve(self) -> None:
+        """Run until the input has ended and nothing is left."""
+        woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(woken, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda number, _: None if number == signal.SIGCHLD else self._close())
+        processes.become_subreaper()
+        self._selector.register(self._requests, selectors.EVENT_READ, self._read_requests)
+        self._selector.register(woken, selectors.EVENT_READ, lambda: os.read(woken, 4096))
+        while not (self._closing and not self._running):
+            for key, _ in self._selector.select(self._timeout()):
+                key.data()
+            self._reap()
+            self._tick()
+
+    # Requests ----------------------------------------------------------------------------------------------------
+
+    def _read_requests(self) -> None:
+        chunk = os.read(self._requests, 1 << 16)
+        if not chunk:
+            self._selector.unregister(self._requests)
+            self._close()
+            return
+        for request in self._frames.feed(chunk):
+            try:
+                reply = self._ops[request["op"]](request)
+            except OSError as error:
+                reply = {"event": "error", "message": f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")}
+            if reply is not None:
+                self._reply({"id": request["id"], **reply})
+
+    def _start(self, request: Request) -> dict[str, Any] | None:
+        def report(ended: dict[str, Any]) -> None:
+            self._forget(request["id"])
+            self._reply({"id": request["id"], "event": "exit", **ended})
+
+        environ = packages.installer_environ(self._environ) if request["phase"] == "install" else self._environ
+        try:
+            process = Supervised(request, environ, report)
+        except OSError as error:
+            message = f"cannot be started: {error.strerror}: {error.filename or request['argv'][0]}"
+            return {"event": "exit", "code": None, "signal": None, "error": message}
+        self._running[process.id] = process
+        if process.pipe is not None:
+            self._selector.register(process.pipe, selectors.EVENT_READ, lambda: self._read_output(process))
+        return {"event": "started", "pid": process.pid}
+
+    def _stop(self, request: Request) -> None:
+        process = self._running.get(request["target"])
+        if process is not None:
+            process.stop(request["cause"], request["grace_s"])
+
+    def _probe(self, request: Request) -> dict[str, Any]:
+        from milabench.agent import probe
+
+        return {"event": "facts", "facts": probe.facts(request["arch"], request["reach"])}
+
+    def _stage(self, request: Request) -> dict[str, Any]:
+        for folder in request["staged"]:
+            stage.stage(folder["source"], folder["target"])
+        return {"event": "staged"}
+
+    def _begin(self, request: Request) -> dict[str, Any]:
+        guarded = self._guarded.setdefault(request["target"], Guarded(request["once"]))
+        state = guarded.begin()
+        if state == "done":
+            del self._guarded[request["target"]]
+        return {"event": "begun", "state": state}
+
+    def _end(self, request: Request) -> dict[str, Any]:
+        self._guarded.pop(request["target"]).end(done=request["done"])
+        return {"event": "ended"}
+
+    def _missing(self, request: Request) -> dict[str, Any]:
+        return {
+            "event": "missing",
+            "names": [name for name, once in request["onces"].items() if not once_module.done(once)],
+        }
+
+    def _freeze(self, request: Request) -> dict[str, Any]:
+        return {
+            "event": "frozen",
+            "packages": {name: packages.freeze(path) for name, path in request["folders"].items()},
+        }
+
+    # Processes ---------------------------------------------------------------------------------------------------
+
+    def _read_output(self, process: Supervised) -> None:
+        if process.pipe is not None and not process.readable():
+            self._selector.unregister(process.pipe)
+            process.close()
+            process.pipe = None
+
+    def _forget(self, number: int) -> None:
+        process = self._running.pop(number)
+        if process.pipe is not None:
+            self._selector.unregister(process.pipe)
+            process.close()
+
+    def _reap(self) -> None:
+        """Reap all children that have ended, the adopted ones too."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for process in list(self._running.values()):
+                if process.pid == pid:
+                    process.reaped(status, usage.ru_maxrss * 1024)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for process in list(self._running.values()):
+            if process.wake_at is not None and now >= process.wake_at:
+                process.tick()
+
+    def _timeout(self) -> float | None:
+        wakes = [process.wake_at for process in self._running.values() if process.wake_at is not None]
+        return max(min(wakes) - time.monotonic(), 0.0) if wakes else None
+
+    def _close(self) -> None:
+        """End everything: nobody is there any more to say otherwise."""
+        self._closing = True
+        for process in list(self._running.values()):
+            process.stop("lost", GRACE_S)
+
+    def _reply(self, message: dict[str, Any]) -> None:
+        with suppress(BrokenPipeError):
+            content = frame(message)
+            while content:
+                content = content[os.write(self._replies, content) :]
+
+
+def main() -> None:
+    """Serve on standard input and output; what else is printed goes to standard error."""
+    replies = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    Agent(0, replies).serve()

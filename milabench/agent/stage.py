@@ -1,0 +1,104 @@
+"""Copy benchmark folders into the base, only what changed; and zip benchmate's sources into a wheel."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+MANIFEST = ".milabench-staged.json"
+_LEFT_OUT = {"__pycache__", ".git"}
+_TIMESTAMP = (2020, 1, 1, 0, 0, 0)  # equal sources make an equal wheel
+_METADATA = """\
+Metadata-Version: 2.1
+Name: benchmate
+Version: {version}
+Requires-Python: >=3.10
+Provides-Extra: voir
+Requires-Dist: voir>=0.2.24; extra == "voir"
+"""
+_WHEEL = "Wheel-Version: 1.0\nGenerator: milabench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+def stage(source: str, target: str) -> None:
+    """Make ``target`` hold what ``source`` holds. A target that ends in ``.whl`` is the wheel of a package's sources.
+
+    What installs wrote into a staged folder stays; what was staged before and is gone from the source is removed.
+    """
+    if target.endswith(".whl"):
+        if not Path(target).exists():
+            _write_wheel(Path(source), Path(target))
+        return
+    manifest = Path(target) / MANIFEST
+    before = _manifest(manifest)
+    if before is not None and before["source"] != source:
+        shutil.rmtree(target)  # another folder of the same name was staged here
+        before = None
+    names = _names(Path(source))
+    Path(target).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        _copy(Path(source) / name, Path(target) / name)
+    for name in set(before["names"] if before else []) - set(names):
+        (Path(target) / name).unlink(missing_ok=True)
+    content = json.dumps({"source": source, "names": names})
+    if before is None or manifest.read_text() != content:
+        manifest.write_text(content)
+
+
+def _manifest(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _names(folder: Path) -> list[str]:
+    names: list[str] = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
+        names += [str((Path(root) / name).relative_to(folder)) for name in sorted(files)]
+    return names
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file whose size or time of change differs, by a rename, so that no reader sees half of it."""
+    wanted = source.stat()
+    try:
+        found = target.stat()
+        if (found.st_size, found.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns):
+            return
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.copy2(source, partial)
+    partial.replace(target)
+
+
+def _write_wheel(package: Path, wheel: Path) -> None:
+    version = wheel.name.split("-")[1]
+    info = f"benchmate-{version}.dist-info"
+    files = {
+        f"benchmate/{path.relative_to(package)}": path.read_bytes()
+        for path in sorted(package.rglob("*"))
+        if path.suffix in {".py", ".typed", ".toml"}
+    }
+    files[f"{info}/METADATA"] = _METADATA.format(version=version).encode()
+    files[f"{info}/WHEEL"] = _WHEEL.encode()
+    record = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in files.items()]
+    files[f"{info}/RECORD"] = ("\n".join([*record, f"{info}/RECORD,,"]) + "\n").encode()
+    wheel.parent.mkdir(parents=True, exist_ok=True)
+    partial = wheel.with_suffix(".partial")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), content)
+    partial.replace(wheel)
+
+
+def _digest(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()

@@ -1,0 +1,182 @@
+"""One supervised process: started in a session of its own, ended with everything it started, reported once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from milabench.agent import processes
+from milabench.agent.metrics import PrintedMetrics
+
+SWEEP_S = 1.0  # what outlives a process by itself gets this long between SIGTERM and SIGKILL
+VERIFY_S = 10.0  # then a process that SIGKILL did not end (an uninterruptible wait) is reported as such
+_POLL_S = 0.02
+_LOST_MESSAGE = "could not be ended: a process ignores SIGKILL (it waits for a device or a disk)"
+
+
+class Supervised:
+    """A process by its start request; ``report`` is called once with how it ended, when its whole tree is gone."""
+
+    def __init__(
+        self, request: dict[str, Any], environ: dict[str, str], report: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self.id: int = request["id"]
+        self._report = report
+        self._token = f"{os.getpid()}-{self.id}-{time.time_ns()}"
+        self._cause: str | None = None
+        self._status: int | None = None
+        self._rss_bytes: int | None = None
+        self._kill_at: float | None = None
+        self._give_up_at: float | None = None
+        self._metrics: PrintedMetrics | None = None
+        self._text: int | None = None
+        self.pipe: int | None = None
+        self._oom_before = processes.oom_kills()
+        self._started = time.monotonic()
+        deadline_s = request.get("deadline_s")
+        self.wake_at: float | None = self._started + deadline_s if deadline_s else None
+        self._deadline = self.wake_at
+        self.pid = self._spawn(request, environ)
+
+    # What the agent calls --------------------------------------------------------------------------------------
+
+    def stop(self, cause: str, grace_s: float) -> None:
+        """Begin to end the process: SIGTERM now, SIGKILL after ``grace_s``. The first cause given stays."""
+        self._cause = self._cause or cause
+        now = time.monotonic()
+        processes.kill(self._members(), signal.SIGTERM if grace_s > 0 else signal.SIGKILL)
+        self._kill_at = now + grace_s
+        self._give_up_at = self._kill_at + VERIFY_S
+        self.wake_at = now + _POLL_S
+
+    def reaped(self, status: int, rss_bytes: int) -> None:
+        """Take note that the process itself has ended; what it left behind is ended now."""
+        self._status, self._rss_bytes = status, rss_bytes
+        if self._kill_at is None and self._members():
+            self.stop_leftovers()
+        self.tick()
+
+    def stop_leftovers(self) -> None:
+        processes.kill(self._members(), signal.SIGTERM)
+        self._kill_at = time.monotonic() + SWEEP_S
+        self._give_up_at = self._kill_at + VERIFY_S
+
+    def tick(self) -> None:
+        """Do what is due: the deadline, the next rung of the ladder, the report."""
+        now = time.monotonic()
+        if self._kill_at is None and self._deadline is not None and now >= self._deadline:
+            self.stop("deadline", grace_s=5.0)
+        alive = self._members() if self._kill_at is not None or self._status is not None else [self.pid]
+        if self._status is not None and not alive:
+            self._finish(None)
+            return
+        if self._kill_at is not None and now >= self._kill_at:
+            processes.kill(alive, signal.SIGKILL)
+        if self._give_up_at is not None and now >= self._give_up_at:
+            self._finish(_LOST_MESSAGE)
+            return
+        ending = self._kill_at is not None or self._status is not None
+        self.wake_at = now + _POLL_S if ending else self._deadline
+
+    def readable(self) -> bool:
+        """Take what the process printed; return False at the end of its output."""
+        assert self.pipe is not None
+        try:
+            chunk = os.read(self.pipe, 1 << 16)
+        except BlockingIOError:
+            return True
+        if not chunk:
+            return False
+        if self._text is not None:
+            os.write(self._text, chunk)
+        if self._metrics is not None:
+            self._metrics.feed(chunk)
+        return True
+
+    # Inside ------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, request: dict[str, Any], environ: dict[str, str]) -> int:
+        env = {**environ, **request["env"], processes.TOKEN: self._token}
+        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        opened: list[int] = []
+        try:
+            text = os.open(request["stdout"], append, 0o644)
+            opened.append(text)
+            errors = os.open(request["stderr"], append, 0o644)
+            opened.append(errors)
+            data: tuple[int, ...] = ()
+            if request.get("events"):
+                data = (os.open(request["events"], append, 0o644),)
+                opened.extend(data)
+                env["DATA_FD"] = str(data[0])
+            printed = request["metrics"] == "stdout"
+            process = subprocess.Popen(
+                request["argv"],
+                cwd=request["cwd"],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if printed else text,
+                stderr=errors,
+                pass_fds=data,
+                start_new_session=True,
+            )
+        except BaseException:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
+        if printed:
+            assert process.stdout is not None
+            self.pipe = os.dup(process.stdout.fileno())
+            process.stdout.close()
+            os.set_blocking(self.pipe, False)
+            opened.remove(text)
+            self._text = text
+            self._metrics = PrintedMetrics(request, full=lambda: self.stop("limit", grace_s=2.0))
+        for descriptor in opened:
+            os.close(descriptor)
+        process.returncode = 0  # the agent reaps by itself; Popen must not try
+        return process.pid
+
+    def _members(self) -> list[int]:
+        return processes.members(self.pid, self._token, root=os.getpid())
+
+    def _finish(self, error: str | None) -> None:
+        if self.pipe is not None:
+            while self.readable():
+                if not self._more():
+                    break
+        if self._metrics is not None:
+            self._metrics.close()
+        if self._text is not None:
+            os.close(self._text)
+        code = os.waitstatus_to_exitcode(self._status) if self._status is not None else None
+        number = -code if code is not None and code < 0 else None
+        self._report(
+            {
+                "code": code if number is None else None,
+                "signal": number,
+                "oom": number == signal.SIGKILL and self._cause is None and processes.oom_kills() > self._oom_before,
+                "cause": self._cause,
+                "error": error,
+                "max_rss_bytes": self._rss_bytes,
+                "seconds": time.monotonic() - self._started,
+            }
+        )
+
+    def _more(self) -> bool:
+        """Say whether the pipe holds more right now; descendants are gone, so nothing else will come."""
+        import select
+
+        assert self.pipe is not None
+        ready, _, _ = select.select([self.pipe], [], [], 0)
+        return bool(ready)
+
+    def close(self) -> None:
+        if self.pipe is not None:
+            with suppress(OSError):
+                os.close(self.pipe)

@@ -1,0 +1,1 @@
+"""One flow function per verb."""

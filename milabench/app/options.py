@@ -1,0 +1,37 @@
+"""What the command line asks for, whichever verb: the values of its shared options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from milabench.plan.site import Installer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """``environ`` is the operator's environment; ``shape`` the asked-for system of ``plan`` (arch, gpus, nodes, …)."""
+
+    config: str | None
+    system: Path | None = None
+    base: Path
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    run_name: str | None = None
+    override: tuple[str, ...] = ()
+    installer: Installer = "uv"
+    offline: bool = False
+    repeats: int = 1
+    shape: Mapping[str, Any] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self, verb: str) -> str:
+        """Return the command to type for another verb with the same options."""
+        words = ["milabench", verb, "--config", str(self.config)]
+        if self.environ.get("MILABENCH_BASE") != str(self.base):
+            words += ["--base", str(self.base)]
+        words += ["--system", str(self.system)] if self.system else []
+        words += [f"--select {item!r}" for item in self.select] + [f"--exclude {item!r}" for item in self.exclude]
+        return " ".join(words)

@@ -1,0 +1,126 @@
+"""What the verbs that start processes share: a local agent, its facts, a phase run to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+
+from milabench import plan as planning
+from milabench import resources
+from milabench.app.options import Options
+from milabench.app.workspace import indexes, workspace
+from milabench.console import Console
+from milabench.errors import ExitCode, PreflightError
+from milabench.execute import Interrupt, Setting, TrialEnded, execute
+from milabench.execute.hosts import Host
+from milabench.execute.hosts.local import LocalHost
+from milabench.execute.scheduler import Records
+from milabench.outcome import GOOD, Outcome
+from milabench.plan import Once, Phase, Plan, Workspace
+from milabench.plan.environ import is_secret
+from milabench.rundir import SetupLogs
+
+Outcomes = Mapping[str, Outcome]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A verb at work: its options, the agent of this machine, where it shows what happens, and the wish to stop."""
+
+    options: Options
+    console: Console
+    host: Host
+    interrupt: Interrupt
+
+    async def workspace(self, *, installing: bool = False) -> Workspace:
+        """Return what plans are made of on this machine. Raises PreflightError when asked-for devices are missing."""
+        options = self.options
+        arch = options.shape.get("arch")
+        reach = [] if not installing or options.offline else indexes(arch or "cpu")
+        facts = (await self.host.request("probe", arch=arch, reach=reach))["facts"]
+        if facts["arch"] != "cpu":
+            facts["indexes"] = []
+        ready = workspace(options, facts)
+        _check_devices(ready, facts)
+        for warning in (*ready.suite.warnings, *ready.system.warnings):
+            self.console.note(f"warning {warning.code}: {warning}")
+        return ready
+
+    async def set_up(self, phase: Phase, ready: Workspace) -> Outcomes:
+        """Run install or prepare; their processes log below the base."""
+        plan = planning.plan(ready, phase)
+        for note in plan.notes:
+            self.console.note(f"unpinned: {note} is installed as written, without a lock file")
+        return await self.carry_out(plan, SetupLogs(self.options.base))
+
+    async def carry_out(self, plan: Plan, records: Records, blocked: Mapping[str, str] | None = None) -> Outcomes:
+        """Run a phase to its end and return what came of each trial that was reached."""
+        nodes = {command.node for trial in plan.trials for job in trial.jobs for command in job.commands}
+        setting = Setting(
+            hosts=dict.fromkeys(nodes, self.host),
+            records=records,
+            interrupt=self.interrupt,
+            secrets={name: value for name, value in self.options.environ.items() if is_secret(name)},
+        )
+        outcomes: dict[str, Outcome] = {}
+        with self.console.phase(plan, records):
+            async for happening in execute(plan, setting, blocked or {}):
+                self.console.show(happening)
+                if isinstance(happening, TrialEnded):
+                    outcomes[happening.trial.id] = happening.outcome
+        return outcomes
+
+    async def require(self, ready: Workspace, *phases: Phase) -> None:
+        """Raise PreflightError when what these phases make is missing, with the command to type."""
+        environments, data = planning.needs(ready)
+        for phase, onces, what in (("install", environments, "not installed"), ("prepare", data, "not prepared")):
+            missing = await self._missing(onces) if phase in phases else []
+            if missing:
+                type_this = f"{self.options.command(phase)} (or, all in one go: {self.options.command('run')} --all)"
+                raise PreflightError(f"{what}: {', '.join(missing)}. Type: {type_this}")
+
+    def exit_code(self, outcomes: Outcomes, bad: ExitCode) -> ExitCode:
+        if self.interrupt.asked:
+            return ExitCode.INTERRUPTED
+        return ExitCode.OK if all(outcome.kind in GOOD for outcome in outcomes.values()) else bad
+
+    async def _missing(self, onces: Mapping[str, Once]) -> list[str]:
+        reply = await self.host.request("missing", onces={name: asdict(once) for name, once in onces.items()})
+        return list(reply["names"])
+
+
+@asynccontextmanager
+async def operation(options: Options, console: Console) -> AsyncIterator[Operation]:
+    """Start the agent, and turn Ctrl-C and SIGTERM into an Interrupt: a first one is gentle, a second is not."""
+    interrupt, loop = Interrupt(), asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, interrupt.set)
+    try:
+        async with LocalHost(resources.import_path(), options.environ) as host:
+            yield Operation(options=options, console=console, host=host, interrupt=interrupt)
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def _check_devices(ready: Workspace, facts: Mapping[str, object]) -> None:
+    """Raise PreflightError where the system asks for what this machine does not have."""
+    wanted, main, devices = ready.system.arch, ready.system.main, facts["devices"]
+    assert isinstance(devices, list)
+    if len(ready.system.nodes) > 1:
+        raise PreflightError("runs over several nodes are not built yet: give a system file with one node")
+    if wanted == "cpu":
+        return
+    if facts["arch"] != wanted or not main.devices:
+        found = f"{len(devices)} {facts['arch']} devices" if devices else "no accelerator"
+        raise PreflightError(
+            f"the system asks for {wanted}, this machine has {found}: check the driver, or give --arch cpu"
+        )
+    known = sorted(device["id"] for device in devices)
+    lacking = [device.id for device in main.devices if device.id not in known]
+    if lacking:
+        raise PreflightError(f"device {lacking[0]} is not there: this machine has {wanted} devices {known}")

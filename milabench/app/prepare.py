@@ -1,0 +1,16 @@
+"""``milabench prepare``: data and models for every benchmark of the suite."""
+
+from __future__ import annotations
+
+from milabench.app.options import Options
+from milabench.app.phases import operation
+from milabench.console import Console
+from milabench.errors import ExitCode
+
+
+async def prepare(options: Options, console: Console) -> ExitCode:
+    """Run the preparation scripts; exit code 4 when one fails or an environment is missing."""
+    async with operation(options, console) as work:
+        ready = await work.workspace()
+        await work.require(ready, "install")
+        return work.exit_code(await work.set_up("prepare", ready), ExitCode.ENVIRONMENT)

@@ -1,0 +1,70 @@
+"""The verbs that only read: ``check``, ``list`` and ``plan``. They change nothing on any disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from milabench import plan as planning
+from milabench import suite, system
+from milabench.agent import probe
+from milabench.app.options import Options
+from milabench.app.workspace import find_config, resolve_suite, workspace
+from milabench.errors import ConfigurationError, Problem
+from milabench.plan import Phase, Plan
+from milabench.suite import Suite
+
+
+def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[Problem]]:
+    """Return (suite, errors, warnings) of a suite file, and of a system file where one is given; loads no benchfile."""
+    errors: list[Problem] = []
+    warnings: list[Problem] = []
+    found: Suite | None = None
+    try:
+        found = suite.resolve(find_config(options.config), options.override, options.environ)
+        planning.check_placeholders(found)
+    except ConfigurationError as error:
+        errors.extend(error.problems)
+    if options.system is not None:
+        try:
+            warnings += system.resolve(options.system, _no_facts()).warnings
+        except ConfigurationError as error:
+            errors.extend(error.problems)
+    return found, errors, (*(found.warnings if found else ()), *warnings)
+
+
+def listed(options: Options) -> list[dict[str, Any]]:
+    """Return what ``list`` shows of each selected benchmark."""
+    return [
+        {
+            "name": each.name,
+            "group": each.group,
+            "install_group": each.install_group,
+            "tags": list(each.tags),
+            "weight": each.weight,
+            "plan": each.placement.method,
+            "definition": each.definition,
+        }
+        for each in resolve_suite(options).benchmarks
+    ]
+
+
+def plan(options: Options, phase: Phase) -> Plan:
+    """Return the plan of a phase on this machine, or on the system that ``--arch``, ``--gpus`` … describe."""
+    shape = options.shape
+    facts = dict(probe.facts("cpu" if shape else None, []))
+    if shape or options.system:
+        facts["environ"] = {}
+    return planning.plan(workspace(options, facts), phase, repeats=options.repeats)
+
+
+def _no_facts() -> Mapping[str, Any]:
+    return {
+        "hostname": "localhost",
+        "cpus": 1,
+        "memory_bytes": 0,
+        "arch": "cpu",
+        "devices": [],
+        "environ": {},
+        "ips": [],
+    }

@@ -1,0 +1,32 @@
+"""``milabench report``: what run directories say, wherever they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from milabench.errors import RunDirError
+from milabench.rundir import RunDir, open_run, runs
+from milabench.summary import Summary, summarize
+
+
+def report(names: Sequence[str], base: Path) -> Summary:
+    """Return the summary of runs given by path or name (several are pooled as repeats); of the newest by default."""
+    return summarize([_find(name, base) for name in names] if names else [_newest(base)])
+
+
+def _newest(base: Path) -> RunDir:
+    found = runs(base)
+    if not found:
+        raise RunDirError(f"no run below {base}: give --base, or the folder of a run")
+    return open_run(found[-1])
+
+
+def _find(name: str, base: Path) -> RunDir:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return open_run(path)
+    named = [run for run in runs(base) if run.name == name or run.name.split(".")[0] == name]
+    if not named:
+        raise RunDirError(f"no run {name!r}: it is no folder, and no run below {base} has that name")
+    return open_run(named[-1])

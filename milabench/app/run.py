@@ -1,0 +1,141 @@
+"""``milabench run``: the benchmarks, one after the other, into a run directory."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import milabench
+from milabench import plan as planning
+from milabench.app.options import Options
+from milabench.app.phases import Operation, Outcomes, operation
+from milabench.console import Console
+from milabench.errors import ExitCode, PreflightError
+from milabench.outcome import GOOD
+from milabench.plan import Workspace
+from milabench.plan.environ import is_secret
+from milabench.rundir import RunDir
+
+_FIRST = (
+    "amber",
+    "bold",
+    "brisk",
+    "calm",
+    "clear",
+    "eager",
+    "fair",
+    "keen",
+    "lucid",
+    "quiet",
+    "sharp",
+    "swift",
+    "vivid",
+)
+_SECOND = (
+    "anvil",
+    "badger",
+    "comet",
+    "falcon",
+    "harbor",
+    "lantern",
+    "maple",
+    "otter",
+    "raven",
+    "summit",
+    "tundra",
+    "wren",
+)
+
+
+async def run(options: Options, console: Console, *, everything: bool = False) -> tuple[ExitCode, RunDir | None]:
+    """Run the suite; with ``everything`` install and prepare first. Return the exit code and the run, if one began.
+
+    With ``everything`` a benchmark whose environment or data could not be made counts as failed; the others run.
+    """
+    async with operation(options, console) as work:
+        ready = await work.workspace(installing=everything)
+        plan = planning.plan(ready, "run", repeats=options.repeats)
+        if not plan.trials:
+            reasons = "; ".join(f"{skip.benchmark}: {skip.reason}" for skip in plan.skipped)
+            raise PreflightError(f"nothing can run on this system: {reasons}")
+        blocked: Mapping[str, str] = {}
+        if everything:
+            blocked = await _set_all_up(work, ready)
+        else:
+            await work.require(ready, "install", "prepare")
+        if work.interrupt.asked:
+            return ExitCode.INTERRUPTED, None
+        record = RunDir.create(_path(options), plan=plan, facts=await _facts(work, ready), suite=_suite(ready))
+        outcomes = await work.carry_out(plan, record, blocked)
+        record.finish("interrupted" if work.interrupt.asked else "complete")
+        return work.exit_code(outcomes, ExitCode.FAILED), record
+
+
+async def _set_all_up(work: Operation, ready: Workspace) -> Mapping[str, str]:
+    """Install and prepare everything; return the benchmarks that cannot run, with the reason."""
+    installed = await work.set_up("install", ready)
+    blocked = {
+        benchmark.name: f"its environment {benchmark.install_group!r} could not be made: {outcome.reason}"
+        for benchmark in ready.suite.benchmarks
+        if benchmark.definition is not None
+        and (outcome := installed.get(benchmark.install_group)) is not None
+        and outcome.kind not in GOOD
+    }
+    if work.interrupt.asked:
+        return blocked
+    able = tuple(benchmark for benchmark in ready.suite.benchmarks if benchmark.name not in blocked)
+    prepared = await work.set_up("prepare", replace(ready, suite=replace(ready.suite, benchmarks=able)))
+    return {**blocked, **_failures(prepared)}
+
+
+def _failures(prepared: Outcomes) -> dict[str, str]:
+    return {
+        name: f"its preparation failed: {outcome.reason}"
+        for name, outcome in prepared.items()
+        if outcome.kind not in GOOD
+    }
+
+
+def _path(options: Options) -> Path:
+    """Return where the run goes: ``runs/<name>.<time>``, or the path itself where the name is one."""
+    name = options.run_name
+    if name and name[0] in "/.~":
+        return Path(name).expanduser().absolute()
+    now = time.strftime("%Y-%m-%d_%H-%M-%S", time.gmtime())
+    while True:
+        path = options.base / "runs" / f"{name or f'{random.choice(_FIRST)}_{random.choice(_SECOND)}'}.{now}"
+        if name or not path.exists():
+            return path
+
+
+async def _facts(work: Operation, ready: Workspace) -> dict[str, Any]:
+    """Return the facts of run.json: the system, versions, environments; no secret's value."""
+    options = work.options
+    venvs = {each.install_group: f"{options.base}/venv/{each.install_group}" for each in ready.suite.benchmarks}
+    frozen = (await work.host.request("freeze", folders=venvs))["packages"]
+    system = {name: value for name, value in ready.system.facts.items() if name != "environ"}
+    environ = {
+        name: value for name, value in options.environ.items() if name.startswith("MILABENCH_") and not is_secret(name)
+    }
+    return {
+        "milabench": milabench.__version__,
+        "python": sys.version.split()[0],
+        "argv": sys.argv[1:],
+        "config": options.config,
+        "sources": list(ready.suite.sources),
+        "base": str(options.base),
+        "started": time.time(),
+        "system": {**system, "arch": ready.system.arch},
+        "environ": environ,
+        "environments": frozen,
+        "unpinned": list(planning.plan(ready, "install").notes),
+    }
+
+
+def _suite(ready: Workspace) -> dict[str, Any]:
+    return {"version": 1, "benchmarks": {each.name: dict(each.config) for each in ready.suite.benchmarks}}

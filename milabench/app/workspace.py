@@ -1,0 +1,81 @@
+"""From options to values: the suite, the system, the packages, and where things are."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import benchmate
+from milabench import package, resources, suite, system
+from milabench.app.options import Options
+from milabench.errors import UsageError
+from milabench.plan import Site, Workspace
+from milabench.plan.setup import wheel_name
+from milabench.suite import Suite
+
+
+def resolve_suite(options: Options) -> Suite:
+    """Return the selected benchmarks of the suite the options name."""
+    whole = suite.resolve(find_config(options.config), options.override, options.environ)
+    return suite.select(whole, options.select, options.exclude)
+
+
+def workspace(options: Options, facts: Mapping[str, Any]) -> Workspace:
+    """Resolve everything the options name, for a system with these facts."""
+    selected = resolve_suite(options)
+    definitions = {each.definition: each.mark for each in selected.benchmarks if each.definition is not None}
+    return Workspace(
+        suite=selected,
+        system=system.resolve(options.system, facts, options.shape),
+        packages=package.load(definitions, options.environ),
+        site=site(options),
+    )
+
+
+def site(options: Options) -> Site:
+    sources = resources.benchmate_sources()
+    return Site(
+        base=str(options.base),
+        python=sys.executable,
+        python_version=".".join(map(str, sys.version_info[:3])),
+        uv=find_uv() if options.installer == "uv" else None,
+        installer=options.installer,
+        constraints=str(resources.data_root() / "constraints"),
+        benchmate=str(sources),
+        wheel=wheel_name(sources, benchmate.__version__),
+        import_path=tuple(resources.import_path()),
+        offline=options.offline,
+    )
+
+
+def find_uv() -> str | None:
+    """Return the uv program that came with milabench, else the one on PATH."""
+    beside = Path(sys.executable).parent / "uv"
+    return str(beside) if beside.exists() else shutil.which("uv")
+
+
+def find_config(name: str | None) -> Path:
+    """Return the suite file of a path, or of a name milabench brings (``standard``, ``standard.yaml``)."""
+    folder = resources.data_root() / "config"
+    known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "base")
+    if name is None:
+        raise UsageError(f"no suite: give --config with a file, or one of {', '.join(known)}")
+    path = Path(name).expanduser()
+    if path.exists():
+        return path.resolve()
+    if path.name == name and (folder / name).with_suffix(".yaml").exists():
+        return (folder / name).with_suffix(".yaml")
+    near = difflib.get_close_matches(path.stem, known, 1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise UsageError(f"no suite {name!r}: it is no file, and the suites milabench brings are {', '.join(known)}{hint}")
+
+
+def indexes(arch: str) -> list[str]:
+    """Return the vendor's public package indexes for an architecture: data beside its constraints."""
+    path = resources.data_root() / "constraints" / f"{arch}.index"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

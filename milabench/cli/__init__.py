@@ -1,0 +1,98 @@
+"""The command line: argv → options → app; errors → one message and an exit code.
+
+Verbs are imported when they are asked for, so that ``milabench --help`` imports click and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from milabench import __version__
+from milabench.errors import ExitCode, UserError
+
+VERBS = {
+    "install": ("milabench.cli.setup", "Make the environments of a suite."),
+    "prepare": ("milabench.cli.setup", "Fetch or make the data of a suite."),
+    "run": ("milabench.cli.run", "Run a suite and report; --all installs and prepares first."),
+    "report": ("milabench.cli.report", "Report on run directories."),
+    "plan": ("milabench.cli.plan", "Show every process that would be started."),
+    "check": ("milabench.cli.check", "Find all mistakes in a suite or system file."),
+    "list": ("milabench.cli.check", "List the benchmarks of a suite."),
+}
+
+
+class Verbs(click.Group):
+    """The verbs of VERBS; a verb's module holds a command of its name (``list_`` for ``list``)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(VERBS[cmd_name][0])
+        command: click.Command = getattr(module, "list_" if cmd_name == "list" else cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], VERBS, 1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            ctx.fail(f"no command {args[0]!r}{hint}: see `milabench --help`")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="milabench")
+def cli() -> None:
+    """Benchmark suites for accelerators: one YAML file, every device, a verdict.
+
+    \b
+    milabench run --all --config quickstart    install, prepare, run, report
+    milabench plan --config standard --arch cuda --gpus 8
+    """
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message and its exit code, never a traceback."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except UserError as error:
+        print(f"milabench: {error}", file=sys.stderr)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        print("milabench: interrupted", file=sys.stderr)
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = ExitCode.OK
+    except OSError as error:
+        print(f"milabench: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        code = ExitCode.ENVIRONMENT
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        print(
+            f"milabench: this is a bug of milabench {__version__}, please report it with the lines above",
+            file=sys.stderr,
+        )
+        code = ExitCode.BUG
+    sys.exit(int(code or 0))

@@ -1,0 +1,33 @@
+"""``milabench report``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from milabench.cli.shared import read_options
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--base", metavar="DIR", help="Where the runs are kept. [MILABENCH_BASE]")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "markdown", "csv", "json"]), default="text", show_default=True
+)
+@click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
+def report(runs: tuple[str, ...], form: str, as_json: bool, **values: Any) -> int:
+    """Report on runs, given by folder or name; the newest by default, several are pooled as repeats."""
+    from rich.console import Console as RichConsole
+
+    from milabench.app.report import report as flow
+    from milabench.render import FORMATS
+    from milabench.render.text import show
+
+    summary = flow(runs, read_options(values).base)
+    if form == "text" and not as_json and sys.stdout.isatty():
+        show(summary, RichConsole())
+    else:
+        sys.stdout.write(FORMATS["json" if as_json else form](summary))
+    return 0

@@ -1,0 +1,34 @@
+"""``milabench run``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import click
+
+from milabench.cli.shared import read_options, setup_options
+
+
+@click.command()
+@setup_options
+@click.option("--all", "everything", is_flag=True, help="Install and prepare first.")
+@click.option("--run-name", metavar="NAME", help="Name of the run, or a path. [MILABENCH_RUN_NAME, two random words]")
+@click.option(
+    "--repeats", type=click.IntRange(1), default=1, show_default=True, help="How often each benchmark is run."
+)
+def run(**values: Any) -> int:
+    """Run a suite into a new run directory and report on it."""
+    from rich.console import Console as RichConsole
+
+    from milabench.app.run import run as flow
+    from milabench.console import Console
+    from milabench.render.text import show
+    from milabench.summary import summarize
+
+    console = Console(quiet=values["quiet"])
+    code, record = asyncio.run(flow(read_options(values), console, everything=values["everything"]))
+    if record is not None:
+        show(summarize([record]), RichConsole(file=sys.stdout))
+    return int(code)

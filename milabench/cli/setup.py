@@ -1,0 +1,30 @@
+"""``milabench install`` and ``milabench prepare``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from milabench.cli.shared import read_options, setup_options
+
+
+@click.command()
+@setup_options
+def install(**values: Any) -> int:
+    """Make the environments of a suite. What is installed already takes no time."""
+    from milabench.app.install import install as flow
+    from milabench.console import Console
+
+    return asyncio.run(flow(read_options(values), Console(quiet=values["quiet"])))
+
+
+@click.command()
+@setup_options
+def prepare(**values: Any) -> int:
+    """Fetch or make the data of a suite."""
+    from milabench.app.prepare import prepare as flow
+    from milabench.console import Console
+
+    return asyncio.run(flow(read_options(values), Console(quiet=values["quiet"])))

@@ -1,0 +1,108 @@
+"""Options that several verbs share, each with its environment variable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from milabench.app.options import Options
+from milabench.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_BASE = "workdir/results"
+
+_SUITE = (
+    click.option(
+        "--config", "-c", metavar="SUITE", help="A suite file, or the name of one milabench brings. [MILABENCH_CONFIG]"
+    ),
+    click.option("--system", metavar="FILE", help="A system file; without one, this machine. [MILABENCH_SYSTEM]"),
+    click.option(
+        "--base", metavar="DIR", help=f"Where environments, data and runs are kept. [MILABENCH_BASE, {DEFAULT_BASE}]"
+    ),
+    click.option(
+        "--select",
+        "-s",
+        multiple=True,
+        metavar="EXPR",
+        help="Names, globs, tags, groups or an expression; repeatable. [MILABENCH_SELECT]",
+    ),
+    click.option("--exclude", "-x", multiple=True, metavar="EXPR", help="The same, to leave out. [MILABENCH_EXCLUDE]"),
+    click.option(
+        "--override", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite: resnet50.argv.--lr=0.1"
+    ),
+)
+_SETUP = (
+    click.option(
+        "--installer",
+        type=click.Choice(["uv", "pip"]),
+        default="uv",
+        show_default=True,
+        help="What fills environments.",
+    ),
+    click.option("--offline", is_flag=True, help="Use no network."),
+    click.option("--quiet", "-q", is_flag=True, help="Say nothing but failures."),
+)
+_SHAPE = (
+    click.option(
+        "--arch",
+        type=click.Choice(["cuda", "rocm", "xpu", "hpu", "cpu"]),
+        help="Instead of what is probed. [MILABENCH_ARCH]",
+    ),
+)
+
+
+def suite_options(function: F) -> F:
+    return _stack(function, _SUITE)
+
+
+def setup_options(function: F) -> F:
+    return _stack(function, _SUITE + _SETUP + _SHAPE)
+
+
+def read_options(values: dict[str, Any]) -> Options:
+    """Return the options of a verb: command line over environment over default."""
+    environ = dict(os.environ)
+    config = values.get("config") or _config_from(environ)
+    system = values.get("system") or environ.get("MILABENCH_SYSTEM")
+    if system and not Path(system).expanduser().exists():
+        raise UsageError(f"no system file {system}: give --system with a file")
+    shape = {
+        name: values[name] for name in ("arch", "gpus", "nodes", "gpu_memory", "cpus") if values.get(name) is not None
+    }
+    if "arch" in values and values["arch"] is None and environ.get("MILABENCH_ARCH"):
+        shape["arch"] = environ["MILABENCH_ARCH"]
+    base = values.get("base") or environ.get("MILABENCH_BASE") or DEFAULT_BASE
+    return Options(
+        config=config,
+        system=Path(system).expanduser() if system else None,
+        base=Path(base).expanduser().absolute(),
+        select=tuple(values.get("select") or _words(environ.get("MILABENCH_SELECT"))),
+        exclude=tuple(values.get("exclude") or _words(environ.get("MILABENCH_EXCLUDE"))),
+        run_name=values.get("run_name") or environ.get("MILABENCH_RUN_NAME"),
+        override=tuple(values.get("override") or ()),
+        installer=values.get("installer", "uv"),
+        offline=values.get("offline", False),
+        repeats=values.get("repeats", 1),
+        shape=shape,
+        environ=environ,
+    )
+
+
+def _config_from(environ: dict[str, str]) -> str | None:
+    """Return MILABENCH_CONFIG where it is a path: inside a benchmark's process it is the JSON of its entry."""
+    value = environ.get("MILABENCH_CONFIG", "")
+    return None if not value or value.lstrip().startswith("{") else value
+
+
+def _words(value: str | None) -> tuple[str, ...]:
+    return (value,) if value else ()
+
+
+def _stack(function: F, options: tuple[Callable[[F], F], ...]) -> F:
+    for option in reversed(options):
+        function = option(function)
+    return function

@@ -1,0 +1,25 @@
+"""Plan → processes on hosts → a run directory."""
+
+from milabench.execute.scheduler import (
+    CommandEnded,
+    CommandStarted,
+    Happening,
+    Interrupt,
+    Setting,
+    TrialEnded,
+    TrialStarted,
+    Waiting,
+    execute,
+)
+
+__all__ = [
+    "CommandEnded",
+    "CommandStarted",
+    "Happening",
+    "Interrupt",
+    "Setting",
+    "TrialEnded",
+    "TrialStarted",
+    "Waiting",
+    "execute",
+]

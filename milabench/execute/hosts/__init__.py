@@ -1,0 +1,42 @@
+"""Hosts: a pipe to an agent on a node. One Protocol, the local pipe, and a fake for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from milabench.outcome import Cause, Exit
+from milabench.plan.types import Command, Job, Phase
+from milabench.rundir import Files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A command with all that is only known when it starts: its files, its configuration, secrets."""
+
+    phase: Phase
+    job: Job
+    command: Command
+    files: Files
+    env: Mapping[str, str]
+    first_seq: int
+
+
+class Process(Protocol):
+    """One started process."""
+
+    async def stop(self, cause: Cause, grace_s: float = 5.0) -> None: ...
+
+    async def wait(self) -> Exit:
+        """Return how it ended; only when its whole tree is gone."""
+
+
+class Host(Protocol):
+    """A node's agent. ``request`` sends one request and returns the reply; raises HostLost when the agent is gone."""
+
+    async def start(self, launch: Launch) -> Process: ...
+
+    async def request(self, op: str, **fields: Any) -> dict[str, Any]: ...
+
+    async def close(self) -> None: ...

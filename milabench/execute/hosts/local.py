@@ -1,0 +1,145 @@
+"""The agent of this machine: a child process over a pipe, so that what it supervises ends when the runner is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from benchmate.wire import Frames, frame
+
+from milabench.errors import PreflightError
+from milabench.execute.hosts import Launch
+from milabench.outcome import Cause, Exit
+
+_BOOT = "import sys; sys.path[:0] = {path!r}; from milabench.agent.serve import main; main()"
+
+
+class LocalHost:
+    """A pipe to an agent process on this machine; use as an asynchronous context manager."""
+
+    def __init__(self, import_path: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._import_path, self._environ = list(import_path), dict(environ)
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._exits: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._child: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> LocalHost:
+        self._child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-I", "-S", "-c", _BOOT.format(path=self._import_path)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=self._environ,
+            start_new_session=True,  # Ctrl-C is for the runner, which then says what to end
+        )
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self, launch: Launch) -> LocalProcess:
+        number = next(self._numbers)
+        command, job = launch.command, launch.job
+        ended = asyncio.get_running_loop().create_future()
+        self._exits[number] = ended
+        fields = {
+            "argv": list(command.argv),
+            "cwd": command.cwd,
+            "env": {**command.env, **launch.env},
+            "metrics": command.metrics,
+            "stop": job.stop,
+            "limit": asdict(job.limit),
+            "deadline_s": job.deadline_s,
+            "phase": launch.phase,
+            "stdout": str(launch.files.stdout),
+            "stderr": str(launch.files.stderr),
+            "events": str(launch.files.events) if command.metrics != "none" else None,
+            "steps": str(launch.files.steps),
+            "seq": launch.first_seq,
+        }
+        self._send({"id": number, "op": "start", **fields})
+        return LocalProcess(self, number, command.tag, ended)
+
+    async def request(self, op: str, **fields: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        reply = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self._send({"id": number, "op": op, **fields})
+        message: dict[str, Any] = await reply
+        if message["event"] == "error":
+            raise PreflightError(f"{op} failed: {message['message']}")
+        return message
+
+    async def close(self) -> None:
+        """End the agent by closing its pipe: it ends whatever still runs first."""
+        if self._child is None or self._child.stdin is None:
+            return
+        self._child.stdin.close()
+        try:
+            await asyncio.wait_for(self._child.wait(), 30)
+        except asyncio.TimeoutError:
+            with suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+        if self._reader:
+            await self._reader
+
+    def post(self, message: dict[str, Any]) -> None:
+        """Send a request that has no reply."""
+        self._send({"id": next(self._numbers), **message})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._child is not None
+        assert self._child.stdin is not None
+        if self._child.stdin.is_closing():
+            self._lose()
+            return
+        self._child.stdin.write(frame(message))
+
+    async def _read(self) -> None:
+        assert self._child is not None
+        assert self._child.stdout is not None
+        frames = Frames()
+        while chunk := await self._child.stdout.read(1 << 16):
+            for message in frames.feed(chunk):
+                self._deliver(message)
+        self._lose()
+
+    def _deliver(self, message: dict[str, Any]) -> None:
+        if message["event"] == "started":
+            return
+        futures = self._exits if message["event"] == "exit" else self._waiting
+        future = futures.pop(message["id"], None)
+        if future is not None and not future.done():
+            future.set_result(message)
+
+    def _lose(self) -> None:
+        """Answer everything that waits: the agent is gone."""
+        for future in [*self._waiting.values(), *self._exits.values()]:
+            if not future.done():
+                future.set_result({"event": "exit", "cause": "lost", "message": "the agent has ended"})
+        self._waiting.clear()
+        self._exits.clear()
+
+
+class LocalProcess:
+    """A process of the local agent."""
+
+    def __init__(self, host: LocalHost, number: int, tag: str, ended: asyncio.Future[dict[str, Any]]) -> None:
+        self._host, self._number, self._tag, self._ended = host, number, tag, ended
+
+    async def stop(self, cause: Cause, grace_s: float = 5.0) -> None:
+        self._host.post({"op": "stop", "target": self._number, "cause": cause, "grace_s": grace_s})
+
+    async def wait(self) -> Exit:
+        message = await asyncio.shield(self._ended)
+        fields = ("code", "signal", "oom", "cause", "error", "max_rss_bytes", "seconds")
+        return Exit(tag=self._tag, **{name: message[name] for name in fields if name in message})

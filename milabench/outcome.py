@@ -1,0 +1,128 @@
+"""How a process ended and what that means: the outcomes, and one pure function that decides them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from benchmate import wire
+
+Kind = Literal["ok", "early_stop", "timeout", "failed", "killed", "interrupted", "lost", "skipped"]
+KINDS: tuple[Kind, ...] = ("ok", "early_stop", "timeout", "failed", "killed", "interrupted", "lost", "skipped")
+GOOD: frozenset[Kind] = frozenset({"ok", "early_stop"})
+Cause = Literal["limit", "deadline", "interrupt", "sibling", "lost"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How one process ended: exit code or signal; ``cause`` is why the runner ended it, None when it ended by itself.
+
+    ``max_rss_bytes`` is the largest resident set of the process and of the children it waited for.
+    """
+
+    tag: str
+    code: int | None = None
+    signal: int | None = None
+    oom: bool = False
+    cause: Cause | None = None
+    error: str | None = None  # it could not be started
+    max_rss_bytes: int | None = None
+    seconds: float = 0.0
+    files: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a process (``tag`` names it) or of a whole trial (``tag`` is empty or its worst process)."""
+
+    kind: Kind
+    reason: str = ""
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a process's events and steps say, as far as its outcome depends on it."""
+
+    rates: int = 0
+    warmups: int = 0
+    expects_rate: bool = True
+    stopped: bool = False  # it reached the wanted amount
+    nan_loss: bool = False
+    error: str | None = None
+
+    @classmethod
+    def of(cls, events: Iterable[wire.Event], steps: wire.Steps | None, *, expects_rate: bool) -> Seen:
+        rates = warmups = 0
+        stopped = nan_loss = False
+        error: str | None = None
+        for event in events:
+            match event.event:
+                case "data" if isinstance(event.data, dict):
+                    rates += "rate" in event.data and event.data.get("task") == "train"
+                    warmups += "rate" in event.data and event.data.get("task") == "warmup"
+                    nan_loss |= "loss" in event.data and event.data["loss"] is None
+                case "stop":
+                    stopped = True
+                case "error" if error is None and isinstance(event.data, dict):
+                    error = f"{event.data.get('type')}: {event.data.get('message')}"
+                case _:
+                    pass
+        if steps is not None:
+            phases = steps.columns["phase"]
+            rates = max(rates, phases.count(wire.MEASURED))
+            warmups = max(warmups, phases.count(wire.WARMUP))
+        return cls(
+            rates=rates, warmups=warmups, expects_rate=expects_rate, stopped=stopped, nan_loss=nan_loss, error=error
+        )
+
+
+def outcome(ended: Exit, seen: Seen) -> Outcome:
+    """Decide what came of one process. A crash before the wanted stop wins over it; no rate is a failure."""
+    kind, reason = _decide(ended, seen)
+    return Outcome(kind=kind, reason=reason, tag=ended.tag)
+
+
+def _decide(ended: Exit, seen: Seen) -> tuple[Kind, str]:
+    if ended.error is not None:
+        return "failed", ended.error
+    match ended.cause:
+        case "interrupt":
+            return "interrupted", "interrupted by the operator"
+        case "lost":
+            return "lost", "the agent or its node went away"
+        case "deadline":
+            return "timeout", f"reached max_duration: ended after {ended.seconds:.0f} s"
+        case "sibling":
+            return "killed", "ended because a process it belongs with failed"
+        case "limit":
+            return _measured(seen, stopped=True)
+        case None:
+            return _by_itself(ended, seen)
+
+
+def _by_itself(ended: Exit, seen: Seen) -> tuple[Kind, str]:
+    if ended.oom:
+        return "killed", "killed by the kernel: out of memory"
+    if ended.signal is not None:
+        return "killed", f"killed by {signal.Signals(ended.signal).name}"
+    if ended.code != 0:
+        return "failed", f"exit code {ended.code}" + (f": {seen.error}" if seen.error else "")
+    return _measured(seen, stopped=seen.stopped)
+
+
+def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:
+    if seen.nan_loss:
+        return "failed", "the loss is not a finite number"
+    if seen.expects_rate and seen.rates == 0:
+        return "failed", "no rate" + (f" after {seen.warmups} warm-up steps" if seen.warmups else "")
+    return ("early_stop", "measured the wanted amount") if stopped else ("ok", "")
+
+
+def worst(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the outcome of a trial: the first bad one that is not a consequence of another, else the first."""
+    bad = [each for each in outcomes if each.kind not in GOOD]
+    own = [each for each in bad if not each.reason.startswith("ended because")]
+    return (own or bad or list(outcomes))[0]

@@ -1,0 +1,150 @@
+"""The contract of a benchmark's folder: what its ``benchfile.py`` subclasses and names ``__pack__``.
+
+Standard library only: benchfiles are evaluated where plans are made and on nodes where nothing is installed.
+``build_run_plan`` and ``make_env`` are asked while the plan is made and may change nothing; ``install``, ``prepare``
+and an overridden ``run`` are awaited in a child process on the node whose disk they change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from milabench import commands as cmd
+from milabench.fs import XPath
+from milabench.utils import assemble_options
+
+_path = functools.lru_cache(maxsize=1024)(XPath)  # thousands of jobs share a few folders
+
+
+class CommandFailed(RuntimeError):
+    """A process a benchfile started ended with another code than 0."""
+
+
+class BasePackage:
+    """A benchmark of a suite, seen from its benchfile.
+
+    ``config`` is the suite's entry; ``dirs`` has ``code`` (the staged folder), ``venv``, ``data``, ``runs``, ``extra``
+    and ``cache``; ``phase`` is install, prepare or run.
+    """
+
+    main_script: ClassVar[str] = "main.py"
+    prepare_script: ClassVar[str] = "prepare.py"
+    base_requirements: ClassVar[str | list[str]] = "requirements.in"
+
+    def __init__(self, config: Mapping[str, Any], core: object = None) -> None:
+        self.core = core
+        self.config: dict[str, Any] = dict(config)
+        self.dirs = SimpleNamespace(**{name: _path(path) for name, path in self.config["dirs"].items()})
+        self.pack_path = self.dirs.code
+        self.definition = _path(self.config.get("definition") or str(self.dirs.code))
+        self.phase: str = self.config.get("phase", "run")
+
+    def copy(self, config: Mapping[str, Any]) -> BasePackage:
+        """Return the same package with some keys of its configuration replaced."""
+        clone = copy.copy(self)
+        clone.config = {**self.config, **config}
+        return clone
+
+    @property
+    def argv(self) -> list[str]:
+        return assemble_options(self.config.get("argv") or [])
+
+    @property
+    def tag(self) -> str:
+        return ".".join(self.config.get("tag") or [self.config["name"]])
+
+    @property
+    def working_directory(self) -> XPath:
+        """Where the processes of the benchmark start."""
+        code: XPath = self.dirs.code
+        return code
+
+    @property
+    def python(self) -> str:
+        """The interpreter of the benchmark's environment."""
+        return str(self.dirs.venv / "bin" / "python")
+
+    def has(self, name: str | os.PathLike[str]) -> bool:
+        """Say whether the folder holds a file, as it was written or as it was staged and installed."""
+        return any(os.path.exists(os.path.join(folder, name)) for folder in (self.definition, self.dirs.code))  # noqa: PTH110, PTH118 - asked for thousands of times
+
+    def make_env(self) -> dict[str, str]:
+        """Return further variables for the scripts of this benchmark."""
+        return {}
+
+    def build_run_plan(self) -> cmd.Command:
+        """Return what one placement of the benchmark runs: ``main_script`` with the suite's argv."""
+        return cmd.VoirCommand(cmd.PackCommand(self, *self.argv, lazy=True))
+
+    async def install(self) -> None:
+        """Do what an environment alone does not: clone, compile, patch."""
+
+    async def prepare(self) -> None:
+        """Fetch or make data."""
+
+    async def run(self) -> None:
+        """Run the benchmark; only an override is ever called (else ``build_run_plan`` says what to run)."""
+
+    async def message(self, *parts: object) -> None:
+        """Write a line to the log of the phase."""
+        sys.stdout.write(" ".join(map(str, parts)) + "\n")
+        sys.stdout.flush()
+
+    async def execute(
+        self,
+        *args: object,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        **_: object,
+    ) -> None:
+        """Run a program in the benchmark's environment. Raises CommandFailed when it does not end with 0."""
+        argv = [str(item) for item in args]
+        process = await asyncio.create_subprocess_exec(
+            *argv, cwd=cwd or self.working_directory, env={**os.environ, **self.make_env(), **(env or {})}
+        )
+        if code := await process.wait():
+            raise CommandFailed(f"{argv[0]} ended with exit code {code}: {' '.join(argv)}")
+
+    async def pip_install(self, *args: object, **_: object) -> None:
+        """Install requirements into the benchmark's environment; the arguments are those of ``pip install``."""
+        uv = os.environ.get("MILABENCH_UV") or shutil.which("uv")
+        if uv:
+            await self.execute(uv, "pip", "install", "--python", self.python, *args)
+        else:
+            await self.execute(self.python, "-m", "pip", "install", *args)
+
+
+class Package(BasePackage):
+    """A benchmark with requirements, a preparation script and a main script, each but the last optional."""
+
+    def requirements_map(self, variant: str | None = None) -> dict[XPath, XPath]:
+        """Return {written requirements: locked requirements} for a variant; ``unpinned`` maps each to itself."""
+        variant = variant or self.config.get("install_variant")
+        written = [self.base_requirements] if isinstance(self.base_requirements, str) else self.base_requirements
+        paths = [self.dirs.code / name for name in written if name]
+        if variant == "unpinned":
+            return {path: path for path in paths}
+        return {path: path.with_suffix(f".{variant}.txt" if variant else ".txt") for path in paths}
+
+    def requirements_files(self, variant: str | None = None) -> list[XPath]:
+        """Return the files to install: the locked one where it exists, else the written one where that does."""
+        chosen = (locked if self.has(locked.name) else path for path, locked in self.requirements_map(variant).items())
+        return [path for path in chosen if self.has(path.name)]
+
+    async def install(self) -> None:
+        """Install the requirements; after the making of the environment this finds nothing to do."""
+        for path in self.requirements_files():
+            await self.pip_install("-r", path)
+
+    async def prepare(self) -> None:
+        """Run the preparation script, where the folder has one."""
+        if self.prepare_script and self.has(self.prepare_script):
+            await self.execute(self.python, self.dirs.code / self.prepare_script)

@@ -1,0 +1,132 @@
+"""Load benchfiles, and ask one what it wants to run, with the world held still."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from milabench.commands import Command, Rendered
+from milabench.errors import ConfigurationError, Mark, Problem
+from milabench.pack import BasePackage, Package
+from milabench.package.guard import Refused, guarded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a benchfile answered: its command, its variables, and what it changed in the environment (None = unset)."""
+
+    command: Command
+    env: Mapping[str, str]
+    env_delta: Mapping[str, str | None]
+
+
+def load(definitions: Mapping[str, Mark], environ: Mapping[str, str]) -> dict[str, type[BasePackage]]:
+    """Return the package class of every folder: its benchfile's ``__pack__``, else Package. Raises ConfigurationError.
+
+    ``definitions`` maps each folder to the place in the suite that names it.
+    """
+    packages: dict[str, type[BasePackage]] = {}
+    problems: list[Problem] = []
+    for folder, mark in definitions.items():
+        try:
+            packages[folder] = load_one(Path(folder), environ)
+            problems.extend(_judge(Path(folder), packages[folder], mark))
+        except ConfigurationError as error:
+            problems.extend(replace(p, mark=mark) for p in error.problems)
+    if problems:
+        raise ConfigurationError(problems)
+    return packages
+
+
+def load_one(folder: Path, environ: Mapping[str, str]) -> type[BasePackage]:
+    """Return the package class of one folder; import errors become a ConfigurationError that names file and line."""
+    path = folder / "benchfile.py"
+    if not path.exists():
+        return Package
+    spec = importlib.util.spec_from_file_location(f"_benchfile_{folder.name.replace('-', '_')}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with _benchfile_errors(path), guarded(dict(environ)), _importable(folder):
+        spec.loader.exec_module(module)
+    pack = getattr(module, "__pack__", None)
+    if not (isinstance(pack, type) and issubclass(pack, BasePackage)):
+        message = f"{path} names no package: end it with `__pack__ = <your subclass of milabench.pack.Package>`"
+        raise ConfigurationError([Problem(code="E401", message=message)])
+    return pack
+
+
+def evaluate(package: type[BasePackage], config: Mapping[str, Any], environ: Mapping[str, str]) -> Evaluation:
+    """Ask a benchfile for its command and variables, refusing processes, sockets and writes meanwhile.
+
+    ``environ`` is the node's probed environment; what the benchfile changes in it comes back as ``env_delta``.
+    Raises ConfigurationError when the benchfile raises or is refused something.
+    """
+    with _benchfile_errors(Path(config["definition"]) / "benchfile.py"), guarded(dict(environ)) as seen:
+        pack = package(config)
+        env = {key: str(value) for key, value in pack.make_env().items()}
+        command = pack.build_run_plan()
+        delta = {key: seen.get(key) for key in {*seen, *environ} if seen.get(key) != environ.get(key)}
+    return Evaluation(command=command, env=env, env_delta=delta)
+
+
+def render(command: Command, environ: Mapping[str, str], folder: str) -> list[Rendered]:
+    """Return the processes of a command, under the same guard as ``evaluate``."""
+    with _benchfile_errors(Path(folder) / "benchfile.py"), guarded(dict(environ)):
+        return list(command.commands())
+
+
+def overrides(package: type[BasePackage], method: str) -> bool:
+    """Say whether a benchfile defines a coroutine of its own."""
+    return getattr(package, method) not in (getattr(BasePackage, method), getattr(Package, method))
+
+
+def _judge(folder: Path, package: type[BasePackage], mark: Mark) -> Iterator[Problem]:
+    has_main = bool(package.main_script) and (folder / package.main_script).exists()
+    if has_main or overrides(package, "build_run_plan") or overrides(package, "run"):
+        return
+    if package.main_script != Package.main_script and overrides(package, "install"):
+        return  # install() brings the script
+    remedy = "or a benchfile.py with main_script or build_run_plan()"
+    message = f"{folder} has nothing to run: add {package.main_script}, {remedy}"
+    yield Problem(code="E402", message=message, mark=mark)
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let a benchfile import modules that lie beside it, while it is loaded."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+@contextmanager
+def _benchfile_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except Refused as error:
+        rule = f"a benchfile may not {error} while the plan is made: do it in install() or prepare()"
+        message = f"{_where(path, error)}: {rule}"
+        raise ConfigurationError([Problem(code="E403", message=message)]) from None
+    except (Exception, SystemExit) as error:
+        message = f"{_where(path, error)}: the benchfile raised {type(error).__name__}: {error}"
+        raise ConfigurationError([Problem(code="E404", message=message)]) from None
+
+
+def _where(path: Path, error: BaseException) -> str:
+    """Return file:line of the benchfile's own line that led to an error."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path}:{error.lineno}"
+    frames: Iterable[traceback.FrameSummary] = reversed(traceback.extract_tb(error.__traceback__))
+    line = next((frame.lineno for frame in frames if frame.filename == str(path)), None)
+    return f"{path}:{line}" if line else str(path)

@@ -1,0 +1,122 @@
+"""Suite + System + Packages → Plan. Pure: it reads benchmark folders and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from milabench import system
+from milabench.errors import ConfigurationError, Problem
+from milabench.plan import codec, run, setup
+from milabench.plan.placeholders import check as check_placeholders
+from milabench.plan.run import Context
+from milabench.plan.site import Dirs, Site, Workspace
+from milabench.plan.types import Command, Job, Once, Phase, Plan, Skip, Staged, Trial
+
+__all__ = [
+    "Command",
+    "Dirs",
+    "Job",
+    "Once",
+    "Phase",
+    "Plan",
+    "Site",
+    "Skip",
+    "Staged",
+    "Trial",
+    "Workspace",
+    "check_placeholders",
+    "codec",
+    "needs",
+    "plan",
+]
+
+
+def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
+    """Return what a phase does. Raises ConfigurationError with every mistake that only shows here."""
+    contexts = _contexts(workspace)
+    match phase:
+        case "install":
+            return _install(contexts)
+        case "prepare":
+            trials = [trial for context in contexts if (trial := setup.prepare_trial(context))]
+            return Plan(phase=phase, trials=tuple(trials), configs=_configs(contexts))
+        case "run":
+            return _run(contexts, repeats)
+
+
+def needs(workspace: Workspace) -> tuple[dict[str, Once], dict[str, Once]]:
+    """Return what a run needs: the environment of every install group, the data of every benchmark."""
+    contexts = [context for context in _contexts(workspace) if run.skip_reason(context) is None]
+    prepared = {context.benchmark.name: once for context in contexts if (once := setup.preparation(context))}
+    return {group: setup.environment(members) for group, members in _groups(contexts).items()}, prepared
+
+
+def _install(contexts: Sequence[Context]) -> Plan:
+    groups = _groups(contexts)
+    notes = tuple(dict.fromkeys(name for members in groups.values() for name in setup.unpinned(members)))
+    return Plan(
+        phase="install",
+        trials=tuple(setup.install_trial(group, members) for group, members in groups.items()),
+        configs=_configs(contexts),
+        notes=notes,
+    )
+
+
+def _run(contexts: Sequence[Context], repeats: int) -> Plan:
+    trials: list[Trial] = []
+    skipped: list[Skip] = []
+    problems: list[Problem] = []
+    for context in contexts:
+        try:
+            for item in run.trials(context, repeats):
+                if isinstance(item, Skip):
+                    skipped.append(item)
+                else:
+                    trials.append(item)
+        except ConfigurationError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigurationError(problems)
+    return Plan(phase="run", trials=tuple(trials), skipped=tuple(skipped), configs=_configs(contexts))
+
+
+def _contexts(workspace: Workspace) -> list[Context]:
+    benchmarks, packages = workspace.suite.benchmarks, workspace.packages
+    seen = system.values(workspace.system)
+    codes = _code_names([each.definition for each in benchmarks if each.definition is not None])
+    return [
+        Context(
+            benchmark=each,
+            package=packages[each.definition] if each.definition is not None else None,
+            system=workspace.system,
+            site=workspace.site,
+            values=seen,
+            code=codes[each.definition] if each.definition is not None else None,
+        )
+        for each in benchmarks
+    ]
+
+
+def _code_names(definitions: Sequence[str]) -> dict[str, str]:
+    """Return the name each folder is staged under: its own, with a number where two folders share one."""
+    names: dict[str, str] = {}
+    for definition in dict.fromkeys(definitions):
+        name, number = Path(definition).name, 1
+        while name in names.values():
+            number += 1
+            name = f"{Path(definition).name}-{number}"
+        names[definition] = name
+    return names
+
+
+def _groups(contexts: Sequence[Context]) -> dict[str, list[Context]]:
+    groups: dict[str, list[Context]] = {}
+    for context in contexts:
+        if context.package is not None:
+            groups.setdefault(context.benchmark.install_group, []).append(context)
+    return groups
+
+
+def _configs(contexts: Sequence[Context]) -> dict[str, Mapping[str, object]]:
+    return {context.benchmark.name: context.config for context in contexts}

@@ -1,0 +1,103 @@
+"""A plan as JSON (documented, versioned, additions only) and back, and as a shell script to read or to run by hand."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from milabench.errors import RunDirError
+from milabench.plan.types import Command, Job, Once, Plan, Skip, Staged, Trial
+from milabench.suite.types import Limit
+
+VERSION = 1
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+    """Return the plan as the mapping ``milabench plan --format json`` prints."""
+    return {"version": VERSION, **_value(plan), "time_bound_s": plan.time_bound_s}
+
+
+def dumps(plan: Plan) -> str:
+    """Return the plan as JSON text with a line per trial, so that two plans can be compared line by line."""
+    parts = []
+    for key, value in to_json(plan).items():
+        lines = ",\n".join(map(json.dumps, value)) if key == "trials" else ""
+        parts.append(f'"trials": [\n{lines}\n]' if key == "trials" else f"{json.dumps(key)}: {json.dumps(value)}")
+    return "{" + ",\n".join(parts) + "}\n"
+
+
+def from_json(document: Mapping[str, Any]) -> Plan:
+    """Return the plan of such a mapping. Raises RunDirError for another version."""
+    if document.get("version") != VERSION:
+        raise RunDirError(f"a plan of version {document.get('version')!r}: this milabench reads version {VERSION}")
+    return Plan(
+        phase=document["phase"],
+        trials=tuple(_trial(trial) for trial in document["trials"]),
+        skipped=tuple(Skip(**skip) for skip in document["skipped"]),
+        configs=document["configs"],
+        notes=tuple(document.get("notes", ())),
+    )
+
+
+def to_shell(plan: Plan) -> str:
+    """Return the plan as a shell script: one line per process, with its variables and working directory."""
+    lines = ["#!/bin/sh", "# Processes of one trial run at the same time; a blank line ends a trial.", "set -e"]
+    for trial in plan.trials:
+        lines += ["", f"# {trial.id}"]
+        for job in trial.jobs:
+            parallel = len(job.commands) > 1 and not job.sequence
+            lines += [_shell_line(command) + (" &" if parallel else "") for command in job.commands]
+            lines += ["wait"] if parallel else []
+    return "\n".join(lines) + "\n"
+
+
+def _shell_line(command: Command) -> str:
+    env = " ".join(f"{name}={shlex.quote(value)}" for name, value in command.env.items())
+    return f"(cd {shlex.quote(command.cwd)} && env {env} {shlex.join(command.argv)})"
+
+
+def _trial(data: Mapping[str, Any]) -> Trial:
+    return Trial(benchmark=data["benchmark"], repeat=data["repeat"], jobs=tuple(_job(job) for job in data["jobs"]))
+
+
+def _job(data: Mapping[str, Any]) -> Job:
+    once = data["once"]
+    return Job(
+        **{
+            **data,
+            "commands": tuple(_command(command) for command in data["commands"]),
+            "limit": Limit(**data["limit"]),
+            "once": Once(**once) if once else None,
+            "staged": tuple(Staged(**staged) for staged in data["staged"]),
+            "secrets": tuple(data["secrets"]),
+        }
+    )
+
+
+def _command(data: Mapping[str, Any]) -> Command:
+    return Command(
+        **{
+            **data,
+            "argv": tuple(data["argv"]),
+            "devices": tuple(data["devices"]),
+            "cleanup": tuple(tuple(argv) for argv in data["cleanup"]),
+            "ready": tuple(data["ready"]) if data["ready"] is not None else None,
+        }
+    )
+
+
+def _value(value: Any) -> Any:
+    """Return a frozen value of plan/types.py as mappings and lists; the mappings in it are shared, not copied."""
+    if isinstance(value, tuple):
+        return [_value(item) for item in value]
+    if type(value) in _FIELDS:
+        return {name: _value(getattr(value, name)) for name in _FIELDS[type(value)]}
+    return value
+
+
+_FIELDS = {
+    kind: tuple(field.name for field in fields(kind)) for kind in (Plan, Trial, Job, Command, Once, Staged, Skip, Limit)
+}

@@ -1,0 +1,195 @@
+"""The install and prepare phases: environments per install group, preparation per benchmark; each a job needed once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from milabench.pack import Package
+from milabench.package import overrides
+from milabench.plan import environ
+from milabench.plan.run import Context
+from milabench.plan.types import Command, Job, Once, Staged, Trial
+
+DEADLINE_S = 7200.0
+RECORD = ".milabench.json"  # written last into an environment: one without it is half made
+
+
+def environment(contexts: Sequence[Context]) -> Once:
+    """Return what the environment of an install group must hold for these benchmarks."""
+    first = contexts[0]
+    parts = {"benchmate": first.site.wheel}
+    for context in contexts:
+        for source, locked in _requirements(context):
+            parts[f"{context.code}/{source.name}"] = _hash(source) + (
+                "" if locked else f"+{_constraints_hash(context)}"
+            )
+        if context.package is not None and overrides(context.package, "install"):
+            parts[f"{context.code}/install"] = _hash(Path(str(context.benchmark.definition)) / "benchfile.py")
+    return Once(
+        record=f"{first.dirs.venv}/{RECORD}",
+        folder=first.dirs.venv,
+        base={"python": first.site.python_version, "installer": first.site.installer, "arch": first.system.arch},
+        parts=parts,
+    )
+
+
+def preparation(context: Context) -> Once | None:
+    """Return what says that a benchmark's data is there, or None where it has nothing to prepare."""
+    package, definition = context.package, context.benchmark.definition
+    if package is None or definition is None:
+        return None
+    script = Path(definition) / package.prepare_script if package.prepare_script else None
+    own = overrides(package, "prepare")
+    if not own and (script is None or not script.exists()):
+        return None
+    asked = json.dumps(context.config["argv"], sort_keys=True, default=str)
+    made_by = Path(definition) / "benchfile.py" if own else script
+    assert made_by is not None
+    return Once(
+        record=f"{context.dirs.extra}/prepared/{context.benchmark.name}.json",
+        folder=None,
+        base={"data": context.dirs.data},
+        parts={"script": _hash(made_by), "argv": hashlib.sha256(asked.encode()).hexdigest()[:16]},
+        always=True,
+    )
+
+
+def unpinned(contexts: Sequence[Context]) -> Iterator[str]:
+    """Yield the requirement files that are installed as written, for want of a locked one."""
+    for context in contexts:
+        if context.benchmark.variant != "unpinned":
+            yield from (f"{context.code}/{source.name}" for source, locked in _requirements(context) if not locked)
+
+
+def install_trial(group: str, contexts: Sequence[Context]) -> Trial:
+    """Return the making of one environment: virtualenv, the packages of all its benchmarks, then their own installs."""
+    site, dirs = contexts[0].site, contexts[0].dirs
+    commands = [
+        _setup(
+            contexts[0], f"{group}.virtualenv", (site.python, "-m", "virtualenv", "--python", site.python, dirs.venv)
+        ),
+        _setup(contexts[0], f"{group}.packages", _fill(contexts)),
+    ]
+    seen: set[str] = set()
+    for context in contexts:
+        if context.package is not None and overrides(context.package, "install") and str(context.code) not in seen:
+            seen.add(str(context.code))
+            commands.append(_by_benchfile(context, "install"))
+    staged = {folder.target: folder for context in contexts for folder in context.staged}
+    wheel = Staged(source=site.benchmate, target=site.wheel_path)
+    job = Job(
+        tag=group,
+        commands=tuple(commands),
+        deadline_s=DEADLINE_S,
+        sequence=True,
+        once=environment(contexts),
+        staged=(*staged.values(), wheel),
+    )
+    return Trial(benchmark=group, jobs=(job,))
+
+
+def prepare_trial(context: Context) -> Trial | None:
+    """Return the preparation of one benchmark, or None where there is nothing to do."""
+    once = preparation(context)
+    if once is None or context.package is None:
+        return None
+    if overrides(context.package, "prepare"):
+        command = _by_benchfile(context, "prepare")
+    else:
+        script = f"{context.dirs.code}/{context.package.prepare_script}"
+        tag = f"{context.benchmark.name}.prepare"
+        command = _setup(context, tag, (f"{context.dirs.venv}/bin/python", script), caches=True)
+    job = Job(
+        tag=context.benchmark.name,
+        commands=(command,),
+        deadline_s=DEADLINE_S,
+        sequence=True,
+        once=once,
+        staged=context.staged,
+    )
+    return Trial(benchmark=context.benchmark.name, jobs=(job,))
+
+
+def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
+    """Return the one command that resolves and installs the requirements of all benchmarks of a group."""
+    first, site = contexts[0], contexts[0].site
+    files: dict[str, bool] = {}
+    for context in contexts:
+        files |= {f"{context.dirs.code}/{source.name}": locked for source, locked in _requirements(context)}
+    extra = "[voir]" if any(_has_voirfile(context) for context in contexts) else ""
+    named = [token for path in files for token in ("-r", path)]
+    constraints = _constraints(first)
+    constrained = ["-c", str(constraints)] if constraints and not all(files.values()) else []
+    indexes: Sequence[str] = first.system.facts.get("indexes", ())
+    wheel = f"benchmate{extra} @ file://{site.wheel_path}"
+    if site.installer == "pip" or site.uv is None:
+        options = [f"--extra-index-url={url}" for url in indexes] + (["--no-index"] if site.offline else [])
+        return (f"{first.dirs.venv}/bin/python", "-m", "pip", "install", *options, *named, *constrained, wheel)
+    options = [f"--index={url}" for url in indexes] + (["--offline"] if site.offline else [])
+    python = ("--python", f"{first.dirs.venv}/bin/python", "--index-strategy", "unsafe-best-match")
+    return (site.uv, "pip", "install", *python, *options, *named, *constrained, wheel)
+
+
+def _by_benchfile(context: Context, phase: str) -> Command:
+    argv = context.site.module("milabench.agent.package", phase)
+    return _setup(context, f"{context.benchmark.name}.{phase}", argv, caches=phase == "prepare", staged_code=True)
+
+
+def _setup(
+    context: Context, tag: str, argv: tuple[str, ...], *, caches: bool = False, staged_code: bool = False
+) -> Command:
+    """Return a command of a setup phase; package caches stay the user's own while installing."""
+    node, dirs = context.node, context.dirs
+    env = {
+        **environ.folders(dirs),
+        **environ.activated(dirs, node),
+        **environ.threads(node),
+        **(environ.caches(dirs) if caches else {}),
+        "MILABENCH_ARCH": context.system.arch,
+    }
+    if context.site.uv:
+        env["MILABENCH_UV"] = context.site.uv
+    cwd = dirs.code if caches or staged_code else dirs.base
+    name = context.benchmark.name
+    return Command(tag=tag, benchmark=name, node=node.name, argv=argv, cwd=cwd, env=env, metrics="none")
+
+
+def _requirements(context: Context) -> list[tuple[Path, bool]]:
+    """Return (file in the folder, whether it is a locked one) of a benchmark's requirements."""
+    package = context.package
+    if package is None or not issubclass(package, Package):
+        return []
+    pack = package(context.package_config("install", [context.benchmark.name]))
+    written = {path.name for path in pack.requirements_map("unpinned")}
+    variant = context.benchmark.variant
+    return [(Path(pack.definition / path.name), path.name not in written) for path in pack.requirements_files(variant)]
+
+
+def _has_voirfile(context: Context) -> bool:
+    return context.benchmark.definition is not None and (Path(context.benchmark.definition) / "voirfile.py").exists()
+
+
+def _constraints(context: Context) -> Path | None:
+    path = Path(context.site.constraints) / f"{context.system.arch}.txt"
+    return path if path.exists() else None
+
+
+def _constraints_hash(context: Context) -> str:
+    path = _constraints(context)
+    return _hash(path) if path else ""
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def wheel_name(sources: Path, version: str) -> str:
+    """Return the name of the wheel made of benchmate's sources; it holds a hash of them."""
+    digest = hashlib.sha256()
+    for path in sorted(sources.rglob("*")):
+        if path.suffix in {".py", ".typed", ".toml"}:
+            digest.update(str(path.relative_to(sources)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return f"benchmate-{version}+{digest.hexdigest()[:12]}-py3-none-any.whl"

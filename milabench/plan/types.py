@@ -1,0 +1,113 @@
+"""What a plan is: Trials of Jobs of Commands. Frozen, pure, and the same as its JSON form (plan/codec.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from milabench.suite.types import Limit
+
+Phase = Literal["install", "prepare", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One process. ``tag`` names its files, ``env`` is what differs from the node's environment.
+
+    ``benchmark`` is the one whose configuration it sees (``Plan.configs``).
+    ``metrics``: where its metrics appear: the event ``file``, JSON lines on ``stdout``, or ``none``.
+    ``cleanup``: argvs that end what killing the process does not end (a container); ``ready``: a readiness probe.
+    """
+
+    tag: str
+    benchmark: str
+    node: str
+    argv: tuple[str, ...]
+    cwd: str
+    rank: int = 0
+    devices: tuple[int, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    metrics: Literal["file", "stdout", "none"] = "file"
+    cleanup: tuple[tuple[str, ...], ...] = ()
+    ready: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """What makes a job needed only once: a record on the node's disk, under a lock, that says what has been done.
+
+    ``base`` must be equal to what the record says, else ``folder`` is made anew; ``parts`` accumulate in it.
+    ``always``: the commands run every time (a prepare script checks for itself) and the record is renewed.
+    """
+
+    record: str
+    folder: str | None
+    base: Mapping[str, str]
+    parts: Mapping[str, str]
+    always: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A folder to be copied into ``$MILABENCH_BASE/code`` before a job: only what changed is written."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Processes that live and die together; one after the other where ``sequence`` is set.
+
+    ``stop``: who ends a measurement once ``limit`` is reached: the process itself or the runner.
+    ``secrets`` are names of variables taken from the operator's environment at start, never their values.
+    """
+
+    tag: str
+    commands: tuple[Command, ...]
+    deadline_s: float | None
+    stop: Literal["self", "runner"] = "self"
+    limit: Limit = field(default_factory=Limit)
+    sequence: bool = False
+    once: Once | None = None
+    staged: tuple[Staged, ...] = ()
+    secrets: tuple[str, ...] = ()
+    env_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """All that runs at the same time; the atom of measurement, repeat and resume."""
+
+    benchmark: str
+    jobs: tuple[Job, ...]
+    repeat: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.benchmark}.R{self.repeat}" if self.repeat else self.benchmark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A benchmark that is not run here, and why."""
+
+    benchmark: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will be run, in order. ``configs`` is what each benchmark's processes see, once per benchmark."""
+
+    phase: Phase
+    trials: tuple[Trial, ...]
+    skipped: tuple[Skip, ...] = ()
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def time_bound_s(self) -> float:
+        """Sum of the trials' longest deadlines: the run cannot take longer."""
+        return sum(max((job.deadline_s or 0.0 for job in trial.jobs), default=0.0) for trial in self.trials)

@@ -1,0 +1,314 @@
+"""A run directory: every file name in it, who writes what when, and how it is read back.
+
+One writer at a time: the runner writes ``config`` and ``start``; the process appends its events; when its tree is
+gone, ``seal`` folds its steps into ``rate`` lines and writes ``end``. A sealed file has exactly one of each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmate import wire
+from milabench.errors import PreflightError, RunDirError
+from milabench.outcome import Exit, Outcome, Seen, outcome
+from milabench.plan import Command, Plan, Trial, codec
+
+MAX_RATE_LINES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """The files of one process. ``first_seq``: how many lines the runner has written to ``events``."""
+
+    events: Path
+    steps: Path
+    stdout: Path
+    stderr: Path
+
+    @classmethod
+    def of(cls, folder: Path, tag: str) -> Files:
+        return cls(**{name: folder / f"{tag}.{suffix}" for name, suffix in _SUFFIXES.items()})
+
+
+_SUFFIXES = {"events": "data", "steps": "steps", "stdout": "stdout", "stderr": "stderr"}
+
+
+class RunDir:
+    """One run. ``create`` makes a new one and locks it; the constructor opens one to read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    # Names -------------------------------------------------------------------------------------------------------
+
+    @property
+    def facts_path(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def plan_path(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def suite_path(self) -> Path:
+        return self.path / "suite.json"
+
+    @property
+    def journal_path(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def lock_path(self) -> Path:
+        return self.path / "run.lock"
+
+    def files(self, tag: str) -> Files:
+        return Files.of(self.path, tag)
+
+    # Write -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: Path, *, plan: Plan, facts: Mapping[str, Any], suite: Mapping[str, Any]) -> RunDir:
+        """Make the folder and its facts. Raises PreflightError when a run is there, or no folder can be made."""
+        run = cls(path)
+        if run.plan_path.exists():
+            raise PreflightError(f"{path} holds a run already: choose another --run-name")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PreflightError(f"cannot make {path}: {error.strerror}: choose another --base or --run-name") from None
+        run._take_lock()
+        _write(run.plan_path, codec.dumps(plan))
+        _write_json(run.suite_path, suite)
+        _write_json(run.facts_path, {"version": 1, **facts})
+        return run
+
+    def begin(self, command: Command, config: Mapping[str, Any]) -> int:
+        """Write the ``config`` and ``start`` of a process; return the number of lines its file now holds."""
+        writer = wire.EventWriter(self.files(command.tag).events)
+        writer.write("config", {**config, "tag": command.tag.split("."), "devices": list(command.devices)})
+        writer.write(
+            "start", {"command": list(command.argv), "node": command.node, "rank": command.rank, "time": time.time()}
+        )
+        writer.close()
+        return writer.seq
+
+    def seal(self, command: Command, ended: Exit) -> Outcome:
+        """Fold the steps of a dead process into ``rate`` lines and write its ``end``; a sealed file stays as it is."""
+        files = self.files(command.tag)
+        lines, torn = _lines(files.events)
+        events = [event for line in lines if (event := wire.decode_event(line))]
+        steps = self.steps(command.tag)
+        seen = Seen.of(events, steps, expects_rate=command.metrics != "none")
+        verdict = outcome(ended, seen)
+        if any(event.event == "end" for event in events):
+            return verdict
+        if torn:
+            with files.events.open("ab") as file:
+                file.write(b"\n")
+        last = max((event.seq for event in events if event.seq is not None), default=-1)
+        writer = wire.EventWriter(files.events, first_seq=max(last + 1, len(lines)))
+        for line in _rate_lines(steps) if steps is not None else ():
+            writer.write("data", line)
+        end = {
+            "code": ended.code,
+            "signal": ended.signal,
+            "outcome": verdict.kind,
+            "reason": verdict.reason,
+            "max_rss_bytes": ended.max_rss_bytes,
+            "seconds": round(ended.seconds, 6),
+            "time": time.time(),
+        }
+        writer.write("end", end)
+        writer.close()
+        return verdict
+
+    def note(self, trial: Trial, outcome: Outcome) -> None:
+        """Append what came of a trial to the journal."""
+        entry = {"time_ns": time.time_ns(), "trial": trial.id, "outcome": asdict(outcome)}
+        with self.journal_path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, state: str) -> None:
+        """Record how the run as a whole ended, and let its lock go."""
+        _write_json(self.facts_path, {**self.facts(), "ended": time.time(), "state": state})
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PreflightError(f"{self.path} is being written by another milabench") from None
+
+    # Read --------------------------------------------------------------------------------------------------------
+
+    def plan(self) -> Plan:
+        return codec.from_json(_read_json(self.plan_path))
+
+    def facts(self) -> Mapping[str, Any]:
+        found: dict[str, Any] = _read_json(self.facts_path)
+        return found
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """Return the last outcome of every trial that has one; a line cut short by a crash is passed over."""
+        found: dict[str, Outcome] = {}
+        for line in _lines(self.journal_path)[0]:
+            try:
+                entry = json.loads(line)
+                found[entry["trial"]] = Outcome(**entry["outcome"])
+            except (ValueError, KeyError, TypeError):
+                continue
+        return found
+
+    def tags(self) -> tuple[str, ...]:
+        """Return the tags of the processes that have events."""
+        return tuple(sorted(path.name.removesuffix(".data") for path in self.path.glob("*.data")))
+
+    def events(self, tag: str) -> Iterator[wire.Event]:
+        """Yield the events of a process; lines that are none come as events ``line`` with their text."""
+        with self.files(tag).events.open("rb") as file:
+            for line in file:
+                event = wire.decode_event(line)
+                yield event or wire.Event(event="line", data={"line": line.decode(errors="replace").rstrip("\n")})
+
+    def steps(self, tag: str) -> wire.Steps | None:
+        """Return the steps of a process, None where it has none or the file is not readable as such."""
+        try:
+            return wire.read_steps(self.files(tag).steps)
+        except (OSError, wire.WireError):
+            return None
+
+    def stderr_tail(self, tag: str, lines: int) -> list[str]:
+        """Return the last lines a process wrote to standard error, else to standard output."""
+        return _tail_of(self.files(tag), lines)
+
+
+class SetupLogs:
+    """What the processes of the install and prepare phases print: two files each, of the latest attempt only."""
+
+    def __init__(self, base: Path) -> None:
+        self.path = base / "extra" / "setup"
+
+    def files(self, tag: str) -> Files:
+        return Files.of(self.path, tag)
+
+    def begin(self, command: Command, config: Mapping[str, Any]) -> int:
+        del config
+        self.path.mkdir(parents=True, exist_ok=True)
+        for path in (self.files(command.tag).stdout, self.files(command.tag).stderr):
+            path.write_bytes(b"")
+        return 0
+
+    def seal(self, command: Command, ended: Exit) -> Outcome:
+        del command
+        return outcome(ended, Seen(expects_rate=False))
+
+    def note(self, trial: Trial, outcome: Outcome) -> None:
+        """Nothing is kept: the records of what has been done say it."""
+
+    def stderr_tail(self, tag: str, lines: int) -> list[str]:
+        return _tail_of(self.files(tag), lines)
+
+
+def open_run(path: Path) -> RunDir:
+    """Open a run to read, one of milabench before this too (``.data`` files alone). Raises RunDirError for none."""
+    run = RunDir(path)
+    if not _is_run(path):
+        what = "holds no run" if path.is_dir() else "is no folder"
+        raise RunDirError(f"{path} {what}: give the folder of a run, as `milabench run` prints it")
+    return run
+
+
+def runs(base: Path) -> list[Path]:
+    """Return the run directories below a base, the oldest first."""
+    folder = base / "runs"
+    found = [path for path in folder.iterdir() if _is_run(path)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: (_began(path), path.name))
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "plan.json").exists() or any(path.glob("*.data"))
+
+
+def _began(path: Path) -> float:
+    """Return when a run began, by its facts, else by its folder's time of change."""
+    with contextlib.suppress(RunDirError, KeyError, TypeError):
+        return float(RunDir(path).facts()["started"])
+    return path.stat().st_mtime
+
+
+def _tail_of(files: Files, lines: int) -> list[str]:
+    return tail(files.stderr, lines) or tail(files.stdout, lines)
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a text file; none where it is not there. Reads its last 64 KiB only."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - (1 << 16), 0))
+            return file.read().decode(errors="replace").splitlines()[-lines:]
+    except OSError:
+        return []
+
+
+def _rate_lines(steps: wire.Steps) -> Iterator[dict[str, Any]]:
+    """Yield one line per step, or per run of steps of one phase where there are more than MAX_RATE_LINES steps."""
+    columns, units = steps.columns, f"{steps.unit}/s"
+    size = -(-len(steps) // MAX_RATE_LINES)
+    for phase, task in ((wire.WARMUP, "warmup"), (wire.MEASURED, "train")):
+        good = [
+            index
+            for index in range(len(steps))
+            if columns["phase"][index] == phase
+            and columns["status"][index] == 0
+            and columns["end"][index] > columns["start"][index]
+        ]
+        for first in range(0, len(good), size):
+            chunk = good[first : first + size]
+            count = sum(columns["count"][index] for index in chunk)
+            seconds = sum(columns["end"][index] - columns["start"][index] for index in chunk) / 1e9
+            line = {"task": task, "rate": count / seconds, "units": units, "time": _wall_s(steps, chunk[-1])}
+            yield line if size == 1 else {**line, "steps": len(chunk)}
+
+
+def _wall_s(steps: wire.Steps, index: int) -> float:
+    return (steps.zero_ns + steps.columns["end"][index]) / 1e9
+
+
+def _lines(path: Path) -> tuple[list[bytes], bool]:
+    """Return the lines of a file, and whether the last one lacks its newline."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return [], False
+    return content.splitlines(), bool(content) and not content.endswith(b"\n")
+
+
+def _write_json(path: Path, value: object) -> None:
+    _write(path, json.dumps(value, indent=1))
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunDirError(f"{path} cannot be read: {error}") from None
