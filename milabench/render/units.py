@@ -1,0 +1,110 @@
+"""Numbers as people read them: SI prefixes, GiB, shares, ranges of devices, durations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Final
+
+from milabench.summary import BenchmarkSummary, Memory
+
+DASH: Final = "–"
+_GIB: Final = 1 << 30
+_PREFIXES: Final = ("n", "µ", "m", "", "k", "M", "G", "T", "P", "E")
+_ONE: Final = _PREFIXES.index("")
+_SYMBOLS: Final = frozenset({"FLOP", "OP", "B", "b", "bit", "Hz", "W", "J"})  # units that take a prefix themselves
+
+
+def scaled(value: float, digits: int = 4) -> tuple[str, str]:
+    """Return a number of so many significant digits and its SI prefix: 187 654 321 → ``187.7``, ``M``."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}", ""
+    rounded = float(f"{value:.{digits - 1}e}")
+    index = min(max(_ONE + math.floor(math.log10(abs(rounded)) / 3 + 1e-12), 0), len(_PREFIXES) - 1)
+    return _significant(rounded / 10 ** (3 * (index - _ONE)), digits), _PREFIXES[index]
+
+
+def _significant(value: float, digits: int) -> str:
+    before = math.floor(math.log10(abs(value)) + 1e-12) + 1
+    return f"{value:.{max(digits - before, 0)}f}"
+
+
+def rate(value: float | None, unit: str) -> str:
+    """Return a rate with its unit: ``188.2 GFLOP/s``, ``1 204 items/s``, ``1.204 M items/s``."""
+    if value is None:
+        return DASH
+    base = unit.split("/", 1)[0]
+    if base in _SYMBOLS:
+        number, prefix = scaled(value)
+        return f"{number} {prefix}{unit}"
+    return f"{plain(value)} {unit}".rstrip()
+
+
+def plain(value: float | None) -> str:
+    """Return a number without unit: as it is between 0.01 and a million (``1 204``, ``85.31``), else with a prefix."""
+    if value is None:
+        return DASH
+    if value == 0:
+        return "0"
+    if 0.01 <= abs(value) < 999_950:
+        digits = f"{value:,.0f}" if abs(value) >= 9_999.5 else _significant(float(f"{value:.3e}"), 4)
+        return digits.replace(",", " ")
+    return " ".join(scaled(value))
+
+
+def share(value: float | None) -> str:
+    """Return a share as a percentage of two significant digits: ``0.41 %``, ``12 %``."""
+    if value is None:
+        return DASH
+    percent = value * 100
+    if percent >= 9.95 or percent == 0:
+        return f"{percent:.0f} %"
+    return "<0.01 %" if percent < 0.005 else f"{percent:.1f} %" if percent >= 0.95 else f"{percent:.2g} %"
+
+
+def gib(memory: Memory | None) -> str:
+    """Return a peak in GiB, with ``host`` where it is the process's own memory and not a device's."""
+    if memory is None:
+        return DASH
+    size = memory.peak_bytes / _GIB
+    number = f"{size:.2f}" if size < 99.995 else f"{size:.0f}"
+    return f"{number} host" if memory.source == "host" else number
+
+
+def devices(found: Sequence[int | str]) -> str:
+    """Return device ids in short: ``0-3,6``; of several nodes how many on how many: ``16/2 nodes``; of none nothing."""
+    named = [device for device in found if isinstance(device, str)]
+    if named:
+        return f"{len(found)}/{len({device.rpartition(':')[0] for device in named})} nodes"
+    return ",".join(_ranges(sorted(device for device in found if isinstance(device, int))))
+
+
+def _ranges(ids: Iterable[int]) -> Iterable[str]:
+    for _, group in groupby(enumerate(ids), key=lambda pair: pair[1] - pair[0]):
+        run = [device for _, device in group]
+        yield str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its two largest units: ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def spread(found: BenchmarkSummary) -> str:
+    """Return the half-width of the mean's 95 % interval as a share, or why there is none."""
+    if found.perf is None:
+        return DASH
+    if found.interval.verdict == "too few" and found.interval.low is None:
+        return "too few"
+    return f"±{share(found.interval.relative_error)}"
+
+
+def deviation(found: BenchmarkSummary) -> str:
+    """Return the standard deviation of the steps' rates as a share of their mean."""
+    return share(found.std / found.perf) if found.std is not None and found.perf else DASH

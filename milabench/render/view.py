@@ -1,0 +1,199 @@
+"""What a report for people says, as plain strings: the same in text and in markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from milabench.render import units
+from milabench.summary import BenchmarkSummary, Missing, Summary
+
+State = Literal["ok", "failed", "skipped", "missing"]
+Key = Literal["name", "n", "fail", "devices", "rate", "spread", "std", "steps", "memory", "score", "weight"]
+
+HEADERS: Final[dict[Key, str]] = {
+    "name": "benchmark",
+    "n": "n",
+    "fail": "fail",
+    "devices": "dev",
+    "rate": "rate",
+    "spread": "±95 %",
+    "std": "std",
+    "steps": "warm+meas",
+    "memory": "peak GiB",
+    "score": "score",
+    "weight": "weight",
+}
+NARROW: Final[tuple[Key, ...]] = ("name", "n", "fail", "devices", "rate", "spread", "memory", "score", "weight")
+WIDE: Final[tuple[Key, ...]] = tuple(HEADERS)
+SHORT: Final[tuple[Key, ...]] = ("name", "fail", "rate", "score")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table; ``doubtful`` where the spread is one to look at."""
+
+    state: State
+    doubtful: bool
+    cells: Mapping[Key, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Lines under a title below the table, each of one or more cells."""
+
+    title: str
+    lines: tuple[tuple[str, ...], ...]
+
+
+def heading(summary: Summary) -> Iterator[str]:
+    """Yield the lines above the table: which run, of what, on what."""
+    if len(summary.runs) == 1:
+        run = summary.runs[0]
+        yield " · ".join(part for part in (run.name, run.started, _version(summary.facts)) if part)
+    else:
+        yield f"{len(summary.runs)} runs pooled as repeats: {', '.join(run.name for run in summary.runs)}"
+    if system := " · ".join(_system(summary.facts.get("system"))):
+        yield system
+
+
+def _version(facts: Mapping[str, Any]) -> str:
+    written = facts.get("milabench")
+    version = written.get("version") if isinstance(written, Mapping) else written
+    return f"milabench {version}" if version else ""
+
+
+def _system(system: object) -> Iterator[str]:
+    if not isinstance(system, Mapping):
+        return
+    arch = system.get("arch")
+    if arch:
+        yield str(arch)
+    nodes = [node for node in _list(system.get("nodes")) if isinstance(node, Mapping)] or [system]
+    if len(nodes) > 1:
+        yield f"{len(nodes)} nodes"
+    names = Counter(str(device.get("name")) for node in nodes for device in _list(node.get("devices")))
+    if arch != "cpu":
+        yield from (name if count == 1 else f"{count} × {name}" for name, count in names.items())
+    elif name := system.get("cpu_name") or next(iter(names), None):
+        yield str(name)
+    cpus = sum(node["cpus"] for node in nodes if isinstance(node.get("cpus"), int))
+    if cpus:
+        yield f"{cpus} CPUs"
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def rows(summary: Summary) -> Iterator[Row]:
+    """Yield a row for each benchmark, missing ones last."""
+    system = summary.facts.get("system")
+    none = "cpu" if isinstance(system, Mapping) and system.get("arch") == "cpu" else units.DASH
+    for found in summary.benchmarks:
+        yield _row(found, none)
+    for absent in summary.missing:
+        yield _missing(absent)
+
+
+def _row(found: BenchmarkSummary, no_device: str) -> Row:
+    if found.skipped:
+        return Row(state="skipped", doubtful=False, cells=_empty(found.name, "skipped", found.weight, found.enabled))
+    noisy = found.interval.verdict != "ok" and found.perf is not None
+    return Row(
+        state="failed" if found.failed else "ok",
+        doubtful=noisy,
+        cells={
+            "name": found.name,
+            "n": str(found.n),
+            "fail": str(found.failed),
+            "devices": units.devices(found.devices) or no_device,
+            "rate": units.rate(found.perf, found.unit),
+            "spread": units.spread(found) + ("*" if noisy else ""),
+            "std": units.deviation(found),
+            "steps": f"{found.warmup_steps}+{found.measured_steps}",
+            "memory": units.gib(found.memory),
+            "score": units.plain(found.score),
+            "weight": _weight(found.weight, found.enabled),
+        },
+    )
+
+
+def _missing(absent: Missing) -> Row:
+    cells = _empty(absent.benchmark, "missing", absent.weight, absent.enabled)
+    return Row(state="missing", doubtful=False, cells={**cells, "score": "0"})
+
+
+def _empty(name: str, what: str, weight: float, enabled: bool) -> dict[Key, str]:
+    cells = dict.fromkeys(HEADERS, units.DASH)
+    return {**cells, "name": name, "n": "0", "fail": "0", "rate": what, "weight": _weight(weight, enabled)}
+
+
+def _weight(weight: float, enabled: bool) -> str:
+    return f"{weight:g}" if enabled else "off"
+
+
+def score(summary: Summary) -> tuple[str, str]:
+    """Return the total score and what it is made of."""
+    total = summary.score.get("milabench")
+    if total is None:
+        return units.DASH, "no benchmark has a weight above 0"
+    counted = [found for found in summary.benchmarks if found.enabled and found.score is not None and found.weight > 0]
+    absent = [missing for missing in summary.missing if missing.enabled and missing.weight > 0]
+    many = len(counted) + len(absent)
+    weight = sum(found.weight for found in counted) + sum(missing.weight for missing in absent)
+    what = f"geometric mean of {many} benchmark{'s' * (many != 1)} by weight (sum {weight:g})"
+    return f"{total:,.2f}".replace(",", " ") if total < 1e9 else units.plain(total), what
+
+
+def processes(summary: Summary) -> str:
+    """Return how many processes failed, of how many, and how long they took."""
+    if not summary.n:
+        return "nothing ran"
+    many = f"{summary.n} process{'es' * (summary.n != 1)}"
+    seconds = units.duration(sum(found.seconds for found in summary.benchmarks))
+    return f"{summary.failed} of {many} failed, {seconds}" if summary.failed else f"{many}, none failed, {seconds}"
+
+
+def sections(summary: Summary) -> Iterator[Section]:
+    """Yield what stands below the table: every failure, what did not run, and what to know about the numbers."""
+    failures = [(fail.tag, fail.outcome, fail.reason) for found in summary.benchmarks for fail in found.failures]
+    missing = [(absent.benchmark, absent.reason) for absent in summary.missing]
+    skipped = [(skip.benchmark, skip.reason) for skip in summary.skipped]
+    titled = (
+        ("failed", failures),
+        ("missing (each scores 0)", missing),
+        ("skipped (do not count)", skipped),
+        ("warnings", [(warning,) for warning in summary.warnings]),
+        ("notes", [(note,) for note in _notes(summary)]),
+    )
+    for title, lines in titled:
+        if lines:
+            yield Section(title=title, lines=tuple(tuple(_one_line(cell) for cell in line) for line in lines))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _notes(summary: Summary) -> Iterator[str]:
+    measured = sum(found.measured_steps for found in summary.benchmarks)
+    warmup = sum(found.warmup_steps for found in summary.benchmarks)
+    if measured:
+        apart = f"{warmup} warm-up steps are not in them" if warmup else "no step is marked as warm-up"
+        yield f"rates are means of {measured} measured steps, without the lowest and the highest; {apart}"
+        yield "±95 %: half the 95 % interval of that mean, by batches of steps or, of 3 repeats or more, by repeats"
+    judged = [found.interval.verdict for found in summary.benchmarks if found.perf is not None]
+    if "noisy" in judged:
+        yield "* wider than ±5 %: measure longer, repeat, or look for what else the machine was doing"
+    if "too few" in judged:
+        yield "* too few: under 10 steps give no interval; raise voir.options.stop or max_duration"
+    if any(found.memory and found.memory.source == "host" for found in summary.benchmarks):
+        yield "host: the largest resident memory of the process, where no device's memory was read"
+
+
+def places(summary: Summary) -> tuple[str, ...]:
+    """Return where the runs are."""
+    return tuple(run.path for run in summary.runs)

@@ -1,0 +1,128 @@
+"""All processes of one benchmark, of all devices, repeats and runs → BenchmarkSummary."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmate.statistics import Estimate, between, estimate, mean, std
+
+from milabench.outcome import GOOD
+from milabench.summary.score import performance, score, trimmed
+from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary
+
+_REPEATS_DECIDE = 3  # from so many repeats on, the spread between them gives the interval
+
+
+def summarize_benchmark(
+    name: str, processes: Sequence[ProcessSummary], config: Mapping[str, Any], *, skipped: str | None = None
+) -> BenchmarkSummary:
+    """Pool the processes of a benchmark; ``skipped`` says why there is none of it."""
+    outcomes = Counter(process.outcome for process in processes)
+    counted = [process for process in processes if process.outcome != "skipped"]
+    n, failed = len(counted), sum(process.outcome not in GOOD for process in counted)
+    rates = _pooled(counted)
+    kept, perf = trimmed(rates), performance(rates)
+    spread = std(kept) if kept else None
+    if skipped is not None and not outcomes:
+        outcomes["skipped"] = 1
+    return BenchmarkSummary(
+        name=name,
+        n=n,
+        failed=failed,
+        outcomes=dict(outcomes),
+        perf=perf,
+        unit=next((process.unit for process in counted if process.rates), ""),
+        std=spread,
+        sem=None if spread is None else spread / math.sqrt(len(kept)),
+        interval=_interval(counted, kept),
+        ngpu=max((process.ngpu for process in processes), default=0),
+        devices=tuple(dict.fromkeys(device for process in processes for device in process.devices)),
+        memory=_memory(counted),
+        losses=_losses(counted),
+        warmup_steps=sum(process.warmup for process in counted),
+        measured_steps=len(rates),
+        seconds=_seconds(counted),
+        score=score(_by_device(counted), perf, n, failed) if n else None,
+        weight=weight_of(config),
+        enabled=enabled_of(config),
+        labels=_labels(config),
+        failures=tuple(
+            Failure(tag=process.tag, outcome=process.outcome, reason=process.reason)
+            for process in counted
+            if process.outcome not in GOOD
+        ),
+        skipped=skipped,
+        processes=tuple(processes),
+    )
+
+
+def weight_of(config: Mapping[str, Any]) -> float:
+    """Return a benchmark's weight by its config, 0 where it says none."""
+    weight = config.get("weight")
+    return float(weight) if isinstance(weight, (int, float)) else 0.0
+
+
+def enabled_of(config: Mapping[str, Any]) -> bool:
+    """Return whether a benchmark counts; what was run without a word on it does."""
+    return bool(config.get("enabled", True))
+
+
+def _labels(config: Mapping[str, Any]) -> dict[str, str]:
+    labels = config.get("labels")
+    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, Mapping) else {}
+
+
+def _pooled(processes: Sequence[ProcessSummary]) -> array[float]:
+    rates = array("d")
+    for process in processes:
+        rates.extend(process.rates)
+    return rates
+
+
+def _by_device(processes: Sequence[ProcessSummary]) -> dict[str, array[float]]:
+    found: dict[str, array[float]] = {}
+    for process in processes:
+        if process.slot is not None:
+            found.setdefault(process.slot, array("d")).extend(process.rates)
+    return found
+
+
+def _interval(processes: Sequence[ProcessSummary], kept: Sequence[float]) -> Estimate:
+    repeats: dict[tuple[int, int], array[float]] = {}
+    for process in processes:
+        if process.rates:
+            repeats.setdefault(process.repeat, array("d")).extend(process.rates)
+    if len(repeats) >= _REPEATS_DECIDE:
+        return between([mean(trimmed(rates)) for rates in repeats.values()])
+    return estimate(kept)
+
+
+def _memory(processes: Sequence[ProcessSummary]) -> Memory | None:
+    """Return the largest value; of devices where any process has one."""
+    found = [process.memory for process in processes if process.memory is not None]
+    return max(found, key=lambda memory: (memory.source == "device", memory.peak_bytes), default=None)
+
+
+def _losses(processes: Sequence[ProcessSummary]) -> Losses | None:
+    found = [process.losses for process in processes if process.losses is not None]
+    if not found:
+        return None
+    first = [losses.first for losses in found if losses.first is not None]
+    last = [losses.last for losses in found if losses.last is not None]
+    return Losses(
+        first=mean(first) if first else None,
+        last=mean(last) if last else None,
+        n=sum(losses.n for losses in found),
+        nan=any(losses.nan for losses in found),
+    )
+
+
+def _seconds(processes: Sequence[ProcessSummary]) -> float:
+    longest: dict[tuple[int, int], float] = {}
+    for process in processes:
+        longest[process.repeat] = max(longest.get(process.repeat, 0.0), process.seconds or 0.0)
+    return math.fsum(longest.values())

@@ -1,0 +1,143 @@
+"""One run: its processes in the plan's order, and the benchmarks of which there are none, with why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from milabench.errors import RunDirError
+from milabench.outcome import Outcome
+from milabench.plan.types import Plan, Skip
+from milabench.summary.process import Context, Place, places, summarize_process
+from milabench.summary.types import ProcessSummary, Run, RunFacts
+
+_DIGITS = re.compile(r"(\d+)")
+_SKIPPED = re.compile(r"Skip (?P<benchmark>\S+) because (?P<reason>.+)", re.DOTALL)  # as milabench writes it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What one run holds. ``planned`` and ``configs`` are empty for a run of another tool, which has no plan.
+
+    ``absent``: the plan's benchmarks of which no process was started, each with the reason.
+    """
+
+    run: RunFacts
+    facts: Mapping[str, Any]
+    planned: tuple[str, ...]
+    configs: Mapping[str, Mapping[str, Any]]
+    processes: tuple[ProcessSummary, ...]
+    skipped: tuple[Skip, ...]
+    absent: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+def read_page(run: Run, index: int) -> Page:
+    """Read the ``index``-th of the runs that are pooled. Raises OSError where a file cannot be read."""
+    warnings: list[str] = []
+    facts = _facts(run)
+    outcomes, plan = _outcomes(run), _plan(run, warnings if facts else [])
+    cpu = _is_cpu(facts)
+    planned = places(plan, cpu=cpu) if plan else {}
+    context = Context(index=index, planned=planned, outcomes=outcomes, cpu=cpu)
+    processes: list[ProcessSummary] = []
+    skipped: list[Skip] = list(plan.skipped) if plan else []
+    for tag in _in_order(run, planned):
+        found = summarize_process(run, tag, context)
+        if isinstance(found, ProcessSummary):
+            processes.append(found)
+        elif match := _SKIPPED.match(found.message):
+            skipped.append(Skip(benchmark=match["benchmark"], reason=match["reason"]))
+        else:
+            warnings.append(f"{tag}: its .data file holds neither config nor start and was left out")
+    unstarted = _unstarted(plan, {process.benchmark for process in processes}, outcomes) if plan else {}
+    skipped.extend(Skip(benchmark=name, reason=why.reason) for name, why in unstarted.items() if why.kind == "skipped")
+    warnings.extend(_in_part(planned, {process.tag for process in processes}))
+    return Page(
+        run=_name(run, facts),
+        facts=facts,
+        planned=tuple(dict.fromkeys(trial.benchmark for trial in plan.trials)) if plan else (),
+        configs=plan.configs if plan else {},
+        processes=tuple(processes),
+        skipped=tuple(skipped),
+        absent={name: _why(outcome) for name, outcome in unstarted.items() if outcome.kind != "skipped"},
+        warnings=tuple(warnings),
+    )
+
+
+def _facts(run: Run) -> Mapping[str, Any]:
+    try:
+        return run.facts()
+    except RunDirError:
+        return {}
+
+
+def _outcomes(run: Run) -> Mapping[str, Outcome]:
+    try:
+        return run.outcomes()
+    except RunDirError:
+        return {}
+
+
+def _plan(run: Run, warnings: list[str]) -> Plan | None:
+    try:
+        return run.plan()
+    except RunDirError as error:
+        warnings.append(f"without its plan what is missing cannot be told: {error}")
+        return None
+
+
+def _name(run: Run, facts: Mapping[str, Any]) -> RunFacts:
+    return RunFacts(
+        name=str(facts.get("name") or run.path.name), started=_time(facts.get("started")), path=str(run.path)
+    )
+
+
+def _time(value: object) -> str:
+    """Return a time as text; a number counts seconds since 1970."""
+    if isinstance(value, (int, float)):
+        return datetime.fromtimestamp(value, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return str(value or "")
+
+
+def _is_cpu(facts: Mapping[str, Any]) -> bool:
+    system = facts.get("system")
+    return isinstance(system, Mapping) and system.get("arch") == "cpu"
+
+
+def _in_order(run: Run, planned: Mapping[str, Place]) -> list[str]:
+    """Return the tags in the plan's order, others after them with D2 before D10."""
+    order = {tag: number for number, tag in enumerate(planned)}
+    return sorted(run.tags(), key=lambda tag: (order.get(tag, len(order)), _natural(tag)))
+
+
+def _natural(tag: str) -> tuple[tuple[bool, int, str], ...]:
+    parts = (part for part in _DIGITS.split(tag) if part)
+    return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts)
+
+
+def _unstarted(plan: Plan, started: set[str], outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    """Return the plan's benchmarks of which no process was started, each with the journal's word on it."""
+    found: dict[str, Outcome] = {}
+    for trial in plan.trials:
+        if trial.benchmark not in started and trial.benchmark not in found:
+            unknown = Outcome(kind="interrupted", reason="the run ended before its turn")
+            found[trial.benchmark] = outcomes.get(trial.id, unknown)
+    return found
+
+
+def _why(outcome: Outcome) -> str:
+    return f"{outcome.kind}: {outcome.reason}" if outcome.reason else outcome.kind
+
+
+def _in_part(planned: Mapping[str, Place], there: set[str]) -> Iterator[str]:
+    """Tell of benchmarks of which only some processes were started."""
+    counts: dict[str, list[int]] = {}
+    for tag, place in planned.items():
+        counts.setdefault(place.benchmark, [0, 0])[tag in there] += 1
+    for name, (gone, present) in counts.items():
+        if gone and present:
+            yield f"{name}: {gone} of {gone + present} planned processes were never started"

@@ -1,0 +1,198 @@
+"""One process: its lines and steps, its place in the plan and the journal's word on its trial → ProcessSummary."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmate.wire import WARMUP, Steps
+
+from milabench.outcome import KINDS, Kind, Outcome
+from milabench.plan.types import Plan
+from milabench.summary.reading import Reading, read
+from milabench.summary.types import Losses, Memory, ProcessSummary, Run
+
+_DEVICE = re.compile(r"D\d+")
+_REPEAT = re.compile(r"R(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the plan puts a process: its trial, and the devices of it and of the largest job it belongs to."""
+
+    benchmark: str
+    trial: str
+    repeat: int
+    devices: tuple[int | str, ...]
+    ngpu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What is known of a run before its processes are read; ``index``: which of the runs that are pooled."""
+
+    index: int
+    planned: Mapping[str, Place]
+    outcomes: Mapping[str, Outcome]
+    cpu: bool
+
+
+def places(plan: Plan, *, cpu: bool) -> dict[str, Place]:
+    """Return the place of every process of a plan, by tag, in the plan's order; no devices where they are the CPU."""
+    found: dict[str, Place] = {}
+    nodes = {command.node for trial in plan.trials for job in trial.jobs for command in job.commands}
+    for trial in plan.trials:
+        for job in trial.jobs:
+            used = {(command.node, device) for command in job.commands for device in command.devices}
+            for command in job.commands:
+                named = (device if len(nodes) == 1 else f"{command.node}:{device}" for device in command.devices)
+                found[command.tag] = Place(
+                    benchmark=trial.benchmark,
+                    trial=trial.id,
+                    repeat=trial.repeat,
+                    devices=() if cpu else tuple(named),
+                    ngpu=0 if cpu else len(used),
+                )
+    return found
+
+
+def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | Reading:
+    """Return what came of a process, or only the reading of a file that is of none."""
+    place = context.planned.get(tag)
+    steps = run.steps(tag) or None  # of no rows: the script wrote its rates itself, if any
+    reading = read(lines(run, tag), rates=steps is None)
+    if place is None and not reading.config and reading.start is None:
+        return reading
+    benchmark = place.benchmark if place else str(reading.config.get("name") or tag.split(".", 1)[0])
+    parts = _parts(reading.config, tag, benchmark)
+    repeat = place.repeat if place else next((int(m[1]) for part in parts if (m := _REPEAT.fullmatch(part))), 0)
+    trial = place.trial if place else f"{benchmark}.R{repeat}" if repeat else benchmark
+    place = place or _legacy_place(reading.config, benchmark, trial, repeat, context.cpu)
+    rates, unit, warmup = _rates(reading, steps)
+    outcome = _outcome(reading, context.outcomes.get(trial), measured=bool(rates))
+    return ProcessSummary(
+        tag=tag,
+        benchmark=benchmark,
+        repeat=(context.index, repeat),
+        slot=_slot(reading.config, parts),
+        outcome=outcome.kind,
+        reason=outcome.reason,
+        rates=rates,
+        unit=unit,
+        warmup=warmup,
+        losses=_losses(reading),
+        memory=_memory(reading),
+        seconds=_seconds(reading),
+        devices=place.devices,
+        ngpu=place.ngpu,
+        config=reading.config,
+        warnings=tuple(_warnings(reading, tag)),
+    )
+
+
+def lines(run: Run, tag: str) -> Iterator[bytes]:
+    """Yield the lines of a process's event file."""
+    with run.files(tag).events.open("rb") as file:
+        yield from file
+
+
+def _rates(reading: Reading, steps: Steps | None) -> tuple[array[float], str, int]:
+    if steps is None:
+        return reading.rates, reading.unit, reading.warmup
+    return array("d", steps.rates()), f"{steps.unit}/s", steps.columns["phase"].count(WARMUP)
+
+
+def _parts(config: Mapping[str, Any], tag: str, benchmark: str) -> list[str]:
+    """Return the parts of a tag after the benchmark's name."""
+    written = config.get("tag")
+    if isinstance(written, list) and written:
+        return [str(part) for part in written[1:]]
+    return tag.removeprefix(benchmark).lstrip(".").split(".")
+
+
+def _slot(config: Mapping[str, Any], parts: list[str]) -> str | None:
+    """Return the device of a per-device process: its ``D<id>`` (and node); in other tools' runs the config's device."""
+    if any(_DEVICE.fullmatch(part) for part in parts):
+        return ".".join(part for part in parts if not _REPEAT.fullmatch(part))
+    device = config.get("device")
+    return None if device is None else f"D{device}"
+
+
+def _legacy_place(config: Mapping[str, Any], benchmark: str, trial: str, repeat: int, cpu: bool) -> Place:
+    """Return the place of a process that no plan knows, from its own config."""
+    written = config.get("devices") or [config.get("device")]
+    several = map(str, written) if isinstance(written, list) else ()
+    devices = tuple(int(device) for device in several if device.isdecimal())
+    plan = config.get("plan")
+    method = plan.get("method") if isinstance(plan, dict) else None
+    nodes = config.get("num_machines")
+    local = len(devices) if method == "njobs" else 1
+    return Place(
+        benchmark=benchmark,
+        trial=trial,
+        repeat=repeat,
+        devices=() if cpu else devices,
+        ngpu=0 if cpu else local * (nodes if isinstance(nodes, int) else 1),
+    )
+
+
+def _outcome(reading: Reading, journal: Outcome | None, *, measured: bool) -> Outcome:
+    end = reading.end
+    if end is None:
+        return journal or Outcome(
+            kind="lost", reason="its end was not recorded: the run was cut off, or is still going"
+        )
+    kind = end.get("outcome")
+    if kind in KINDS:
+        return Outcome(kind=kind, reason=str(end.get("reason") or (reading.error if kind == "failed" else "")))
+    return _by_exit(reading, end.get("return_code", end.get("code")), measured=measured)
+
+
+def _by_exit(reading: Reading, code: object, *, measured: bool) -> Outcome:
+    """Judge a process by its exit code, as milabench did: one that stopped early was well, whatever followed."""
+    nolog = reading.config.get("tag")
+    if reading.stopped:
+        return Outcome(kind="early_stop")
+    if isinstance(nolog, list) and "nolog" in nolog:
+        return Outcome(kind="ok")
+    if code != 0:
+        signalled = isinstance(code, int) and code < 0
+        kind: Kind = "killed" if signalled else "failed"
+        how = f"signal {-code}" if isinstance(code, int) and signalled else f"exit code {code}"
+        return Outcome(kind=kind, reason=f"{how}: {reading.error}" if reading.error else how)
+    if reading.nan_loss:
+        return Outcome(kind="failed", reason="a loss is NaN")
+    return Outcome(kind="ok") if measured else Outcome(kind="failed", reason="exit code 0, but no rate was measured")
+
+
+def _losses(reading: Reading) -> Losses | None:
+    if not reading.losses:
+        return None
+    return Losses(first=reading.first_loss, last=reading.last_loss, n=reading.losses, nan=reading.nan_loss)
+
+
+def _memory(reading: Reading) -> Memory | None:
+    if reading.device_bytes:
+        return Memory(peak_bytes=reading.device_bytes, source="device")
+    resident = (reading.end or {}).get("max_rss_bytes")
+    return Memory(peak_bytes=resident, source="host") if isinstance(resident, int) and resident > 0 else None
+
+
+def _seconds(reading: Reading) -> float | None:
+    end = reading.end or {}
+    if isinstance(end.get("seconds"), (int, float)):
+        return float(end["seconds"])
+    first, last = (reading.start or {}).get("time"), end.get("time")
+    return float(last - first) if isinstance(first, (int, float)) and isinstance(last, (int, float)) else None
+
+
+def _warnings(reading: Reading, tag: str) -> Iterator[str]:
+    if reading.bad:
+        yield f"{tag}: {reading.bad} lines of its .data file are no events and were left out"
+    if reading.lost:
+        yield f"{tag}: {reading.lost} events are missing from its .data file"
+    if reading.nonfinite:
+        yield f"{tag}: {reading.nonfinite} rates are no finite numbers and were left out"

@@ -1,0 +1,125 @@
+"""Runs → Summary: read each process once, group by benchmark, judge what is not there, compute the score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from milabench.errors import RunDirError
+from milabench.plan.types import Skip
+from milabench.summary.benchmark import enabled_of, summarize_benchmark, weight_of
+from milabench.summary.page import Page, read_page
+from milabench.summary.score import total
+from milabench.summary.types import BenchmarkSummary, Missing, ProcessSummary, Run, Summary
+
+
+def summarize(runs: Run | Sequence[Run]) -> Summary:
+    """Return the summary of a run, or of several pooled as repeats of one another.
+
+    A benchmark is missing (or skipped) when none of the runs started it. Raises RunDirError without runs and OSError
+    where a file cannot be read.
+    """
+    several: Sequence[Run] = runs if isinstance(runs, Sequence) else (runs,)
+    if not several:
+        raise RunDirError("no run to report: give the path of a run directory")
+    pages = [read_page(run, index) for index, run in enumerate(several)]
+    processes = _by_benchmark(pages)
+    configs = _configs(pages, processes)
+    benchmarks = _benchmarks(pages, processes, configs)
+    missing = _missing(pages, {found.name for found in benchmarks}, configs)
+    return Summary(
+        runs=tuple(page.run for page in pages),
+        benchmarks=benchmarks,
+        missing=missing,
+        skipped=tuple(Skip(benchmark=found.name, reason=found.skipped) for found in benchmarks if found.skipped),
+        score={"milabench": total(_weighted(benchmarks, missing))},
+        facts=pages[0].facts,
+        warnings=tuple(_warnings(pages, benchmarks)),
+    )
+
+
+def _by_benchmark(pages: Sequence[Page]) -> dict[str, list[ProcessSummary]]:
+    found: dict[str, list[ProcessSummary]] = {}
+    for page in pages:
+        for process in page.processes:
+            found.setdefault(process.benchmark, []).append(process)
+    return found
+
+
+def _configs(pages: Sequence[Page], processes: Mapping[str, Sequence[ProcessSummary]]) -> dict[str, dict[str, Any]]:
+    """Return each benchmark's config: the plan's, over it what its last process was told (weights are a run's own)."""
+    found = {name: dict(config) for page in pages for name, config in page.configs.items()}
+    for name, several in processes.items():
+        written = next((process.config for process in reversed(several) if process.config), {})
+        found[name] = {**found.get(name, {}), **written}
+    return found
+
+
+def _benchmarks(
+    pages: Sequence[Page],
+    processes: Mapping[str, Sequence[ProcessSummary]],
+    configs: Mapping[str, Mapping[str, Any]],
+) -> tuple[BenchmarkSummary, ...]:
+    """Return what was started or skipped: in the plan's order, then what no plan knows as it was found."""
+    skipped = {skip.benchmark: skip.reason for page in pages for skip in page.skipped}
+    planned = (name for page in pages for name in page.planned)
+    names = [name for name in dict.fromkeys(planned) if name in processes or name in skipped]
+    return tuple(
+        summarize_benchmark(
+            name, processes.get(name, ()), configs.get(name, {}), skipped=_why_skipped(name, processes, skipped)
+        )
+        for name in dict.fromkeys((*names, *processes, *skipped))
+    )
+
+
+def _why_skipped(
+    name: str, processes: Mapping[str, Sequence[ProcessSummary]], skipped: Mapping[str, str]
+) -> str | None:
+    several = processes.get(name, ())
+    if any(process.outcome != "skipped" for process in several):
+        return None
+    return next((process.reason for process in several if process.reason), None) or skipped.get(name) or "skipped"
+
+
+def _missing(pages: Sequence[Page], there: set[str], configs: Mapping[str, Mapping[str, Any]]) -> tuple[Missing, ...]:
+    reasons = {name: reason for page in pages for name, reason in page.absent.items() if name not in there}
+    return tuple(
+        Missing(
+            benchmark=name,
+            reason=reason,
+            weight=weight_of(configs.get(name, {})),
+            enabled=enabled_of(configs.get(name, {})),
+        )
+        for name, reason in reasons.items()
+    )
+
+
+def _weighted(benchmarks: Sequence[BenchmarkSummary], missing: Sequence[Missing]) -> Iterator[tuple[float, float]]:
+    for found in benchmarks:
+        if found.enabled and found.score is not None:
+            yield found.weight, found.score
+    for absent in missing:
+        if absent.enabled:
+            yield absent.weight, 0.0
+
+
+def _warnings(pages: Sequence[Page], benchmarks: Sequence[BenchmarkSummary]) -> Iterator[str]:
+    for page in pages:
+        yield from page.warnings
+    for found in benchmarks:
+        for process in found.processes:
+            yield from process.warnings
+        yield from _doubts(found)
+
+
+def _doubts(found: BenchmarkSummary) -> Iterator[str]:
+    """Say what makes a benchmark's numbers doubtful."""
+    units = sorted({process.unit for process in found.processes if process.rates})
+    if len(units) > 1:
+        yield f"{found.name}: its processes count in different units ({', '.join(units)}): its rate means nothing"
+    if len({weight_of(process.config) for process in found.processes if process.config}) > 1:
+        yield f"{found.name}: its weight differs between processes; the last one's, {found.weight:g}, counts"
+    if found.perf is None and found.n > found.failed:
+        yield f"{found.name}: it ended well but no rate was measured; its score is 0"
+    if found.losses and found.losses.nan:
+        yield f"{found.name}: a loss was NaN or infinite"
