@@ -1,0 +1,43 @@
+"""What all tests share: a skip that is not in tests/skips.txt fails the session."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ALLOWED = Path(__file__).with_name("skips.txt")
+_skipped: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_skipped] = []
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        item.config.stash[_skipped].append((item.nodeid, reason.removeprefix("Skipped: ")))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    unknown = [
+        entry for entry in session.config.stash[_skipped] if not any(_matches(entry, line) for line in _allowed())
+    ]
+    for nodeid, reason in unknown:
+        print(f"\nskip not in {ALLOWED.name}: {nodeid}: {reason}")
+    if unknown and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _allowed() -> list[str]:
+    return [line for line in ALLOWED.read_text().splitlines() if line.strip() and not line.startswith("#")]
+
+
+def _matches(entry: tuple[str, str], line: str) -> bool:
+    nodeid, _, reason = line.partition(": ")
+    return fnmatch(entry[0], nodeid) and fnmatch(entry[1], reason)

@@ -1,0 +1,93 @@
+"""Work that is needed once, never taken for done when it is half done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milabench.agent.once import Guarded, done
+
+
+@pytest.fixture
+def once(tmp_path: Path) -> dict[str, Any]:
+    folder = tmp_path / "venv" / "torch"
+    return {
+        "record": str(folder / "record.json"),
+        "folder": str(folder),
+        "base": {"python": "3.11"},
+        "parts": {"a/requirements.in": "1"},
+        "always": False,
+    }
+
+
+def finish(once: dict[str, Any]) -> None:
+    guarded = Guarded(once)
+    assert guarded.begin() == "needed"
+    guarded.end(done=True)
+
+
+def test_what_was_done_is_done(once: dict[str, Any]) -> None:
+    finish(once)
+    assert done(once)
+    assert Guarded(once).begin() == "done"
+
+
+def test_what_failed_is_needed_again_and_its_half_is_removed(once: dict[str, Any]) -> None:
+    guarded = Guarded(once)
+    guarded.begin()
+    half = Path(once["folder"]) / "half"
+    half.parent.mkdir(parents=True)
+    half.touch()
+    guarded.end(done=False)
+    assert not done(once)
+    assert Guarded(once).begin() == "needed"
+    assert not half.exists()
+
+
+def test_a_second_one_finds_the_lock_taken_until_the_first_ends(once: dict[str, Any]) -> None:
+    first, second = Guarded(once), Guarded(once)
+    assert first.begin() == "needed"
+    assert second.begin() == "locked"
+    first.end(done=True)
+    assert second.begin() == "done"
+
+
+def test_further_parts_accumulate_in_the_same_folder(once: dict[str, Any]) -> None:
+    finish(once)
+    kept = Path(once["folder"]) / "kept"
+    kept.touch()
+    finish({**once, "parts": {"b/requirements.in": "2"}})
+    assert kept.exists()
+    assert done(once)
+    assert done({**once, "parts": {"a/requirements.in": "1", "b/requirements.in": "2"}})
+
+
+@pytest.mark.parametrize("change", [{"parts": {"a/requirements.in": "9"}}, {"base": {"python": "3.12"}}])
+def test_a_change_makes_it_needed_again(once: dict[str, Any], change: dict[str, Any]) -> None:
+    finish(once)
+    assert not done({**once, **change})
+
+
+def test_another_base_starts_from_an_empty_folder(once: dict[str, Any]) -> None:
+    finish(once)
+    stale = Path(once["folder"]) / "stale"
+    stale.touch()
+    Guarded({**once, "base": {"python": "3.12"}}).begin()
+    assert not stale.exists()
+
+
+def test_what_is_done_every_time_still_leaves_a_record(once: dict[str, Any]) -> None:
+    always = {**once, "always": True, "folder": None}
+    finish(always)
+    assert done(always)
+    finish(always)
+
+
+def test_a_record_cut_short_counts_for_nothing(once: dict[str, Any]) -> None:
+    finish(once)
+    record = Path(once["record"])
+    record.write_text(json.dumps({"base": {}})[:5])
+    assert not done(once)

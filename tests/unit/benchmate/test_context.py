@@ -1,0 +1,106 @@
+"""What a process learns from its environment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmate.context import Context, ContextError, Limit, claim_steps, current, writer
+
+
+def config(options: dict[str, Any] | None) -> dict[str, str]:
+    entry = {"name": "x"} if options is None else {"name": "x", "voir": {"options": options}}
+    return {"MILABENCH_CONFIG": json.dumps(entry)}
+
+
+def test_without_milabench_everything_has_a_default() -> None:
+    assert current({}) == Context(limit=Limit(skip=5, observations=60, seconds=None))
+
+
+def test_the_leader_has_the_files_it_is_given() -> None:
+    context = current(
+        {
+            "MILABENCH_EVENTS": "/r/a.D0.data",
+            "MILABENCH_STEPS": "/r/a.D0.steps",
+            "MILABENCH_SEQ": "2",
+            "MILABENCH_ARCH": "cuda",
+            "MILABENCH_DIR_DATA": "/b/data",
+            "OMP_NUM_THREADS": "4",
+            "VOIRFILE": "/c/voirfile.py",
+            "RANK": "0",
+            "WORLD_SIZE": "2",
+        }
+    )
+    assert (context.events, context.steps, context.first_seq) == ("/r/a.D0.data", "/r/a.D0.steps", 2)
+    assert (context.arch, context.dirs, context.threads) == ("cuda", {"data": "/b/data"}, 4)
+    assert (context.voirfile, context.rank, context.local_rank, context.world_size) == ("/c/voirfile.py", 0, 0, 2)
+
+
+def test_another_rank_has_files_of_its_own_and_begins_at_zero() -> None:
+    environ = {"MILABENCH_EVENTS": "/r/a.data", "MILABENCH_STEPS": "/r/a.steps", "MILABENCH_SEQ": "2"}
+    context = current({**environ, "RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"})
+    assert (context.events, context.steps, context.first_seq) == ("/r/a.rank3.jsonl", "/r/a.rank3.steps", 0)
+    assert context.local_rank == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        (None, Limit(skip=5, observations=60)),
+        ({}, Limit(skip=5, observations=60)),
+        ({"stop": 20}, Limit(skip=5, observations=20)),
+        ({"stop": 20, "skip": 0}, Limit(skip=0, observations=20)),
+        ({"stop": None}, Limit(skip=5, observations=None)),
+        ({"stop": {"observations": 10}}, Limit(skip=5, observations=10)),
+        ({"stop": {"seconds": 1.5}}, Limit(skip=5, observations=None, seconds=1.5)),
+        ({"stop": {"observations": 10, "seconds": 30}, "skip": 2}, Limit(skip=2, observations=10, seconds=30)),
+    ],
+)
+def test_the_limit_is_read_in_all_its_forms(options: dict[str, Any] | None, limit: Limit) -> None:
+    assert current(config(options)).limit == limit
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"RANK": "first"},
+        {"MILABENCH_CONFIG": "{"},
+        config({"stop": "many"}),
+        config({"stop": True}),
+        config({"skip": -1}),
+        config({"stop": {"seconds": "30"}}),
+    ],
+)
+def test_a_value_without_sense_is_told(environ: dict[str, str]) -> None:
+    with pytest.raises(ContextError):
+        current(environ)
+
+
+def test_the_path_of_a_suite_is_no_entry() -> None:
+    assert current({"MILABENCH_CONFIG": "standard.yaml"}).config == {}
+
+
+def test_a_list_of_threads_means_its_first() -> None:
+    assert current({"OMP_NUM_THREADS": "8,2"}).threads == 8
+
+
+def test_a_process_has_one_writer_so_that_its_sequence_has_no_gap(tmp_path: Path) -> None:
+    context = Context(events=str(tmp_path / "a.data"), first_seq=2)
+    first, second = writer(context), writer(context)
+    assert first is second
+    assert first is not None
+    first.write("hello", {})
+    assert first.seq == 3
+
+
+def test_a_run_by_hand_has_no_files() -> None:
+    assert (writer(Context()), claim_steps(Context())) == (None, None)
+
+
+def test_the_file_of_steps_is_given_away_once(tmp_path: Path) -> None:
+    context = Context(steps=str(tmp_path / "a.steps"))
+    assert claim_steps(context) == context.steps
+    with pytest.raises(ContextError, match="one Observer"):
+        claim_steps(context)

@@ -1,0 +1,162 @@
+"""The codec of events, the files of steps and the frames of a pipe."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmate.wire import (
+    BASE_COLUMNS,
+    COLUMNS,
+    MEASURED,
+    WARMUP,
+    Event,
+    EventWriter,
+    Frames,
+    StepsWriter,
+    WireError,
+    count_steps,
+    decode_event,
+    encode_event,
+    frame,
+    read_steps,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+INT64 = st.integers(min_value=-(2**63), max_value=2**63 - 1)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(event=st.text(min_size=1), data=JSON, pipe=st.none() | st.text(), time_ns=INT64, seq=st.integers(0, 2**40))
+@settings(max_examples=60)
+def test_an_event_survives_the_codec_on_one_line(
+    event: str, data: Any, pipe: str | None, time_ns: int, seq: int
+) -> None:
+    line = encode_event(event, data, pipe=pipe, time_ns=time_ns, seq=seq)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert decode_event(line) == Event(event=event, data=data, pipe=pipe, time_ns=time_ns, seq=seq)
+
+
+@pytest.mark.parametrize(
+    ("data", "written", "names"),
+    [
+        ({"loss": math.nan}, {"loss": None}, ("loss",)),
+        ({"loss": math.inf, "step": 3}, {"loss": None, "step": 3}, ("loss",)),
+        ({"a": {"b": [1.0, -math.inf]}}, {"a": {"b": [1.0, None]}}, ("a.b.1",)),
+        ([math.nan], [None], ("0",)),
+    ],
+)
+def test_numbers_json_lacks_become_null_and_are_named(data: Any, written: Any, names: tuple[str, ...]) -> None:
+    event = decode_event(encode_event("data", data, time_ns=1, seq=0))
+    assert event is not None
+    assert (event.data, event.nonfinite) == (written, names)
+
+
+@pytest.mark.parametrize("line", [b"", b"\n", b"{", b'{"event": "da', b"[1, 2]", b"3", b"\xff\xfe", b"null"])
+def test_what_is_no_event_is_none(line: bytes) -> None:
+    assert decode_event(line) is None
+
+
+def test_a_bare_object_is_a_data_event_without_time_or_sequence() -> None:
+    assert decode_event(b'{"rate": 3.2, "units": "GB/s"}') == Event(event="data", data={"rate": 3.2, "units": "GB/s"})
+
+
+def test_a_writer_continues_the_sequence_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.data"
+    path.write_bytes(encode_event("config", {}, time_ns=0, seq=0))
+    writer = EventWriter(path, first_seq=1)
+    writer.write("hello", {"pid": 1}, time_ns=5)
+    writer.write("data", {"loss": 0.5}, pipe="x", time_ns=6)
+    writer.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["seq"] for line in lines] == [0, 1, 2]
+    assert lines[2] == {"event": "data", "data": {"loss": 0.5}, "pipe": "x", "time_ns": 6, "seq": 2}
+
+
+@given(
+    extra=st.sets(st.sampled_from(COLUMNS[5:])),
+    rows=st.lists(st.lists(INT64, min_size=10, max_size=10), max_size=30),
+    unit=st.text(alphabet="abcB/s %µ", max_size=12),
+)
+@settings(max_examples=25, deadline=None)
+def test_rows_come_back_as_they_were_written_while_writing_and_after(
+    extra: set[str], rows: list[list[int]], unit: str
+) -> None:
+    columns = BASE_COLUMNS + tuple(name for name in COLUMNS[5:] if name in extra)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.steps"
+        writer = StepsWriter(path, unit=unit, clock="device", zero_ns=-7, columns=columns)
+        for row in rows:
+            writer.append(*row[: len(columns)])
+        during, counted = read_steps(path), count_steps(path)
+        writer.close()
+        after = read_steps(path)
+    assert during == after
+    assert (after.unit, after.clock, after.zero_ns, len(after), counted) == (unit, "device", -7, len(rows), len(rows))
+    assert {name: list(values) for name, values in after.columns.items()} == {
+        name: [row[index] for row in rows] for index, name in enumerate(columns)
+    }
+
+
+def test_a_file_grows_past_the_space_it_began_with(tmp_path: Path) -> None:
+    writer = StepsWriter(tmp_path / "a.steps", unit="items", zero_ns=0)
+    for index in range(10_000):
+        writer.append(index, index + 1, 2, MEASURED, 0)
+    writer.close()
+    steps = read_steps(tmp_path / "a.steps")
+    assert list(steps.columns["start"]) == list(range(10_000))
+    assert (tmp_path / "a.steps").stat().st_size == 64 + 10_000 * 5 * 8
+
+
+def test_rates_leave_out_other_phases_failed_steps_and_empty_times(tmp_path: Path) -> None:
+    writer = StepsWriter(tmp_path / "a.steps", unit="items", zero_ns=0)
+    for row in [
+        (0, 10**9, 4, WARMUP, 0),
+        (0, 10**9, 8, MEASURED, 0),
+        (0, 10**9, 9, MEASURED, 1),
+        (5, 5, 9, MEASURED, 0),
+        (0, 5 * 10**8, 8, MEASURED, 0),
+    ]:
+        writer.append(*row)
+    writer.close()
+    steps = read_steps(tmp_path / "a.steps")
+    assert (steps.rates(), steps.rates(WARMUP)) == ([8.0, 16.0], [4.0])
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 63, b"x" * 64, b"BMSTEPS\0" + b"\xff" * 56])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.steps"
+    path.write_bytes(content)
+    with pytest.raises(WireError):
+        read_steps(path)
+
+
+@pytest.mark.parametrize("columns", [("start", "end"), (*BASE_COLUMNS, "post", "pre"), COLUMNS[1:]])
+def test_columns_out_of_order_are_refused(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    with pytest.raises(WireError):
+        StepsWriter(tmp_path / "a.steps", unit="items", zero_ns=0, columns=columns)
+
+
+def test_a_file_that_is_not_there_yet_holds_no_steps(tmp_path: Path) -> None:
+    assert count_steps(tmp_path / "none.steps") == 0
+
+
+@given(messages=st.lists(st.dictionaries(st.text(), JSON, max_size=3), max_size=6), data=st.data())
+@settings(max_examples=60)
+def test_frames_come_out_whole_however_the_stream_is_cut(messages: list[dict[str, Any]], data: st.DataObject) -> None:
+    stream = b"".join(map(frame, messages))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    frames = Frames()
+    edges = [0, *cuts, len(stream)]
+    received = [message for a, b in zip(edges, edges[1:], strict=False) for message in frames.feed(stream[a:b])]
+    assert received == messages

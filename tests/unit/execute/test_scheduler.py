@@ -1,0 +1,141 @@
+"""The schedule of a plan, on a host without processes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from milabench.execute import Interrupt, Setting, TrialEnded, Waiting, execute
+from milabench.execute.hosts import Launch
+from milabench.execute.hosts.fake import FakeHost
+from milabench.outcome import Exit, Outcome
+from milabench.plan import Command, Job, Once, Plan, Staged, Trial
+from milabench.rundir import RunDir, SetupLogs
+
+
+def command(tag: str, metrics: str = "file") -> Command:
+    return Command(
+        tag=tag, benchmark=tag.split(".", maxsplit=1)[0], node="local", argv=("x",), cwd="/", metrics=metrics
+    )
+
+
+def trial(name: str, *tags: str, **job: object) -> Trial:
+    commands = tuple(command(tag) for tag in tags or (name,))
+    return Trial(benchmark=name, jobs=(Job(tag=name, commands=commands, deadline_s=60.0, **job),))
+
+
+def outcomes(plan: Plan, host: FakeHost, folder: Path, **options: object) -> dict[str, Outcome]:
+    interrupt = options.pop("interrupt", Interrupt())
+    record = RunDir.create(folder / "run", plan=plan, facts={}, suite={})
+
+    async def collect() -> dict[str, Outcome]:
+        setting = Setting(hosts={"local": host}, records=record, interrupt=interrupt)
+        happenings = execute(plan, setting, **options)
+        return {each.trial.id: each.outcome async for each in happenings if isinstance(each, TrialEnded)}
+
+    found = asyncio.run(collect())
+    assert record.outcomes() == found
+    return found
+
+
+def test_trials_run_in_order_and_a_failing_one_stops_no_other(tmp_path: Path) -> None:
+    def script(launch: Launch) -> Exit:
+        return Exit(tag=launch.command.tag, code=1 if launch.command.tag == "b" else 0)
+
+    host = FakeHost(script)
+    found = outcomes(Plan(phase="run", trials=(trial("a"), trial("b"), trial("c"))), host, tmp_path)
+    assert host.launched == ["a", "b", "c"]
+    assert {name: outcome.reason for name, outcome in found.items()} == {
+        "a": "no rate",
+        "b": "exit code 1",
+        "c": "no rate",
+    }
+
+
+def test_the_processes_of_a_job_run_together_and_fail_together(tmp_path: Path) -> None:
+    def script(launch: Launch) -> Exit | None:
+        return Exit(tag="a.D1", code=2) if launch.command.tag == "a.D1" else None
+
+    found = outcomes(Plan(phase="run", trials=(trial("a", "a.D0", "a.D1"),)), FakeHost(script), tmp_path)
+    assert found == {"a": Outcome(kind="failed", reason="exit code 2", tag="a.D1")}
+
+
+def test_a_measured_process_is_well(tmp_path: Path) -> None:
+    assert outcomes(Plan(phase="run", trials=(trial("a"),)), FakeHost(), tmp_path) == {"a": Outcome(kind="ok", tag="a")}
+
+
+def test_a_blocked_benchmark_is_noted_as_failed_and_starts_nothing(tmp_path: Path) -> None:
+    host = FakeHost()
+    found = outcomes(
+        Plan(phase="run", trials=(trial("a"), trial("b"))), host, tmp_path, blocked={"a": "no environment"}
+    )
+    assert host.launched == ["b"]
+    assert found["a"] == Outcome(kind="failed", reason="no environment", tag="a")
+
+
+def test_an_interrupt_ends_what_runs_and_starts_nothing_more(tmp_path: Path) -> None:
+    interrupt = Interrupt()
+
+    def script(launch: Launch) -> None:
+        asyncio.get_running_loop().call_later(0.01, interrupt.set)
+
+    host = FakeHost(script)
+    found = outcomes(Plan(phase="run", trials=(trial("a"), trial("b"))), host, tmp_path, interrupt=interrupt)
+    assert host.launched == ["a"]
+    assert found == {"a": Outcome(kind="interrupted", reason="interrupted by the operator", tag="a")}
+
+
+ONCE = Once(record="/r", folder="/f", base={}, parts={})
+
+
+def setup(host: FakeHost, folder: Path) -> list[object]:
+    job = {"once": ONCE, "sequence": True, "staged": (Staged(source="/s", target="/t"),)}
+    plan = Plan(phase="install", trials=(trial("torch", "torch.a", "torch.b", **job),))
+
+    async def collect() -> list[object]:
+        setting = Setting(hosts={"local": host}, records=SetupLogs(folder), interrupt=Interrupt())
+        return [each async for each in execute(plan, setting)]
+
+    return asyncio.run(collect())
+
+
+def ends(code: int):
+    return lambda launch: Exit(tag=launch.command.tag, code=code)
+
+
+def test_a_sequence_is_staged_run_in_order_and_recorded(tmp_path: Path) -> None:
+    host = FakeHost(ends(0))
+    setup(host, tmp_path)
+    assert host.launched == ["torch.a", "torch.b"]
+    assert [op for op, _ in host.requests] == ["begin", "stage", "end"]
+    assert host.requests[-1][1]["done"] is True
+
+
+def test_a_sequence_stops_at_its_first_failure_and_is_not_recorded(tmp_path: Path) -> None:
+    host = FakeHost(ends(1))
+    setup(host, tmp_path)
+    assert host.launched == ["torch.a"]
+    assert host.requests[-1][1]["done"] is False
+
+
+def test_what_is_there_already_starts_nothing(tmp_path: Path) -> None:
+    host = FakeHost(ends(0), {"begin": {"event": "begun", "state": "done"}})
+    ended = setup(host, tmp_path)[-1]
+    assert isinstance(ended, TrialEnded)
+    assert ended.done_before
+    assert host.launched == []
+
+
+def test_a_taken_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("milabench.execute.scheduler._LOCK_POLL_S", 0.0)
+    host = FakeHost(ends(0))
+    states = iter(["locked", "locked", "needed"])
+    original = host.request
+
+    async def request(op: str, **fields: object) -> dict[str, object]:
+        return {"state": next(states)} if op == "begin" else await original(op, **fields)
+
+    host.request = request  # type: ignore[method-assign]
+    assert sum(isinstance(each, Waiting) for each in setup(host, tmp_path)) == 2

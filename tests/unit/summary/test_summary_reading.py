@@ -1,0 +1,95 @@
+"""Lines of a .data file, good and bad, and what is kept of them."""
+
+from __future__ import annotations
+
+import pytest
+from benchmate.wire import encode_event
+
+from milabench.summary.reading import read
+
+
+def lines(*events: tuple[str, object]) -> list[bytes]:
+    return [encode_event(event, data, time_ns=0, seq=seq) for seq, (event, data) in enumerate(events)]
+
+
+def test_only_train_rates_are_kept_and_warm_up_is_counted() -> None:
+    found = read(
+        lines(
+            ("data", {"task": "warmup", "rate": 1.0, "units": "items/s", "steps": 3}),
+            ("data", {"task": "train", "rate": 10.0, "units": "items/s"}),
+            ("data", {"task": "train", "rate": 20.0, "units": "items/s", "steps": 2}),
+            ("data", {"task": "validation", "rate": 99.0, "units": "items/s"}),
+        )
+    )
+    assert (list(found.rates), found.warmup, found.unit) == ([10.0, 20.0, 20.0], 3, "items/s")
+
+
+def test_rates_are_passed_over_where_steps_say_them_but_losses_are_not() -> None:
+    several = lines(
+        ("data", {"task": "train", "rate": 10.0, "units": "items/s"}),
+        ("data", {"task": "train", "rate": 10.0, "loss": 2.0}),
+        ("data", {"task": "train", "loss": 1.0}),
+    )
+    found = read(several[:1] + several[2:], rates=False)
+    assert (len(found.rates), found.losses, found.last_loss) == (0, 1, 1.0)
+    assert read(several, rates=False).losses == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "bad"),
+    [
+        (b"garbage\n", 1),
+        (b'{"event": "da', 1),
+        (b"[1, 2]\n", 1),
+        (b'{"task": "train", "rate": 5.0} and more\n', 1),
+        (b'  {"task": "train", "rate": 5.0} \r\n', 0),
+        (b"\xff\xfe\n", 1),
+        (b'{"event": "line", "data": "cut o', 1),
+        (b'{"event": "line", "data": "whole", "pipe": "stdout"}\n', 0),
+        (b"\n", 0),
+        (b'{"task": "train", "rate": 5.0}\n', 0),
+        (b'{"event": null, "data": 1}\n', 0),
+    ],
+)
+def test_lines_that_are_no_events_are_counted(line: bytes, bad: int) -> None:
+    found = read([line, *lines(("data", {"task": "train", "rate": 10.0}))])
+    assert (found.bad, found.rates[-1]) == (bad, 10.0)
+
+
+def test_losses_say_first_last_and_whether_any_was_nan() -> None:
+    nan = float("nan")
+    found = read(lines(*(("data", {"task": "train", "loss": loss}) for loss in (3.0, nan, 1.0))))
+    assert (found.first_loss, found.last_loss, found.losses, found.nan_loss) == (3.0, 1.0, 3, True)
+
+
+def test_a_rate_that_is_no_finite_number_is_counted_and_left_out() -> None:
+    found = read([b'{"task": "train", "rate": NaN}\n', b'{"task": "train", "rate": "fast"}\n'])
+    assert (found.nonfinite, len(found.rates)) == (2, 0)
+
+
+def test_lines_that_got_lost_show_in_the_sequence() -> None:
+    several = lines(*[("note", {})] * 6)
+    assert read(several).lost == 0
+    assert read(several[:2] + several[4:]).lost == 2
+
+
+def test_memory_is_the_largest_value_of_the_device() -> None:
+    gpu = {"0": {"memory": [3.0, 80.0], "load": 0}, "1": {"memory": [7.0, 80.0], "load": 1}}
+    sampled = ("data", {"task": "main", "gpudata": gpu})
+    assert read(lines(sampled)).device_bytes == 7 * 2**20
+    assert read(lines(("config", {"device": 0}), sampled)).device_bytes == 3 * 2**20
+    assert (
+        read(lines(("data", {"task": "main", "memory_peak_bytes": 5}), ("data", {"memory_peak_bytes": 4}))).device_bytes
+        == 5
+    )
+
+
+def test_the_first_error_is_kept_and_leaving_is_none() -> None:
+    found = read(
+        lines(
+            ("error", {"type": "SystemExit", "message": "0"}),
+            ("error", {"type": "ValueError", "message": "bad batch"}),
+            ("error", {"type": "KeyError", "message": "later"}),
+        )
+    )
+    assert found.error == "ValueError: bad batch"

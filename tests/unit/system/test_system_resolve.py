@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milabench.errors import ConfigurationError, UsageError
+from milabench.expression import holds
+from milabench.system import Device, System, is_local, resolve, values
+
+GIB = 1024**3
+FACTS: Mapping[str, Any] = {
+    "hostname": "here",
+    "ips": ["192.168.11.11"],
+    "arch": "cuda",
+    "cpus": 32,
+    "cpu_name": "Some CPU",
+    "memory_bytes": 256 * GIB,
+    "environ": {"HOME": "/home/user", "PATH": "/bin"},
+    "devices": [
+        {"id": 0, "name": "GPU", "uuid": "GPU-0", "memory_bytes": 80 * GIB, "numa": 0},
+        {"id": 1, "name": "GPU", "uuid": "GPU-1", "memory_bytes": 80 * GIB, "numa": 1},
+    ],
+}
+CPU_FACTS = {**FACTS, "arch": "cpu", "devices": []}
+OVERVIEW = """\
+system:
+   arch: cuda                 # Default arch
+   sshkey: ~/.ssh/id_ed25519  # sshkey used in remote milabench operations
+   # Docker image to use
+   docker_image: ghcr.io/mila-iqia/milabench:${system.arch}-nightly
+
+   # Nodes list
+   nodes:
+      # Alias used to reference the node
+      - name: manager
+        ip: 192.168.11.11
+        port: 5000
+        main: true     # Use this node as the rank=0 node or not
+        user: manager  # User to use in remote milabench operations
+
+      - name: node1
+        ip: 192.168.11.12
+        main: false
+        user: username
+"""
+
+
+def from_file(folder: Path, text: str, facts: Mapping[str, Any] = FACTS, **overrides: Any) -> System:
+    path = folder / "system.yaml"
+    path.write_text(text)
+    return resolve(path, facts, overrides)
+
+
+def test_without_a_file_it_is_this_machine() -> None:
+    system = resolve(None, FACTS)
+    (node,) = system.nodes
+    assert (system.arch, node.name, node.address, node.main, node.port, node.cpus) == (
+        "cuda",
+        "local",
+        "localhost",
+        True,
+        22,
+        32,
+    )
+    assert node.devices[1] == Device(id=1, name="GPU", uuid="GPU-1", memory_bytes=80 * GIB, numa=1)
+    assert node.environ == FACTS["environ"]
+    assert system.facts is FACTS
+
+
+def test_a_machine_without_accelerators_is_one_device() -> None:
+    system = resolve(None, CPU_FACTS)
+    assert system.main.devices == (Device(id=0, name="Some CPU", memory_bytes=256 * GIB),)
+    assert values(system)["gpu"] == {"arch": "cpu", "count": 0, "capacity": 0}
+
+
+def test_the_systems_of_the_overview(tmp_path: Path) -> None:
+    system = from_file(tmp_path, OVERVIEW)
+    assert system.container == "ghcr.io/mila-iqia/milabench:cuda-nightly"
+    assert system.options == {"sshkey": "~/.ssh/id_ed25519"}
+    assert [(node.name, node.address, node.port, node.user, node.main) for node in system.nodes] == [
+        ("manager", "192.168.11.11", 5000, "manager", True),
+        ("node1", "192.168.11.12", 22, "username", False),
+    ]
+    assert [is_local(node, FACTS) for node in system.nodes] == [True, False]
+    assert [dict(node.environ) for node in system.nodes] == [FACTS["environ"], {}]
+    assert system.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "devices", "nodes"),
+    [
+        ({"arch": "cuda", "gpus": 8, "nodes": 2, "gpu_memory": 40 * GIB, "cpus": 64}, 8, ["node0", "node1"]),
+        ({"gpus": 1}, 1, ["local"]),
+        ({"gpus": 0}, 0, ["local"]),
+        ({"arch": "rocm"}, 0, ["local"]),
+        ({"arch": "rocm", "gpus": 4}, 4, ["local"]),
+        ({"arch": "cpu", "gpus": 4}, 1, ["local"]),
+        ({"gpus": None, "nodes": None}, 2, ["local"]),
+        ({"nodes": 1}, 2, ["local"]),
+    ],
+)
+def test_what_the_command_line_asks_for_is_made_up(overrides: dict[str, Any], devices: int, nodes: list[str]) -> None:
+    system = resolve(None, FACTS, overrides)
+    assert [node.name for node in system.nodes] == nodes
+    assert [len(node.devices) for node in system.nodes] == [devices] * len(nodes)
+    assert system.main.devices[:1] == () or system.main.devices[0].id == 0
+    assert system.main.main
+
+
+def test_made_up_devices_have_the_memory_that_is_asked_for() -> None:
+    system = resolve(None, CPU_FACTS, {"arch": "cuda", "gpus": 2, "gpu_memory": 80 * GIB, "cpus": 64})
+    assert system.main.devices == (
+        Device(id=0, name="cuda:0", memory_bytes=80 * GIB),
+        Device(id=1, name="cuda:1", memory_bytes=80 * GIB),
+    )
+    assert system.main.cpus == 64
+    assert values(system)["gpu"] == {"arch": "cuda", "count": 2, "capacity": 80 * GIB}
+
+
+def test_nodes_of_the_file_come_before_made_up_ones(tmp_path: Path) -> None:
+    assert [node.name for node in from_file(tmp_path, OVERVIEW, nodes=3).nodes] == ["manager", "node1", "node0"]
+    assert [node.name for node in from_file(tmp_path, OVERVIEW, nodes=1).nodes] == ["manager"]
+
+
+def test_the_file_wins_over_probes_and_the_command_line_over_the_file(tmp_path: Path) -> None:
+    text = "system: {arch: rocm, gpu: {count: 4, capacity: 64Go}}\n"
+    assert from_file(tmp_path, text).main.devices[3] == Device(id=3, name="rocm:3", memory_bytes=64 * 10**9)
+    assert len(from_file(tmp_path, text, gpus=2).main.devices) == 2
+    assert from_file(tmp_path, text, arch="cuda").arch == "cuda"
+
+
+def test_the_main_node_comes_first_and_the_ssh_port_wins(tmp_path: Path) -> None:
+    text = "system: {nodes: [{name: a, sshport: 7, port: 8}, {name: b, main: true, port: '9'}]}\n"
+    system = from_file(tmp_path, text)
+    assert [(node.name, node.address, node.port) for node in system.nodes] == [("b", "b", 9), ("a", "a", 7)]
+
+
+def test_docker_dirs_and_options_are_handed_on(tmp_path: Path) -> None:
+    text = (
+        "system:\n  docker: {executable: podman, image: i, base: /b, args: [-v, '${system.docker.base}/data:/d']}\n"
+        "  dirs: {data: '${oc.env:HOME}/data'}\n  options: {torchrun: {port: 1}}\n  x-note: mine\n"
+    )
+    system = from_file(tmp_path, text)
+    assert system.container == "i"
+    assert system.options == {
+        "torchrun": {"port": 1},
+        "dirs": {"data": "/home/user/data"},
+        "docker": {"executable": "podman", "image": "i", "base": "/b", "args": ["-v", "/b/data:/d"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("arch: cuda\nnodes: [{name: a, main: true}]\n", ["W109"]),
+        ("system: {nodes: [{name: a}, {name: b}]}\n", ["W110"]),
+        ("system: {arch: cuda, dash: true}\n", ["W111"]),
+        ("system: {arch: cuda}\nmultirun: {runs: []}\n", ["W111"]),
+        ("system: null\n", []),
+    ],
+)
+def test_what_is_old_or_does_nothing_is_a_warning(tmp_path: Path, text: str, codes: list[str]) -> None:
+    assert [warning.code for warning in from_file(tmp_path, text).warnings] == codes
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "place", "suggestion"),
+    [
+        ("system: {arhc: cuda}\n", "E201", (1, 10), "arch"),
+        ("sistem: {arch: cuda}\n", "E201", (1, 1), "system"),
+        ("system:\n  nodes:\n    - {name: a, main: true, prot: 3}\n", "E201", (3, 29), "port"),
+        ("system: {arch: cuda}\nx: 3\n", "E201", (2, 1), None),
+        ("system: {arch: cdua}\n", "E306", (1, 16), "cuda"),
+        ("system: {nodes: [{name: a, main: true}, {name: b, main: true}]}\n", "E215", (1, 41), None),
+        ("system: {nodes: [{name: a, main: true}, {name: a}]}\n", "E208", (1, 41), None),
+        ("system: {nodes: [{ip: a, main: true}]}\n", "E216", (1, 18), None),
+        ("system: {nodes: {name: a}}\n", "E301", (1, 17), None),
+        ("system: {nodes: [{name: a, main: yes}]}\n", "E301", (1, 34), None),
+        ("system: {nodes: [{name: a, main: true, port: 99999}]}\n", "E302", (1, 46), None),
+        ("system: {nodes: [{name: a, main: true, port: ssh}]}\n", "E301", (1, 46), None),
+        ("system: {gpu: {capacity: 10m}}\n", "E303", (1, 26), None),
+        ("system: {gpu: {count: many}}\n", "E301", (1, 23), None),
+        ("system: {docker_image: 'm:${system.arhc}', arch: cuda}\n", "E205", (1, 24), "arch"),
+        ("system: [1]\n", "E301", (1, 9), None),
+        ("system: {options: 3}\n", "E301", (1, 19), None),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_one_mistake_with_its_place(
+    tmp_path: Path, text: str, code: str, place: tuple[int, int], suggestion: str | None
+) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        from_file(tmp_path, text)
+    (problem,) = raised.value.problems
+    assert problem.mark is not None
+    assert (problem.code, (problem.mark.line, problem.mark.column), problem.suggestion) == (code, place, suggestion)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is no such file"):
+        resolve(tmp_path / "nowhere.yaml", FACTS)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"arch": "tpu"}, "needs one of cuda"),
+        ({"gpus": -1}, "--gpus -1: needs at least 0"),
+        ({"nodes": 0}, "--nodes 0: needs at least 1"),
+        ({"gpu_memory": 0}, "--gpu-memory 0: needs at least 1"),
+        ({"gpu": 3}, "did you mean 'gpus'"),
+    ],
+)
+def test_an_override_that_cannot_be_is_a_usage_error(overrides: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        resolve(None, FACTS, overrides)
+
+
+def test_conditions_see_the_system(tmp_path: Path) -> None:
+    names = values(from_file(tmp_path, OVERVIEW))
+    assert holds("gpu['count'] > 1 and len(nodes) >= 2 and gpu.capacity >= 80 GiB", names)
+    assert holds("nodes >= 2", names)
+    assert names["nodes"][1] == {"name": "node1", "ip": "192.168.11.12", "user": "username", "port": 22, "main": False}

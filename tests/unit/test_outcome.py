@@ -1,0 +1,69 @@
+"""What comes of a process: one table."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+from benchmate.wire import Event, Steps
+
+from milabench.outcome import Exit, Outcome, Seen, outcome, worst
+
+
+@pytest.mark.parametrize(
+    ("ended", "seen", "kind", "reason"),
+    [
+        ({"code": 0}, {"rates": 3}, "ok", ""),
+        ({"code": 0}, {"rates": 3, "stopped": True}, "early_stop", "measured the wanted amount"),
+        ({"signal": 15, "cause": "limit"}, {"rates": 3}, "early_stop", "measured the wanted amount"),
+        ({"code": 0}, {}, "failed", "no rate"),
+        ({"code": 0}, {"warmups": 4}, "failed", "no rate after 4 warm-up steps"),
+        ({"signal": 15, "cause": "limit"}, {}, "failed", "no rate"),
+        ({"code": 0}, {"expects_rate": False}, "ok", ""),
+        ({"code": 0}, {"rates": 3, "nan_loss": True}, "failed", "the loss is not a finite number"),
+        ({"code": 3}, {"rates": 3, "stopped": True}, "failed", "exit code 3"),
+        ({"code": 1}, {"error": "ValueError: no"}, "failed", "exit code 1: ValueError: no"),
+        ({"signal": 11}, {"rates": 3}, "killed", "killed by SIGSEGV"),
+        ({"signal": 9, "oom": True}, {"rates": 3}, "killed", "killed by the kernel: out of memory"),
+        (
+            {"signal": 15, "cause": "deadline", "seconds": 600.2},
+            {},
+            "timeout",
+            "reached max_duration: ended after 600 s",
+        ),
+        ({"signal": 15, "cause": "interrupt"}, {"rates": 3}, "interrupted", "interrupted by the operator"),
+        ({"signal": 15, "cause": "sibling"}, {"rates": 3}, "killed", "ended because a process it belongs with failed"),
+        ({"cause": "lost"}, {"rates": 3}, "lost", "the agent or its node went away"),
+        ({"error": "cannot be started: no such file"}, {}, "failed", "cannot be started: no such file"),
+    ],
+)
+def test_a_process_comes_to(ended: dict, seen: dict, kind: str, reason: str) -> None:
+    assert outcome(Exit(tag="a", **ended), Seen(**seen)) == Outcome(kind=kind, reason=reason, tag="a")
+
+
+def test_seen_counts_rates_losses_and_the_first_error() -> None:
+    events = [
+        Event(event="data", data={"task": "warmup", "rate": 1.0}),
+        Event(event="data", data={"task": "train", "rate": 1.0}),
+        Event(event="data", data={"task": "train", "loss": None}),
+        Event(event="error", data={"type": "A", "message": "first"}),
+        Event(event="error", data={"type": "B", "message": "second"}),
+        Event(event="stop", data={"reason": "observations"}),
+    ]
+    assert Seen.of(events, None, expects_rate=True) == Seen(
+        rates=1, warmups=1, stopped=True, nan_loss=True, error="A: first"
+    )
+
+
+def test_seen_counts_the_phases_of_steps() -> None:
+    columns = {name: array("q", [1, 1, 1]) for name in ("start", "end", "count", "status")}
+    steps = Steps(unit="items", clock="monotonic", zero_ns=0, columns={**columns, "phase": array("q", [0, 1, 1])})
+    assert Seen.of([], steps, expects_rate=True) == Seen(rates=2, warmups=1)
+
+
+def test_the_worst_outcome_is_the_first_cause_of_the_others() -> None:
+    sibling = Outcome(kind="killed", reason="ended because a process it belongs with failed", tag="a")
+    failed = Outcome(kind="failed", reason="exit code 1", tag="b")
+    ok = Outcome(kind="ok", tag="c")
+    assert worst([sibling, ok, failed]) == failed
+    assert worst([ok]) == ok

@@ -1,0 +1,113 @@
+"""A run directory: who writes what, sealing, reading back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from benchmate.wire import MEASURED, WARMUP, EventWriter, StepsWriter
+
+from milabench.errors import PreflightError, RunDirError
+from milabench.outcome import Exit, Outcome
+from milabench.plan import Command, Job, Plan, Trial
+from milabench.rundir import MAX_RATE_LINES, RunDir, open_run, runs
+
+COMMAND = Command(tag="resnet50.D0", benchmark="resnet50", node="local", argv=("true",), cwd="/", devices=(0,))
+TRIAL = Trial(benchmark="resnet50", jobs=(Job(tag="resnet50", commands=(COMMAND,), deadline_s=600.0),))
+PLAN = Plan(phase="run", trials=(TRIAL,), configs={"resnet50": {"name": "resnet50"}})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return RunDir.create(tmp_path / "runs" / "mine.now", plan=PLAN, facts={"started": 1.0}, suite={})
+
+
+def measure(run: RunDir, steps: int, warmup: int = 0) -> None:
+    first_seq = run.begin(COMMAND, PLAN.configs["resnet50"])
+    writer = EventWriter(run.files(COMMAND.tag).events, first_seq=first_seq)
+    writer.write("stop", {"reason": "observations"})
+    writer.close()
+    rows = StepsWriter(run.files(COMMAND.tag).steps, unit="items", zero_ns=0)
+    for index in range(steps):
+        rows.append(index * 10**9 + 1, index * 10**9 + 5 * 10**8 + 1, 64, WARMUP if index < warmup else MEASURED, 0)
+    rows.close()
+
+
+def test_a_sealed_file_tells_the_whole_story_in_order(run: RunDir) -> None:
+    measure(run, steps=3, warmup=1)
+    assert run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0)) == Outcome(
+        kind="early_stop", reason="measured the wanted amount", tag="resnet50.D0"
+    )
+    events = list(run.events(COMMAND.tag))
+    assert [event.event for event in events] == ["config", "start", "stop", "data", "data", "data", "end"]
+    assert [event.seq for event in events] == list(range(7))
+    assert events[0].data == {"name": "resnet50", "tag": ["resnet50", "D0"], "devices": [0]}
+    rates = [(event.data["task"], event.data["rate"], event.data["units"]) for event in events[3:6]]
+    assert rates == [("warmup", 128.0, "items/s"), ("train", 128.0, "items/s"), ("train", 128.0, "items/s")]
+    assert events[-1].data["outcome"] == "early_stop"
+
+
+def test_sealing_twice_changes_nothing(run: RunDir) -> None:
+    measure(run, steps=2)
+    run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
+    before = run.files(COMMAND.tag).events.read_bytes()
+    run.seal(COMMAND, Exit(tag=COMMAND.tag, code=1))
+    assert run.files(COMMAND.tag).events.read_bytes() == before
+
+
+def test_a_line_cut_by_a_crash_costs_no_other_line(run: RunDir) -> None:
+    measure(run, steps=1)
+    with run.files(COMMAND.tag).events.open("ab") as file:
+        file.write(b'{"event": "data", "da')
+    run.seal(COMMAND, Exit(tag=COMMAND.tag, signal=9))
+    events = list(run.events(COMMAND.tag))
+    assert [event.event for event in events] == ["config", "start", "stop", "line", "data", "end"]
+    assert events[-1].data["outcome"] == "killed"
+
+
+def test_many_steps_are_folded_without_changing_their_mean(run: RunDir) -> None:
+    measure(run, steps=2 * MAX_RATE_LINES + 1)
+    run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
+    rates = [event.data for event in run.events(COMMAND.tag) if event.event == "data"]
+    assert len(rates) <= MAX_RATE_LINES
+    assert sum(line["steps"] for line in rates) == 2 * MAX_RATE_LINES + 1
+    assert {line["rate"] for line in rates} == {128.0}
+
+
+def test_the_journal_keeps_the_last_outcome_of_each_trial(run: RunDir) -> None:
+    run.note(TRIAL, Outcome(kind="failed", reason="once", tag="resnet50.D0"))
+    run.note(TRIAL, Outcome(kind="ok", tag="resnet50.D0"))
+    with run.journal_path.open("a") as file:
+        file.write('{"trial": "cut')
+    assert run.outcomes() == {"resnet50": Outcome(kind="ok", tag="resnet50.D0")}
+
+
+def test_what_is_written_reads_back(run: RunDir) -> None:
+    measure(run, steps=1)
+    run.finish("complete")
+    again = open_run(run.path)
+    assert again.plan() == PLAN
+    assert again.tags() == ("resnet50.D0",)
+    assert (again.facts()["started"], again.facts()["state"]) == (1.0, "complete")
+
+
+def test_a_run_is_never_written_over(run: RunDir) -> None:
+    with pytest.raises(PreflightError, match="holds a run already"):
+        RunDir.create(run.path, plan=PLAN, facts={}, suite={})
+
+
+def test_a_folder_that_is_no_run_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match="holds no run"):
+        open_run(tmp_path)
+
+
+def test_a_plan_of_another_version_is_refused(run: RunDir) -> None:
+    run.plan_path.write_text(json.dumps({"version": 99}))
+    with pytest.raises(RunDirError, match="version 99"):
+        run.plan()
+
+
+def test_runs_are_listed_oldest_first(tmp_path: Path, run: RunDir) -> None:
+    other = RunDir.create(tmp_path / "runs" / "a.later", plan=PLAN, facts={"started": 2.0}, suite={})
+    assert runs(tmp_path) == [run.path, other.path]
