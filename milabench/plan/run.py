@@ -61,12 +61,19 @@ class Context:
             config["argv"] = [self._resolved(value, known) for value in argv]
         return config
 
+    @property
+    def variant(self) -> str:
+        """Which locked requirements are installed: those of the architecture unless the suite says otherwise."""
+        named = self.benchmark.variant
+        return self.system.arch if named in (None, "${system.arch}") else str(named)
+
     def package_config(self, phase: str, tag: list[str]) -> dict[str, Any]:
         """Return the configuration a benchfile is evaluated with."""
         ids = [device.id for device in self.node.devices]
         return {
             **self.config,
             "definition": self.benchmark.definition,
+            "install_variant": self.variant,
             "phase": phase,
             "tag": tag,
             "devices": ids,

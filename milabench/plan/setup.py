@@ -60,7 +60,7 @@ def preparation(context: Context) -> Once | None:
 def unpinned(contexts: Sequence[Context]) -> Iterator[str]:
     """Yield the requirement files that are installed as written, for want of a locked one."""
     for context in contexts:
-        if context.benchmark.variant != "unpinned":
+        if context.variant != "unpinned":
             yield from (f"{context.code}/{source.name}" for source, locked in _requirements(context) if not locked)
 
 
@@ -164,8 +164,8 @@ def _requirements(context: Context) -> list[tuple[Path, bool]]:
         return []
     pack = package(context.package_config("install", [context.benchmark.name]))
     written = {path.name for path in pack.requirements_map("unpinned")}
-    variant = context.benchmark.variant
-    return [(Path(pack.definition / path.name), path.name not in written) for path in pack.requirements_files(variant)]
+    chosen = pack.requirements_files(context.variant)
+    return [(Path(pack.definition / path.name), path.name not in written) for path in chosen]
 
 
 def _has_voirfile(context: Context) -> bool:

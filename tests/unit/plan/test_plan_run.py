@@ -1,0 +1,172 @@
+"""Where benchmarks are placed, and what their processes are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plans import planned
+
+from milabench.errors import ConfigurationError
+from milabench.plan import Command, Plan
+
+CUDA: dict[str, Any] = {"arch": "cuda", "gpus": 2, "cpus": 16}
+SUITE = """
+one:
+  definition: bench
+  group: mine
+  install_group: torch
+  plan: {{method: {method}}}
+  argv: {{--workers: "{{cpu_per_gpu}}", --fast: true}}
+"""
+FILES = {"suite.yaml": SUITE.format(method="per_gpu"), "bench/main.py": ""}
+
+
+def commands(plan: Plan) -> list[Command]:
+    return [command for trial in plan.trials for job in trial.jobs for command in job.commands]
+
+
+def test_one_process_per_device_sees_only_its_own(tmp_path: Path) -> None:
+    found = commands(planned(tmp_path, FILES, **CUDA))
+    assert [(each.tag, each.devices, each.env["CUDA_VISIBLE_DEVICES"]) for each in found] == [
+        ("one.D0", (0,), "0"),
+        ("one.D1", (1,), "1"),
+    ]
+    assert found[0].argv == ("/base/venv/torch/bin/python", "/base/code/bench/main.py", "--workers", "8", "--fast")
+    assert found[0].cwd == "/base/code/bench"
+    assert found[0].env["OMP_NUM_THREADS"] == "8"
+    assert found[0].env["PATH"].startswith("/base/venv/torch/bin:")
+    assert found[0].env["MILABENCH_DIR_EXTRA"] == "/base/extra/mine"
+
+
+@pytest.mark.parametrize(
+    ("arch", "variable"),
+    [
+        ("cuda", "CUDA_VISIBLE_DEVICES"),
+        ("rocm", "ROCR_VISIBLE_DEVICES"),
+        ("xpu", "ZE_AFFINITY_MASK"),
+        ("hpu", "HABANA_VISIBLE_MODULES"),
+    ],
+)
+def test_each_vendor_has_its_selection_variable(tmp_path: Path, arch: str, variable: str) -> None:
+    assert [each.env[variable] for each in commands(planned(tmp_path, FILES, arch=arch, gpus=2))] == ["0", "1"]
+
+
+def test_a_machine_without_accelerators_counts_as_one_device_and_selects_none(tmp_path: Path) -> None:
+    (found,) = commands(planned(tmp_path, FILES))
+    assert (found.tag, found.devices) == ("one.D0", (0,))
+    assert not {"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"} & found.env.keys()
+
+
+@pytest.mark.parametrize(
+    ("placement", "places"),
+    [
+        ("{method: njobs, n: 1}", [("one", (0, 1))]),
+        ("{method: njobs, n: 2}", [("one.0", (0, 1)), ("one.1", (0, 1))]),
+        ("{method: njobs, n: 2, share: true}", [("one.0", (0,)), ("one.1", (1,))]),
+        ("{method: per_node}", [("one", (0, 1))]),
+    ],
+)
+@pytest.mark.parametrize("what", ["definition: bench", "command: {argv: [x], cwd: .}"])
+def test_copies_are_placed_alike_for_folders_and_programs(
+    tmp_path: Path, placement: str, places: list[tuple[str, tuple[int, ...]]], what: str
+) -> None:
+    text = f"one: {{{what}, plan: {placement}}}\n"
+    found = commands(planned(tmp_path, {"suite.yaml": text, "bench/main.py": ""}, **CUDA))
+    assert [(each.tag, each.devices) for each in found] == places
+
+
+def test_repeats_are_trials_of_their_own(tmp_path: Path) -> None:
+    plan = planned(tmp_path, FILES, repeats=2)
+    assert [trial.id for trial in plan.trials] == ["one", "one.R1"]
+    assert [each.tag for each in commands(plan)] == ["one.D0", "one.R1.D0"]
+
+
+def test_a_voirfile_puts_the_script_under_voir(tmp_path: Path) -> None:
+    (found,) = commands(planned(tmp_path, {**FILES, "bench/voirfile.py": ""}))
+    assert found.argv[1:4] == ("-m", "benchmate.overseer", "/base/code/bench/main.py")
+    assert found.env["VOIRFILE"] == "/base/code/bench/voirfile.py"
+
+
+def test_a_benchfile_says_what_to_run_and_with_which_variables(tmp_path: Path) -> None:
+    benchfile = """
+    import os
+    from milabench.pack import Package
+    from milabench.commands import PackCommand, WrapperCommand
+
+    class Mine(Package):
+        main_script = "train.py"
+        def make_env(self):
+            return {"MINE": self.config["name"]}
+        def build_run_plan(self):
+            os.environ["CHANGED"] = "yes"
+            os.environ["HF_TOKEN"] = "secret value"
+            return WrapperCommand(PackCommand(self, *self.argv, lazy=True), "numactl", "--all").use_stdout()
+
+    __pack__ = Mine
+    """
+    plan = planned(tmp_path, {**FILES, "bench/train.py": "", "bench/benchfile.py": benchfile})
+    (found,) = commands(plan)
+    python = "/base/venv/torch/bin/python"
+    assert found.argv[:4] == ("numactl", "--all", python, "/base/code/bench/train.py")
+    assert found.metrics == "stdout"
+    assert (found.env["MINE"], found.env["CHANGED"]) == ("one", "yes")
+    assert plan.trials[0].jobs[0].secrets == ("HF_TOKEN",)
+    assert "secret value" not in repr(plan)
+
+
+def test_an_overridden_run_is_awaited_in_a_child(tmp_path: Path) -> None:
+    benchfile = """
+    from milabench.pack import Package
+
+    class __pack__(Package):
+        async def run(self):
+            await self.execute("true")
+    """
+    (found,) = commands(planned(tmp_path, {**FILES, "bench/benchfile.py": benchfile}))
+    assert found.argv[0] == "/usr/bin/python3"
+    assert found.argv[-1] == "run"
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("requires_capabilities: [\"gpu['count'] > 1\"]", "requires gpu['count'] > 1"),
+        ("num_machines: 2", "needs 2 machines, the system has 1"),
+    ],
+)
+def test_what_cannot_run_here_is_skipped_with_its_reason(tmp_path: Path, entry: str, reason: str) -> None:
+    plan = planned(tmp_path, {**FILES, "suite.yaml": FILES["suite.yaml"] + f"  {entry}\n"})
+    assert [(skip.benchmark, skip.reason) for skip in plan.skipped] == [("one", reason)]
+    assert plan.trials == ()
+
+
+def test_an_unknown_placeholder_is_told_with_the_nearest(tmp_path: Path) -> None:
+    files = {**FILES, "suite.yaml": FILES["suite.yaml"].replace("cpu_per_gpu", "cpus_per_gpu")}
+    with pytest.raises(ConfigurationError) as caught:
+        planned(tmp_path, files)
+    (problem,) = caught.value.problems
+    assert "unknown placeholder {cpus_per_gpu}" in problem.message
+    assert problem.suggestion == "cpu_per_gpu"
+    assert problem.mark is not None
+
+
+def test_json_in_a_token_is_no_placeholder(tmp_path: Path) -> None:
+    files = {**FILES, "suite.yaml": FILES["suite.yaml"].replace('"{cpu_per_gpu}"', "'{\"image\": 10}'")}
+    (found,) = commands(planned(tmp_path, files))
+    assert '{"image": 10}' in found.argv
+
+
+def test_two_folders_of_one_name_are_staged_apart(tmp_path: Path) -> None:
+    text = "a: {definition: x/bench, plan: {method: per_gpu}}\nb: {definition: y/bench, plan: {method: per_gpu}}\n"
+    plan = planned(tmp_path, {"suite.yaml": text, "x/bench/main.py": "", "y/bench/main.py": ""})
+    assert [each.cwd for each in commands(plan)] == ["/base/code/bench", "/base/code/bench-2"]
+
+
+def test_a_program_has_its_own_variables_and_place(tmp_path: Path) -> None:
+    text = 'p: {command: {argv: [sh, "{arch}"], cwd: sub, env: {A: "1"}}, env: {B: "{cpu_count}"}}\n'
+    (tmp_path / "sub").mkdir()
+    (found,) = commands(planned(tmp_path, {"suite.yaml": text}))
+    assert (found.argv, found.cwd, found.metrics) == (("sh", "cpu"), str(tmp_path / "sub"), "stdout")
+    assert (found.env["A"], found.env["B"]) == ("1", "16")
