@@ -1,0 +1,73 @@
+"""Options: command line over environment over default."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milabench.app.options import Options
+from milabench.cli import VERBS
+from milabench.cli.shared import read_options
+from milabench.errors import ExitCode, UsageError
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CONFIG", "SYSTEM", "BASE", "SELECT", "EXCLUDE", "RUN_NAME", "ARCH"):
+        monkeypatch.delenv(f"MILABENCH_{name}", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "variable", "value", "option"),
+    [
+        ("config", "CONFIG", "standard", {"config": "quickstart"}),
+        ("run_name", "RUN_NAME", "mine", {"run_name": "yours"}),
+        ("select", "SELECT", "vision", {"select": ("flops",)}),
+        ("exclude", "EXCLUDE", "vision", {"exclude": ("flops",)}),
+    ],
+)
+def test_the_command_line_wins_over_the_environment(
+    monkeypatch: pytest.MonkeyPatch, field: str, variable: str, value: str, option: dict[str, Any]
+) -> None:
+    monkeypatch.setenv(f"MILABENCH_{variable}", value)
+    from_environment = getattr(read_options({}), field)
+    assert from_environment == ((value,) if field in ("select", "exclude") else value)
+    assert getattr(read_options(option), field) == option[field]
+
+
+def test_the_base_is_absolute_wherever_it_comes_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_options({}).base == tmp_path / "workdir" / "results"
+    monkeypatch.setenv("MILABENCH_BASE", "elsewhere")
+    assert read_options({}).base == tmp_path / "elsewhere"
+    assert read_options({"base": "/here"}).base == Path("/here")
+
+
+def test_the_configuration_of_a_process_is_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILABENCH_CONFIG", '{"name": "resnet50"}')
+    assert read_options({}).config is None
+
+
+def test_a_system_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no system file"):
+        read_options({"system": str(tmp_path / "none.yaml")})
+
+
+def test_the_command_to_type_repeats_the_options() -> None:
+    options = Options(config="standard", base=Path("/b"), select=("a and b",), environ={})
+    assert options.command("install") == "milabench install --config standard --base /b --select 'a and b'"
+
+
+def test_every_exit_code_is_documented() -> None:
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", README.read_text(), re.MULTILINE)}
+    assert documented | {ExitCode.UNDECIDED} == {int(code) for code in ExitCode}
+
+
+def test_the_readme_names_every_verb() -> None:
+    text = README.read_text()
+    assert [verb for verb in VERBS if f"milabench {verb}" not in text] == []
