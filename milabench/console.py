@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmate.wire import count_steps
-
 from milabench.execute import CommandEnded, CommandStarted, Happening, TrialEnded, TrialStarted, Waiting
 from milabench.outcome import GOOD, Outcome
 from milabench.plan.types import Command, Job, Phase, Plan

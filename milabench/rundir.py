@@ -79,13 +79,14 @@ class RunDir:
     def create(cls, path: Path, *, plan: Plan, facts: Mapping[str, Any], suite: Mapping[str, Any]) -> RunDir:
         """Make the folder and its facts. Raises PreflightError when a run is there, or no folder can be made."""
         run = cls(path)
-        if run.plan_path.exists():
-            raise PreflightError(f"{path} holds a run already: choose another --run-name")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PreflightError(f"cannot make {path}: {error.strerror}: choose another --base or --run-name") from None
         run._take_lock()
+        if _is_run(path):
+            run.release()
+            raise PreflightError(f"{path} holds a run already: choose another --run-name")
         _write(run.plan_path, codec.dumps(plan))
         _write_json(run.suite_path, suite)
         _write_json(run.facts_path, {"version": 1, **facts})
@@ -142,16 +143,23 @@ class RunDir:
     def finish(self, state: str) -> None:
         """Record how the run as a whole ended, and let its lock go."""
         _write_json(self.facts_path, {**self.facts(), "ended": time.time(), "state": state})
+        self.release()
+
+    def release(self) -> None:
+        """Let the lock of the run go."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def _take_lock(self) -> None:
-        self._lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise PreflightError(f"{self.path} is being written by another milabench") from None
+            os.close(lock)
+            message = f"{self.path} is being written by another milabench: choose another --run-name"
+            raise PreflightError(message) from None
+        self._lock = lock
 
     # Read --------------------------------------------------------------------------------------------------------
 
@@ -267,7 +275,7 @@ def tail(path: Path, lines: int) -> list[str]:
 def _rate_lines(steps: wire.Steps) -> Iterator[dict[str, Any]]:
     """Yield one line per step, or per run of steps of one phase where there are more than MAX_RATE_LINES steps."""
     columns, units = steps.columns, f"{steps.unit}/s"
-    size = -(-len(steps) // MAX_RATE_LINES)
+    size = -(-len(steps) // (MAX_RATE_LINES - 2))  # each phase may end in a line that stands for fewer
     for phase, task in ((wire.WARMUP, "warmup"), (wire.MEASURED, "train")):
         good = [
             index

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+
 from benchmate.context import current
 from benchmate.device import Accelerator, fetch, set_tf32, set_threads
 from benchmate.observe import Observer

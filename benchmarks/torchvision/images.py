@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from benchmate.context import Context
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
+
+from benchmate.context import Context
 
 SYNTHETIC_STEPS = 100  # steps in an epoch of made-up images
 MEAN, DEVIATION = 0.45, 0.225  # of all channels, roughly those of photographs

@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Iterable
 
 import torch
-from benchmate.context import current
-from benchmate.device import autocast_dtype, fetch, set_tf32, set_threads
-from benchmate.observe import Observer
 from images import Batch, batches, data_options
 from resnet import MODELS, resnet
 from torch import nn
+
+from benchmate.context import current
+from benchmate.device import autocast_dtype, fetch, set_tf32, set_threads
+from benchmate.observe import Observer
 
 SEED = 1234
 MOMENTUM = 0.9

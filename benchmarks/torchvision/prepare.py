@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmate.context import Context, current
 from images import data_options, folder, is_synthetic
 from PIL import Image
+
+from benchmate.context import Context, current
 
 GRID = 8  # an image is a grid of this many random colours on a side, smoothed: it compresses as photographs do
 QUALITY = 85

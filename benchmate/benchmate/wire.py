@@ -151,7 +151,8 @@ class Steps:
 class StepsWriter:
     """Write rows of int64 into a growing mapped file: they survive ``kill -9`` and cost no system call each.
 
-    Space is allocated ahead (``posix_fallocate``): a full disk raises OSError here instead of SIGBUS later.
+    Space is allocated ahead (``posix_fallocate``): a full disk raises OSError here instead of SIGBUS later. A file has
+    one writer: FileExistsError where it is there already.
     """
 
     __slots__ = ("_capacity", "_fd", "_map", "_pack", "_row", "_rows_pack", "rows")
@@ -168,7 +169,7 @@ class StepsWriter:
         if columns[: len(BASE_COLUMNS)] != BASE_COLUMNS or sorted(columns, key=COLUMNS.index) != list(columns):
             raise WireError(f"columns must begin with {BASE_COLUMNS} and follow the order of COLUMNS")
         row = struct.Struct(f"<{len(columns)}q")
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         self._row, self._capacity, self.rows = row.size, _GROW_ROWS, 0
         os.posix_fallocate(self._fd, 0, _HEADER.size + self._capacity * self._row)
         self._map = mmap.mmap(self._fd, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmate.wire import MEASURED, WARMUP, EventWriter, StepsWriter
@@ -60,6 +61,9 @@ class PrintedMetrics:
             self._write("data", value)
 
     def _step(self, count: int, unit: str, now_ns: int) -> None:
+        if self._steps is None and Path(self._steps_path).exists():
+            self._write("line", {"line": f"count {count}: not counted, the process writes its steps itself"})
+            return
         if self._steps is None:
             zero_ns = time.time_ns() - time.monotonic_ns()
             self._steps = StepsWriter(self._steps_path, unit=unit, zero_ns=zero_ns)

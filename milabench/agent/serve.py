@@ -15,7 +15,6 @@ from contextlib import suppress
 from typing import Any
 
 from benchmate.wire import Frames, frame
-
 from milabench.agent import once as once_module
 from milabench.agent import packages, processes, stage
 from milabench.agent.once import Guarded

@@ -82,6 +82,19 @@ def render(command: Command, environ: Mapping[str, str], folder: str) -> list[Re
         return list(command.commands())
 
 
+def requirements(
+    package: type[BasePackage], config: Mapping[str, Any], environ: Mapping[str, str]
+) -> list[tuple[Path, bool]]:
+    """Return (file in the folder, whether it is a locked one) of what a benchmark needs installed, under the guard."""
+    if not issubclass(package, Package):
+        return []
+    folder = Path(config["definition"])
+    with _benchfile_errors(folder / "benchfile.py"), guarded(dict(environ)):
+        pack = package(config)
+        written = {path.name for path in pack.requirements_map("unpinned")}
+        return [(folder / path.name, path.name not in written) for path in pack.requirements_files()]
+
+
 def overrides(package: type[BasePackage], method: str) -> bool:
     """Say whether a benchfile defines a coroutine of its own."""
     return getattr(package, method) not in (getattr(BasePackage, method), getattr(Package, method))

@@ -7,8 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from milabench.pack import Package
-from milabench.package import overrides
+from milabench.package import overrides, requirements
 from milabench.plan import environ
 from milabench.plan.run import Context
 from milabench.plan.types import Command, Job, Once, Staged, Trial
@@ -158,14 +157,10 @@ def _setup(
 
 
 def _requirements(context: Context) -> list[tuple[Path, bool]]:
-    """Return (file in the folder, whether it is a locked one) of a benchmark's requirements."""
-    package = context.package
-    if package is None or not issubclass(package, Package):
+    if context.package is None:
         return []
-    pack = package(context.package_config("install", [context.benchmark.name]))
-    written = {path.name for path in pack.requirements_map("unpinned")}
-    chosen = pack.requirements_files(context.variant)
-    return [(Path(pack.definition / path.name), path.name not in written) for path in chosen]
+    config = context.package_config("install", [context.benchmark.name])
+    return requirements(context.package, config, context.node.environ)
 
 
 def _has_voirfile(context: Context) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmate.statistics import Estimate, between, estimate, mean, std
-
 from milabench.outcome import GOOD
 from milabench.summary.score import performance, score, trimmed
 from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary

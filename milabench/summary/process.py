@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmate.wire import WARMUP, Steps
-
 from milabench.outcome import KINDS, Kind, Outcome
 from milabench.plan.types import Plan
 from milabench.summary.reading import Reading, read

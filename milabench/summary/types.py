@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol
 
 from benchmate.statistics import Estimate
 from benchmate.wire import Steps
-
 from milabench.outcome import Kind, Outcome
 from milabench.plan.types import Plan, Skip
 

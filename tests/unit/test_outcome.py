@@ -5,8 +5,8 @@ from __future__ import annotations
 from array import array
 
 import pytest
-from benchmate.wire import Event, Steps
 
+from benchmate.wire import Event, Steps
 from milabench.outcome import Exit, Outcome, Seen, outcome, worst
 
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmate.wire import MEASURED, WARMUP, EventWriter, StepsWriter
 
+from benchmate.wire import MEASURED, WARMUP, EventWriter, StepsWriter
 from milabench.errors import PreflightError, RunDirError
 from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Plan, Trial
@@ -93,6 +93,9 @@ def test_what_is_written_reads_back(run: RunDir) -> None:
 
 
 def test_a_run_is_never_written_over(run: RunDir) -> None:
+    with pytest.raises(PreflightError, match="is being written by another milabench"):
+        RunDir.create(run.path, plan=PLAN, facts={}, suite={})
+    run.finish("complete")
     with pytest.raises(PreflightError, match="holds a run already"):
         RunDir.create(run.path, plan=PLAN, facts={}, suite={})
 

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmate.wire import Frames, frame
-
 from milabench.errors import PreflightError
 from milabench.execute.hosts import Launch
 from milabench.outcome import Cause, Exit

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmate.wire import decode_event, read_steps
 
+from benchmate.wire import decode_event, read_steps
 from milabench.agent.metrics import PrintedMetrics
 
 

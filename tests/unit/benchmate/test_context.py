@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from benchmate.context import Context, ContextError, Limit, claim_steps, current, writer
 
 

@@ -7,10 +7,10 @@ import types
 from typing import Any
 
 import pytest
-from benchmate.context import Context
-from benchmate.device import Cpu, DeviceError, TorchDevice, autocast_dtype, fetch, set_tf32, set_threads
 
 from benchmate import device
+from benchmate.context import Context
+from benchmate.device import Cpu, DeviceError, TorchDevice, autocast_dtype, fetch, set_tf32, set_threads
 
 
 def module(count: int) -> types.SimpleNamespace:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from benchmate import observe
 from benchmate.batches import counter, items_in
 from benchmate.context import Context, ContextError, Limit
 from benchmate.device import Cpu
 from benchmate.observe import Observer, StopProgram
 from benchmate.wire import Clock, Steps, read_steps
-
-from benchmate import observe
 
 MS = 1_000_000
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from benchmate.overseer import Record, _exit_code, main
 from benchmate.wire import EventWriter
 

@@ -7,6 +7,9 @@ import random
 import statistics as stdlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from benchmate.statistics import (
     QUANTILES,
     Statistic,
@@ -20,8 +23,6 @@ from benchmate.statistics import (
     std,
     student_t,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 numbers = st.lists(st.floats(min_value=-1e9, max_value=1e9), min_size=1, max_size=200)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from benchmate.voirfile import NO_LIMIT, fitting, metric, plain, problems
 
 GOOD = """

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from benchmate.wire import (
     BASE_COLUMNS,
     COLUMNS,
@@ -25,8 +28,6 @@ from benchmate.wire import (
     frame,
     read_steps,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 INT64 = st.integers(min_value=-(2**63), max_value=2**63 - 1)
 JSON = st.recursive(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 
 from benchmate.statistics import Estimate
-
 from milabench.plan.types import Skip
 from milabench.summary import (
     BenchmarkSummary,

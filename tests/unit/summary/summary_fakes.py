@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from benchmate.wire import BASE_COLUMNS, Steps, encode_event
-
 from milabench.errors import RunDirError
 from milabench.outcome import Outcome
 from milabench.plan.types import Command, Job, Plan, Skip, Trial

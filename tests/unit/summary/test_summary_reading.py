@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from benchmate.wire import encode_event
 
+from benchmate.wire import encode_event
 from milabench.summary.reading import read
 
 
