@@ -9,12 +9,13 @@ import click
 
 from milabench.cli.shared import read_options, suite_options
 from milabench.errors import UsageError
+from milabench.system.types import ARCHES
 
 
 @click.command()
 @suite_options
 @click.option("--phase", type=click.Choice(["install", "prepare", "run"]), default="run", show_default=True)
-@click.option("--arch", type=click.Choice(["cuda", "rocm", "xpu", "hpu", "cpu"]), help="Plan for this architecture.")
+@click.option("--arch", type=click.Choice(ARCHES), help="Plan for this architecture.")
 @click.option("--gpus", type=click.IntRange(0), help="Plan for this many devices a node.")
 @click.option("--nodes", type=click.IntRange(1), help="Plan for this many nodes.")
 @click.option("--gpu-memory", metavar="SIZE", help="Memory of a device: 80GiB.")

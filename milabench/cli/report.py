@@ -8,21 +8,19 @@ from typing import Any
 import click
 
 from milabench.cli.shared import read_options
+from milabench.render import FORMATS
 
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--base", metavar="DIR", help="Where the runs are kept. [MILABENCH_BASE]")
-@click.option(
-    "--format", "form", type=click.Choice(["text", "markdown", "csv", "json"]), default="text", show_default=True
-)
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
 def report(runs: tuple[str, ...], form: str, as_json: bool, **values: Any) -> int:
     """Report on runs, given by folder or name; the newest by default, several are pooled as repeats."""
     from rich.console import Console as RichConsole
 
     from milabench.app.report import report as flow
-    from milabench.render import FORMATS
     from milabench.render.text import show
 
     summary = flow(runs, read_options(values).base)

@@ -11,6 +11,7 @@ import click
 
 from milabench.app.options import Options
 from milabench.errors import UsageError
+from milabench.system.types import ARCHES
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_BASE = "workdir/results"
@@ -49,7 +50,7 @@ _SETUP = (
 _SHAPE = (
     click.option(
         "--arch",
-        type=click.Choice(["cuda", "rocm", "xpu", "hpu", "cpu"]),
+        type=click.Choice(ARCHES),
         help="Instead of what is probed. [MILABENCH_ARCH]",
     ),
 )

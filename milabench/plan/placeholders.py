@@ -13,7 +13,7 @@ from milabench.system.types import Node, System
 
 _WORD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*(?:\[\d+\])?(?:\.[A-Za-z_][A-Za-z0-9_]*)*)\}")
 _ANY_NODE = re.compile(r"nodes\[\d+\]")
-_COLLECTIVES = {"cuda": "nccl", "rocm": "nccl", "xpu": "ccl", "hpu": "hccl", "cpu": "gloo"}
+COLLECTIVES = {"cuda": "nccl", "rocm": "nccl", "xpu": "ccl", "hpu": "hccl", "cpu": "gloo"}
 
 
 def values(system: System, node: Node, dirs: Dirs, name: str) -> dict[str, str]:
@@ -26,7 +26,7 @@ def values(system: System, node: Node, dirs: Dirs, name: str) -> dict[str, str]:
         "n_worker": max(node.cpus // gpus, 1),
         "arch": system.arch,
         "device_name": "cuda" if system.arch == "rocm" else system.arch,
-        "ccl": _COLLECTIVES[system.arch],
+        "ccl": COLLECTIVES[system.arch],
         "milabench_base": dirs.base,
         "milabench_venv": dirs.venv,
         "milabench_code": dirs.code,
