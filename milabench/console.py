@@ -6,14 +6,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from benchmate.wire import count_steps
 from milabench.execute import CommandEnded, CommandStarted, Happening, TrialEnded, TrialStarted, Waiting
+from milabench.execute.scheduler import Records
 from milabench.outcome import GOOD, Outcome
 from milabench.plan.types import Command, Job, Phase, Plan
-from milabench.rundir import Files
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 _TAIL_LINES = 15
 _REFRESH_S = 0.5
 _DOING: dict[Phase, str] = {"install": "installing", "prepare": "preparing", "run": "running"}
-
-
-class Logs(Protocol):
-    """Where the processes of the phase write."""
-
-    def files(self, tag: str) -> Files: ...
-
-    def stderr_tail(self, tag: str, lines: int) -> list[str]: ...
 
 
 class Console:
@@ -43,7 +35,7 @@ class Console:
             _say(text)
 
     @contextmanager
-    def phase(self, plan: Plan, logs: Any) -> Iterator[None]:
+    def phase(self, plan: Plan, logs: Records) -> Iterator[None]:
         """Show one phase from its first trial to its last."""
         live = sys.stderr.isatty() and not self._quiet
         self._view = _View(plan, logs, live=live, quiet=self._quiet)
@@ -59,7 +51,7 @@ class Console:
 
 
 class _View:
-    def __init__(self, plan: Plan, logs: Logs, *, live: bool, quiet: bool) -> None:
+    def __init__(self, plan: Plan, logs: Records, *, live: bool, quiet: bool) -> None:
         self._plan, self._logs, self._quiet = plan, logs, quiet
         self._bars = _Bars(logs) if live else None
         self._started = 0.0
@@ -102,16 +94,16 @@ class _View:
             reason = f": {outcome.reason}" if bad and outcome.reason else ""
             _say(f"{'FAIL' if bad else '  ok'} {ended.trial.id} ({how}, {seconds:.1f} s){reason}")
         if bad and outcome.kind != "interrupted":
-            for line in self._logs.stderr_tail(outcome.tag, _TAIL_LINES):
+            for line in self._logs.log_tail(outcome.tag, _TAIL_LINES):
                 _say(f"     | {line}")
             if outcome.tag:
-                _say(f"     whole log: {self._logs.files(outcome.tag).stderr}")
+                _say(f"     whole logs: {self._logs.files(outcome.tag).stderr.with_suffix('')}.{{stdout,stderr}}")
 
 
 class _Bars:
     """Progress bars fed from the headers of ``.steps`` files, by a thread that sleeps between looks."""
 
-    def __init__(self, logs: Logs) -> None:
+    def __init__(self, logs: Records) -> None:
         self._logs = logs
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -150,9 +142,10 @@ class _Bars:
             self._progress.remove_task(self._tasks.pop(command.tag))
 
     def _watch(self) -> None:
+        assert self._progress is not None
         while not self._wake.wait(_REFRESH_S):
             for tag, task in list(self._tasks.items()):
-                if self._progress:
+                with suppress(KeyError):  # it ended meanwhile
                     self._progress.update(task, completed=count_steps(self._logs.files(tag).steps))
 
 

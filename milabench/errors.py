@@ -71,5 +71,9 @@ class PreflightError(UserError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class HostLost(PreflightError):
+    """The agent of a node has ended, or cannot be reached."""
+
+
 class RunDirError(UserError):
     """A folder that is no run, or a run whose files cannot be read."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from benchmate import wire
 
 Kind = Literal["ok", "early_stop", "timeout", "failed", "killed", "interrupted", "lost", "skipped"]
 KINDS: tuple[Kind, ...] = ("ok", "early_stop", "timeout", "failed", "killed", "interrupted", "lost", "skipped")
 GOOD: frozenset[Kind] = frozenset({"ok", "early_stop"})
+SIBLING = "ended because a process it belongs with failed"
 Cause = Literal["limit", "deadline", "interrupt", "sibling", "lost"]
 
 
@@ -30,7 +31,6 @@ class Exit:
     error: str | None = None  # it could not be started
     max_rss_bytes: int | None = None
     seconds: float = 0.0
-    files: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def _decide(ended: Exit, seen: Seen) -> tuple[Kind, str]:
         case "deadline":
             return "timeout", f"reached max_duration: ended after {ended.seconds:.0f} s"
         case "sibling":
-            return "killed", "ended because a process it belongs with failed"
+            return "killed", SIBLING
         case "limit":
             return _measured(seen, stopped=True)
         case None:
@@ -124,5 +124,5 @@ def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:
 def worst(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the outcome of a trial: the first bad one that is not a consequence of another, else the first."""
     bad = [each for each in outcomes if each.kind not in GOOD]
-    own = [each for each in bad if not each.reason.startswith("ended because")]
+    own = [each for each in bad if each.reason != SIBLING]
     return (own or bad or list(outcomes))[0]

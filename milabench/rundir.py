@@ -26,7 +26,7 @@ MAX_RATE_LINES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """The files of one process. ``first_seq``: how many lines the runner has written to ``events``."""
+    """The files of one process."""
 
     events: Path
     steps: Path
@@ -103,33 +103,28 @@ class RunDir:
         return writer.seq
 
     def seal(self, command: Command, ended: Exit) -> Outcome:
-        """Fold the steps of a dead process into ``rate`` lines and write its ``end``; a sealed file stays as it is."""
+        """Fold the steps of a dead process into ``rate`` lines and write its ``end``; a sealed file stays as it is.
+
+        All of it is put in place at once, so that a crash in the middle leaves an unsealed file and nothing twice.
+        """
         files = self.files(command.tag)
-        lines, torn = _lines(files.events)
-        events = [event for line in lines if (event := wire.decode_event(line))]
+        content = files.events.read_bytes() if files.events.exists() else b""
+        events = [event for line in content.splitlines() if (event := wire.decode_event(line))]
         steps = self.steps(command.tag)
-        seen = Seen.of(events, steps, expects_rate=command.metrics != "none")
-        verdict = outcome(ended, seen)
-        if any(event.event == "end" for event in events):
+        verdict = outcome(ended, Seen.of(events, steps, expects_rate=command.metrics != "none"))
+        if any(_is_seal(event) for event in events):
             return verdict
-        if torn:
-            with files.events.open("ab") as file:
-                file.write(b"\n")
+        if content and not content.endswith(b"\n"):
+            content += b"\n"
         last = max((event.seq for event in events if event.seq is not None), default=-1)
-        writer = wire.EventWriter(files.events, first_seq=max(last + 1, len(lines)))
-        for line in _rate_lines(steps) if steps is not None else ():
-            writer.write("data", line)
-        end = {
-            "code": ended.code,
-            "signal": ended.signal,
-            "outcome": verdict.kind,
-            "reason": verdict.reason,
-            "max_rss_bytes": ended.max_rss_bytes,
-            "seconds": round(ended.seconds, 6),
-            "time": time.time(),
-        }
-        writer.write("end", end)
-        writer.close()
+        lines: list[tuple[str, object]] = [("data", line) for line in _rate_lines(steps)] if steps is not None else []
+        lines.append(("end", _end(ended, verdict)))
+        first_seq, now_ns = max(last + 1, content.count(b"\n")), time.time_ns()
+        for seq, (name, data) in enumerate(lines, first_seq):
+            content += wire.encode_event(name, data, time_ns=now_ns, seq=seq)
+        partial = files.events.with_name(f"{files.events.name}.partial")
+        partial.write_bytes(content)
+        partial.replace(files.events)
         return verdict
 
     def note(self, trial: Trial, outcome: Outcome) -> None:
@@ -155,7 +150,7 @@ class RunDir:
         lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(lock)
             message = f"{self.path} is being written by another milabench: choose another --run-name"
             raise PreflightError(message) from None
@@ -173,7 +168,8 @@ class RunDir:
     def outcomes(self) -> dict[str, Outcome]:
         """Return the last outcome of every trial that has one; a line cut short by a crash is passed over."""
         found: dict[str, Outcome] = {}
-        for line in _lines(self.journal_path)[0]:
+        lines = self.journal_path.read_bytes().splitlines() if self.journal_path.exists() else []
+        for line in lines:
             try:
                 entry = json.loads(line)
                 found[entry["trial"]] = Outcome(**entry["outcome"])
@@ -199,7 +195,7 @@ class RunDir:
         except (OSError, wire.WireError):
             return None
 
-    def stderr_tail(self, tag: str, lines: int) -> list[str]:
+    def log_tail(self, tag: str, lines: int) -> list[str]:
         """Return the last lines a process wrote to standard error, else to standard output."""
         return _tail_of(self.files(tag), lines)
 
@@ -227,7 +223,7 @@ class SetupLogs:
     def note(self, trial: Trial, outcome: Outcome) -> None:
         """Nothing is kept: the records of what has been done say it."""
 
-    def stderr_tail(self, tag: str, lines: int) -> list[str]:
+    def log_tail(self, tag: str, lines: int) -> list[str]:
         return _tail_of(self.files(tag), lines)
 
 
@@ -272,6 +268,23 @@ def tail(path: Path, lines: int) -> list[str]:
         return []
 
 
+def _end(ended: Exit, verdict: Outcome) -> dict[str, Any]:
+    return {
+        "code": ended.code,
+        "signal": ended.signal,
+        "outcome": verdict.kind,
+        "reason": verdict.reason,
+        "max_rss_bytes": ended.max_rss_bytes,
+        "seconds": round(ended.seconds, 6),
+        "time": time.time(),
+    }
+
+
+def _is_seal(event: wire.Event) -> bool:
+    """Say whether an event is the ``end`` that ``seal`` writes; a process may write what it likes."""
+    return event.event == "end" and isinstance(event.data, dict) and "outcome" in event.data
+
+
 def _rate_lines(steps: wire.Steps) -> Iterator[dict[str, Any]]:
     """Yield one line per step, or per run of steps of one phase where there are more than MAX_RATE_LINES steps."""
     columns, units = steps.columns, f"{steps.unit}/s"
@@ -294,15 +307,6 @@ def _rate_lines(steps: wire.Steps) -> Iterator[dict[str, Any]]:
 
 def _wall_s(steps: wire.Steps, index: int) -> float:
     return (steps.zero_ns + steps.columns["end"][index]) / 1e9
-
-
-def _lines(path: Path) -> tuple[list[bytes], bool]:
-    """Return the lines of a file, and whether the last one lacks its newline."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return [], False
-    return content.splitlines(), bool(content) and not content.endswith(b"\n")
 
 
 def _write_json(path: Path, value: object) -> None:

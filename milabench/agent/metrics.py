@@ -14,8 +14,9 @@ from benchmate.wire import MEASURED, WARMUP, EventWriter, StepsWriter
 class PrintedMetrics:
     """Turn ``{"count": 64, "unit": "MB"}`` into rows of ``.steps`` and ``{"rate": 3.2, "units": "GB/s"}`` into events.
 
-    A row runs from the line before (the first from the start of the process) to the arrival of its own line. The first
-    ``skip`` lines are warm-up; ``full`` is called once, when the wanted amount has been measured.
+    A row runs from the row before (the first from the start of the process) to the arrival of its line; lines that
+    arrive together (a program that does not flush each) are one row, for nothing tells their times apart. The first
+    ``skip`` observations are warm-up; ``full`` is called once, when the wanted amount has been measured.
     """
 
     def __init__(self, request: dict[str, Any], full: Callable[[], None]) -> None:
@@ -26,15 +27,21 @@ class PrintedMetrics:
         self._full = full
         self._events: EventWriter | None = None
         self._steps: StepsWriter | None = None
+        self._unit = ""
         self._partial = b""
+        self._count = 0  # of the lines that arrived together
         self._seen = 0
         self._last_ns = self._measuring_since_ns = time.monotonic_ns()
 
     def feed(self, chunk: bytes) -> None:
+        """Take what the program printed. Raises OSError when it cannot be written down."""
         now_ns = time.monotonic_ns()
         *lines, self._partial = (self._partial + chunk).split(b"\n")
         for line in lines:
-            self._line(line, now_ns)
+            if line.lstrip().startswith(b"{"):
+                self._line(line, now_ns)
+        if self._count:
+            self._step(now_ns)
 
     def close(self) -> None:
         if self._partial:
@@ -45,30 +52,36 @@ class PrintedMetrics:
             self._steps.close()
 
     def _line(self, line: bytes, now_ns: int) -> None:
-        if not line.lstrip().startswith(b"{"):
-            return
         try:
             value = json.loads(line)
         except ValueError:
-            self._write("line", {"line": line.decode(errors="replace")})
+            self._refuse(line, "no JSON")
             return
-        count = value.get("count")
-        if isinstance(count, int | float) and not isinstance(count, bool) and "rate" not in value:
-            self._step(round(count), str(value.get("unit", "items")), now_ns)
+        if "count" in value and "rate" not in value:
+            self._add(line, value["count"], str(value.get("unit", "items")))
         elif "rate" in value and value.get("task", "train") == "train":
             self._write("data", {**value, "task": "train" if self._observe(now_ns) == MEASURED else "warmup"})
         else:
             self._write("data", value)
 
-    def _step(self, count: int, unit: str, now_ns: int) -> None:
-        if self._steps is None and Path(self._steps_path).exists():
-            self._write("line", {"line": f"count {count}: not counted, the process writes its steps itself"})
-            return
+    def _add(self, line: bytes, count: object, unit: str) -> None:
+        """Add a line's count to the row that its arrival ends."""
+        if isinstance(count, bool) or not isinstance(count, int | float) or not 0 <= count < 2**63:
+            self._refuse(line, "count is no number of items")
+        elif self._steps is None and Path(self._steps_path).exists():
+            self._refuse(line, "the process writes its steps itself")
+        elif self._unit not in ("", unit):
+            self._refuse(line, f"steps are counted in {self._unit}")
+        else:
+            self._unit = unit
+            self._count += round(count)
+
+    def _step(self, now_ns: int) -> None:
         if self._steps is None:
             zero_ns = time.time_ns() - time.monotonic_ns()
-            self._steps = StepsWriter(self._steps_path, unit=unit, zero_ns=zero_ns)
-        start_ns = self._last_ns
-        self._steps.append(start_ns, now_ns, count, self._observe(now_ns), 0)
+            self._steps = StepsWriter(self._steps_path, unit=self._unit, zero_ns=zero_ns)
+        start_ns, count, self._count = self._last_ns, self._count, 0
+        self._steps.append(start_ns, now_ns, min(count, 2**63 - 1), self._observe(now_ns), 0)
 
     def _observe(self, now_ns: int) -> int:
         """Count one observation and return its phase."""
@@ -89,6 +102,9 @@ class PrintedMetrics:
         enough = wanted is not None and measured >= wanted
         long_enough = seconds is not None and measured > 0 and now_ns - self._measuring_since_ns >= seconds * 1e9
         return enough or long_enough
+
+    def _refuse(self, line: bytes, why: str) -> None:
+        self._write("line", {"line": line.decode(errors="replace"), "why": why})
 
     def _write(self, event: str, data: object) -> None:
         if self._events is None:

@@ -43,7 +43,10 @@ def facts(arch: str | None, reach: list[str]) -> dict[str, Any]:
 def _accelerators(arch: str | None) -> tuple[str, list[Device], str | None]:
     for name, probe in PROBES.items():
         if arch in (None, name):
-            devices, driver = probe()
+            try:
+                devices, driver = probe()
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+                continue  # a tool that prints something else than it is known to print tells nothing
             if devices:
                 return name, devices, driver
     return arch or "cpu", [], None
@@ -52,15 +55,13 @@ def _accelerators(arch: str | None) -> tuple[str, list[Device], str | None]:
 def _cuda() -> tuple[list[Device], str | None]:
     fields = ["index", "uuid", "name", "memory.total", "driver_version", "serial", "pci.bus_id", "vbios_version"]
     output = _run("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")
-    rows = [
-        dict(zip(fields, row, strict=True)) for row in csv.reader(output.splitlines(), skipinitialspace=True) if row
-    ]
+    rows = [dict(zip(fields, row, strict=True)) for row in _rows(output, len(fields))]
     devices = [
         {
             "id": int(row["index"]),
             "uuid": row["uuid"],
             "name": row["name"],
-            "memory_bytes": int(float(row["memory.total"]) * 2**20),
+            "memory_bytes": _bytes(row["memory.total"], 2**20),
             "numa": _numa(row["pci.bus_id"]),
             "serial": row["serial"],
             "firmware": row["vbios_version"],
@@ -79,7 +80,7 @@ def _rocm() -> tuple[list[Device], str | None]:
             "id": int(name.removeprefix("card")),
             "uuid": card.get("Unique ID"),
             "name": card.get("Card Series") or card.get("Card series") or "AMD GPU",
-            "memory_bytes": int(card.get("VRAM Total Memory (B)", 0)) or None,
+            "memory_bytes": _bytes(card.get("VRAM Total Memory (B)", ""), 1),
         }
         for name, card in cards.items()
     ]
@@ -94,7 +95,7 @@ def _xpu() -> tuple[list[Device], str | None]:
         index = int(entry["device_id"])
         details = _json(_run("xpu-smi", "discovery", "-d", str(index), "-j"))
         driver = details.get("driver_version") or driver
-        memory = int(details.get("memory_physical_size_byte", 0)) or None
+        memory = _bytes(str(details.get("memory_physical_size_byte", "")), 1)
         devices.append(
             {
                 "id": index,
@@ -108,9 +109,9 @@ def _xpu() -> tuple[list[Device], str | None]:
 
 def _hpu() -> tuple[list[Device], str | None]:
     output = _run("hl-smi", "-Q", "index,uuid,name,memory.total,driver_version", "-f", "csv,noheader,nounits")
-    rows = [row for row in csv.reader(output.splitlines(), skipinitialspace=True) if len(row) == 5]
+    rows = _rows(output, 5)
     devices = [
-        {"id": int(index), "uuid": uuid, "name": name, "memory_bytes": int(float(memory)) * 2**20}
+        {"id": int(index), "uuid": uuid, "name": name, "memory_bytes": _bytes(memory, 2**20)}
         for index, uuid, name, memory, _ in rows
     ]
     return _visible(devices, "HABANA_VISIBLE_MODULES"), rows[0][4] if rows else None
@@ -122,6 +123,19 @@ PROBES: Mapping[str, Callable[[], tuple[list[Device], str | None]]] = {
     "xpu": _xpu,
     "hpu": _hpu,
 }
+
+
+def _rows(output: str, width: int) -> list[list[str]]:
+    """Return the rows of a table without heading; lines of another width are no rows."""
+    return [row for row in csv.reader(output.splitlines(), skipinitialspace=True) if len(row) == width]
+
+
+def _bytes(text: str, unit: int) -> int | None:
+    """Return an amount of memory; None where the tool says it does not know (``[N/A]``)."""
+    try:
+        return int(float(text) * unit)
+    except ValueError:
+        return None
 
 
 def _visible(devices: list[Device], variable: str) -> list[Device]:

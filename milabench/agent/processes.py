@@ -31,9 +31,14 @@ def members(leader: int, token: str, *, root: int) -> list[int]:
     return [pid for pid in found if _state(pid) not in ("Z", "X", "")]
 
 
+def descendants(root: int) -> list[int]:
+    """Return all processes below one."""
+    return list(_below(root))
+
+
 def kill(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # another user's (sudo): seen, and said, at the end
             os.kill(pid, number)
 
 
@@ -88,13 +93,23 @@ def _has_token(pid: int, token: str) -> bool:
 
 def oom_kills() -> int:
     """Return how many processes the kernel has killed in this cgroup for want of memory; 0 where it does not say."""
-    for path, key in (
-        ("/sys/fs/cgroup/memory.events", "oom_kill"),
-        ("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill"),
-    ):
+    for path in _oom_files():
         with suppress(OSError):
-            for line in Path(path).read_text().splitlines():
+            for line in path.read_text().splitlines():
                 name, _, value = line.partition(" ")
-                if name == key:
+                if name == "oom_kill":
                     return int(value)
     return 0
+
+
+def _oom_files() -> list[Path]:
+    """Return where this process's cgroup counts them: version 2, then version 1, then as seen inside a container."""
+    found: list[Path] = []
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                found.append(Path(f"/sys/fs/cgroup{path}/memory.events"))
+            elif "memory" in controllers.split(","):
+                found.append(Path(f"/sys/fs/cgroup/memory{path}/memory.oom_control"))
+    return [*found, Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control")]

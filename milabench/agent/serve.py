@@ -18,7 +18,7 @@ from benchmate.wire import Frames, frame
 from milabench.agent import once as once_module
 from milabench.agent import packages, processes, stage
 from milabench.agent.once import Guarded
-from milabench.agent.supervise import Supervised
+from milabench.agent.supervise import Supervised, unwritable
 
 Request = dict[str, Any]
 GRACE_S = 5.0
@@ -36,7 +36,7 @@ class Agent:
         self._running: dict[int, Supervised] = {}
         self._guarded: dict[int, Guarded] = {}
         self._environ = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
-        self._closing = False
+        self._closing = self._told_to_end = False
         self._ops: dict[str, Callable[[Request], dict[str, Any] | None]] = {
             "start": self._start,
             "stop": self._stop,
@@ -54,16 +54,23 @@ class Agent:
         os.set_blocking(wake, False)
         os.set_blocking(woken, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, lambda number, _: None if number == signal.SIGCHLD else self._close())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda *_: setattr(self, "_told_to_end", True))
         processes.become_subreaper()
         self._selector.register(self._requests, selectors.EVENT_READ, self._read_requests)
         self._selector.register(woken, selectors.EVENT_READ, lambda: os.read(woken, 4096))
-        while not (self._closing and not self._running):
-            for key, _ in self._selector.select(self._timeout()):
-                key.data()
-            self._reap()
-            self._tick()
+        try:
+            while not (self._closing and not self._running):
+                for key, _ in self._selector.select(self._timeout()):
+                    key.data()
+                if self._told_to_end and not self._closing:
+                    self._close()
+                self._reap()
+                self._tick()
+        finally:
+            for process in self._running.values():  # none, unless this agent fails: then nothing may outlive it
+                process.kill()
 
     # Requests ----------------------------------------------------------------------------------------------------
 
@@ -86,6 +93,8 @@ class Agent:
             self._forget(request["id"])
             self._reply({"id": request["id"], "event": "exit", **ended})
 
+        if self._closing:
+            return {"event": "exit", "cause": "lost"}
         environ = packages.installer_environ(self._environ) if request["phase"] == "install" else self._environ
         try:
             process = Supervised(request, environ, report)
@@ -138,7 +147,12 @@ class Agent:
     # Processes ---------------------------------------------------------------------------------------------------
 
     def _read_output(self, process: Supervised) -> None:
-        if process.pipe is not None and not process.readable():
+        try:
+            more = process.readable()
+        except OSError as problem:
+            process.fail(unwritable(problem))
+            more = False
+        if not more and process.pipe is not None:
             self._selector.unregister(process.pipe)
             process.close()
             process.pipe = None

@@ -59,15 +59,29 @@ def _manifest(path: Path) -> dict[str, Any] | None:
 
 
 def _names(folder: Path) -> list[str]:
+    """Return the files below a folder; links to folders are followed, each folder once."""
     names: list[str] = []
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
+    seen = {os.path.realpath(folder)}
+    for root, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if name not in _LEFT_OUT and _first(Path(root) / name, seen))
         names += [str((Path(root) / name).relative_to(folder)) for name in sorted(files)]
     return names
 
 
+def _first(folder: Path, seen: set[str]) -> bool:
+    real = os.path.realpath(folder)
+    new = real not in seen
+    seen.add(real)
+    return new
+
+
 def _copy(source: Path, target: Path) -> None:
     """Copy a file whose size or time of change differs, by a rename, so that no reader sees half of it."""
+    if not source.exists():  # a link to nothing stays one
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        target.symlink_to(source.readlink())
+        return
     wanted = source.stat()
     try:
         found = target.stat()

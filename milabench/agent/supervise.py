@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import time
@@ -29,6 +30,7 @@ class Supervised:
         self._report = report
         self._token = f"{os.getpid()}-{self.id}-{time.time_ns()}"
         self._cause: str | None = None
+        self._error: str | None = None
         self._status: int | None = None
         self._rss_bytes: int | None = None
         self._kill_at: float | None = None
@@ -45,26 +47,31 @@ class Supervised:
 
     # What the agent calls --------------------------------------------------------------------------------------
 
-    def stop(self, cause: str, grace_s: float) -> None:
-        """Begin to end the process: SIGTERM now, SIGKILL after ``grace_s``. The first cause given stays."""
+    def stop(self, cause: str | None, grace_s: float) -> None:
+        """Begin to end the process: SIGTERM now, SIGKILL after ``grace_s``. The first cause given stays.
+
+        A process that has ended by itself keeps that as its end; what it left behind is being ended already.
+        """
+        if self._status is not None:
+            return
         self._cause = self._cause or cause
-        now = time.monotonic()
-        processes.kill(self._members(), signal.SIGTERM if grace_s > 0 else signal.SIGKILL)
-        self._kill_at = now + grace_s
-        self._give_up_at = self._kill_at + VERIFY_S
-        self.wake_at = now + _POLL_S
+        self._end_all(grace_s)
+
+    def fail(self, message: str) -> None:
+        """End the process because it can no longer be watched: what it says cannot be written down, say."""
+        self._error = self._error or message
+        self.stop(None, grace_s=2.0)
 
     def reaped(self, status: int, rss_bytes: int) -> None:
         """Take note that the process itself has ended; what it left behind is ended now."""
         self._status, self._rss_bytes = status, rss_bytes
         if self._kill_at is None and self._members():
-            self.stop_leftovers()
+            self._end_all(SWEEP_S)
         self.tick()
 
-    def stop_leftovers(self) -> None:
-        processes.kill(self._members(), signal.SIGTERM)
-        self._kill_at = time.monotonic() + SWEEP_S
-        self._give_up_at = self._kill_at + VERIFY_S
+    def kill(self) -> None:
+        """End the whole tree at once."""
+        processes.kill(self._members(), signal.SIGKILL)
 
     def tick(self) -> None:
         """Do what is due: the deadline, the next rung of the ladder, the report."""
@@ -84,7 +91,7 @@ class Supervised:
         self.wake_at = now + _POLL_S if ending else self._deadline
 
     def readable(self) -> bool:
-        """Take what the process printed; return False at the end of its output."""
+        """Take what the process printed; return False at the end of its output. Raises OSError on a full disk."""
         assert self.pipe is not None
         try:
             chunk = os.read(self.pipe, 1 << 16)
@@ -97,6 +104,13 @@ class Supervised:
         if self._metrics is not None:
             self._metrics.feed(chunk)
         return True
+
+    def _end_all(self, grace_s: float) -> None:
+        now = time.monotonic()
+        self._kill_at = now + grace_s
+        self._give_up_at = self._kill_at + VERIFY_S
+        self.wake_at = now + _POLL_S
+        processes.kill(self._members(), signal.SIGTERM if grace_s > 0 else signal.SIGKILL)
 
     # Inside ------------------------------------------------------------------------------------------------------
 
@@ -146,14 +160,10 @@ class Supervised:
         return processes.members(self.pid, self._token, root=os.getpid())
 
     def _finish(self, error: str | None) -> None:
-        if self.pipe is not None:
-            while self.readable():
-                if not self._more():
-                    break
-        if self._metrics is not None:
-            self._metrics.close()
-        if self._text is not None:
-            os.close(self._text)
+        try:
+            self._drain()
+        except OSError as problem:
+            self._error = self._error or unwritable(problem)
         code = os.waitstatus_to_exitcode(self._status) if self._status is not None else None
         number = -code if code is not None and code < 0 else None
         self._report(
@@ -162,21 +172,33 @@ class Supervised:
                 "signal": number,
                 "oom": number == signal.SIGKILL and self._cause is None and processes.oom_kills() > self._oom_before,
                 "cause": self._cause,
-                "error": error,
+                "error": error or self._error,
                 "max_rss_bytes": self._rss_bytes,
                 "seconds": time.monotonic() - self._started,
             }
         )
 
-    def _more(self) -> bool:
-        """Say whether the pipe holds more right now; descendants are gone, so nothing else will come."""
-        import select
+    def _drain(self) -> None:
+        """Take what is left in the pipe (nobody is there any more to write to it) and close the files."""
+        try:
+            while self.pipe is not None and self._more() and self.readable():
+                pass
+            if self._metrics is not None:
+                self._metrics.close()
+        finally:
+            if self._text is not None:
+                os.close(self._text)
 
-        assert self.pipe is not None
-        ready, _, _ = select.select([self.pipe], [], [], 0)
-        return bool(ready)
+    def _more(self) -> bool:
+        """Say whether the pipe holds more right now."""
+        return self.pipe is not None and bool(select.select([self.pipe], [], [], 0)[0])
 
     def close(self) -> None:
         if self.pipe is not None:
             with suppress(OSError):
                 os.close(self.pipe)
+
+
+def unwritable(problem: OSError) -> str:
+    """Return why what a process said could not be written down."""
+    return f"its output cannot be written: {problem.strerror or problem}"

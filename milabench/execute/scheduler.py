@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from milabench.errors import HostLost, PreflightError
 from milabench.execute.hosts import Host, Launch, Process
 from milabench.outcome import GOOD, Exit, Outcome, worst
 from milabench.plan.types import Command, Job, Plan, Trial
@@ -28,6 +30,8 @@ class Records(Protocol):
     def seal(self, command: Command, ended: Exit) -> Outcome: ...
 
     def note(self, trial: Trial, outcome: Outcome) -> None: ...
+
+    def log_tail(self, tag: str, lines: int) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,19 +156,19 @@ class _Runner:
         )
 
     async def _job(self, trial: Trial, job: Job) -> list[Outcome] | None:
-        """Run one job; None when what it makes is there already."""
+        """Run one job; None when what it makes is there already. What a node cannot do is the job's outcome."""
         host = self.setting.hosts[job.commands[0].node]
-        if job.once is None:
-            await self._stage(host, job)
-            return await self._together(job)
-        once = {
-            "record": job.once.record,
-            "folder": job.once.folder,
-            "base": dict(job.once.base),
-            "parts": dict(job.once.parts),
-            "always": job.once.always,
-        }
-        target = f"{trial.id}/{job.tag}"
+        try:
+            if job.once is not None:
+                return await self._needed_once(host, f"{trial.id}/{job.tag}", job, asdict(job.once))
+            return await self._staged(host, job)
+        except HostLost as error:
+            return [Outcome(kind="lost", reason=str(error), tag=job.tag)]
+        except PreflightError as error:
+            return [Outcome(kind="failed", reason=str(error), tag=job.tag)]
+
+    async def _needed_once(self, host: Host, target: str, job: Job, once: dict[str, Any]) -> list[Outcome] | None:
+        """Run a job under its lock, unless its record says that all has been done; record it if all went well."""
         while (state := (await host.request("begin", target=target, once=once))["state"]) == "locked":
             await self.happenings.put(Waiting(job=job))
             await asyncio.sleep(_LOCK_POLL_S)
@@ -172,28 +176,35 @@ class _Runner:
                 return [Outcome(kind="interrupted", reason="interrupted by the operator", tag=job.tag)]
         if state == "done":
             return None
-        await self._stage(host, job)
-        outcomes = await (self._in_order(job) if job.sequence else self._together(job))
-        await host.request("end", target=target, done=all(outcome.kind in GOOD for outcome in outcomes))
+        outcomes: list[Outcome] = []
+        try:
+            outcomes = await self._staged(host, job)
+        finally:
+            done = bool(outcomes) and all(outcome.kind in GOOD for outcome in outcomes)
+            await host.request("end", target=target, done=done)
         return outcomes
 
-    async def _stage(self, host: Host, job: Job) -> None:
+    async def _staged(self, host: Host, job: Job) -> list[Outcome]:
+        """Copy the folders a job needs, then run its commands."""
         if job.staged:
-            staged = [{"source": each.source, "target": each.target} for each in job.staged]
-            await host.request("stage", staged=staged)
+            await host.request("stage", staged=[asdict(each) for each in job.staged])
+        return await (self._in_order(job) if job.sequence else self._together(job))
 
     async def _in_order(self, job: Job) -> list[Outcome]:
+        """Run the commands one after the other, all within the job's deadline, until one fails."""
         outcomes: list[Outcome] = []
+        left_s = job.deadline_s
         for command in job.commands:
-            process = await self._start(job, command)
-            outcomes.append(await self._ended(command, process))
+            began = time.monotonic()
+            outcomes.append(await self._ended(command, await self._start(job, command, left_s)))
             if outcomes[-1].kind not in GOOD:
                 break
+            left_s = None if left_s is None else max(left_s - (time.monotonic() - began), 0.001)
         return outcomes
 
     async def _together(self, job: Job) -> list[Outcome]:
         """Run the commands at the same time; when one fails by itself, the others are ended."""
-        processes = [(command, await self._start(job, command)) for command in job.commands]
+        processes = [(command, await self._start(job, command, job.deadline_s)) for command in job.commands]
 
         async def ended(command: Command, process: Process) -> Outcome:
             outcome = await self._ended(command, process)
@@ -204,7 +215,7 @@ class _Runner:
 
         return list(await asyncio.gather(*(ended(command, process) for command, process in processes)))
 
-    async def _start(self, job: Job, command: Command) -> Process:
+    async def _start(self, job: Job, command: Command, deadline_s: float | None) -> Process:
         config = self.plan.configs.get(command.benchmark, {})
         own = {**config, "tag": command.tag.split("."), "devices": list(command.devices)}
         if command.devices:
@@ -219,7 +230,15 @@ class _Runner:
                 "MILABENCH_STEPS": str(files.steps),
                 "MILABENCH_SEQ": str(first_seq),
             }
-        launch = Launch(phase=self.plan.phase, job=job, command=command, files=files, env=env, first_seq=first_seq)
+        launch = Launch(
+            phase=self.plan.phase,
+            job=job,
+            command=command,
+            files=files,
+            env=env,
+            first_seq=first_seq,
+            deadline_s=deadline_s,
+        )
         process = await self.setting.hosts[command.node].start(launch)
         self.setting.interrupt.watch(process)
         if self.setting.interrupt.asked:

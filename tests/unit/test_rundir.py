@@ -114,3 +114,23 @@ def test_a_plan_of_another_version_is_refused(run: RunDir) -> None:
 def test_runs_are_listed_oldest_first(tmp_path: Path, run: RunDir) -> None:
     other = RunDir.create(tmp_path / "runs" / "a.later", plan=PLAN, facts={"started": 2.0}, suite={})
     assert runs(tmp_path) == [run.path, other.path]
+
+
+def test_a_crash_while_sealing_leaves_nothing_twice(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure(run, steps=3)
+    before = run.files(COMMAND.tag).events.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("power cut")))
+        with pytest.raises(OSError, match="power cut"):
+            run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
+    assert run.files(COMMAND.tag).events.read_bytes() == before
+    run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
+    assert sum(event.event == "data" for event in run.events(COMMAND.tag)) == 3
+
+
+def test_an_end_that_a_process_wrote_itself_is_not_the_seal(run: RunDir) -> None:
+    measure(run, steps=1)
+    with run.files(COMMAND.tag).events.open("ab") as file:
+        file.write(b'{"event": "end", "data": {"by": "me"}}\n')
+    run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
+    assert [event.event for event in run.events(COMMAND.tag)][-3:] == ["end", "data", "end"]

@@ -21,6 +21,7 @@ class Launch:
     files: Files
     env: Mapping[str, str]
     first_seq: int
+    deadline_s: float | None
 
 
 class Process(Protocol):
@@ -33,7 +34,7 @@ class Process(Protocol):
 
 
 class Host(Protocol):
-    """A node's agent. ``request`` sends one request and returns the reply; raises HostLost when the agent is gone."""
+    """A node's agent. ``request`` returns the reply; raises HostLost when the agent is gone, PreflightError on a no."""
 
     async def start(self, launch: Launch) -> Process: ...
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from benchmate.wire import Frames, frame
-from milabench.errors import PreflightError
+from milabench.agent import processes
+from milabench.errors import HostLost, PreflightError
 from milabench.execute.hosts import Launch
 from milabench.outcome import Cause, Exit
 
@@ -58,7 +57,7 @@ class LocalHost:
             "metrics": command.metrics,
             "stop": job.stop,
             "limit": asdict(job.limit),
-            "deadline_s": job.deadline_s,
+            "deadline_s": launch.deadline_s,
             "phase": launch.phase,
             "stdout": str(launch.files.stdout),
             "stderr": str(launch.files.stderr),
@@ -76,6 +75,8 @@ class LocalHost:
         message: dict[str, Any] = await reply
         if message["event"] == "error":
             raise PreflightError(f"{op} failed: {message['message']}")
+        if message["event"] == "lost":
+            raise HostLost("the agent that starts processes has ended: what it said stands above")
         return message
 
     async def close(self) -> None:
@@ -86,8 +87,7 @@ class LocalHost:
         try:
             await asyncio.wait_for(self._child.wait(), 30)
         except asyncio.TimeoutError:
-            with suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)
+            processes.kill([*processes.descendants(self._child.pid), self._child.pid], signal.SIGKILL)
         if self._reader:
             await self._reader
 
@@ -124,7 +124,7 @@ class LocalHost:
         """Answer everything that waits: the agent is gone."""
         for future in [*self._waiting.values(), *self._exits.values()]:
             if not future.done():
-                future.set_result({"event": "exit", "cause": "lost", "message": "the agent has ended"})
+                future.set_result({"event": "lost", "cause": "lost"})
         self._waiting.clear()
         self._exits.clear()
 

@@ -74,7 +74,9 @@ def test_rates_become_events_and_the_first_are_warm_up(printed: Printed) -> None
 
 def test_text_is_no_metric_and_garbage_is_kept(printed: Printed) -> None:
     printed.feed(b'hello\n{"count": 1, \n{"count": 3}')
-    assert [(event, data) for _, event, data in printed.events] == [("line", {"line": '{"count": 1, '})]
+    assert [(event, data) for _, event, data in printed.events] == [
+        ("line", {"line": '{"count": 1, ', "why": "no JSON"})
+    ]
     assert list(read_steps(printed.steps_path).columns["count"]) == [3]
 
 
@@ -82,3 +84,37 @@ def test_seconds_end_a_measurement_too(tmp_path: Path) -> None:
     printed = Printed(tmp_path, observations=None, seconds=0.0)
     printed.feed(*[b'{"count": 5}\n'] * 3)
     assert printed.full == 1
+
+
+@pytest.mark.parametrize("count", ["NaN", "1e400", "1e30", "-1", "true", '"many"', "null"])
+def test_a_count_that_is_no_number_of_items_is_refused_and_kept(printed: Printed, count: str) -> None:
+    line = f'{{"count": {count}}}'
+    printed.feed(f"{line}\n".encode(), b'{"count": 2}\n')
+    assert printed.events == [(2, "line", {"line": line, "why": "count is no number of items"})]
+    assert list(read_steps(printed.steps_path).columns["count"]) == [2]
+
+
+def test_lines_that_arrive_together_are_one_step(printed: Printed) -> None:
+    printed.feed(b'{"count": 5}\n{"count": 6}\n', b'{"count": 7}\n')
+    assert list(read_steps(printed.steps_path).columns["count"]) == [11, 7]
+
+
+def test_counts_of_another_unit_are_not_added(printed: Printed) -> None:
+    printed.feed(b'{"count": 5, "unit": "B"}\n{"count": 6, "unit": "images"}\n')
+    assert list(read_steps(printed.steps_path).columns["count"]) == [5]
+    assert printed.events[0][2]["why"] == "steps are counted in B"
+
+
+def test_warm_up_is_not_in_the_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(10**9, 10**11, 10**9))  # a second passes between two chunks
+    monkeypatch.setattr("milabench.agent.metrics.time.monotonic_ns", lambda: next(now))
+    printed = Printed(tmp_path, skip=3, observations=None, seconds=2.0)
+    printed.feed(*[b'{"rate": 1}\n'] * 8)
+    assert [data for _, event, data in printed.events if event == "stop"] == [{"reason": "limit", "observations": 2}]
+
+
+def test_a_process_that_writes_its_steps_itself_is_not_counted_twice(printed: Printed) -> None:
+    printed.steps_path.write_bytes(b"its own")
+    printed.feed(b'{"count": 5}\n')
+    assert printed.steps_path.read_bytes() == b"its own"
+    assert printed.events[0][2]["why"] == "the process writes its steps itself"

@@ -91,3 +91,26 @@ def test_a_record_cut_short_counts_for_nothing(once: dict[str, Any]) -> None:
     record = Path(once["record"])
     record.write_text(json.dumps({"base": {}})[:5])
     assert not done(once)
+
+
+def test_a_lock_that_cannot_be_had_at_all_is_no_wait(once: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(OSError, match="No locks available"):
+        Guarded(once).begin()
+
+
+def test_what_another_finished_meanwhile_is_not_made_again(
+    once: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded = Guarded(once)
+    take = guarded._take_lock
+
+    def late(path: Path) -> bool:
+        finish(once)  # between the look and the lock
+        return take(path)
+
+    monkeypatch.setattr(guarded, "_take_lock", late)
+    assert guarded.begin() == "done"

@@ -73,3 +73,18 @@ def test_equal_sources_make_an_equal_wheel_with_a_record_of_every_file(tmp_path:
         record = archive.read("benchmate-0.1.0+abc.dist-info/RECORD").decode()
     assert all(name in record for name in names)
     assert "benchmate/__init__.py" in names
+
+
+def test_links_are_staged_as_what_they_mean(source: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "c.txt").write_text("three")
+    (source / "linked").symlink_to(shared)
+    (source / "around").symlink_to(source)
+    (source / "nothing").symlink_to(tmp_path / "not-there")
+    target = tmp_path / "code" / "bench"
+    for _ in range(2):
+        stage(str(source), str(target))
+    assert (target / "linked" / "c.txt").read_text() == "three"
+    assert (target / "nothing").is_symlink()
+    assert not (target / "around").exists()

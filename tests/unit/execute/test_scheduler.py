@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from milabench.errors import HostLost, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, Waiting, execute
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.fake import FakeHost
@@ -139,3 +140,79 @@ def test_a_taken_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     host.request = request  # type: ignore[method-assign]
     assert sum(isinstance(each, Waiting) for each in setup(host, tmp_path)) == 2
+
+
+def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
+    interrupt = Interrupt()
+    graces: list[float] = []
+
+    class Stubborn(FakeHost):
+        async def start(self, launch: Launch):  # type: ignore[no-untyped-def]
+            process = await super().start(launch)
+            original = process.stop
+
+            async def stop(cause: str, grace_s: float = 5.0) -> None:
+                graces.append(grace_s)
+                if grace_s == 0:
+                    await original(cause)  # type: ignore[arg-type]
+
+            process.stop = stop  # type: ignore[method-assign,assignment]
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.01, interrupt.set)
+            loop.call_later(0.02, interrupt.set)
+            return process
+
+    found = outcomes(Plan(phase="run", trials=(trial("a"),)), Stubborn(lambda _: None), tmp_path, interrupt=interrupt)
+    assert graces == [5.0, 0.0]
+    assert found["a"].kind == "interrupted"
+
+
+def test_secrets_reach_the_process_by_name(tmp_path: Path) -> None:
+    seen: dict[str, str] = {}
+
+    def script(launch: Launch) -> Exit:
+        seen.update(launch.env)
+        return Exit(tag="a", code=0)
+
+    plan = Plan(phase="run", trials=(trial("a", secrets=("HF_TOKEN", "ABSENT")),))
+    record = RunDir.create(tmp_path / "run", plan=plan, facts={}, suite={})
+    setting = Setting(
+        hosts={"local": FakeHost(script)},
+        records=record,
+        interrupt=Interrupt(),
+        secrets={"HF_TOKEN": "x", "OTHER": "y"},
+    )
+
+    async def drain() -> None:
+        async for _ in execute(plan, setting):
+            pass
+
+    asyncio.run(drain())
+    assert seen["HF_TOKEN"] == "x"
+    assert not {"ABSENT", "OTHER"} & seen.keys()
+
+
+@pytest.mark.parametrize(("error", "kind"), [(HostLost("gone"), "lost"), (PreflightError("no"), "failed")])
+def test_what_a_node_cannot_do_is_the_outcome_of_its_trial_only(
+    tmp_path: Path, error: PreflightError, kind: str
+) -> None:
+    class Broken(FakeHost):
+        async def request(self, op: str, **fields: object) -> dict[str, object]:
+            raise error
+
+    staged = (Staged(source="/s", target="/t"),)
+    found = outcomes(Plan(phase="run", trials=(trial("a", staged=staged), trial("b"))), Broken(), tmp_path)
+    assert (found["a"].kind, found["b"].kind) == (kind, "ok")
+
+
+def test_a_sequence_shares_one_deadline(tmp_path: Path) -> None:
+    deadlines: list[float | None] = []
+
+    def script(launch: Launch) -> Exit:
+        deadlines.append(launch.deadline_s)
+        return Exit(tag=launch.command.tag, code=0)
+
+    setup(FakeHost(script), tmp_path)
+    assert deadlines[0] == 60.0
+    assert deadlines[1] is not None
+    assert deadlines[1] < 60.0
