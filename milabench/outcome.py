@@ -71,9 +71,8 @@ class Seen:
                 case _:
                     pass
         if steps is not None:
-            phases = steps.columns["phase"]
-            rates = max(rates, phases.count(wire.MEASURED))
-            warmups = max(warmups, phases.count(wire.WARMUP))
+            rates = max(rates, len(steps.rates(wire.MEASURED)))
+            warmups = max(warmups, len(steps.rates(wire.WARMUP)))
         return cls(
             rates=rates, warmups=warmups, expects_rate=expects_rate, stopped=stopped, nan_loss=nan_loss, error=error
         )

@@ -15,29 +15,21 @@ from typing import Any
 from images import data_options, folder, is_synthetic
 from PIL import Image
 
-from benchmate.context import Context, current
+from benchmate.context import current
 
 GRID = 8  # an image is a grid of this many random colours on a side, smoothed: it compresses as photographs do
 QUALITY = 85
 MANIFEST = "images.json"
 
 
-def tokens(argv: object, context: Context) -> list[str]:
+def tokens(argv: object) -> list[str]:
     """Return the entry's argv as a command line holds it."""
     if isinstance(argv, Mapping):
         pairs = [(key, value) for key, value in argv.items() if value is not None]
         words = [word for key, value in pairs for word in ((key,) if value is True else (key, value))]
     else:
         words = list(argv) if isinstance(argv, list) else []
-    places = {f"{{milabench_{name}}}": path for name, path in context.dirs.items()}
-    texts = [",".join(map(str, word)) if isinstance(word, list) else str(word) for word in words]
-    return [replaced(text, places) for text in texts]
-
-
-def replaced(text: str, places: Mapping[str, str]) -> str:
-    for name, path in places.items():
-        text = text.replace(name, path)
-    return text
+    return [",".join(map(str, word)) if isinstance(word, list) else str(word) for word in words]
 
 
 def made(path: Path, size: int) -> int:
@@ -69,7 +61,7 @@ def main() -> None:
     context = current()
     parser = argparse.ArgumentParser(description=__doc__)
     data_options(parser)
-    args, _ = parser.parse_known_args(sys.argv[1:] or tokens(context.config.get("argv"), context))
+    args, _ = parser.parse_known_args(sys.argv[1:] or tokens(context.config.get("argv")))
     if is_synthetic(args):
         print("synthetic data: nothing to prepare")
         return

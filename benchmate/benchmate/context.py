@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,24 +85,11 @@ def writer(context: Context) -> EventWriter | None:
     return None if context.events is None else _writer(context.events, context.first_seq)
 
 
-def claim_steps(context: Context) -> str | None:
-    """Return the path of the process's ``.steps`` file, once. Raises ContextError when it has been given away."""
-    if context.steps is None:
-        return None
-    if context.steps in _claimed():
-        raise ContextError("this process has an observer already: make one Observer and wrap every loader with it")
-    _claimed().add(context.steps)
-    return context.steps
-
-
+# One per process, since voir's overseer, its instruments and the script know nothing of each other: two writers of a
+# file would give their lines the same sequence numbers. The file is closed by the end of the process.
 @functools.cache
 def _writer(path: str, first_seq: int) -> EventWriter:
     return EventWriter(path, first_seq=first_seq)
-
-
-@functools.cache
-def _claimed() -> set[str]:
-    return set()
 
 
 def _of_rank(path: str | None, rank: int, suffix: str) -> str | None:
@@ -138,19 +126,24 @@ def _limit(config: Mapping[str, Any]) -> Limit:
     if not isinstance(options, Mapping):
         return Limit()
     stop = options.get("stop", DEFAULT_OBSERVATIONS)
-    amounts = stop if isinstance(stop, Mapping) else {"observations": stop}
-    observations, seconds = (_amount(name, amounts.get(name)) for name in ("observations", "seconds"))
-    skip = _amount("skip", options.get("skip", DEFAULT_SKIP))
+    if isinstance(stop, Mapping):
+        observations = _amount(config, "stop.observations", stop.get("observations"))
+        seconds = _amount(config, "stop.seconds", stop.get("seconds"))
+    else:
+        observations, seconds = _amount(config, "stop", stop), None
     return Limit(
-        skip=0 if skip is None else int(skip),
+        skip=int(_amount(config, "skip", options.get("skip", DEFAULT_SKIP)) or 0),
         observations=None if observations is None else int(observations),
         seconds=seconds,
     )
 
 
-def _amount(name: str, value: object) -> float | None:
+def _amount(config: Mapping[str, Any], key: str, value: object) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise ContextError(f"voir.options: {name} is {value!r}, expected a number that is not negative")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ContextError(
+            f"MILABENCH_CONFIG: voir.options.{key} of benchmark {config.get('name', '')!r} is {value!r}:"
+            " expected a number that is not negative, or null"
+        )
     return value

@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
 from benchmate.batches import Count, counter, read_loss
-from benchmate.context import Context, claim_steps, current, writer
+from benchmate.context import Context, ContextError, current, writer
 from benchmate.device import Accelerator, Cpu, fetch, has_torch
-from benchmate.ring import Append, Ring, Tally
-from benchmate.wire import MEASURED, WARMUP, StepsWriter
+from benchmate.ring import Append, Lane, Ring, Tally
+from benchmate.wire import GOOD, MEASURED, OVERLAPPED, WARMUP, StepsWriter
 
 T = TypeVar("T")
 
@@ -48,8 +48,11 @@ class Observer:
     """Wrap a loop's loader, and every pass over it is timed; after ``skip`` + ``observations`` steps the program ends.
 
     ``count`` returns the items in a batch; by default the length of its first tensor or sequence.
-    A rank of a group never ends by itself: the leader writes ``stop`` and the runner ends all of them.
-    Raises ContextError for a second Observer in a process that writes its steps, DeviceError for a device not there.
+    No time counts twice where passes lie within each other (an evaluation within training): a step in which another
+    pass made a step is written as overlapped, and counts neither for the rate nor for the limit.
+    A rank of a group never ends by itself, since the others would wait for it: at the limit it goes on unrecorded, the
+    leader (rank 0) writes ``stop``, and it is for the runner to end them all. A group of one is no group.
+    Raises ContextError where the process has an Observer already, DeviceError for a device not there.
     """
 
     def __init__(
@@ -127,31 +130,35 @@ class Observer:
 
     # The loop ----------------------------------------------------------------------------------------------------
 
+    # A pass knows by the number of good steps whether another one made a step within its own; one that did may have
+    # reached the limit, too.
+
     def _on_host(self, loader: Iterable[T]) -> Iterator[T]:
         iterator, batch = _begin(loader)
         if self._over or batch is _END:
             yield from _rest(iterator, batch)
             return
         clock, append, count = time.monotonic_ns, self._append, self._count or counter(batch)
-        phase, boundary, left_ns = self._phase, self._boundary, self._left_ns
         try:
-            start = clock()
+            start, step = clock(), self._step
             while batch is not _END:
                 yield batch
                 end = clock()
-                append(start, end, count(batch), phase, 0)
-                self._step += 1
-                left_ns -= end - start
-                if self._step >= boundary or left_ns <= 0:
-                    if self._advance(left_ns):
+                if self._over:
+                    break
+                if step == self._step:
+                    append(start, end, count(batch), self._phase, GOOD)
+                    self._step = step + 1
+                    self._left_ns -= end - start
+                    if (step + 1 >= self._boundary or self._left_ns <= 0) and self._advance():
                         break
-                    phase, boundary, left_ns = self._phase, self._boundary, self._left_ns
-                start = end
+                else:
+                    append(start, end, count(batch), self._phase, OVERLAPPED)
+                start, step = end, self._step
                 batch = next(iterator, _END)
             else:
                 return
         finally:
-            self._left_ns = left_ns
             self._flush()
         yield from iterator
 
@@ -163,14 +170,21 @@ class Observer:
         ring = self._ring = self._ring or Ring(self._accelerator, self._append)
         push, resolve, event, count = ring.push, ring.resolve, self._accelerator.event, self._count or counter(batch)
         try:
-            push(event(), None, WARMUP)
+            lane, step = Lane(), self._step
+            push(event(), lane, None)
             while batch is not _END:
                 yield batch
-                push(event(), count(batch), self._phase)
-                self._step += 1
-                self._left_ns -= resolve()
-                if (self._step >= self._boundary or self._left_ns <= 0) and self._advance(self._left_ns):
+                if self._over:
                     break
+                if step == self._step:
+                    push(event(), lane, count(batch), self._phase, GOOD)
+                    self._step = step + 1
+                    self._left_ns -= resolve()
+                    if (step + 1 >= self._boundary or self._left_ns <= 0) and self._advance():
+                        break
+                else:
+                    push(event(), lane, count(batch), self._phase, OVERLAPPED)
+                step = self._step
                 batch = next(iterator, _END)
             else:
                 return
@@ -178,7 +192,7 @@ class Observer:
             self._flush()
         yield from iterator
 
-    def _advance(self, left_ns: int) -> bool:
+    def _advance(self) -> bool:
         """Open the measurement when warm-up is over; at its limit write it all down, then raise StopProgram.
 
         Returns True where the limit is reached and the program is not ours to end.
@@ -186,10 +200,11 @@ class Observer:
         if self._phase == WARMUP:
             self._open_measurement()
             return False
-        self._finish()
         self._over = True
+        reason = "seconds" if self._left_ns <= 0 else "observations"
+        self._finish()
         if self._context.rank == 0:
-            self._write("stop", {"reason": "seconds" if left_ns <= 0 else "observations"})
+            self._write("stop", {"reason": reason})
         if self._context.world_size > 1:
             return True
         raise StopProgram
@@ -207,7 +222,7 @@ class Observer:
         if self._closed:
             return
         if self._ring is not None:
-            self._ring.drain()
+            self._left_ns -= self._ring.drain()
         for step, loss in self._losses:
             self._write("data", {"task": self._task, "loss": read_loss(loss), "step": step})
         self._losses.clear()
@@ -222,11 +237,18 @@ class Observer:
             self._write("data", data)
 
     def _open_steps(self) -> StepsWriter | None:
-        path = claim_steps(self._context)
+        path, clock = self._context.steps, self._accelerator.clock
         if path is None:
             return None
-        clock = self._accelerator.clock
-        return StepsWriter(path, unit=self._unit, clock=clock, zero_ns=time.time_ns() - time.monotonic_ns())
+        try:
+            return StepsWriter(path, unit=self._unit, clock=clock, zero_ns=time.time_ns() - time.monotonic_ns())
+        except FileExistsError:
+            error = ContextError(
+                f"{path} is there already, and has one writer: make one Observer, in the process that measures, and"
+                " wrap every loader with it; processes of a group need a RANK each"
+            )
+            self._write("error", error_data(error))  # no hook is set yet that would
+            raise error from None
 
     def _hello(self) -> dict[str, object]:
         versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in LIBRARIES}

@@ -23,12 +23,16 @@ COLUMNS: Final = ("start", "end", "count", "phase", "status", "intended", "pre",
 BASE_COLUMNS: Final = COLUMNS[:5]
 WARMUP: Final = 0
 MEASURED: Final = 1
+GOOD: Final = 0
+OVERLAPPED: Final = 1  # a step of another loop was made within this one: its time is counted there
 CLOCKS: Final = ("monotonic", "device", "wall")
 Clock = Literal["monotonic", "device", "wall"]
 
 _MAGIC: Final = b"BMSTEPS\0"
 _HEADER: Final = struct.Struct("<8sHHB3xqq32s")  # magic, version, columns present, clock, zero of the clock, rows, unit
+_HEADER_SIZE: Final = _HEADER.size
 _ROWS_OFFSET: Final = 24
+UNIT_BYTES: Final = 32
 _GROW_ROWS: Final = 4096
 
 
@@ -77,26 +81,32 @@ class Event:
 
 
 def decode_event(line: bytes) -> Event | None:
-    """Return the event of a line, or None when it is none.
+    """Return the event of a line, or None when it is none; whatever the line holds, nothing is raised.
 
-    A bare JSON object without ``"event"`` (a script that writes metrics itself) is a ``data`` event.
+    A bare JSON object without ``"event"`` (a script that writes metrics itself) is a ``data`` event. A field of a type
+    that is not its own counts as absent.
     """
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict):
         return None
     if not isinstance(value.get("event"), str):
         return Event(event="data", data=value)
+    pipe, names = value.get("pipe"), value.get("nonfinite")
     return Event(
         event=value["event"],
         data=value.get("data"),
-        pipe=value.get("pipe"),
-        time_ns=value.get("time_ns"),
-        seq=value.get("seq"),
-        nonfinite=tuple(value.get("nonfinite", ())),
+        pipe=pipe if isinstance(pipe, str) else None,
+        time_ns=_whole(value.get("time_ns")),
+        seq=_whole(value.get("seq")),
+        nonfinite=tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else (),
     )
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 class EventWriter:
@@ -144,7 +154,7 @@ class Steps:
         return [
             count[i] / ((end[i] - start[i]) / 1e9)
             for i in range(len(start))
-            if phases[i] == phase and status[i] == 0 and end[i] > start[i]
+            if phases[i] == phase and status[i] == GOOD and end[i] > start[i]
         ]
 
 
@@ -152,7 +162,8 @@ class StepsWriter:
     """Write rows of int64 into a growing mapped file: they survive ``kill -9`` and cost no system call each.
 
     Space is allocated ahead (``posix_fallocate``): a full disk raises OSError here instead of SIGBUS later. A file has
-    one writer: FileExistsError where it is there already.
+    one writer: FileExistsError where it is there already. WireError where the columns are not some of ``COLUMNS`` in
+    their order, or the unit does not fit its 32 bytes of UTF-8.
     """
 
     __slots__ = ("_capacity", "_fd", "_map", "_pack", "_row", "_rows_pack", "rows")
@@ -166,55 +177,67 @@ class StepsWriter:
         zero_ns: int,
         columns: tuple[str, ...] = BASE_COLUMNS,
     ) -> None:
-        if columns[: len(BASE_COLUMNS)] != BASE_COLUMNS or sorted(columns, key=COLUMNS.index) != list(columns):
-            raise WireError(f"columns must begin with {BASE_COLUMNS} and follow the order of COLUMNS")
+        bits = _bits(columns)
         row = struct.Struct(f"<{len(columns)}q")
+        header = _HEADER.pack(_MAGIC, STEPS_VERSION, bits, CLOCKS.index(clock), zero_ns, 0, _unit(unit))
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         self._row, self._capacity, self.rows = row.size, _GROW_ROWS, 0
-        os.posix_fallocate(self._fd, 0, _HEADER.size + self._capacity * self._row)
+        os.posix_fallocate(self._fd, 0, _HEADER_SIZE + self._capacity * self._row)
         self._map = mmap.mmap(self._fd, 0)
-        bits = sum(1 << COLUMNS.index(name) for name in columns)
-        self._map[: _HEADER.size] = _HEADER.pack(
-            _MAGIC, STEPS_VERSION, bits, CLOCKS.index(clock), zero_ns, 0, unit.encode()[:32]
-        )
+        self._map[:_HEADER_SIZE] = header
         self._pack = row.pack_into
         self._rows_pack = struct.Struct("<q").pack_into
 
     def append(self, *row: int) -> None:
-        """Write one row, in the order of the columns; it counts once the header's number of rows says so."""
-        if self.rows == self._capacity:
+        """Write one row, in the order of the columns; it counts once the header's number of rows says so.
+
+        Raises struct.error for a value that is no 64-bit integer, and the row does not count: the caller checks what
+        comes from elsewhere, since this is called once a step.
+        """
+        rows = self.rows
+        if rows == self._capacity:
             self._grow()
-        self._pack(self._map, _HEADER.size + self.rows * self._row, *row)
-        self.rows += 1
-        self._rows_pack(self._map, _ROWS_OFFSET, self.rows)
+        self._pack(self._map, _HEADER_SIZE + rows * self._row, *row)
+        self.rows = rows = rows + 1
+        self._rows_pack(self._map, _ROWS_OFFSET, rows)
 
     def _grow(self) -> None:
         capacity = self._capacity * 2
-        os.posix_fallocate(self._fd, 0, _HEADER.size + capacity * self._row)
-        self._map.resize(_HEADER.size + capacity * self._row)
+        os.posix_fallocate(self._fd, 0, _HEADER_SIZE + capacity * self._row)
+        self._map.resize(_HEADER_SIZE + capacity * self._row)
         self._capacity = capacity
 
     def close(self) -> None:
         """Cut the file to the rows it holds."""
         self._map.close()
-        os.ftruncate(self._fd, _HEADER.size + self.rows * self._row)
+        os.ftruncate(self._fd, _HEADER_SIZE + self.rows * self._row)
         os.close(self._fd)
 
 
 def read_steps(path: str | os.PathLike[str]) -> Steps:
-    """Read a ``.steps`` file, also one that is being written or whose writer was killed. Raises WireError, OSError."""
+    """Read a ``.steps`` file, also one that is being written, whose writer was killed, or that was cut short.
+
+    Of the latter the rows that are whole are read. Raises WireError for what is no such file, OSError.
+    """
     with open(path, "rb") as file:  # noqa: PTH123 - a path of any kind
         content = file.read()
-    if len(content) < _HEADER.size:
+    if len(content) < _HEADER_SIZE:
         raise WireError(f"{path}: shorter than its header")
     magic, version, bits, clock, zero_ns, rows, unit = _HEADER.unpack_from(content)
-    if magic != _MAGIC or version != STEPS_VERSION or clock >= len(CLOCKS):
+    if magic != _MAGIC or version != STEPS_VERSION or clock >= len(CLOCKS) or rows < 0:
         raise WireError(f"{path}: not a .steps file of version {STEPS_VERSION}")
-    names = [name for index, name in enumerate(COLUMNS) if bits & 1 << index]
+    names = tuple(name for index, name in enumerate(COLUMNS) if bits & 1 << index)
+    if bits >> len(COLUMNS) or names[: len(BASE_COLUMNS)] != BASE_COLUMNS:
+        raise WireError(f"{path}: columns {bits:#x} are not those of version {STEPS_VERSION}")
+    row = len(names) * 8
     values = array("q")
-    values.frombytes(content[_HEADER.size : _HEADER.size + rows * len(names) * 8])
+    values.frombytes(content[_HEADER_SIZE : _HEADER_SIZE + min(rows, (len(content) - _HEADER_SIZE) // row) * row])
+    try:
+        text = unit.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        raise WireError(f"{path}: its unit is no text") from None
     return Steps(
-        unit=unit.rstrip(b"\0").decode(),
+        unit=text,
         clock=CLOCKS[clock],
         zero_ns=zero_ns,
         columns={name: values[index :: len(names)] for index, name in enumerate(names)},
@@ -225,10 +248,26 @@ def count_steps(path: str | os.PathLike[str]) -> int:
     """Return how many rows a ``.steps`` file holds by its header alone; 0 when there is no such file yet."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            header = file.read(_HEADER.size)
+            header = file.read(_HEADER_SIZE)
     except FileNotFoundError:
         return 0
-    return int(_HEADER.unpack(header)[5]) if len(header) == _HEADER.size else 0
+    return int(_HEADER.unpack(header)[5]) if len(header) == _HEADER_SIZE else 0
+
+
+def _bits(columns: tuple[str, ...]) -> int:
+    if columns[: len(BASE_COLUMNS)] != BASE_COLUMNS or columns != tuple(name for name in COLUMNS if name in columns):
+        raise WireError(f"columns must begin with {BASE_COLUMNS} and follow the order of COLUMNS")
+    return sum(1 << COLUMNS.index(name) for name in columns)
+
+
+def _unit(unit: str) -> bytes:
+    try:
+        encoded = unit.encode()
+    except UnicodeEncodeError:
+        raise WireError(f"unit {unit!r} is no text") from None
+    if len(encoded) > UNIT_BYTES:
+        raise WireError(f"unit {unit!r} takes {len(encoded)} bytes: the file has room for {UNIT_BYTES}")
+    return encoded
 
 
 # Frames ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmate.wire import MEASURED, WARMUP, EventWriter, StepsWriter
+from benchmate.wire import MEASURED, UNIT_BYTES, WARMUP, EventWriter, StepsWriter
 
 
 class PrintedMetrics:
@@ -54,7 +54,7 @@ class PrintedMetrics:
     def _line(self, line: bytes, now_ns: int) -> None:
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             self._refuse(line, "no JSON")
             return
         if "count" in value and "rate" not in value:
@@ -70,6 +70,8 @@ class PrintedMetrics:
             self._refuse(line, "count is no number of items")
         elif self._steps is None and Path(self._steps_path).exists():
             self._refuse(line, "the process writes its steps itself")
+        elif len(unit.encode()) > UNIT_BYTES:
+            self._refuse(line, f"a unit of more than {UNIT_BYTES} bytes")
         elif self._unit not in ("", unit):
             self._refuse(line, f"steps are counted in {self._unit}")
         else:

@@ -55,9 +55,10 @@ def test_seen_counts_rates_losses_and_the_first_error() -> None:
     )
 
 
-def test_seen_counts_the_phases_of_steps() -> None:
-    columns = {name: array("q", [1, 1, 1]) for name in ("start", "end", "count", "status")}
-    steps = Steps(unit="items", clock="monotonic", zero_ns=0, columns={**columns, "phase": array("q", [0, 1, 1])})
+def test_seen_counts_the_good_steps_of_each_phase() -> None:
+    rows = {"start": [1, 2, 3, 4], "end": [2, 3, 4, 5], "count": [1] * 4, "phase": [0, 1, 1, 1], "status": [0, 0, 0, 1]}
+    columns = {name: array("q", values) for name, values in rows.items()}
+    steps = Steps(unit="items", clock="monotonic", zero_ns=0, columns=columns)
     assert Seen.of([], steps, expects_rate=True) == Seen(rates=2, warmups=1)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmate.context import Context, ContextError, Limit, claim_steps, current, writer
+from benchmate.context import Context, ContextError, Limit, current, writer
 
 
 def config(options: dict[str, Any] | None) -> dict[str, str]:
@@ -64,18 +66,20 @@ def test_the_limit_is_read_in_all_its_forms(options: dict[str, Any] | None, limi
 
 
 @pytest.mark.parametrize(
-    "environ",
+    ("environ", "message"),
     [
-        {"RANK": "first"},
-        {"MILABENCH_CONFIG": "{"},
-        config({"stop": "many"}),
-        config({"stop": True}),
-        config({"skip": -1}),
-        config({"stop": {"seconds": "30"}}),
+        ({"RANK": "first"}, "RANK='first' is no whole number"),
+        ({"MILABENCH_CONFIG": "{"}, "MILABENCH_CONFIG is no JSON object"),
+        (config({"stop": "many"}), "MILABENCH_CONFIG: voir.options.stop of benchmark 'x' is 'many': expected a number"),
+        (config({"stop": True}), "voir.options.stop of benchmark 'x' is True"),
+        (config({"stop": math.nan}), "voir.options.stop of benchmark 'x' is nan"),
+        (config({"skip": -1}), "voir.options.skip of benchmark 'x' is -1"),
+        (config({"stop": {"seconds": "30"}}), "voir.options.stop.seconds of benchmark 'x' is '30'"),
+        (config({"stop": {"observations": math.inf}}), "voir.options.stop.observations of benchmark 'x' is inf"),
     ],
 )
-def test_a_value_without_sense_is_told(environ: dict[str, str]) -> None:
-    with pytest.raises(ContextError):
+def test_a_value_without_sense_is_told_by_its_name(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ContextError, match=re.escape(message)):
         current(environ)
 
 
@@ -96,12 +100,5 @@ def test_a_process_has_one_writer_so_that_its_sequence_has_no_gap(tmp_path: Path
     assert first.seq == 3
 
 
-def test_a_run_by_hand_has_no_files() -> None:
-    assert (writer(Context()), claim_steps(Context())) == (None, None)
-
-
-def test_the_file_of_steps_is_given_away_once(tmp_path: Path) -> None:
-    context = Context(steps=str(tmp_path / "a.steps"))
-    assert claim_steps(context) == context.steps
-    with pytest.raises(ContextError, match="one Observer"):
-        claim_steps(context)
+def test_a_run_by_hand_has_no_file_of_events() -> None:
+    assert writer(Context()) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -10,64 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loops import MS, FakeDevice, FakeTime, events, rows, steps
 
-from benchmate import observe
 from benchmate.batches import counter, items_in
 from benchmate.context import Context, ContextError, Limit
 from benchmate.device import Cpu
 from benchmate.observe import Observer, StopProgram
-from benchmate.wire import Clock, Steps, read_steps
-
-MS = 1_000_000
-
-
-class FakeTime:
-    """A clock in ns that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000
-
-    def monotonic_ns(self) -> int:
-        return self.now
-
-    def time_ns(self) -> int:
-        return self.now + 5_000
-
-    def pass_ms(self, ms: float) -> None:
-        self.now += int(ms * MS)
-
-
-class FakeEvent:
-    def __init__(self, device: FakeDevice) -> None:
-        self.device, self.at_ns = device, device.queued_ns
-
-    def query(self) -> bool:
-        self.device.queries += 1
-        return self.at_ns <= self.device.done_ns
-
-    def elapsed_time(self, end: FakeEvent) -> float:
-        return (end.at_ns - self.at_ns) / MS
-
-
-class FakeDevice(Cpu):
-    """A device that has work queued up to ``queued_ns`` and has done it up to ``done_ns``."""
-
-    arch = "cuda"  # type: ignore[misc]
-    clock: Clock = "device"
-    name = "Fake 1"  # type: ignore[misc]
-
-    def __init__(self) -> None:
-        self.queued_ns = self.done_ns = self.queries = self.synchronized = 0
-
-    def event(self) -> FakeEvent:  # type: ignore[override]
-        return FakeEvent(self)
-
-    def synchronize(self) -> None:
-        self.synchronized += 1
-        self.done_ns = self.queued_ns
-
-    def peak_memory(self) -> tuple[int, str]:  # type: ignore[override]
-        return 2**30, "torch.cuda.max_memory_reserved"
 
 
 class Loss:
@@ -85,56 +32,6 @@ class Loss:
         assert self.detached
         self.reads.append(self.value)
         return self.value
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
-    fake = FakeTime()
-    monkeypatch.setattr(observe, "time", fake)
-    monkeypatch.setattr("benchmate.ring.time", fake)
-    return fake
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Observer]]:
-    made: list[Observer] = []
-
-    def observer(
-        skip: int = 0,
-        observations: int | None = 60,
-        seconds: float | None = None,
-        world_size: int = 1,
-        rank: int = 0,
-        **kwargs: Any,
-    ) -> Observer:
-        context = Context(
-            events=str(tmp_path / "a.data"),
-            steps=str(tmp_path / "a.steps"),
-            limit=Limit(skip=skip, observations=observations, seconds=seconds),
-            world_size=world_size,
-            rank=rank,
-        )
-        made.append(Observer(context=context, **{"accelerator": Cpu(), **kwargs}))
-        return made[-1]
-
-    yield observer
-    for one in made:
-        one.close()
-
-
-def events(folder: Path) -> list[tuple[str, Any]]:
-    lines = [json.loads(line) for line in (folder / "a.data").read_text().splitlines()]
-    assert [line["seq"] for line in lines] == list(range(len(lines)))
-    return [(line["event"], line["data"]) for line in lines]
-
-
-def rows(folder: Path) -> list[tuple[int, ...]]:
-    columns = steps(folder).columns
-    return list(zip(*(columns[name] for name in ("start", "end", "count", "phase", "status")), strict=True))
-
-
-def steps(folder: Path) -> Steps:
-    return read_steps(folder / "a.steps")
 
 
 class SlowLoader:
@@ -340,10 +237,23 @@ def test_closing_twice_is_closing_once(tmp_path: Path, make: Callable[..., Obser
     assert events(tmp_path) == written
 
 
-def test_a_second_observer_of_the_same_steps_is_refused(make: Callable[..., Observer]) -> None:
+def test_a_second_observer_of_the_same_steps_is_refused_with_the_way_out(
+    tmp_path: Path, make: Callable[..., Observer]
+) -> None:
     make()
-    with pytest.raises(ContextError, match="one Observer"):
+    with pytest.raises(ContextError, match="make one Observer, in the process that measures"):
         make()
+    assert [event for event, _ in events(tmp_path)] == ["hello", "error"]
+
+
+def test_steps_another_process_writes_are_left_alone(tmp_path: Path, make: Callable[..., Observer]) -> None:
+    (tmp_path / "a.steps").write_bytes(b"another's")
+    with pytest.raises(ContextError, match=r"a\.steps is there already"):
+        make()
+    assert (tmp_path / "a.steps").read_bytes() == b"another's"
+    [(event, data)] = events(tmp_path)
+    assert (event, data["type"]) == ("error", "ContextError")
+    assert data["message"].startswith(str(tmp_path / "a.steps"))
 
 
 def test_by_hand_nothing_is_written_but_one_line_with_the_rate(

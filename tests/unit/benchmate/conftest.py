@@ -1,0 +1,50 @@
+"""Observers on a clock that only the loop's body moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loops import FakeTime
+
+from benchmate import observe
+from benchmate.context import Context, Limit
+from benchmate.device import Cpu
+from benchmate.observe import Observer
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    fake = FakeTime()
+    monkeypatch.setattr(observe, "time", fake)
+    monkeypatch.setattr("benchmate.ring.time", fake)
+    return fake
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Observer]]:
+    made: list[Observer] = []
+
+    def observer(
+        skip: int = 0,
+        observations: int | None = 60,
+        seconds: float | None = None,
+        world_size: int = 1,
+        rank: int = 0,
+        **kwargs: Any,
+    ) -> Observer:
+        context = Context(
+            events=str(tmp_path / "a.data"),
+            steps=str(tmp_path / "a.steps"),
+            limit=Limit(skip=skip, observations=observations, seconds=seconds),
+            world_size=world_size,
+            rank=rank,
+        )
+        made.append(Observer(context=context, **{"accelerator": Cpu(), **kwargs}))
+        return made[-1]
+
+    yield observer
+    for one in made:
+        one.close()
