@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -61,8 +62,9 @@ class Seen:
         for event in events:
             match event.event:
                 case "data" if isinstance(event.data, dict):
-                    rates += "rate" in event.data and event.data.get("task") == "train"
-                    warmups += "rate" in event.data and event.data.get("task") == "warmup"
+                    is_rate = is_number(event.data.get("rate"))
+                    rates += is_rate and event.data.get("task") == "train"
+                    warmups += is_rate and event.data.get("task") == "warmup"
                     nan_loss |= "loss" in event.data and event.data["loss"] is None
                 case "stop":
                     stopped = True
@@ -76,6 +78,11 @@ class Seen:
         return cls(
             rates=rates, warmups=warmups, expects_rate=expects_rate, stopped=stopped, nan_loss=nan_loss, error=error
         )
+
+
+def is_number(value: object) -> bool:
+    """Say whether a value that came as JSON is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def outcome(ended: Exit, seen: Seen) -> Outcome:

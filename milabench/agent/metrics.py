@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,8 @@ class PrintedMetrics:
             return
         if "count" in value and "rate" not in value:
             self._add(line, value["count"], str(value.get("unit", "items")))
+        elif "rate" in value and not _finite(value["rate"]):
+            self._refuse(line, "rate is no number")
         elif "rate" in value and value.get("task", "train") == "train":
             self._write("data", {**value, "task": "train" if self._observe(now_ns) == MEASURED else "warmup"})
         else:
@@ -66,7 +69,7 @@ class PrintedMetrics:
 
     def _add(self, line: bytes, count: object, unit: str) -> None:
         """Add a line's count to the row that its arrival ends."""
-        if isinstance(count, bool) or not isinstance(count, int | float) or not 0 <= count < 2**63:
+        if not (isinstance(count, int | float) and _finite(count) and 0 <= count < 2**63):
             self._refuse(line, "count is no number of items")
         elif self._steps is None and Path(self._steps_path).exists():
             self._refuse(line, "the process writes its steps itself")
@@ -112,3 +115,7 @@ class PrintedMetrics:
         if self._events is None:
             self._events = EventWriter(self._events_path, first_seq=self._seq)
         self._events.write(event, data, pipe="stdout" if event == "line" else None)
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

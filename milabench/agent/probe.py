@@ -139,14 +139,14 @@ def _bytes(text: str, unit: int) -> int | None:
 
 
 def _visible(devices: list[Device], variable: str) -> list[Device]:
-    """Keep the devices that the operator's own selection variable shows."""
+    """Keep the devices that the operator's own selection variable shows, by number or by the beginning of a UUID."""
     shown = os.environ.get(variable)
     if shown is None:
         return devices
-    names = {name.strip() for name in shown.split(",")}
-    return [
-        each for each in devices if str(each["id"]) in names or any(str(each["uuid"]).startswith(n) for n in names if n)
-    ]
+    names = {name.strip() for name in shown.split(",") if name.strip()}
+    numbers = {name for name in names if name.isdigit()}
+    prefixes = tuple(names - numbers)
+    return [each for each in devices if str(each["id"]) in numbers or str(each["uuid"]).startswith(prefixes)]
 
 
 def _run(tool: str, *arguments: str) -> str:

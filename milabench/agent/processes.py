@@ -21,9 +21,14 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def members(leader: int, token: str, *, root: int) -> list[int]:
-    """Return the living processes below ``root`` that belong to a leader: its tree, session or token; no zombies."""
+def members(leader: int, token: str, *, root: int, alone: bool) -> list[int]:
+    """Return the living processes below ``root`` that belong to a leader: its tree, session or token; no zombies.
+
+    ``alone``: nothing else runs, so that all below the root belong to it, those that left every trace behind too.
+    """
     parents = _below(root)
+    if alone:
+        return [pid for pid in parents if _state(pid) not in ("Z", "X", "")]
     found: list[int] = []
     for pid, parent in parents.items():
         if pid == leader or parent in found or _session(pid) == leader or _has_token(pid, token):

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from benchmate.wire import Frames, frame
@@ -24,6 +25,9 @@ Request = dict[str, Any]
 GRACE_S = 5.0
 # These must not reach a benchmark: it would import the wrong modules, or compile them anew at every start.
 _WITHHELD = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
+
+
+_FOLDERS = {f"MILABENCH_DIR_{name}" for name in ("DATA", "RUNS", "EXTRA", "CACHE")}  # every script may write there
 
 
 class Agent:
@@ -97,7 +101,9 @@ class Agent:
             return {"event": "exit", "cause": "lost"}
         environ = packages.installer_environ(self._environ) if request["phase"] == "install" else self._environ
         try:
-            process = Supervised(request, environ, report)
+            for name in _FOLDERS & request["env"].keys():
+                Path(request["env"][name]).mkdir(parents=True, exist_ok=True)
+            process = Supervised(request, environ, report=report, alone=lambda: len(self._running) == 1)
         except OSError as error:
             message = f"cannot be started: {error.strerror}: {error.filename or request['argv'][0]}"
             return {"event": "exit", "code": None, "signal": None, "error": message}

@@ -21,13 +21,21 @@ _LOST_MESSAGE = "could not be ended: a process ignores SIGKILL (it waits for a d
 
 
 class Supervised:
-    """A process by its start request; ``report`` is called once with how it ended, when its whole tree is gone."""
+    """A process by its start request; ``report`` is called once with how it ended, when its whole tree is gone.
+
+    ``alone`` says whether it is the only one that runs now.
+    """
 
     def __init__(
-        self, request: dict[str, Any], environ: dict[str, str], report: Callable[[dict[str, Any]], None]
+        self,
+        request: dict[str, Any],
+        environ: dict[str, str],
+        *,
+        report: Callable[[dict[str, Any]], None],
+        alone: Callable[[], bool],
     ) -> None:
         self.id: int = request["id"]
-        self._report = report
+        self._report, self._alone = report, alone
         self._token = f"{os.getpid()}-{self.id}-{time.time_ns()}"
         self._cause: str | None = None
         self._error: str | None = None
@@ -157,7 +165,7 @@ class Supervised:
         return process.pid
 
     def _members(self) -> list[int]:
-        return processes.members(self.pid, self._token, root=os.getpid())
+        return processes.members(self.pid, self._token, root=os.getpid(), alone=self._alone())
 
     def _finish(self, error: str | None) -> None:
         try:

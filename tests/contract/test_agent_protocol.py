@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import PRINTER, wait_until
 
 from benchmate import wire
+from harness import PRINTER, wait_until
 from milabench.errors import PreflightError
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.local import LocalHost
@@ -38,7 +38,9 @@ def talk(story: Callable[[LocalHost], Awaitable[Any]], **environ: str) -> Any:
     return asyncio.run(asyncio.wait_for(main(), 60))
 
 
-def launch(folder: Path, script: str, *, phase: Phase = "run", env: dict[str, str] | None = None, **keys: Any) -> Launch:
+def launch(
+    folder: Path, script: str, *, phase: Phase = "run", env: dict[str, str] | None = None, **keys: Any
+) -> Launch:
     """Return the launch of a line of shell; ``keys`` are those of its job, ``metrics`` that of its command."""
     metrics = keys.pop("metrics", "none")
     argv = keys.pop("argv", ("sh", "-c", script))
@@ -46,7 +48,8 @@ def launch(folder: Path, script: str, *, phase: Phase = "run", env: dict[str, st
         tag="one", benchmark="one", node="local", argv=argv, cwd=str(folder), env=env or {}, metrics=metrics
     )
     job = Job(tag="one", commands=(command,), **{"deadline_s": None, **keys})
-    return Launch(phase=phase, job=job, command=command, files=Files.of(folder, "one"), env={}, first_seq=0)
+    files = Files.of(folder, "one")
+    return Launch(phase=phase, job=job, command=command, files=files, env={}, first_seq=0, deadline_s=job.deadline_s)
 
 
 def ended(folder: Path, script: str, *, environ: dict[str, str] | None = None, **keys: Any) -> Exit:
@@ -222,17 +225,19 @@ PRINTED = {
     "a unit that is a list": '{"count": 1, "unit": [1]}',
     "a unit beyond its column": '{"count": 1, "unit": "' + "x" * 100 + '"}',
     "a rate that is text": '{"rate": "fast"}',
-    "a deep nest": "{\"a\":" * 5000,
+    "a deep nest": '{"a":' * 5000,
 }
 
 
 @pytest.mark.parametrize("line", PRINTED.values(), ids=PRINTED)
 def test_no_line_a_program_prints_harms_the_agent(tmp_path: Path, line: str) -> None:
-    (tmp_path / "lines").write_text(line + "\n" + '{"count": 3}\n')
+    (tmp_path / "line").write_text(line + "\n")
+    script = """echo '{"count": 3}'; sleep 0.05; cat line; sleep 0.05; echo '{"count": 3}'"""
     limit = Limit(skip=0, observations=None)
-    found = ended(tmp_path, "cat lines", metrics="stdout", limit=limit)
+    found = ended(tmp_path, script, metrics="stdout", limit=limit)
     assert (found.code, found.cause) == (0, None)
-    assert wire.read_steps(tmp_path / "one.steps").columns["count"][-1] == 3
+    counts = wire.read_steps(tmp_path / "one.steps").columns["count"]
+    assert (counts[0], counts[-1]) == (3, 3)
 
 
 # Ending ------------------------------------------------------------------------------------------------------------
@@ -279,7 +284,7 @@ DAEMONS = {
     "in a session of its own": "setsid sh -c 'echo $$ > pid; exec sleep 1000' & ",
     "an orphan": "(setsid sh -c 'echo $$ > pid; exec sleep 1000' >/dev/null 2>&1 &)",
     "one that ignores the gentle signal": """(setsid sh -c 'trap "" TERM; echo $$ > pid; sleep 1000; sleep 1000' &)""",
-    "one without variables": "(env -i /usr/bin/setsid /bin/sh -c 'echo $$ > pid; sleep 1000' >/dev/null 2>&1 &)",
+    "one without variables": "(env -i /usr/bin/setsid /bin/sh -c 'echo $$ > pid; exec sleep 1000' >/dev/null 2>&1 &)",
 }
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Project
 
+from harness import Project
 from milabench import plan as planning
 from milabench import resources, suite
 from milabench.app.options import Options

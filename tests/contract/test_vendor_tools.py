@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import PRINTER, Project, shell
 
+from harness import PRINTER, Project, shell
 from milabench.agent import probe
 
 NVIDIA = """\
-0, GPU-6b1c7f0a-0d5e-4a4e-9d7a-000000000000, NVIDIA H100 80GB HBM3, 81559, 550.54.15, 1650123000001, 00000000:18:00.0, 96.00.89.00.01
-1, GPU-6b1c7f0a-0d5e-4a4e-9d7a-000000000001, NVIDIA H100 80GB HBM3, 81559, 550.54.15, [N/A], 00000000:2A:00.0, 96.00.89.00.01
+0, GPU-6b1c7f0a-0d5e-4a4e-0, NVIDIA H100 80GB HBM3, 81559, 550.54.15, 1650123000001, 00000000:18:00.0, 96.00.89.00.01
+1, GPU-6b1c7f0a-0d5e-4a4e-1, NVIDIA H100 80GB HBM3, 81559, 550.54.15, [N/A], 00000000:2A:00.0, 96.00.89.00.01
 """
 NVIDIA_MIXED = """\
 0, GPU-1, NVIDIA GB10, [N/A], 580.1, [N/A], 0000000F:01:00.0, 9A.0B
@@ -129,22 +129,22 @@ def test_habana_devices_are_found(tools: Path) -> None:
 
 
 SHOWN = [
-    ("nvidia-smi", NVIDIA, "CUDA_VISIBLE_DEVICES", "1", [1]),
-    ("nvidia-smi", NVIDIA, "CUDA_VISIBLE_DEVICES", "GPU-6b1c7f0a-0d5e-4a4e-9d7a-000000000001", [1]),
-    ("nvidia-smi", NVIDIA, "CUDA_VISIBLE_DEVICES", "0, 1", [0, 1]),
-    ("nvidia-smi", NVIDIA, "CUDA_VISIBLE_DEVICES", "", []),
-    ("nvidia-smi", NVIDIA, "CUDA_VISIBLE_DEVICES", "-1", []),
-    ("rocm-smi", json.dumps(ROCM), "ROCR_VISIBLE_DEVICES", "1", [1]),
-    ("hl-smi", HABANA, "HABANA_VISIBLE_MODULES", "0", [0]),
+    (("nvidia-smi", NVIDIA), ("CUDA_VISIBLE_DEVICES", "1"), [1]),
+    (("nvidia-smi", NVIDIA), ("CUDA_VISIBLE_DEVICES", "GPU-6b1c7f0a-0d5e-4a4e-1"), [1]),
+    (("nvidia-smi", NVIDIA), ("CUDA_VISIBLE_DEVICES", "0, 1"), [0, 1]),
+    (("nvidia-smi", NVIDIA), ("CUDA_VISIBLE_DEVICES", ""), []),
+    (("nvidia-smi", NVIDIA), ("CUDA_VISIBLE_DEVICES", "-1"), []),
+    (("rocm-smi", json.dumps(ROCM)), ("ROCR_VISIBLE_DEVICES", "1"), [1]),
+    (("hl-smi", HABANA), ("HABANA_VISIBLE_MODULES", "0"), [0]),
 ]
 
 
-@pytest.mark.parametrize(("name", "output", "variable", "value", "wanted"), SHOWN)
+@pytest.mark.parametrize(("answer", "shown", "wanted"), SHOWN)
 def test_the_operators_own_selection_of_devices_is_kept(
-    tools: Path, monkeypatch: pytest.MonkeyPatch, name: str, output: str, variable: str, value: str, wanted: list[int]
+    tools: Path, monkeypatch: pytest.MonkeyPatch, answer: tuple[str, str], shown: tuple[str, str], wanted: list[int]
 ) -> None:
-    tool(tools, name, output)
-    monkeypatch.setenv(variable, value)
+    tool(tools, *answer)
+    monkeypatch.setenv(*shown)
     assert [each["id"] for each in described()[1]] == wanted
 
 
@@ -197,6 +197,8 @@ def test_asking_for_more_devices_than_there_are_is_refused(project: Project, too
     tool(tools, "nvidia-smi", NVIDIA)
     project.environ["PATH"] = os.environ["PATH"]
     project.suite(printer=shell(PRINTER))
-    project.write("system.yaml", "system: {arch: cuda, gpu: {count: 4}, nodes: [{name: local, ip: localhost, main: true}]}")
+    project.write(
+        "system.yaml", "system: {arch: cuda, gpu: {count: 4}, nodes: [{name: local, ip: localhost, main: true}]}"
+    )
     done = project.verb("run", "--system", "system.yaml")
     assert (done.code, "device 2 is not there" in done.err) == (4, True)

@@ -1,0 +1,65 @@
+"""Nobody reads what milabench prints: ``milabench list | head -0``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from harness import PRINTER, Project, shell
+
+
+def unread(project: Project, *arguments: str, stream: str = "stdout") -> tuple[int, str]:
+    """Return the exit code of a command with a stream that nobody reads, and what the other one said."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "milabench", *arguments],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writing},
+        cwd=project.folder,
+        env=project.environ,
+        timeout=120,
+        check=False,
+    )
+    os.close(writing)
+    return done.returncode, (done.stderr if stream == "stdout" else done.stdout).decode()
+
+
+@pytest.fixture
+def printer(project: Project) -> Project:
+    project.suite(printer=shell(PRINTER), broken=shell("exit 3"))
+    return project
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("list", "-c", "suite.yaml"),
+        ("plan", "-c", "suite.yaml"),
+        ("plan", "-c", "suite.yaml", "--json"),
+        ("check", "-c", "suite.yaml"),
+    ],
+    ids=" ".join,
+)
+def test_looking_ends_well_and_quietly(printer: Project, arguments: tuple[str, ...]) -> None:
+    assert unread(printer, *arguments) == (0, "")
+
+
+def test_a_mistake_is_told_all_the_same(printer: Project) -> None:
+    code, said = unread(printer, "list", "-c", "none.yaml")
+    assert (code, "no suite 'none.yaml'" in said) == (2, True)
+
+
+@pytest.mark.parametrize(("name", "code"), [("printer", 0), ("broken", 1)])
+def test_a_run_ends_with_what_came_of_it(printer: Project, name: str, code: int) -> None:
+    found, said = unread(printer, "run", "-c", "suite.yaml", "-s", name)
+    assert (found, "Traceback" in said) == (code, False), said
+
+
+def test_a_run_whose_log_nobody_reads_is_interrupted(printer: Project) -> None:
+    assert unread(printer, "run", "-c", "suite.yaml", "-s", "printer", stream="stderr") == (130, "")
+    assert printer.run().facts()["state"] == "failed"
+    assert printer.processes() == []

@@ -1,0 +1,80 @@
+"""A project for each test; and what needs a package index or torch, once for the session."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import Project
+from milabench.agent.packages import installer_environ
+from milabench.app.workspace import find_uv
+
+NO_INDEX = "no package index can be reached"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the environment in which uv finds packages, or skip where there is no index to find them in."""
+    import os
+
+    environ = installer_environ(os.environ)
+    argv = [find_uv() or "uv", "pip", "install", "--dry-run", "--no-cache", "--python", sys.executable]
+    target = str(tmp_path_factory.mktemp("index"))
+    try:
+        done = subprocess.run(
+            [*argv, "--target", target, "ptera"], env=environ, capture_output=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        pytest.skip(NO_INDEX)
+    if done.returncode != 0:
+        pytest.skip(NO_INDEX)
+    return environ
+
+
+# Sizes that a pair of CPU cores does in seconds.
+SMALL = """
+    include: {base}
+
+    _short:
+      max_duration: 5m
+      voir: {{options: {{stop: 5, skip: 2}}}}
+
+    flops:
+      inherits: [_flops, _short]
+      argv: {{--m: 256, --n: 256, --k: 256, --dtype: fp32}}
+
+    resnet18:
+      inherits: [_torchvision, _short]
+      argv: {{--model: resnet18, --image-size: 32, --num-images: 64, --batch-size: 4, --num-workers: 1, --lr: 0.001}}
+
+    resnet18-nothing-loaded:
+      inherits: [_torchvision, _short]
+      argv:
+        --model: resnet18
+        --image-size: 32
+        --batch-size: 4
+        --precision: bf16
+        --synthetic-data: true
+        --fixed-batch: true
+"""
+
+
+@pytest.fixture(scope="session")
+def torch_project(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a project in which the torch benchmarks were installed, prepared and run, in small."""
+    from milabench.resources import data_root
+
+    del index
+    project = Project(tmp_path_factory.mktemp("torch"))
+    project.write("suite.yaml", SMALL.format(base=data_root() / "config/base.yaml"))
+    done = project.verb("run", "--all")
+    assert done.code == 0, done.err
+    return project
