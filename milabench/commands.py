@@ -90,13 +90,16 @@ class CmdCommand(Command):
 
 
 class PackCommand(CmdCommand):
-    """A script of the package: ``main_script``, or the first argument where that names a file or folder.
+    """A script of the package: ``main_script``, or the first argument where that names a file or folder of it.
 
-    ``lazy``: take the arguments from the package when the plan is rendered, for the device and node at hand.
+    ``lazy``: take the arguments from the package when the plan is rendered, for the device and node at hand; the
+    package's own arguments, as many benchfiles pass them beside it, are not looked at.
     """
 
     def __init__(self, pack: BasePackage, *script_argv: object, lazy: bool = False, **options: Any) -> None:
         arguments = [str(item) for item in script_argv]
+        if lazy and arguments and arguments == pack.argv:
+            arguments = []
         named = bool(arguments) and pack.has(arguments[0])
         super().__init__(pack, *(arguments[1:] if named else arguments), **options)
         self.main = arguments[0] if named else None

@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from pathlib import PurePath
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -73,7 +74,13 @@ class BasePackage:
         return str(self.dirs.venv / "bin" / "python")
 
     def has(self, name: str | os.PathLike[str]) -> bool:
-        """Say whether the folder holds a file, as it was written or as it was staged and installed."""
+        """Say whether the folder holds a file, as it was written or as it was staged and installed.
+
+        What is not below it (an absolute path, the folder itself, ``..``) is none of its files.
+        """
+        path = PurePath(name)
+        if not path.parts or path.is_absolute() or ".." in path.parts:
+            return False
         return any(os.path.exists(os.path.join(folder, name)) for folder in (self.definition, self.dirs.code))  # noqa: PTH110, PTH118 - asked for thousands of times
 
     def make_env(self) -> dict[str, str]:
@@ -82,7 +89,7 @@ class BasePackage:
 
     def build_run_plan(self) -> cmd.Command:
         """Return what one placement of the benchmark runs: ``main_script`` with the suite's argv."""
-        return cmd.VoirCommand(cmd.PackCommand(self, *self.argv, lazy=True))
+        return cmd.VoirCommand(cmd.PackCommand(self, lazy=True))
 
     async def install(self) -> None:
         """Do what an environment alone does not: clone, compile, patch."""
@@ -116,7 +123,7 @@ class BasePackage:
     async def pip_install(self, *args: object, **_: object) -> None:
         """Install requirements into the benchmark's environment; the arguments are those of ``pip install``."""
         uv = os.environ.get("MILABENCH_UV") or shutil.which("uv")
-        if uv:
+        if uv and os.environ.get("MILABENCH_INSTALLER") != "pip":
             await self.execute(uv, "pip", "install", "--python", self.python, *args)
         else:
             await self.execute(self.python, "-m", "pip", "install", *args)
@@ -140,11 +147,15 @@ class Package(BasePackage):
         return [path for path in chosen if self.has(path.name)]
 
     async def install(self) -> None:
-        """Install the requirements; after the making of the environment this finds nothing to do."""
+        """Install the requirements, with ``pip_install``.
+
+        Only a benchfile's own ``install()`` that calls ``super().install()`` gets here: making the environment has
+        installed the requirements of all its benchmarks by then, and the installer finds nothing to do.
+        """
         for path in self.requirements_files():
             await self.pip_install("-r", path)
 
     async def prepare(self) -> None:
-        """Run the preparation script, where the folder has one."""
+        """Run the preparation script, where the folder has one, with the benchmark's arguments."""
         if self.prepare_script and self.has(self.prepare_script):
-            await self.execute(self.python, self.dirs.code / self.prepare_script)
+            await self.execute(self.python, self.dirs.code / self.prepare_script, *self.argv)

@@ -7,8 +7,6 @@ import fcntl
 import json
 import random
 import shutil
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +18,6 @@ from benchmate.context import current
 GRID = 8  # an image is a grid of this many random colours on a side, smoothed: it compresses as photographs do
 QUALITY = 85
 MANIFEST = "images.json"
-
-
-def tokens(argv: object) -> list[str]:
-    """Return the entry's argv as a command line holds it."""
-    if isinstance(argv, Mapping):
-        pairs = [(key, value) for key, value in argv.items() if value is not None]
-        words = [word for key, value in pairs for word in ((key,) if value is True else (key, value))]
-    else:
-        words = list(argv) if isinstance(argv, list) else []
-    return [",".join(map(str, word)) if isinstance(word, list) else str(word) for word in words]
 
 
 def made(path: Path, size: int) -> int:
@@ -61,7 +49,7 @@ def main() -> None:
     context = current()
     parser = argparse.ArgumentParser(description=__doc__)
     data_options(parser)
-    args, _ = parser.parse_known_args(sys.argv[1:] or tokens(context.config.get("argv")))
+    args, _ = parser.parse_known_args()  # the benchmark's other options are none of ours
     if is_synthetic(args):
         print("synthetic data: nothing to prepare")
         return

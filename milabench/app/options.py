@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +30,16 @@ class Options:
 
     def command(self, verb: str) -> str:
         """Return the command to type for another verb with the same options."""
-        words = ["milabench", verb, "--config", str(self.config)]
+        words = ["milabench", verb, *(("--config", self.config) if self.config else ())]
         if self.environ.get("MILABENCH_BASE") != str(self.base):
             words += ["--base", str(self.base)]
         words += ["--system", str(self.system)] if self.system else []
-        words += [f"--select {item!r}" for item in self.select] + [f"--exclude {item!r}" for item in self.exclude]
-        return " ".join(words)
+        for name in ("select", "exclude", "override"):
+            words += [word for item in getattr(self, name) for word in (f"--{name}", item)]
+        words += ["--arch", self.shape["arch"]] if "arch" in self.shape else []
+        words += ["--installer", self.installer] if self.installer != "uv" else []
+        words += ["--offline"] if self.offline else []
+        if verb == "run":
+            words += ["--run-name", self.run_name] if self.run_name else []
+            words += ["--repeats", str(self.repeats)] if self.repeats != 1 else []
+        return shlex.join(words)

@@ -20,8 +20,8 @@ from milabench.execute.hosts.local import LocalHost
 from milabench.execute.scheduler import Records
 from milabench.outcome import GOOD, Outcome
 from milabench.plan import Once, Phase, Plan, Workspace
-from milabench.plan.environ import is_secret
 from milabench.rundir import SetupLogs
+from milabench.system import is_local
 
 Outcomes = Mapping[str, Outcome]
 
@@ -44,6 +44,7 @@ class Operation:
         if facts["arch"] != "cpu":
             facts["indexes"] = []
         ready = workspace(options, facts)
+        _check_is_built(ready)
         _check_devices(ready, facts)
         for warning in (*ready.suite.warnings, *ready.system.warnings):
             self.console.note(f"warning {warning.code}: {warning}")
@@ -63,7 +64,7 @@ class Operation:
             hosts=dict.fromkeys(nodes, self.host),
             records=records,
             interrupt=self.interrupt,
-            secrets={name: value for name, value in self.options.environ.items() if is_secret(name)},
+            secrets=self.options.environ,
         )
         outcomes: dict[str, Outcome] = {}
         with self.console.phase(plan, records):
@@ -81,6 +82,12 @@ class Operation:
             if missing:
                 type_this = f"{self.options.command(phase)} (or, all in one go: {self.options.command('run')} --all)"
                 raise PreflightError(f"{what}: {', '.join(missing)}. Type: {type_this}")
+
+    def require_secrets(self, plan: Plan) -> None:
+        """Raise PreflightError when a secret that a job names is not in the operator's environment."""
+        named = {name for trial in plan.trials for job in trial.jobs for name in job.secrets}
+        if missing := sorted(named - self.options.environ.keys()):
+            raise PreflightError(f"not in your environment: {', '.join(missing)}: set what the suite names as a secret")
 
     def exit_code(self, outcomes: Outcomes, bad: ExitCode) -> ExitCode:
         if self.interrupt.asked:
@@ -107,12 +114,24 @@ async def operation(options: Options, console: Console) -> AsyncIterator[Operati
             loop.remove_signal_handler(number)
 
 
+def _check_is_built(ready: Workspace) -> None:
+    """Raise PreflightError where the system asks for what would be passed over: other machines, containers."""
+    system, main = ready.system, ready.system.main
+    look = "`milabench plan` shows what would be started"
+    if len(system.nodes) > 1:
+        raise PreflightError(f"runs over several nodes are not built yet: give a system file with one node; {look}")
+    if not is_local(main, system.facts):
+        where = f"node {main.name} ({main.address}) is not this machine"
+        raise PreflightError(f"{where}, and runs on other machines are not built yet: run milabench there; {look}")
+    if system.container is not None:
+        what = f"the system asks for the container image {system.container}"
+        raise PreflightError(f"{what}, and containers are not built yet: take docker_image out of its file; {look}")
+
+
 def _check_devices(ready: Workspace, facts: Mapping[str, object]) -> None:
     """Raise PreflightError where the system asks for what this machine does not have."""
     wanted, main, devices = ready.system.arch, ready.system.main, facts["devices"]
     assert isinstance(devices, list)
-    if len(ready.system.nodes) > 1:
-        raise PreflightError("runs over several nodes are not built yet: give a system file with one node")
     if wanted == "cpu":
         return
     if facts["arch"] != wanted or not main.devices:

@@ -16,7 +16,10 @@ from milabench.suite import Suite
 
 
 def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[Problem]]:
-    """Return (suite, errors, warnings) of a suite file, and of a system file where one is given; loads no benchfile."""
+    """Return (suite, errors, warnings) of a suite file, and of a system file where one is given; loads no benchfile.
+
+    The suite has the selected benchmarks; all are judged. Raises UsageError for a selection that cannot be.
+    """
     errors: list[Problem] = []
     warnings: list[Problem] = []
     found: Suite | None = None
@@ -27,9 +30,11 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
         errors.extend(error.problems)
     if options.system is not None:
         try:
-            warnings += system.resolve(options.system, _no_facts()).warnings
+            warnings += system.resolve(options.system, _no_facts(), environ=options.environ).warnings
         except ConfigurationError as error:
             errors.extend(error.problems)
+    if found and not errors and (options.select or options.exclude):
+        found = suite.select(found, options.select, options.exclude)
     return found, errors, (*(found.warnings if found else ()), *warnings)
 
 
@@ -52,7 +57,7 @@ def listed(options: Options) -> list[dict[str, Any]]:
 def plan(options: Options, phase: Phase) -> Plan:
     """Return the plan of a phase on this machine, or on the system that ``--arch``, ``--gpus`` … describe."""
     shape = options.shape
-    facts = dict(probe.facts("cpu" if shape else None, []))
+    facts = dict(probe.facts("cpu" if "arch" in shape else None, []))
     if shape or options.system:
         facts["environ"] = {}
     return planning.plan(workspace(options, facts), phase, repeats=options.repeats)

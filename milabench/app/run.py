@@ -18,7 +18,7 @@ from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError
 from milabench.outcome import GOOD
 from milabench.plan import Workspace
-from milabench.plan.environ import is_secret
+from milabench.plan.environ import is_secret, redacted, secrets, without_secrets
 from milabench.rundir import RunDir
 
 _FIRST = (
@@ -63,6 +63,7 @@ async def run(options: Options, console: Console, *, everything: bool = False) -
         if not plan.trials:
             reasons = "; ".join(f"{skip.benchmark}: {skip.reason}" for skip in plan.skipped)
             raise PreflightError(f"nothing can run on this system: {reasons}")
+        work.require_secrets(plan)
         blocked: Mapping[str, str] = {}
         if everything:
             blocked = await _set_all_up(work, ready)
@@ -71,8 +72,12 @@ async def run(options: Options, console: Console, *, everything: bool = False) -
         if work.interrupt.asked:
             return ExitCode.INTERRUPTED, None
         record = RunDir.create(_path(options), plan=plan, facts=await _facts(work, ready), suite=_suite(ready))
-        outcomes = await work.carry_out(plan, record, blocked)
-        record.finish("interrupted" if work.interrupt.asked else "complete")
+        state = "failed"  # if what follows raises
+        try:
+            outcomes = await work.carry_out(plan, record, blocked)
+            state = "interrupted" if work.interrupt.asked else "complete"
+        finally:
+            record.finish(state)
         return work.exit_code(outcomes, ExitCode.FAILED), record
 
 
@@ -118,14 +123,14 @@ async def _facts(work: Operation, ready: Workspace) -> dict[str, Any]:
     options = work.options
     venvs = {each.install_group: f"{options.base}/venv/{each.install_group}" for each in ready.suite.benchmarks}
     frozen = (await work.host.request("freeze", folders=venvs))["packages"]
-    system = {name: value for name, value in ready.system.facts.items() if name != "environ"}
+    system = {name: value for name, value in ready.system.facts.items() if name not in ("environ", "ips")}
     environ = {
         name: value for name, value in options.environ.items() if name.startswith("MILABENCH_") and not is_secret(name)
     }
     return {
         "milabench": milabench.__version__,
         "python": sys.version.split()[0],
-        "argv": sys.argv[1:],
+        "argv": [redacted(word, secrets(options.environ)) for word in sys.argv[1:]],
         "config": options.config,
         "sources": list(ready.suite.sources),
         "base": str(options.base),
@@ -138,4 +143,4 @@ async def _facts(work: Operation, ready: Workspace) -> dict[str, Any]:
 
 
 def _suite(ready: Workspace) -> dict[str, Any]:
-    return {"version": 1, "benchmarks": {each.name: dict(each.config) for each in ready.suite.benchmarks}}
+    return {"version": 1, "benchmarks": {each.name: without_secrets(each.config) for each in ready.suite.benchmarks}}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,15 @@ def resolve_suite(options: Options) -> Suite:
 
 def workspace(options: Options, facts: Mapping[str, Any]) -> Workspace:
     """Resolve everything the options name, for a system with these facts."""
+    facts = {"ips": list(addresses()), **facts}
     selected = resolve_suite(options)
     definitions = {each.definition: each.mark for each in selected.benchmarks if each.definition is not None}
     return Workspace(
         suite=selected,
-        system=system.resolve(options.system, facts, options.shape),
+        system=system.resolve(options.system, facts, options.shape, options.environ),
         packages=package.load(definitions, options.environ),
         site=site(options),
+        environ=options.environ,
     )
 
 
@@ -50,6 +54,18 @@ def site(options: Options) -> Site:
         import_path=tuple(resources.import_path()),
         offline=options.offline,
     )
+
+
+def addresses() -> Iterator[str]:
+    """Yield the addresses of this machine, as the kernel's tables have them."""
+    with suppress(OSError):
+        lines = Path("/proc/net/fib_trie").read_text().splitlines()
+        for address, kind in zip(lines, lines[1:], strict=False):
+            if kind.strip().startswith("/32 host LOCAL"):
+                yield address.split()[-1]
+    with suppress(OSError):
+        for line in Path("/proc/net/if_inet6").read_text().splitlines():
+            yield str(IPv6Address(int(line.split()[0], 16)))
 
 
 def find_uv() -> str | None:

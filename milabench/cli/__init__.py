@@ -6,7 +6,12 @@ Verbs are imported when they are asked for, so that ``milabench --help`` imports
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -24,8 +29,28 @@ VERBS = {
 }
 
 
+class ReaderGone(Exception):
+    """Nobody reads standard output any more, which is nobody's mistake; click would make an EPIPE exit code 1."""
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
 class Verbs(click.Group):
     """The verbs of VERBS; a verb's module holds a command of its name (``list_`` for ``list``)."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _told_apart():  # --help prints here
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _told_apart():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -69,6 +94,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake is one message and its exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows "?" for it
     try:
         code = cli.main(standalone_mode=False)
     except UserError as error:
@@ -80,8 +108,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         print("milabench: interrupted", file=sys.stderr)
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
+    except ReaderGone:
         code = ExitCode.OK
     except OSError as error:
         print(f"milabench: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
@@ -95,4 +122,14 @@ def main() -> None:
             file=sys.stderr,
         )
         code = ExitCode.BUG
+    _flush()
     sys.exit(int(code or 0))
+
+
+def _flush() -> None:
+    """Write out what is still buffered; where nobody reads it, let it go, or Python would complain at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

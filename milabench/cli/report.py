@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from milabench.cli.shared import read_options
+from milabench.cli.shared import read_options, show
 from milabench.render import FORMATS
 
 
@@ -18,14 +18,11 @@ from milabench.render import FORMATS
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
 def report(runs: tuple[str, ...], form: str, as_json: bool, **values: Any) -> int:
     """Report on runs, given by folder or name; the newest by default, several are pooled as repeats."""
-    from rich.console import Console as RichConsole
-
     from milabench.app.report import report as flow
-    from milabench.render.text import show
 
     summary = flow(runs, read_options(values).base)
-    if form == "text" and not as_json and sys.stdout.isatty():
-        show(summary, RichConsole())
+    if form == "text" and not as_json:
+        show(summary)
     else:
         sys.stdout.write(FORMATS["json" if as_json else form](summary))
     return 0

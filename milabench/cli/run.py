@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from milabench.cli.shared import read_options, setup_options
+from milabench.cli.shared import carry_out, read_options, setup_options, show
 
 
 @click.command()
@@ -20,15 +19,13 @@ from milabench.cli.shared import read_options, setup_options
 )
 def run(**values: Any) -> int:
     """Run a suite into a new run directory and report on it."""
-    from rich.console import Console as RichConsole
-
     from milabench.app.run import run as flow
     from milabench.console import Console
-    from milabench.render.text import show
     from milabench.summary import summarize
 
     console = Console(quiet=values["quiet"])
-    code, record = asyncio.run(flow(read_options(values), console, everything=values["everything"]))
+    code, record = carry_out(flow(read_options(values), console, everything=values["everything"]))
     if record is not None:
-        show(summarize([record]), RichConsole(file=sys.stdout))
+        with suppress(BrokenPipeError):  # nobody reads the report: the exit code still says how the run went
+            show(summarize([record]))
     return int(code)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import click
 
-from milabench.cli.shared import read_options, setup_options
+from milabench.cli.shared import carry_out, read_options, setup_options
 
 
 @click.command()
@@ -17,7 +16,7 @@ def install(**values: Any) -> int:
     from milabench.app.install import install as flow
     from milabench.console import Console
 
-    return asyncio.run(flow(read_options(values), Console(quiet=values["quiet"])))
+    return carry_out(flow(read_options(values), Console(quiet=values["quiet"])))
 
 
 @click.command()
@@ -27,4 +26,4 @@ def prepare(**values: Any) -> int:
     from milabench.app.prepare import prepare as flow
     from milabench.console import Console
 
-    return asyncio.run(flow(read_options(values), Console(quiet=values["quiet"])))
+    return carry_out(flow(read_options(values), Console(quiet=values["quiet"])))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from milabench.app.options import Options
-from milabench.errors import UsageError
+from milabench.errors import ExitCode, UsageError
 from milabench.system.types import ARCHES
 
+if TYPE_CHECKING:
+    from milabench.summary import Summary
+
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_BASE = "workdir/results"
 
@@ -64,6 +69,29 @@ def setup_options(function: F) -> F:
     return _stack(function, _SUITE + _SETUP + _SHAPE)
 
 
+def carry_out(flow: Coroutine[Any, Any, T]) -> T:
+    """Run a flow that starts processes. When nobody reads its log any more it is interrupted."""
+    import asyncio
+
+    try:
+        return asyncio.run(flow)
+    except BrokenPipeError:
+        raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+
+
+def show(summary: Summary) -> None:
+    """Write a report to standard output: in a terminal's width and colours, elsewhere as plain text."""
+    from rich.console import Console
+
+    from milabench.render import text
+
+    if sys.stdout.isatty():
+        text.show(summary, Console())
+    else:
+        sys.stdout.write(text.render(summary))
+        sys.stdout.flush()
+
+
 def read_options(values: dict[str, Any]) -> Options:
     """Return the options of a verb: command line over environment over default."""
     environ = dict(os.environ)
@@ -83,7 +111,7 @@ def read_options(values: dict[str, Any]) -> Options:
         base=Path(base).expanduser().absolute(),
         select=tuple(values.get("select") or _words(environ.get("MILABENCH_SELECT"))),
         exclude=tuple(values.get("exclude") or _words(environ.get("MILABENCH_EXCLUDE"))),
-        run_name=values.get("run_name") or environ.get("MILABENCH_RUN_NAME"),
+        run_name=_run_name(values, environ),
         override=tuple(values.get("override") or ()),
         installer=values.get("installer", "uv"),
         offline=values.get("offline", False),
@@ -91,6 +119,18 @@ def read_options(values: dict[str, Any]) -> Options:
         shape=shape,
         environ=environ,
     )
+
+
+def _run_name(values: dict[str, Any], environ: dict[str, str]) -> str | None:
+    """Return the name of a run, or its path: what starts with ``/``, ``.`` or ``~``."""
+    name = values.get("run_name") or environ.get("MILABENCH_RUN_NAME") or None
+    if name is None or "run_name" not in values:
+        return name
+    if name.rstrip("/") in ("", ".", "..", "~"):
+        raise UsageError(f"--run-name {name}: a run needs a folder of its own: give a name, or the path of a new one")
+    if "/" in name and name[0] not in "/.~":
+        raise UsageError(f"--run-name {name}: a name has no '/', and a path starts with /, ./ or ~")
+    return name
 
 
 def _config_from(environ: dict[str, str]) -> str | None:

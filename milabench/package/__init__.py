@@ -1,5 +1,5 @@
 """Packages: the benchfiles of a suite's folders, loaded and evaluated."""
 
-from milabench.package.load import Evaluation, evaluate, load, load_one, overrides, render, requirements
+from milabench.package.load import Evaluation, evaluate, load, load_one, overrides, preparation, render, requirements
 
-__all__ = ["Evaluation", "evaluate", "load", "load_one", "overrides", "render", "requirements"]
+__all__ = ["Evaluation", "evaluate", "load", "load_one", "overrides", "preparation", "render", "requirements"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import traceback
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +17,8 @@ from milabench.commands import Command, Rendered
 from milabench.errors import ConfigurationError, Mark, Problem
 from milabench.pack import BasePackage, Package
 from milabench.package.guard import Refused, guarded
+
+_PREFIX = "_benchfile_"  # of the names benchfiles have as modules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +39,8 @@ def load(definitions: Mapping[str, Mark], environ: Mapping[str, str]) -> dict[st
     problems: list[Problem] = []
     for folder, mark in definitions.items():
         try:
-            packages[folder] = load_one(Path(folder), environ)
+            with _apart(Path(folder)):
+                packages[folder] = load_one(Path(folder), environ)
             problems.extend(_judge(Path(folder), packages[folder], mark))
         except ConfigurationError as error:
             problems.extend(replace(p, mark=mark) for p in error.problems)
@@ -49,10 +54,11 @@ def load_one(folder: Path, environ: Mapping[str, str]) -> type[BasePackage]:
     path = folder / "benchfile.py"
     if not path.exists():
         return Package
-    spec = importlib.util.spec_from_file_location(f"_benchfile_{folder.name.replace('-', '_')}", path)
+    spec = importlib.util.spec_from_file_location(_module_name(folder), path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up the names in their annotations
     with _benchfile_errors(path), guarded(dict(environ)), _importable(folder):
         spec.loader.exec_module(module)
     pack = getattr(module, "__pack__", None)
@@ -68,18 +74,23 @@ def evaluate(package: type[BasePackage], config: Mapping[str, Any], environ: Map
     ``environ`` is the node's probed environment; what the benchfile changes in it comes back as ``env_delta``.
     Raises ConfigurationError when the benchfile raises or is refused something.
     """
-    with _benchfile_errors(Path(config["definition"]) / "benchfile.py"), guarded(dict(environ)) as seen:
+    with _asked(Path(config["definition"]), environ) as seen:
         pack = package(config)
         env = {key: str(value) for key, value in pack.make_env().items()}
-        command = pack.build_run_plan()
+        command: object = pack.build_run_plan()
+        if not isinstance(command, Command):
+            raise TypeError(f"build_run_plan() returned {command!r}, which is no command of milabench.commands")
         delta = {key: seen.get(key) for key in {*seen, *environ} if seen.get(key) != environ.get(key)}
     return Evaluation(command=command, env=env, env_delta=delta)
 
 
 def render(command: Command, environ: Mapping[str, str], folder: str) -> list[Rendered]:
-    """Return the processes of a command, under the same guard as ``evaluate``."""
-    with _benchfile_errors(Path(folder) / "benchfile.py"), guarded(dict(environ)):
-        return list(command.commands())
+    """Return the processes of a command, under the same guard as ``evaluate``; ``cwd`` is among their options."""
+    with _asked(Path(folder), environ):
+        return [
+            (pack, argv, {**options, "cwd": options.get("cwd") or pack.working_directory})
+            for pack, argv, options in command.commands()
+        ]
 
 
 def requirements(
@@ -89,10 +100,19 @@ def requirements(
     if not issubclass(package, Package):
         return []
     folder = Path(config["definition"])
-    with _benchfile_errors(folder / "benchfile.py"), guarded(dict(environ)):
+    with _asked(folder, environ):
         pack = package(config)
         written = {path.name for path in pack.requirements_map("unpinned")}
         return [(folder / path.name, path.name not in written) for path in pack.requirements_files()]
+
+
+def preparation(
+    package: type[BasePackage], config: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Return (arguments, variables) of a benchmark's preparation script, asked under the guard."""
+    with _asked(Path(config["definition"]), environ):
+        pack = package(config)
+        return pack.argv, {key: str(value) for key, value in pack.make_env().items()}
 
 
 def overrides(package: type[BasePackage], method: str) -> bool:
@@ -111,14 +131,44 @@ def _judge(folder: Path, package: type[BasePackage], mark: Mark) -> Iterator[Pro
     yield Problem(code="E402", message=message, mark=mark)
 
 
+def _module_name(folder: Path) -> str:
+    """Return a name that no other folder's benchfile has."""
+    return re.sub(r"\W", "_", f"{_PREFIX}{folder.name}_{zlib.crc32(str(folder.resolve()).encode()):08x}")
+
+
+@contextmanager
+def _asked(folder: Path, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Run a block that calls a folder's benchfile: errors named, the world held still, modules beside it found."""
+    errors = _benchfile_errors(folder / "benchfile.py")
+    with errors, guarded(dict(environ)) as seen, _apart(folder), _importable(folder):
+        yield seen
+
+
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let a benchfile import modules that lie beside it, while it is loaded."""
+    """Let a benchfile import modules that lie beside it."""
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+
+
+@contextmanager
+def _apart(folder: Path) -> Iterator[None]:
+    """Forget what a block imports from a folder: the next folder has modules of the same names."""
+    known = len(sys.modules)
+    try:
+        yield
+    finally:
+        for name in list(sys.modules)[known:] if len(sys.modules) != known else ():
+            if not name.startswith(_PREFIX) and _lies_in(sys.modules[name], folder):
+                del sys.modules[name]
+
+
+def _lies_in(module: object, folder: Path) -> bool:
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    return file is not None and Path(file).is_relative_to(folder)
 
 
 @contextmanager

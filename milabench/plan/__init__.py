@@ -7,7 +7,7 @@ from pathlib import Path
 
 from milabench import system
 from milabench.errors import ConfigurationError, Problem
-from milabench.plan import codec, run, setup
+from milabench.plan import codec, environ, run, setup
 from milabench.plan.placeholders import check as check_placeholders
 from milabench.plan.run import Context
 from milabench.plan.site import Dirs, Site, Workspace
@@ -83,7 +83,7 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
 
 def _contexts(workspace: Workspace) -> list[Context]:
     benchmarks, packages = workspace.suite.benchmarks, workspace.packages
-    seen = system.values(workspace.system)
+    seen, secrets = system.values(workspace.system), environ.secrets(workspace.environ)
     codes = _code_names([each.definition for each in benchmarks if each.definition is not None])
     return [
         Context(
@@ -92,6 +92,7 @@ def _contexts(workspace: Workspace) -> list[Context]:
             system=workspace.system,
             site=workspace.site,
             values=seen,
+            secrets=secrets,
             code=codes[each.definition] if each.definition is not None else None,
         )
         for each in benchmarks

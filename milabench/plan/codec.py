@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from milabench.errors import RunDirError
+from milabench.plan import decode
 from milabench.plan.types import Command, Job, Once, Plan, Skip, Staged, Trial
 from milabench.suite.types import Limit
 
@@ -29,17 +30,15 @@ def dumps(plan: Plan) -> str:
     return "{" + ",\n".join(parts) + "}\n"
 
 
-def from_json(document: Mapping[str, Any]) -> Plan:
-    """Return the plan of such a mapping. Raises RunDirError for another version."""
-    if document.get("version") != VERSION:
-        raise RunDirError(f"a plan of version {document.get('version')!r}: this milabench reads version {VERSION}")
-    return Plan(
-        phase=document["phase"],
-        trials=tuple(_trial(trial) for trial in document["trials"]),
-        skipped=tuple(Skip(**skip) for skip in document["skipped"]),
-        configs=document["configs"],
-        notes=tuple(document.get("notes", ())),
-    )
+def from_json(document: object) -> Plan:
+    """Return the plan of such a mapping. Raises RunDirError for another version, and for what is missing or wrong."""
+    version = document.get("version") if isinstance(document, Mapping) else None
+    if version != VERSION:
+        raise RunDirError(f"a plan of version {version!r}: this milabench reads version {VERSION}")
+    try:
+        return decode.read(Plan, document)
+    except decode.Wrong as error:
+        raise RunDirError(f"the plan is damaged: {error}") from None
 
 
 def to_shell(plan: Plan) -> str:
@@ -57,36 +56,6 @@ def to_shell(plan: Plan) -> str:
 def _shell_line(command: Command) -> str:
     env = " ".join(f"{name}={shlex.quote(value)}" for name, value in command.env.items())
     return f"(cd {shlex.quote(command.cwd)} && env {env} {shlex.join(command.argv)})"
-
-
-def _trial(data: Mapping[str, Any]) -> Trial:
-    return Trial(benchmark=data["benchmark"], repeat=data["repeat"], jobs=tuple(_job(job) for job in data["jobs"]))
-
-
-def _job(data: Mapping[str, Any]) -> Job:
-    once = data["once"]
-    return Job(
-        **{
-            **data,
-            "commands": tuple(_command(command) for command in data["commands"]),
-            "limit": Limit(**data["limit"]),
-            "once": Once(**once) if once else None,
-            "staged": tuple(Staged(**staged) for staged in data["staged"]),
-            "secrets": tuple(data["secrets"]),
-        }
-    )
-
-
-def _command(data: Mapping[str, Any]) -> Command:
-    return Command(
-        **{
-            **data,
-            "argv": tuple(data["argv"]),
-            "devices": tuple(data["devices"]),
-            "cleanup": tuple(tuple(argv) for argv in data["cleanup"]),
-            "ready": tuple(data["ready"]) if data["ready"] is not None else None,
-        }
-    )
 
 
 def _value(value: Any) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from milabench.errors import ConfigurationError, Mark, Problem
 from milabench.plan.site import Dirs
 from milabench.system.types import Node, System
 
@@ -15,12 +18,23 @@ SELECTION_VARIABLES = {
     "hpu": "HABANA_VISIBLE_MODULES",
 }
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?!.*_(?:FILE|PATH|DIR)$).*(?:TOKEN(?![A-Z])|SECRET|PASSWORD|PASSWD|CREDENTIAL|(?:API|ACCESS|PRIVATE)_?KEY)",
+    re.IGNORECASE,
+)
+_TELLING = 8  # characters: what is shorter may stand somewhere by chance
+Secrets = Mapping[str, str]
 
 
+@functools.lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
-    """Say whether a variable's value must not be written into a plan or a result."""
-    return bool(_SECRET.search(name))
+    """Say whether a variable's value must not be written into a plan or a result; its file's path may be."""
+    return bool(_SECRET.match(name))
+
+
+def secrets(environ: Mapping[str, str]) -> Secrets:
+    """Return the variables of the operator's environment that are secret, and not empty."""
+    return {name: value for name, value in environ.items() if value and is_secret(name)}
 
 
 def folders(dirs: Dirs) -> dict[str, str]:
@@ -59,7 +73,61 @@ def devices(system: System, ids: Sequence[int]) -> dict[str, str]:
     return selected
 
 
-def split_secrets(delta: Mapping[str, str | None]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Split what a benchfile changed in the environment into values and names of secrets."""
-    values = {name: value for name, value in delta.items() if value is not None and not is_secret(name)}
-    return values, tuple(sorted(name for name, value in delta.items() if value is not None and is_secret(name)))
+def split_secrets(
+    env: Mapping[str, str], known: Secrets, *, mark: Mark, benchmark: str
+) -> tuple[dict[str, str], set[str]]:
+    """Split variables into values and names of secrets, whose values are the operator's own (``known``).
+
+    Raises ConfigurationError for a secret that is not: it could reach the process only by standing in the plan.
+    """
+    named = {name for name, value in env.items() if value == by_name(name) or (value and value == known.get(name))}
+    values = {name: value for name, value in env.items() if name not in named}
+    problems = [
+        Problem(code="E411", message=f"{benchmark}: {why}", mark=mark, path=f"{benchmark}.env")
+        for why in _misplaced(values, known)
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    return values, named
+
+
+def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a benchmark's configuration with the secrets among its variables by name only."""
+    found = dict(config)
+    if "env" in found:
+        found["env"] = _by_name(found["env"])
+    if "command" in found:
+        found["command"] = {**found["command"], "env": _by_name(found["command"]["env"])}
+    return found
+
+
+def exposed(text: str, known: Secrets) -> str | None:
+    """Return the name of a secret whose value stands in a text."""
+    return next((name for name, value in known.items() if len(value) >= _TELLING and value in text), None)
+
+
+def redacted(text: str, known: Secrets) -> str:
+    """Return a text with the values of secrets that stand in it by name."""
+    while name := exposed(text, known):
+        text = text.replace(known[name], by_name(name))
+    return text
+
+
+def by_name(name: str) -> str:
+    """Return how a secret stands in a suite or a configuration."""
+    return f"${{secret:{name}}}"
+
+
+def _by_name(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: by_name(name) if value and is_secret(name) else value for name, value in env.items()}
+
+
+def _misplaced(env: Mapping[str, str], known: Secrets) -> Iterator[str]:
+    for name, value in env.items():
+        if "${secret:" in value:
+            yield f"{name} is given a secret of another name: write it under its own, as NAME: ${{secret:NAME}}"
+        elif value and is_secret(name):
+            remedy = f"put it into your environment, and write {by_name(name)} or leave it out"
+            yield f"the value of {name}, a secret, would stand in the plan: {remedy}"
+        elif other := exposed(value, known):
+            yield f"{name} holds the value of {other}, a secret: let the program read {other} itself"

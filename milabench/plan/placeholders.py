@@ -54,9 +54,10 @@ def check(suite: Suite) -> None:
     problems: list[Problem] = []
     for benchmark in suite.benchmarks:
         argv = benchmark.config.get("argv") or {}
-        program = benchmark.program.argv if benchmark.program else ()
+        program = benchmark.program
+        of_program = (*program.argv, *program.env.values()) if program else ()
         tokens = argv.values() if isinstance(argv, Mapping) else argv
-        texts = [token for token in (*tokens, *benchmark.env.values(), *program) if isinstance(token, str)]
+        texts = [token for token in (*tokens, *benchmark.env.values(), *of_program) if isinstance(token, str)]
         try:
             resolve(
                 [_ANY_NODE.sub("nodes[0]", text) for text in texts], known, mark=benchmark.mark, name=benchmark.name

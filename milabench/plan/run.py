@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from milabench import expression
 from milabench.commands import Command as Combinator
-from milabench.commands import NJobs, PerGPU, Rendered
+from milabench.commands import NJobs, PerGPU
+from milabench.errors import ConfigurationError, Problem
 from milabench.pack import BasePackage
 from milabench.package import evaluate, overrides, render
 from milabench.plan import environ, placeholders
 from milabench.plan.site import Dirs, Site
 from milabench.plan.types import Command, Job, Skip, Staged, Trial
-from milabench.suite.types import Benchmark
+from milabench.suite.types import Benchmark, Limit
 from milabench.system.types import Node, System
 
 MAIN_NODE = 0
@@ -30,6 +31,7 @@ class Context:
     system: System
     site: Site
     values: Mapping[str, Any]  # the system as conditions and benchfiles see it
+    secrets: environ.Secrets  # of the operator's environment
     code: str | None  # name of the staged folder
 
     @property
@@ -54,11 +56,14 @@ class Context:
     def config(self) -> dict[str, Any]:
         """Return what the benchmark's processes see as MILABENCH_CONFIG, before a process adds its tag and devices."""
         known, argv = self.known, self.benchmark.config.get("argv") or {}
-        config = {**self.benchmark.config, "dirs": self.dirs.as_mapping()}
+        config = environ.without_secrets(self.benchmark.config)
+        config |= {"dirs": self.dirs.as_mapping(), "voir": _voir(config.get("voir", {}), self.benchmark.limit)}
         if isinstance(argv, Mapping):
             config["argv"] = {key: self._resolved(value, known) for key, value in argv.items()}
         else:
             config["argv"] = [self._resolved(value, known) for value in argv]
+        if self.secrets:
+            self.refuse_secrets(repr(config))
         return config
 
     @property
@@ -81,13 +86,16 @@ class Context:
             "system": self.values,
         }
 
+    @cached_property
+    def own_env(self) -> dict[str, str]:
+        """Return the variables that the suite gives, those of a program's ``command`` last."""
+        benchmark, program = self.benchmark, self.benchmark.program
+        env = {**benchmark.env, **(program.env if program else {})}
+        values = placeholders.resolve(tuple(env.values()), self.known, mark=benchmark.mark, name=benchmark.name)
+        return dict(zip(env, values, strict=True))
+
     def environ(self, *, activated: bool) -> dict[str, str]:
-        """Return the variables every process of the benchmark sees, the suite's own last."""
-        known, benchmark = self.known, self.benchmark
-        values = tuple(benchmark.env.values())
-        own = zip(
-            benchmark.env, placeholders.resolve(values, known, mark=benchmark.mark, name=benchmark.name), strict=True
-        )
+        """Return the variables that milabench gives to every process of the benchmark."""
         return {
             **environ.folders(self.dirs),
             **environ.caches(self.dirs),
@@ -95,10 +103,24 @@ class Context:
             **(environ.activated(self.dirs, self.node) if activated else {}),
             "MILABENCH_ARCH": self.system.arch,
             "PYTHONUNBUFFERED": "1",
-            **dict(own),
         }
 
+    def split_secrets(self, env: Mapping[str, str]) -> tuple[dict[str, str], set[str]]:
+        """Split variables into values and names of secrets. Raises ConfigurationError for one that must not stand."""
+        return environ.split_secrets(env, self.secrets, mark=self.benchmark.mark, benchmark=self.benchmark.name)
+
+    def refuse_secrets(self, text: str) -> None:
+        """Raise ConfigurationError where the value of a secret stands in a text that would be written."""
+        secret = environ.exposed(text, self.secrets)
+        if secret is None:
+            return
+        name, remedy = self.benchmark.name, f"let the program read it from the variable {secret}"
+        message = f"{name}: the value of {secret}, a secret, stands among its arguments or other values: {remedy}"
+        raise ConfigurationError([Problem(code="E411", message=message, mark=self.benchmark.mark, path=name)])
+
     def _resolved(self, value: Any, known: Mapping[str, str]) -> Any:
+        if isinstance(value, list):
+            return [self._resolved(item, known) for item in value]
         if not isinstance(value, str) or "{" not in value:
             return value
         return placeholders.resolve((value,), known, mark=self.benchmark.mark, name=self.benchmark.name)[0]
@@ -115,6 +137,11 @@ def skip_reason(context: Context) -> str | None:
         return f"needs {benchmark.nodes} machines, the system has {len(system.nodes)}"
     if benchmark.nodes > 1:
         return f"needs {benchmark.nodes} machines: runs over several machines are not built yet"
+    placement, count = benchmark.placement, len(context.node.devices)
+    if placement.method == "per_gpu" and count == 0:
+        return "per_gpu starts a process per device, and there is no device"
+    if placement.method == "njobs" and placement.share and placement.n > count:
+        return f"n: {placement.n} copies cannot share {count} device{'s' if count != 1 else ''}"
     return None
 
 
@@ -136,21 +163,23 @@ def _package_job(context: Context, package: type[BasePackage], tag: list[str]) -
         package = _runs_itself(package, context.site)
     answer = evaluate(package, config, node.environ)
     placed = _placed(answer.command, context)
-    changed, secrets = environ.split_secrets(answer.env_delta)
-    env = {**context.environ(activated=True), **changed, **answer.env, **{k: str(v) for k, v in benchmark.env.items()}}
-    commands = tuple(
-        _command(context, rendered, env) for rendered in render(placed, node.environ, str(benchmark.definition))
-    )
-    return _job(context, tag, commands, secrets)
+    changed = {name: value for name, value in answer.env_delta.items() if value is not None}
+    given, secrets = context.split_secrets({**changed, **answer.env, **context.own_env})
+    env = {**context.environ(activated=True), **given}
+    commands: list[Command] = []
+    for pack, argv, options in render(placed, node.environ, str(benchmark.definition)):
+        own, more = context.split_secrets({name: str(value) for name, value in options.get("env", {}).items()})
+        secrets |= more
+        commands.append(_command(context, pack, argv, options, {**env, **own}))
+    return _job(context, tag, tuple(commands), secrets)
 
 
 def _program_job(context: Context, tag: list[str]) -> Job:
     benchmark, program = context.benchmark, context.benchmark.program
     assert program is not None
-    resolve = placeholders.resolve
-    known = context.known
-    argv = resolve(program.argv, known, mark=benchmark.mark, name=benchmark.name)
-    env = {**context.environ(activated=False), **program.env}
+    argv = placeholders.resolve(program.argv, context.known, mark=benchmark.mark, name=benchmark.name)
+    given, secrets = context.split_secrets(context.own_env)
+    env = {**context.environ(activated=False), **given}
     commands = tuple(
         Command(
             tag=".".join([*tag, *suffix]),
@@ -164,7 +193,7 @@ def _program_job(context: Context, tag: list[str]) -> Job:
         )
         for suffix, ids in _program_places(context)
     )
-    return _job(context, tag, commands, ())
+    return _job(context, tag, commands, secrets)
 
 
 def _program_places(context: Context) -> Iterator[tuple[list[str], tuple[int, ...]]]:
@@ -191,25 +220,27 @@ def _placed(command: Combinator, context: Context) -> Combinator:
             return command
 
 
-def _command(context: Context, rendered: Rendered, env: Mapping[str, str]) -> Command:
-    pack, argv, options = rendered
+def _command(
+    context: Context, pack: BasePackage, argv: list[str], options: Mapping[str, Any], env: Mapping[str, str]
+) -> Command:
     benchmark = context.benchmark
     ids = tuple(pack.config.get("devices") or ())
     metrics: Literal["stdout", "file"] = "stdout" if options.get("use_stdout") else "file"
-    own = {key: str(value) for key, value in options.get("env", {}).items()}
+    if context.secrets:
+        context.refuse_secrets(" ".join(argv))
     return Command(
         tag=pack.tag,
         benchmark=benchmark.name,
         node=context.node.name,
         argv=placeholders.resolve(argv, context.known, mark=benchmark.mark, name=benchmark.name),
-        cwd=str(options.get("cwd") or pack.working_directory),
+        cwd=str(options["cwd"]),
         devices=ids,
-        env={**env, **own, **environ.devices(context.system, ids)},
+        env={**env, **environ.devices(context.system, ids)},
         metrics=metrics,
     )
 
 
-def _job(context: Context, tag: list[str], commands: tuple[Command, ...], secrets: tuple[str, ...]) -> Job:
+def _job(context: Context, tag: list[str], commands: tuple[Command, ...], secrets: set[str]) -> Job:
     return Job(
         tag=".".join(tag),
         commands=commands,
@@ -217,8 +248,32 @@ def _job(context: Context, tag: list[str], commands: tuple[Command, ...], secret
         stop="runner" if any(command.metrics == "stdout" for command in commands) else "self",
         limit=context.benchmark.limit,
         staged=context.staged,
-        secrets=secrets,
+        secrets=tuple(sorted(secrets)),
     )
+
+
+def _voir(blocks: Mapping[str, Any], limit: Limit) -> dict[str, Any]:
+    """Return an entry's ``voir`` with its limit and times as what measures reads them: plain numbers.
+
+    The sampler's ``interval`` stays text where it is (``0.25s``): a bare number is a number of steps to voir.
+    """
+    options = dict(blocks.get("options") or {})
+    options |= {"skip": limit.skip, "stop": _stop(limit)}
+    if isinstance(options.get("interval"), str):
+        options["interval"] = f"{_seconds(options['interval']):g}s"
+    if isinstance(options.get("gpu_poll"), str):
+        options["gpu_poll"] = _seconds(options["gpu_poll"])
+    return {**blocks, "options": options}
+
+
+def _stop(limit: Limit) -> int | dict[str, float] | None:
+    if limit.seconds is None:
+        return limit.observations
+    observations = {} if limit.observations is None else {"observations": limit.observations}
+    return {**observations, "seconds": limit.seconds}
+
+
+_seconds = lru_cache(maxsize=64)(expression.duration)
 
 
 def _runs_itself(package: type[BasePackage], site: Site) -> type[BasePackage]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
+from milabench import package
 from milabench.package import overrides, requirements
-from milabench.plan import environ
+from milabench.plan import environ, placeholders
 from milabench.plan.run import Context
-from milabench.plan.types import Command, Job, Once, Staged, Trial
+from milabench.plan.types import Command, Job, Once, Phase, Staged, Trial
 
 DEADLINE_S = 7200.0
 RECORD = ".milabench.json"  # written last into an environment: one without it is half made
+# What tells installers and the libraries that fetch models and data to use no network.
+OFFLINE = {"UV_OFFLINE": "1", "PIP_NO_INDEX": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
 def environment(contexts: Sequence[Context]) -> Once:
@@ -37,11 +41,11 @@ def environment(contexts: Sequence[Context]) -> Once:
 
 def preparation(context: Context) -> Once | None:
     """Return what says that a benchmark's data is there, or None where it has nothing to prepare."""
-    package, definition = context.package, context.benchmark.definition
-    if package is None or definition is None:
+    pack, definition = context.package, context.benchmark.definition
+    if pack is None or definition is None:
         return None
-    script = Path(definition) / package.prepare_script if package.prepare_script else None
-    own = overrides(package, "prepare")
+    script = Path(definition) / pack.prepare_script if pack.prepare_script else None
+    own = overrides(pack, "prepare")
     if not own and (script is None or not script.exists()):
         return None
     asked = json.dumps(context.config["argv"], sort_keys=True, default=str)
@@ -66,17 +70,17 @@ def unpinned(contexts: Sequence[Context]) -> Iterator[str]:
 def install_trial(group: str, contexts: Sequence[Context]) -> Trial:
     """Return the making of one environment: virtualenv, the packages of all its benchmarks, then their own installs."""
     site, dirs = contexts[0].site, contexts[0].dirs
+    options = ("--python", site.python, *(("--no-download",) if site.offline else ()))
     commands = [
-        _setup(
-            contexts[0], f"{group}.virtualenv", (site.python, "-m", "virtualenv", "--python", site.python, dirs.venv)
-        ),
+        _setup(contexts[0], f"{group}.virtualenv", (site.python, "-m", "virtualenv", *options, dirs.venv)),
         _setup(contexts[0], f"{group}.packages", _fill(contexts)),
     ]
     seen: set[str] = set()
+    secrets: set[str] = set()
     for context in contexts:
         if context.package is not None and overrides(context.package, "install") and str(context.code) not in seen:
             seen.add(str(context.code))
-            commands.append(_by_benchfile(context, "install"))
+            commands.append(_by_benchfile(context, "install", secrets))
     staged = {folder.target: folder for context in contexts for folder in context.staged}
     wheel = Staged(source=site.benchmate, target=site.wheel_path)
     job = Job(
@@ -86,6 +90,7 @@ def install_trial(group: str, contexts: Sequence[Context]) -> Trial:
         sequence=True,
         once=environment(contexts),
         staged=(*staged.values(), wheel),
+        secrets=tuple(sorted(secrets)),
     )
     return Trial(benchmark=group, jobs=(job,))
 
@@ -95,12 +100,17 @@ def prepare_trial(context: Context) -> Trial | None:
     once = preparation(context)
     if once is None or context.package is None:
         return None
+    secrets: set[str] = set()
     if overrides(context.package, "prepare"):
-        command = _by_benchfile(context, "prepare")
+        command = _by_benchfile(context, "prepare", secrets)
     else:
+        config = context.package_config("prepare", [context.benchmark.name])
+        tokens, env = package.preparation(context.package, config, context.node.environ)
+        mark, name = context.benchmark.mark, context.benchmark.name
+        argv = placeholders.resolve(tokens, context.known, mark=mark, name=name)
         script = f"{context.dirs.code}/{context.package.prepare_script}"
-        tag = f"{context.benchmark.name}.prepare"
-        command = _setup(context, tag, (f"{context.dirs.venv}/bin/python", script), caches=True)
+        own = {**environ.caches(context.dirs), **_own(context, env, secrets)}
+        command = _setup(context, f"{name}.prepare", (f"{context.dirs.venv}/bin/python", script, *argv), own)
     job = Job(
         tag=context.benchmark.name,
         commands=(command,),
@@ -108,6 +118,7 @@ def prepare_trial(context: Context) -> Trial | None:
         sequence=True,
         once=once,
         staged=context.staged,
+        secrets=tuple(sorted(secrets)),
     )
     return Trial(benchmark=context.benchmark.name, jobs=(job,))
 
@@ -123,7 +134,7 @@ def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
     constraints = _constraints(first)
     constrained = ["-c", str(constraints)] if constraints and not all(files.values()) else []
     indexes: Sequence[str] = first.system.facts.get("indexes", ())
-    wheel = f"benchmate{extra} @ file://{site.wheel_path}"
+    wheel = f"benchmate{extra} @ file://{quote(site.wheel_path, safe='/+')}"
     if site.installer == "pip" or site.uv is None:
         options = [f"--extra-index-url={url}" for url in indexes] + (["--no-index"] if site.offline else [])
         return (f"{first.dirs.venv}/bin/python", "-m", "pip", "install", *options, *named, *constrained, wheel)
@@ -132,26 +143,34 @@ def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
     return (site.uv, "pip", "install", *python, *options, *named, *constrained, wheel)
 
 
-def _by_benchfile(context: Context, phase: str) -> Command:
+def _by_benchfile(context: Context, phase: Phase, secrets: set[str]) -> Command:
+    """Return the child that awaits a benchfile's coroutine; package caches stay the user's own while installing."""
+    caches = environ.caches(context.dirs) if phase == "prepare" else {}
     argv = context.site.module("milabench.agent.package", phase)
-    return _setup(context, f"{context.benchmark.name}.{phase}", argv, caches=phase == "prepare", staged_code=True)
+    return _setup(context, f"{context.benchmark.name}.{phase}", argv, {**caches, **_own(context, {}, secrets)})
 
 
-def _setup(
-    context: Context, tag: str, argv: tuple[str, ...], *, caches: bool = False, staged_code: bool = False
-) -> Command:
-    """Return a command of a setup phase; package caches stay the user's own while installing."""
+def _own(context: Context, env: Mapping[str, str], secrets: set[str]) -> dict[str, str]:
+    """Return the variables that the benchfile and the suite give; names of secrets are added to ``secrets``."""
+    values, names = context.split_secrets({**env, **context.own_env})
+    secrets |= names
+    return values
+
+
+def _setup(context: Context, tag: str, argv: tuple[str, ...], own: Mapping[str, str] | None = None) -> Command:
+    """Return a command of a setup phase: with variables of its own in the benchmark's folder, else in the base."""
     node, dirs = context.node, context.dirs
     env = {
         **environ.folders(dirs),
         **environ.activated(dirs, node),
         **environ.threads(node),
-        **(environ.caches(dirs) if caches else {}),
         "MILABENCH_ARCH": context.system.arch,
+        "MILABENCH_INSTALLER": context.site.installer,
+        **(OFFLINE if context.site.offline else {}),
+        **({"MILABENCH_UV": context.site.uv} if context.site.uv else {}),
+        **(own or {}),
     }
-    if context.site.uv:
-        env["MILABENCH_UV"] = context.site.uv
-    cwd = dirs.code if caches or staged_code else dirs.base
+    cwd = dirs.base if own is None else dirs.code
     name = context.benchmark.name
     return Command(tag=tag, benchmark=name, node=node.name, argv=argv, cwd=cwd, env=env, metrics="none")
 

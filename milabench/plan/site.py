@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from milabench.pack import BasePackage
@@ -55,12 +55,16 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """All that a plan is made of; ``packages`` by the folder of their definition."""
+    """All that a plan is made of; ``packages`` by the folder of their definition.
+
+    ``environ`` is the operator's environment, where secrets come from: a plan holds their names only.
+    """
 
     suite: Suite
     system: System
     packages: Mapping[str, type[BasePackage]]
     site: Site
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

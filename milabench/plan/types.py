@@ -17,7 +17,6 @@ class Command:
 
     ``benchmark`` is the one whose configuration it sees (``Plan.configs``).
     ``metrics``: where its metrics appear: the event ``file``, JSON lines on ``stdout``, or ``none``.
-    ``cleanup``: argvs that end what killing the process does not end (a container); ``ready``: a readiness probe.
     """
 
     tag: str
@@ -29,8 +28,6 @@ class Command:
     devices: tuple[int, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     metrics: Literal["file", "stdout", "none"] = "file"
-    cleanup: tuple[tuple[str, ...], ...] = ()
-    ready: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +70,6 @@ class Job:
     once: Once | None = None
     staged: tuple[Staged, ...] = ()
     secrets: tuple[str, ...] = ()
-    env_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmate.statistics import Estimate, between, estimate, mean, std
 from milabench.outcome import GOOD
+from milabench.summary.reading import is_number
 from milabench.summary.score import performance, score, trimmed
 from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary
 
@@ -62,7 +63,7 @@ def summarize_benchmark(
 def weight_of(config: Mapping[str, Any]) -> float:
     """Return a benchmark's weight by its config, 0 where it says none."""
     weight = config.get("weight")
-    return float(weight) if isinstance(weight, (int, float)) else 0.0
+    return float(weight) if is_number(weight) else 0.0
 
 
 def enabled_of(config: Mapping[str, Any]) -> bool:

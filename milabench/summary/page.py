@@ -70,9 +70,10 @@ def read_page(run: Run, index: int) -> Page:
 
 def _facts(run: Run) -> Mapping[str, Any]:
     try:
-        return run.facts()
+        facts = run.facts()
     except RunDirError:
         return {}
+    return facts if isinstance(facts, Mapping) else {}
 
 
 def _outcomes(run: Run) -> Mapping[str, Outcome]:

@@ -11,7 +11,7 @@ from typing import Any
 from benchmate.wire import WARMUP, Steps
 from milabench.outcome import KINDS, Kind, Outcome
 from milabench.plan.types import Plan
-from milabench.summary.reading import Reading, read
+from milabench.summary.reading import Reading, is_number, read
 from milabench.summary.types import Losses, Memory, ProcessSummary, Run
 
 _DEVICE = re.compile(r"D\d+")
@@ -177,15 +177,15 @@ def _memory(reading: Reading) -> Memory | None:
     if reading.device_bytes:
         return Memory(peak_bytes=reading.device_bytes, source="device")
     resident = (reading.end or {}).get("max_rss_bytes")
-    return Memory(peak_bytes=resident, source="host") if isinstance(resident, int) and resident > 0 else None
+    return Memory(peak_bytes=int(resident), source="host") if is_number(resident) and resident > 0 else None
 
 
 def _seconds(reading: Reading) -> float | None:
     end = reading.end or {}
-    if isinstance(end.get("seconds"), (int, float)):
-        return float(end["seconds"])
+    if is_number(seconds := end.get("seconds")):
+        return float(seconds)
     first, last = (reading.start or {}).get("time"), end.get("time")
-    return float(last - first) if isinstance(first, (int, float)) and isinstance(last, (int, float)) else None
+    return float(last - first) if is_number(first) and is_number(last) else None
 
 
 def _warnings(reading: Reading, tag: str) -> Iterator[str]:

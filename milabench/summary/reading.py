@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from types import NoneType
+from typing import Any, Final, TypeGuard
 
 _decode: Final = json.JSONDecoder().raw_decode  # half the time of json.loads, which matters 10⁶ times
 _MIB: Final = 1 << 20
+_MOST: Final = 1e100
+_MOST_STEPS: Final = 1_000_000  # that one line may stand for
+_STRUCTURED: Final = frozenset({"data", "config", "start", "end", "error", "message"})  # their ``data`` is an object
 # Lines other tools write by the thousand that say nothing a summary needs: not decoded when whole.
 _IDLE: Final = (b'{"event": "line"', b'{"event": "data", "data": {"task": "early_stop"')
 
@@ -50,7 +53,7 @@ def read(lines: Iterable[bytes], *, rates: bool = True) -> Reading:
         if not rates and b'"rate": ' in line and b'"loss": ' not in line and line.endswith(b"}\n"):
             continue
         value = _object(line)
-        if value is not None:
+        if value is not None and _is_event(value):
             _fold(reading, value)
         elif line.strip():
             reading.bad += 1
@@ -61,18 +64,29 @@ def _object(line: bytes) -> dict[str, Any] | None:
     try:
         text = line.strip().decode()
         value, end = _decode(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if end == len(text) and isinstance(value, dict) else None
+
+
+def _is_event(line: dict[str, Any]) -> bool:
+    """Say whether what a line says has the types that it is read as; a bare object is a ``data`` event."""
+    event, data = (line["event"], line.get("data")) if "event" in line else ("data", line)
+    if not isinstance(line.get("nonfinite", []), list) or type(line.get("seq", 0)) not in (int, NoneType):
+        return False
+    if not isinstance(event, str) or event not in _STRUCTURED:
+        return True
+    if not isinstance(data, dict):
+        return False
+    return event != "data" or type(data.get("rate")) in (int, float, NoneType)
 
 
 def _fold(reading: Reading, line: dict[str, Any]) -> None:
     """Fold one event; a bare object (a script that writes metrics itself) is a ``data`` event."""
     event = line.get("event", "data")
     data = line.get("data") if "event" in line else line
-    if event == "data":
-        if isinstance(data, dict):
-            _fold_data(reading, data, line)
+    if event == "data" and isinstance(data, dict):
+        _fold_data(reading, data, line)
     elif event == "config" and isinstance(data, dict):
         reading.config = data
     elif event == "start" and isinstance(data, dict):
@@ -86,7 +100,7 @@ def _fold(reading: Reading, line: dict[str, Any]) -> None:
     elif event == "message" and isinstance(data, dict):
         reading.message = str(data.get("message", ""))
     seq = line.get("seq")
-    if isinstance(seq, int):  # contiguous from 0: more numbers than lines were lost on the way
+    if seq is not None:  # contiguous from 0: more numbers than lines were lost on the way
         reading.lost = max(reading.lost, seq + 1 - reading.lines)
 
 
@@ -95,7 +109,7 @@ def _fold_data(reading: Reading, data: dict[str, Any], line: dict[str, Any]) -> 
         _fold_rate(reading, data)
     if "loss" in data:
         _fold_loss(reading, data["loss"], "loss" in line.get("nonfinite", ()))
-    if "memory_peak_bytes" in data and _is_number(data["memory_peak_bytes"]):
+    if "memory_peak_bytes" in data and is_number(data["memory_peak_bytes"]):
         reading.device_bytes = max(reading.device_bytes, int(data["memory_peak_bytes"]))
     if isinstance(data.get("gpudata"), dict):
         _fold_gpudata(reading, data["gpudata"])
@@ -103,11 +117,11 @@ def _fold_data(reading: Reading, data: dict[str, Any], line: dict[str, Any]) -> 
 
 def _fold_rate(reading: Reading, data: dict[str, Any]) -> None:
     rate, steps = data["rate"], data.get("steps", 1)
-    steps = steps if isinstance(steps, int) and steps > 0 else 1
+    steps = steps if isinstance(steps, int) and 0 < steps <= _MOST_STEPS else 1
     if data.get("task") == "warmup":
         reading.warmup += steps
     elif data.get("task") == "train":
-        if not _is_number(rate):
+        if not is_number(rate):
             reading.nonfinite += 1
             return
         if steps == 1:
@@ -119,7 +133,7 @@ def _fold_rate(reading: Reading, data: dict[str, Any]) -> None:
 
 def _fold_loss(reading: Reading, loss: object, nonfinite: bool) -> None:
     reading.losses += 1
-    if isinstance(loss, (int, float)) and math.isfinite(loss):
+    if is_number(loss):
         reading.first_loss = float(loss) if reading.first_loss is None else reading.first_loss
         reading.last_loss = float(loss)
     else:
@@ -132,9 +146,10 @@ def _fold_gpudata(reading: Reading, gpudata: dict[str, Any]) -> None:
     for device, sample in gpudata.items():
         if (own is None or str(own) == device) and isinstance(sample, dict):
             memory = sample.get("memory")
-            if isinstance(memory, list) and memory and _is_number(memory[0]):
+            if isinstance(memory, list) and memory and is_number(memory[0]):
                 reading.device_bytes = max(reading.device_bytes, int(memory[0] * _MIB))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Say whether a value is a number to compute with: finite, and so small that its square is too."""
+    return type(value) in (int, float) and -_MOST <= value <= _MOST  # type: ignore[operator]

@@ -19,21 +19,28 @@ OVERRIDES = ("arch", "gpus", "nodes", "gpu_memory", "cpus")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def resolve(file: Path | None, facts: Mapping[str, Any], overrides: Mapping[str, Any] = _NOTHING) -> System:
+def resolve(
+    file: Path | None,
+    facts: Mapping[str, Any],
+    overrides: Mapping[str, Any] = _NOTHING,
+    environ: Mapping[str, str] | None = None,
+) -> System:
     """Return the system that a file describes, or this machine alone when there is no file.
 
     ``facts`` are what was probed on this machine: hostname, ips, arch, cpus, cpu_name, memory_bytes, devices, environ.
     ``overrides`` win over the file and the file over what was probed: arch, gpus and cpus of each node, nodes, and
     gpu_memory in bytes; None is not given. Devices and nodes that are asked for and not known are made up.
+    ``environ`` is what ``${oc.env:NAME}`` in the file looks into; without it, the probed environment.
     Raises ConfigurationError with every mistake of the file, UsageError for an override that cannot be.
     """
     asked = {key: value for key, value in overrides.items() if value is not None}
     _check(asked)
     problems = Problems()
-    environ = facts.get("environ", {})
-    said = read(file, environ, problems) if file is not None else SystemFile()
+    seen = facts.get("environ", {}) if environ is None else environ
+    said = read(file, seen, problems) if file is not None else SystemFile()
     problems.raise_errors()
     arch = cast(Arch, asked.get("arch") or said.arch or facts.get("arch") or "cpu")
+    _check_devices(arch, asked)
     maker = _Maker(arch, facts, said, asked)
     entries = _entries(said, asked.get("nodes"))
     return System(
@@ -85,6 +92,13 @@ def _check(asked: Mapping[str, Any]) -> None:
         least = 0 if key == "gpus" else 1
         if value < least:
             raise UsageError(f"--{key.replace('_', '-')} {value}: needs at least {least}")
+
+
+def _check_devices(arch: Arch, asked: Mapping[str, Any]) -> None:
+    for key in ("gpus", "gpu_memory"):
+        if arch == "cpu" and asked.get(key):
+            others = ", ".join(other for other in ARCHES if other != "cpu")
+            raise UsageError(f"--{key.replace('_', '-')}: the system has no accelerators: give --arch ({others})")
 
 
 def _entries(said: SystemFile, count: int | None) -> list[NodeEntry]:

@@ -36,7 +36,6 @@ class Node:
     cpus: int = 1
     memory_bytes: int | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
-    base_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,42 @@ def test_the_command_to_type_repeats_the_options() -> None:
     assert options.command("install") == "milabench install --config standard --base /b --select 'a and b'"
 
 
+def test_the_command_to_type_has_every_option_that_is_no_default() -> None:
+    options = Options(
+        config="my suite.yaml",
+        system=Path("s.yaml"),
+        base=Path("/b"),
+        select=("it's",),
+        exclude=("a", "b"),
+        override=("x.argv.--lr=0.1",),
+        installer="pip",
+        offline=True,
+        run_name="mine",
+        repeats=3,
+        shape={"arch": "cpu"},
+        environ={"MILABENCH_BASE": "/b"},
+    )
+    shared = """--config 'my suite.yaml' --system s.yaml --select 'it'"'"'s' --exclude a --exclude b"""
+    shared += " --override x.argv.--lr=0.1 --arch cpu --installer pip --offline"
+    assert options.command("install") == f"milabench install {shared}"
+    assert options.command("run") == f"milabench run {shared} --run-name mine --repeats 3"
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.2", "/a/b", "./a", "../a/b", "~/a", ".hidden"])
+def test_a_run_has_a_name_or_a_path(name: str) -> None:
+    assert read_options({"run_name": name}).run_name == name
+
+
+@pytest.mark.parametrize("name", ["team/x", "x/", ".", "..", "~", "/", "./", "../", "~/"])
+def test_a_name_under_which_no_run_is_found_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(UsageError, match="--run-name"):
+        read_options({"run_name": name})
+    monkeypatch.setenv("MILABENCH_RUN_NAME", name)
+    with pytest.raises(UsageError, match="--run-name"):
+        read_options({"run_name": None})
+    assert read_options({}).run_name == name  # a verb that makes no run
+
+
 def test_every_exit_code_is_documented() -> None:
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", README.read_text(), re.MULTILINE)}
     assert documented | {ExitCode.UNDECIDED} == {int(code) for code in ExitCode}

@@ -10,7 +10,7 @@ from textwrap import dedent, indent
 import pytest
 
 from milabench.errors import ConfigurationError, Mark
-from milabench.package import evaluate, load
+from milabench.package import evaluate, load, render
 
 MARK = Mark(file="suite.yaml", line=3, column=5)
 BENCHFILE = """
@@ -96,3 +96,20 @@ def test_a_benchfile_without_a_package_is_told(tmp_path: Path) -> None:
     (tmp_path / "benchfile.py").write_text("x = 1\n")
     with pytest.raises(ConfigurationError, match="names no package"):
         load({str(tmp_path): MARK}, {})
+
+
+@pytest.mark.parametrize(
+    ("member", "what"),
+    [
+        ("build_run_plan = lambda self: None", "TypeError: build_run_plan() returned None"),
+        ("working_directory = property(lambda self: 1 / 0)", "benchfile.py:4: the benchfile raised ZeroDivisionError"),
+    ],
+)
+def test_what_a_benchfile_answers_is_judged_under_the_guard(tmp_path: Path, member: str, what: str) -> None:
+    (tmp_path / "main.py").touch()
+    text = f"from milabench.pack import Package\n\nclass A(Package):\n    {member}\n\n__pack__ = A\n"
+    (tmp_path / "benchfile.py").write_text(text)
+    definition = str(tmp_path)
+    with pytest.raises(ConfigurationError) as caught:
+        render(evaluate(load({definition: MARK}, {})[definition], config(definition), {}).command, {}, definition)
+    assert what in str(caught.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
+from types import MappingProxyType
 from typing import Any
 
 from milabench import package, plan, suite, system
@@ -20,6 +21,7 @@ FACTS: Mapping[str, Any] = {
     "environ": {"PATH": "/bin", "HOME": "/home/me"},
     "ips": [],
 }
+NOTHING: Mapping[str, str] = MappingProxyType({})
 SITE = Site(
     base="/base",
     python="/usr/bin/python3",
@@ -40,16 +42,19 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
         path.write_text(dedent(text))
 
 
-def workspace(folder: Path, files: Mapping[str, str], **shape: Any) -> Workspace:
-    """Return what a plan is made of; ``suite.yaml`` is among the files."""
+def workspace(
+    folder: Path, files: Mapping[str, str], *, environ: Mapping[str, str] = NOTHING, site: Site = SITE, **shape: Any
+) -> Workspace:
+    """Return what a plan is made of; ``suite.yaml`` is among the files, ``environ`` the operator's environment."""
     write(folder, files)
-    found = suite.select(suite.resolve(folder / "suite.yaml"), (), ())
+    found = suite.select(suite.resolve(folder / "suite.yaml", (), environ), (), ())
     definitions = {each.definition: each.mark for each in found.benchmarks if each.definition}
     return Workspace(
         suite=found,
         system=system.resolve(None, FACTS, shape),
         packages=package.load(definitions, FACTS["environ"]),
-        site=SITE,
+        site=site,
+        environ=environ,
     )
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import planned
+from plans import planned, workspace
 
 from milabench.errors import ConfigurationError
-from milabench.plan import Command, Plan
+from milabench.plan import Command, Plan, check_placeholders
 
 CUDA: dict[str, Any] = {"arch": "cuda", "gpus": 2, "cpus": 16}
 SUITE = """
@@ -106,7 +106,8 @@ def test_a_benchfile_says_what_to_run_and_with_which_variables(tmp_path: Path) -
 
     __pack__ = Mine
     """
-    plan = planned(tmp_path, {**FILES, "bench/train.py": "", "bench/benchfile.py": benchfile})
+    files = {**FILES, "bench/train.py": "", "bench/benchfile.py": benchfile}
+    plan = planned(tmp_path, files, environ={"HF_TOKEN": "secret value"})
     (found,) = commands(plan)
     python = "/base/venv/torch/bin/python"
     assert found.argv[:4] == ("numactl", "--all", python, "/base/code/bench/train.py")
@@ -170,3 +171,64 @@ def test_a_program_has_its_own_variables_and_place(tmp_path: Path) -> None:
     (found,) = commands(planned(tmp_path, {"suite.yaml": text}))
     assert (found.argv, found.cwd, found.metrics) == (("sh", "cpu"), str(tmp_path / "sub"), "stdout")
     assert (found.env["A"], found.env["B"]) == ("1", "16")
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["definition: bench, env: {A: '{milabench_data}/x'}", "command: {argv: [x], env: {A: '{milabench_data}/x'}}"],
+)
+def test_placeholders_in_variables_are_resolved(tmp_path: Path, what: str) -> None:
+    (found,) = commands(planned(tmp_path, {**FILES, "suite.yaml": f"one: {{{what}, plan: {{method: njobs}}}}\n"}))
+    assert found.env["A"] == "/base/data/x"
+
+
+@pytest.mark.parametrize(
+    "what", ["definition: bench, env: {A: '{milabench_dta}'}", "command: {argv: [x], env: {A: '{milabench_dta}'}}"]
+)
+def test_placeholders_in_variables_are_checked_whatever_the_system(tmp_path: Path, what: str) -> None:
+    found = workspace(tmp_path, {**FILES, "suite.yaml": f"one: {{{what}, plan: {{method: njobs}}}}\n"})
+    with pytest.raises(ConfigurationError, match="unknown placeholder {milabench_dta}"):
+        check_placeholders(found.suite)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ("{}", {"skip": 5, "stop": 60, "interval": "1s"}),
+        ('{stop: "30", skip: "3", interval: 2}', {"skip": 3, "stop": 30, "interval": 2}),
+        ("{stop: {seconds: 10s}, interval: 250ms}", {"skip": 5, "stop": {"seconds": 10.0}, "interval": "0.25s"}),
+        ("{stop: {observations: 9}, gpu_poll: 500ms}", {"skip": 5, "stop": 9, "interval": "1s", "gpu_poll": 0.5}),
+        (
+            "{stop: {observations: 9, seconds: 1m}, skip: 0}",
+            {"skip": 0, "stop": {"observations": 9, "seconds": 60.0}, "interval": "1s"},
+        ),
+        ("{stop: null, dash: x}", {"skip": 5, "stop": None, "interval": "1s", "dash": "x"}),
+    ],
+)
+def test_a_process_is_told_its_limit_in_plain_numbers(tmp_path: Path, options: str, wanted: dict[str, Any]) -> None:
+    text = FILES["suite.yaml"] + f"  voir: {{options: {options}}}\n"
+    assert planned(tmp_path, {**FILES, "suite.yaml": text}).configs["one"]["voir"] == {"options": wanted}
+
+
+@pytest.mark.parametrize(
+    ("placement", "gpus", "reason"),
+    [
+        ("{method: njobs, n: 4, share: true}", 2, "n: 4 copies cannot share 2 devices"),
+        ("{method: njobs, n: 2, share: true}", 1, "n: 2 copies cannot share 1 device"),
+        ("{method: per_gpu}", 0, "per_gpu starts a process per device, and there is no device"),
+    ],
+)
+@pytest.mark.parametrize("what", ["definition: bench", "command: {argv: [x]}"])
+def test_copies_without_a_device_are_no_trial(
+    tmp_path: Path, placement: str, gpus: int, reason: str, what: str
+) -> None:
+    text = f"one: {{{what}, plan: {placement}}}\n"
+    plan = planned(tmp_path, {"suite.yaml": text, "bench/main.py": ""}, arch="cuda", gpus=gpus)
+    assert (plan.trials, [skip.reason for skip in plan.skipped]) == ((), [reason])
+
+
+@pytest.mark.parametrize("first", ["/tmp", "..", ".", "''", "extra.py"])
+def test_a_suites_first_argument_is_never_the_script(tmp_path: Path, first: str) -> None:
+    text = f"one: {{definition: bench, plan: {{method: njobs}}, argv: [{first}, --epochs, 3]}}\n"
+    (found,) = commands(planned(tmp_path, {"suite.yaml": text, "bench/main.py": "", "bench/extra.py": ""}))
+    assert found.argv[1:] == ("/base/code/bench/main.py", first.strip("'"), "--epochs", "3")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from plans import planned, workspace
+import pytest
+from plans import SITE, planned, workspace
 
 from milabench import plan as planning
-from milabench.plan import codec
+from milabench.plan import Phase, codec
+from milabench.plan.site import Installer
 
 FILES = {
     "suite.yaml": """
@@ -40,6 +43,12 @@ def test_a_group_is_one_environment_with_the_requirements_of_all_its_members(tmp
     ]
 
 
+def test_the_wheel_is_named_by_a_url_whatever_the_base_is_called(tmp_path: Path) -> None:
+    (trial,) = planned(tmp_path, FILES, "install", site=replace(SITE, base="/été 1 %20")).trials
+    wheel = trial.jobs[0].commands[1].argv[-1]
+    assert wheel.endswith("@ file:///%C3%A9t%C3%A9%201%20%2520/cache/wheels/benchmate-0.1.0+abc-py3-none-any.whl")
+
+
 def test_what_is_installed_as_written_is_noted(tmp_path: Path) -> None:
     assert planned(tmp_path, FILES, "install").notes == ("a/requirements.in",)
 
@@ -63,8 +72,23 @@ def test_only_what_has_a_script_is_prepared_and_its_options_count(tmp_path: Path
 def test_preparing_runs_the_script_in_its_environment(tmp_path: Path) -> None:
     (trial,) = planned(tmp_path, FILES, "prepare").trials
     (command,) = trial.jobs[0].commands
-    assert command.argv == ("/base/venv/torch/bin/python", "/base/code/a/prepare.py")
+    assert command.argv == ("/base/venv/torch/bin/python", "/base/code/a/prepare.py", "--size", "1")
     assert command.env["HF_HOME"] == "/base/data"
+
+
+def test_what_the_suite_and_the_benchfile_set_reaches_the_preparation(tmp_path: Path) -> None:
+    benchfile = """
+    from milabench.pack import Package
+
+    class __pack__(Package):
+        def make_env(self):
+            return {"MINE": "1", "BOTH": "benchfile"}
+    """
+    text = FILES["suite.yaml"].replace("argv: {--size: 1}", 'argv: {--size: 1}, env: {BOTH: "{arch}"}')
+    files = {**FILES, "suite.yaml": text, "a/benchfile.py": benchfile}
+    (trial,) = planned(tmp_path, files, "prepare").trials
+    env = trial.jobs[0].commands[0].env
+    assert (env["MINE"], env["BOTH"]) == ("1", "cpu")
 
 
 def test_coroutines_of_a_benchfile_are_commands_too(tmp_path: Path) -> None:
@@ -80,6 +104,24 @@ def test_coroutines_of_a_benchfile_are_commands_too(tmp_path: Path) -> None:
     assert [each.tag for each in trial.jobs[0].commands] == ["torch.virtualenv", "torch.packages", "a.install"]
     (trial,) = planned(tmp_path, files, "prepare").trials
     assert trial.jobs[0].commands[0].argv[-1] == "prepare"
+
+
+@pytest.mark.parametrize("phase", ["install", "prepare"])
+def test_offline_reaches_all_that_would_use_the_network(tmp_path: Path, phase: Phase) -> None:
+    names = ("UV_OFFLINE", "PIP_NO_INDEX", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+    for offline, wanted in ((True, "1"), (False, None)):
+        (trial,) = planned(tmp_path, FILES, phase, site=replace(SITE, offline=offline)).trials
+        for command in trial.jobs[0].commands:
+            assert [command.env.get(name) for name in names] == [wanted] * len(names)
+            if "virtualenv" in command.argv:
+                assert ("--no-download" in command.argv) == offline
+
+
+@pytest.mark.parametrize(("installer", "uv"), [("uv", "/usr/bin/uv"), ("pip", None)])
+def test_a_benchfile_is_told_the_installer(tmp_path: Path, installer: Installer, uv: str | None) -> None:
+    (trial,) = planned(tmp_path, FILES, "install", site=replace(SITE, installer=installer, uv=uv)).trials
+    env = trial.jobs[0].commands[-1].env
+    assert (env["MILABENCH_INSTALLER"], env.get("MILABENCH_UV")) == (installer, uv)
 
 
 def test_a_plan_survives_its_json_form(tmp_path: Path) -> None:

@@ -49,6 +49,15 @@ def test_rates_are_passed_over_where_steps_say_them_but_losses_are_not() -> None
         (b"\n", 0),
         (b'{"task": "train", "rate": 5.0}\n', 0),
         (b'{"event": null, "data": 1}\n', 0),
+        (b'{"event": "data", "data": [1]}\n', 1),
+        (b'{"event": "config", "data": "x"}\n', 1),
+        (b'{"event": "error"}\n', 1),
+        (b'{"task": "train", "rate": "fast"}\n', 1),
+        (b'{"task": "train", "rate": true}\n', 1),
+        (b'{"event": "data", "data": {"task": "train", "rate": {}}}\n', 1),
+        (b'{"event": "stop", "seq": "x"}\n', 1),
+        (b'{"event": "data", "data": {"loss": 1}, "nonfinite": 3}\n', 1),
+        (b'{"a":' * 100_000 + b"\n", 1),
     ],
 )
 def test_lines_that_are_no_events_are_counted(line: bytes, bad: int) -> None:
@@ -63,8 +72,13 @@ def test_losses_say_first_last_and_whether_any_was_nan() -> None:
 
 
 def test_a_rate_that_is_no_finite_number_is_counted_and_left_out() -> None:
-    found = read([b'{"task": "train", "rate": NaN}\n', b'{"task": "train", "rate": "fast"}\n'])
-    assert (found.nonfinite, len(found.rates)) == (2, 0)
+    huge = b"1" + b"0" * 400
+    found = read([b'{"task": "train", "rate": NaN}\n', b'{"task": "train", "rate": ' + huge + b"}\n"])
+    assert (found.nonfinite, found.bad, len(found.rates)) == (2, 0, 0)
+
+
+def test_no_line_stands_for_more_steps_than_memory_holds() -> None:
+    assert len(read([b'{"task": "train", "rate": 1.0, "steps": 1000000000000}\n']).rates) == 1
 
 
 def test_lines_that_got_lost_show_in_the_sequence() -> None:

@@ -97,7 +97,7 @@ def test_the_systems_of_the_overview(tmp_path: Path) -> None:
         ({"gpus": 0}, 0, ["local"]),
         ({"arch": "rocm"}, 0, ["local"]),
         ({"arch": "rocm", "gpus": 4}, 4, ["local"]),
-        ({"arch": "cpu", "gpus": 4}, 1, ["local"]),
+        ({"arch": "cpu", "gpus": 0}, 1, ["local"]),
         ({"gpus": None, "nodes": None}, 2, ["local"]),
         ({"nodes": 1}, 2, ["local"]),
     ],
@@ -108,6 +108,19 @@ def test_what_the_command_line_asks_for_is_made_up(overrides: dict[str, Any], de
     assert [len(node.devices) for node in system.nodes] == [devices] * len(nodes)
     assert system.main.devices[:1] == () or system.main.devices[0].id == 0
     assert system.main.main
+
+
+@pytest.mark.parametrize("override", [{"gpus": 4}, {"gpu_memory": 80 * GIB}, {"arch": "cpu", "gpus": 4}])
+def test_accelerators_of_a_cpu_are_refused(override: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"give --arch \(cuda, rocm, xpu, hpu\)"):
+        resolve(None, CPU_FACTS, override)
+
+
+def test_references_look_into_the_operators_environment(tmp_path: Path) -> None:
+    path = tmp_path / "system.yaml"
+    path.write_text("system: {nodes: [{name: a, ip: '${oc.env:ADDRESS}', main: true}]}\n")
+    assert resolve(path, {**FACTS, "environ": {}}, environ={"ADDRESS": "10.0.0.1"}).main.address == "10.0.0.1"
+    assert resolve(path, {**FACTS, "environ": {"ADDRESS": "10.0.0.2"}}).main.address == "10.0.0.2"
 
 
 def test_made_up_devices_have_the_memory_that_is_asked_for() -> None:

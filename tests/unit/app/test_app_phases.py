@@ -1,0 +1,117 @@
+"""What a verb that starts processes asks for first, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milabench.app import run as run_module
+from milabench.app.options import Options
+from milabench.app.phases import Operation
+from milabench.console import Console
+from milabench.errors import ExitCode, PreflightError
+from milabench.execute import Interrupt
+from milabench.execute.hosts import Launch
+from milabench.execute.hosts.fake import FakeHost, Script
+from milabench.rundir import RunDir, runs
+
+SUITE = "one: {command: {argv: [x], env: {%s}}, plan: {method: njobs}}\n"
+FACTS = {"hostname": "here", "cpus": 4, "memory_bytes": 2**34, "arch": "cpu", "devices": [], "environ": {}}
+REPLIES = {"probe": {"facts": {**FACTS, "ips": ["10.0.0.1"]}}, "missing": {"names": []}, "freeze": {"packages": {}}}
+
+
+def operation(folder: Path, *, env: str = "", system: str | None = None, script: Script | None = None) -> Operation:
+    (folder / "suite.yaml").write_text(SUITE % env)
+    if system is not None:
+        (folder / "system.yaml").write_text(system)
+    options = Options(
+        config=str(folder / "suite.yaml"),
+        base=folder / "base",
+        system=folder / "system.yaml" if system is not None else None,
+        environ={"HF_TOKEN": "hf_0123456789"},
+    )
+    host = FakeHost(script, REPLIES)
+    return Operation(options=options, console=Console(quiet=True), host=host, interrupt=Interrupt())
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        ("nodes: [{name: a, ip: 10.9.8.7, main: true}]", r"node a \(10.9.8.7\) is not this machine"),
+        ("docker_image: image:1", "containers are not built yet"),
+        ("nodes: [{name: a, ip: 10.0.0.1, main: true}, {name: b, ip: 10.0.0.2}]", "several nodes are not built yet"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(tmp_path: Path, system: str, message: str) -> None:
+    with pytest.raises(PreflightError, match=message):
+        asyncio.run(operation(tmp_path, system=f"system: {{{system}}}\n").workspace())
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "here", "localhost"])
+def test_a_node_that_is_this_machine_is_taken(tmp_path: Path, address: str) -> None:
+    system = f"system: {{nodes: [{{name: a, ip: {address}, main: true}}]}}\n"
+    ready = asyncio.run(operation(tmp_path, system=system).workspace())
+    assert ready.system.main.address == address
+
+
+def run(work: Operation, monkeypatch: pytest.MonkeyPatch) -> ExitCode:
+    @asynccontextmanager
+    async def at_work(*_: object) -> AsyncIterator[Operation]:
+        yield work
+
+    monkeypatch.setattr(run_module, "operation", at_work)
+    code, _ = asyncio.run(run_module.run(work.options, work.console))
+    return code
+
+
+def facts(work: Operation) -> dict[str, Any]:
+    (path,) = runs(work.options.base)
+    return dict(RunDir(path).facts())
+
+
+def test_a_run_is_recorded_as_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = operation(tmp_path)
+    assert run(work, monkeypatch) == ExitCode.OK
+    assert (facts(work)["state"], "ended" in facts(work)) == ("complete", True)
+
+
+def test_a_run_that_breaks_off_is_recorded_as_failed_and_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(_: Launch) -> None:
+        raise OSError("no space left")
+
+    work = operation(tmp_path, script=script)
+    with pytest.raises(OSError, match="no space left"):
+        run(work, monkeypatch)
+    assert (facts(work)["state"], "ended" in facts(work)) == ("failed", True)
+
+
+def test_a_secret_reaches_its_process_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def script(launch: Launch) -> None:
+        seen.append(launch.env["HF_TOKEN"])
+        raise OSError
+
+    work = operation(tmp_path, env="HF_TOKEN: '${oc.env:HF_TOKEN}'", script=script)
+    with pytest.raises(OSError):
+        run(work, monkeypatch)
+    assert seen == ["hf_0123456789"]
+    (path,) = runs(work.options.base)
+    assert [file.name for file in path.iterdir() if "hf_0123456789" in file.read_text()] == []
+    command = json.loads((path / "suite.json").read_text())["benchmarks"]["one"]["command"]
+    assert command["env"] == {"HF_TOKEN": "${secret:HF_TOKEN}"}
+
+
+def test_a_secret_that_is_named_and_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = operation(tmp_path, env="WANDB: '${secret:WANDB}'")
+    with pytest.raises(PreflightError, match="not in your environment: WANDB"):
+        run(work, monkeypatch)
+    assert runs(work.options.base) == []

@@ -1,0 +1,80 @@
+"""``check`` and ``plan``: what they judge, and for which machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milabench.agent import probe
+from milabench.app.options import Options
+from milabench.app.reading import check, plan
+from milabench.app.workspace import addresses
+from milabench.errors import UsageError
+
+SUITE = "one: {command: {argv: [x]}, plan: {method: per_gpu}}\ntwo: {command: {argv: [x]}, plan: {method: njobs}}\n"
+GPUS = [{"id": number, "name": "GPU", "uuid": f"GPU-{number}", "memory_bytes": 2**36} for number in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return the facts that probing finds, as it is asked for them; a test may change them."""
+    found: dict[str, Any] = {"arch": "cpu", "devices": []}
+
+    def facts(arch: str | None, _: list[str]) -> dict[str, Any]:
+        known = {"hostname": "here", "cpus": 4, "memory_bytes": 2**34, "environ": {"PATH": "/bin"}, "indexes": []}
+        return {**known, **({"arch": arch, "devices": []} if arch == "cpu" else found)}
+
+    monkeypatch.setattr(probe, "facts", facts)
+    return found
+
+
+def options(folder: Path, *, system: str | None = None, **fields: Any) -> Options:
+    (folder / "suite.yaml").write_text(SUITE)
+    if system is not None:
+        (folder / "system.yaml").write_text(system)
+        fields["system"] = folder / "system.yaml"
+    return Options(config=str(folder / "suite.yaml"), base=folder / "base", **fields)
+
+
+def tags(given: Options) -> list[str]:
+    made = plan(given, "run")
+    return [command.tag for trial in made.trials for job in trial.jobs for command in job.commands]
+
+
+def test_what_the_options_leave_open_is_that_of_this_machine(tmp_path: Path, machine: dict[str, Any]) -> None:
+    machine.update(arch="cuda", devices=GPUS)
+    assert tags(options(tmp_path)) == ["one.D0", "one.D1", "two"]
+    assert tags(options(tmp_path, shape={"cpus": 64})) == ["one.D0", "one.D1", "two"]
+    assert tags(options(tmp_path, shape={"gpus": 3})) == ["one.D0", "one.D1", "one.D2", "two"]
+    assert tags(options(tmp_path, shape={"arch": "cpu"})) == ["one.D0", "two"]
+
+
+@pytest.mark.parametrize("shape", [{"gpus": 8}, {"gpu_memory": 2**36}])
+def test_accelerators_without_an_architecture_are_refused_on_a_cpu(tmp_path: Path, shape: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="give --arch"):
+        plan(options(tmp_path, shape=shape), "run")
+
+
+@pytest.mark.parametrize(("select", "count"), [((), 2), (("one",), 1)])
+def test_check_counts_what_is_selected(tmp_path: Path, select: tuple[str, ...], count: int) -> None:
+    found, errors, _ = check(options(tmp_path, select=select))
+    assert found is not None
+    assert (len(found.benchmarks), errors) == (count, [])
+
+
+def test_check_judges_the_selection(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--select: nothing in the suite has the name, tag or group 'nosuch'"):
+        check(options(tmp_path, select=("nosuch",)))
+
+
+def test_a_system_file_looks_into_the_operators_environment(tmp_path: Path) -> None:
+    system = "system: {nodes: [{name: a, ip: '${oc.env:ADDRESS}', main: true}]}\n"
+    given = options(tmp_path, system=system, environ={"ADDRESS": "10.0.0.1"})
+    assert check(given)[1] == []
+    assert tags(given) == ["one.D0", "two"]
+
+
+def test_the_machine_knows_its_own_addresses() -> None:
+    assert "127.0.0.1" in addresses()
