@@ -29,12 +29,8 @@ def check(as_json: bool, **values: Any) -> int:
             print(f"warning {warning.code}: {warning}", file=sys.stderr)
         for error in errors:
             print(f"error {error.code}: {error}", file=sys.stderr)
-        count = len(found.benchmarks) if found else 0
-        print(
-            f"{len(errors)} errors, {len(warnings)} warnings"
-            if errors
-            else f"ok: {count} benchmarks, {len(warnings)} warnings"
-        )
+        good = f"ok: {_many(len(found.benchmarks) if found else 0, 'benchmark')}"
+        print(f"{_many(len(errors), 'error') if errors else good}, {_many(len(warnings), 'warning')}")
     return ExitCode.USAGE if errors else ExitCode.OK
 
 
@@ -69,3 +65,7 @@ def _as_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:
         }
         for problem in problems
     ]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
