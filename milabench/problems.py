@@ -10,7 +10,8 @@ from milabench.errors import ConfigurationError, Mark, Problem
 
 
 class Code(enum.Enum):
-    """Every mistake and warning about a file, with its stable code: E1xx reading, E2xx structure, E3xx values, W1xx."""
+    """Every mistake and warning about a file, with its stable code: E1xx reading, E2xx structure, E3xx values,
+    E4xx benchfiles and what only a plan shows, W1xx warnings."""
 
     UNREADABLE = ("E101", "a file is not there or cannot be read")
     SYNTAX = ("E102", "a file is no valid YAML")
@@ -44,6 +45,13 @@ class Code(enum.Enum):
     ARGV_FALSE = ("E304", "false in argv: null drops an option")
     BAD_CAPABILITY = ("E305", "a condition that cannot be read")
     BAD_CHOICE = ("E306", "a word that is none of those allowed")
+
+    NO_PACKAGE = ("E401", "a benchfile names no package")
+    NOTHING_TO_RUN = ("E402", "a folder without a main script, or anything else that says what to run")
+    REFUSED = ("E403", "a benchfile wants to change something while the plan is made")
+    BENCHFILE = ("E404", "a benchfile raises an exception")
+    PLACEHOLDER = ("E410", "a placeholder that stands for nothing")
+    SECRET = ("E411", "the value of a secret where only its name may stand")
 
     CAPABILITIES = ("W101", "the legacy key capabilities does nothing: use requires_capabilities")
     STUB = ("W102", "an entry switches off a benchmark that does not exist")

@@ -31,10 +31,11 @@ def workspace(options: Options, facts: Mapping[str, Any]) -> Workspace:
     facts = {"ips": list(addresses()), **facts}
     selected = resolve_suite(options)
     definitions = {each.definition: each.mark for each in selected.benchmarks if each.definition is not None}
+    resolved = system.resolve(options.system, facts, options.shape, options.environ)
     return Workspace(
         suite=selected,
-        system=system.resolve(options.system, facts, options.shape, options.environ),
-        packages=package.load(definitions, options.environ),
+        system=resolved,
+        packages=package.load(definitions, resolved.main.environ),
         site=site(options),
         environ=options.environ,
     )

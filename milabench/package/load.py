@@ -17,6 +17,7 @@ from milabench.commands import Command, Rendered
 from milabench.errors import ConfigurationError, Mark, Problem
 from milabench.pack import BasePackage, Package
 from milabench.package.guard import Refused, guarded
+from milabench.problems import Code
 
 _PREFIX = "_benchfile_"  # of the names benchfiles have as modules
 
@@ -64,7 +65,7 @@ def load_one(folder: Path, environ: Mapping[str, str]) -> type[BasePackage]:
     pack = getattr(module, "__pack__", None)
     if not (isinstance(pack, type) and issubclass(pack, BasePackage)):
         message = f"{path} names no package: end it with `__pack__ = <your subclass of milabench.pack.Package>`"
-        raise ConfigurationError([Problem(code="E401", message=message)])
+        raise ConfigurationError([Problem(code=Code.NO_PACKAGE.code, message=message)])
     return pack
 
 
@@ -128,7 +129,7 @@ def _judge(folder: Path, package: type[BasePackage], mark: Mark) -> Iterator[Pro
         return  # install() brings the script
     remedy = "or a benchfile.py with main_script or build_run_plan()"
     message = f"{folder} has nothing to run: add {package.main_script}, {remedy}"
-    yield Problem(code="E402", message=message, mark=mark)
+    yield Problem(code=Code.NOTHING_TO_RUN.code, message=message, mark=mark)
 
 
 def _module_name(folder: Path) -> str:
@@ -180,10 +181,10 @@ def _benchfile_errors(path: Path) -> Iterator[None]:
     except Refused as error:
         rule = f"a benchfile may not {error} while the plan is made: do it in install() or prepare()"
         message = f"{_where(path, error)}: {rule}"
-        raise ConfigurationError([Problem(code="E403", message=message)]) from None
+        raise ConfigurationError([Problem(code=Code.REFUSED.code, message=message)]) from None
     except (Exception, SystemExit) as error:
         message = f"{_where(path, error)}: the benchfile raised {type(error).__name__}: {error}"
-        raise ConfigurationError([Problem(code="E404", message=message)]) from None
+        raise ConfigurationError([Problem(code=Code.BENCHFILE.code, message=message)]) from None
 
 
 def _where(path: Path, error: BaseException) -> str:

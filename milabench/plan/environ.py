@@ -9,6 +9,7 @@ from typing import Any
 
 from milabench.errors import ConfigurationError, Mark, Problem
 from milabench.plan.site import Dirs
+from milabench.problems import Code
 from milabench.system.types import Node, System
 
 SELECTION_VARIABLES = {
@@ -83,7 +84,7 @@ def split_secrets(
     named = {name for name, value in env.items() if value == by_name(name) or (value and value == known.get(name))}
     values = {name: value for name, value in env.items() if name not in named}
     problems = [
-        Problem(code="E411", message=f"{benchmark}: {why}", mark=mark, path=f"{benchmark}.env")
+        Problem(code=Code.SECRET.code, message=f"{benchmark}: {why}", mark=mark, path=f"{benchmark}.env")
         for why in _misplaced(values, known)
     ]
     if problems:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from milabench.errors import ConfigurationError, Mark, Problem
 from milabench.plan.site import Dirs
+from milabench.problems import Code
 from milabench.suite.types import Suite
 from milabench.system.types import Node, System
 
@@ -79,12 +80,9 @@ def resolve(tokens: Sequence[str], known: Mapping[str, str], *, mark: Mark, name
         word = match.group(1)
         if word not in known:
             near = difflib.get_close_matches(word, known, 1)
-            message = f"{name}: unknown placeholder {match.group(0)}"
-            problems.append(
-                Problem(
-                    code="E410", message=message, mark=mark, path=f"{name}.argv", suggestion=near[0] if near else None
-                )
-            )
+            code, message = Code.PLACEHOLDER.code, f"{name}: unknown placeholder {match.group(0)}"
+            hint = near[0] if near else None
+            problems.append(Problem(code=code, message=message, mark=mark, path=f"{name}.argv", suggestion=hint))
         return known.get(word, match.group(0))
 
     resolved = tuple(_WORD.sub(value, token) if "{" in token else token for token in tokens)

@@ -16,6 +16,7 @@ from milabench.package import evaluate, overrides, render
 from milabench.plan import environ, placeholders
 from milabench.plan.site import Dirs, Site
 from milabench.plan.types import Command, Job, Skip, Staged, Trial
+from milabench.problems import Code
 from milabench.suite.types import Benchmark, Limit
 from milabench.system.types import Node, System
 
@@ -73,10 +74,10 @@ class Context:
         return self.system.arch if named in (None, "${system.arch}") else str(named)
 
     def package_config(self, phase: str, tag: list[str]) -> dict[str, Any]:
-        """Return the configuration a benchfile is evaluated with."""
+        """Return the configuration a benchfile is evaluated with: its own, to change as it likes."""
         ids = [device.id for device in self.node.devices]
         return {
-            **self.config,
+            **_copied(self.config),
             "definition": self.benchmark.definition,
             "install_variant": self.variant,
             "phase": phase,
@@ -116,7 +117,7 @@ class Context:
             return
         name, remedy = self.benchmark.name, f"let the program read it from the variable {secret}"
         message = f"{name}: the value of {secret}, a secret, stands among its arguments or other values: {remedy}"
-        raise ConfigurationError([Problem(code="E411", message=message, mark=self.benchmark.mark, path=name)])
+        raise ConfigurationError([Problem(code=Code.SECRET.code, message=message, mark=self.benchmark.mark, path=name)])
 
     def _resolved(self, value: Any, known: Mapping[str, str]) -> Any:
         if isinstance(value, list):
@@ -284,3 +285,10 @@ def _runs_itself(package: type[BasePackage], site: Site) -> type[BasePackage]:
         return CmdCommand(self, *site.module("milabench.agent.package", "run"))
 
     return type(package.__name__, (package,), {"build_run_plan": build_run_plan})
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of maps and lists, all the way down (``copy.deepcopy`` takes four times as long)."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

@@ -232,3 +232,19 @@ def test_a_suites_first_argument_is_never_the_script(tmp_path: Path, first: str)
     text = f"one: {{definition: bench, plan: {{method: njobs}}, argv: [{first}, --epochs, 3]}}\n"
     (found,) = commands(planned(tmp_path, {"suite.yaml": text, "bench/main.py": "", "bench/extra.py": ""}))
     assert found.argv[1:] == ("/base/code/bench/main.py", first.strip("'"), "--epochs", "3")
+
+
+def test_what_a_benchfile_does_to_its_configuration_stays_with_it(tmp_path: Path) -> None:
+    benchfile = """
+    from milabench.pack import Package
+
+    class __pack__(Package):
+        def build_run_plan(self):
+            self.config["argv"]["--more"] = 1
+            self.config["voir"]["options"]["stop"] = 1
+            return super().build_run_plan()
+    """
+    plan = planned(tmp_path, {**FILES, "bench/benchfile.py": benchfile})
+    assert "--more" not in plan.configs["one"]["argv"]
+    assert plan.configs["one"]["voir"]["options"]["stop"] == 60
+    assert "--more" in commands(plan)[0].argv
