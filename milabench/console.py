@@ -96,7 +96,7 @@ class _View:
         if bad and outcome.kind != "interrupted":
             for line in self._logs.log_tail(outcome.tag, _TAIL_LINES):
                 _say(f"     | {line}")
-            if outcome.tag:
+            if self._logs.files(outcome.tag).stderr.exists():
                 _say(f"     whole logs: {self._logs.files(outcome.tag).stderr.with_suffix('')}.{{stdout,stderr}}")
 
 

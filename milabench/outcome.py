@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmate import wire
@@ -79,6 +79,11 @@ class Seen:
             rates=rates, warmups=warmups, expects_rate=expects_rate, stopped=stopped, nan_loss=nan_loss, error=error
         )
 
+    def with_last_words(self, lines: Sequence[str]) -> Seen:
+        """Return the same with the last line a process printed as its error, where it told none itself."""
+        said = [line.strip() for line in lines if line.strip()]
+        return self if self.error or not said else replace(self, error=said[-1][:200])
+
 
 def is_number(value: object) -> bool:
     """Say whether a value that came as JSON is a finite number."""
@@ -100,7 +105,7 @@ def _decide(ended: Exit, seen: Seen) -> tuple[Kind, str]:
         case "lost":
             return "lost", "the agent or its node went away"
         case "deadline":
-            return "timeout", f"reached max_duration: ended after {ended.seconds:.0f} s"
+            return "timeout", f"reached max_duration: ended after {ended.seconds:.0f} s, {seen.rates} steps measured"
         case "sibling":
             return "killed", SIBLING
         case "limit":
@@ -123,8 +128,14 @@ def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:
     if seen.nan_loss:
         return "failed", "the loss is not a finite number"
     if seen.expects_rate and seen.rates == 0:
-        return "failed", "no rate" + (f" after {seen.warmups} warm-up steps" if seen.warmups else "")
+        return "failed", _no_rate(seen.warmups)
     return ("early_stop", "measured the wanted amount") if stopped else ("ok", "")
+
+
+def _no_rate(warmups: int) -> str:
+    if warmups:
+        return f"no rate: only {warmups} warm-up steps (voir.options.skip says how many are)"
+    return "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:

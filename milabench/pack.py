@@ -114,8 +114,11 @@ class BasePackage:
     ) -> None:
         """Run a program in the benchmark's environment. Raises CommandFailed when it does not end with 0."""
         argv = [str(item) for item in args]
+        own = {key: str(value) for key, value in {**self.make_env(), **(env or {})}.items()}
         process = await asyncio.create_subprocess_exec(
-            *argv, cwd=cwd or self.working_directory, env={**os.environ, **self.make_env(), **(env or {})}
+            *argv,
+            cwd=cwd or self.working_directory,
+            env={**os.environ, **own},
         )
         if code := await process.wait():
             raise CommandFailed(f"{argv[0]} ended with exit code {code}: {' '.join(argv)}")

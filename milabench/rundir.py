@@ -111,7 +111,8 @@ class RunDir:
         content = files.events.read_bytes() if files.events.exists() else b""
         events = [event for line in content.splitlines() if (event := wire.decode_event(line))]
         steps = self.steps(command.tag)
-        verdict = outcome(ended, Seen.of(events, steps, expects_rate=command.metrics != "none"))
+        seen = Seen.of(events, steps, expects_rate=command.metrics != "none")
+        verdict = outcome(ended, seen.with_last_words(tail(files.stderr, 5)))
         if any(_is_seal(event) for event in events):
             return verdict
         if content and not content.endswith(b"\n"):
@@ -217,8 +218,8 @@ class SetupLogs:
         return 0
 
     def seal(self, command: Command, ended: Exit) -> Outcome:
-        del command
-        return outcome(ended, Seen(expects_rate=False))
+        seen = Seen(expects_rate=False)
+        return outcome(ended, seen.with_last_words(self.log_tail(command.tag, 5)))
 
     def note(self, trial: Trial, outcome: Outcome) -> None:
         """Nothing is kept: the records of what has been done say it."""

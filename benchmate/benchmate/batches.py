@@ -18,11 +18,12 @@ def counter(batch: object) -> Count:
 
 
 def items_in(batch: Any) -> int:
-    """Return the length of a batch's first tensor or sequence; 1 for what has no length."""
+    """Return the length of a batch's first tensor (of a map: of any tensor in it) or sequence; 1 for what has none."""
     if _has_rows(batch):
         return int(batch.shape[0])
     if isinstance(batch, Mapping) and batch:
-        return items_in(next(iter(batch.values())))
+        values = list(batch.values())
+        return items_in(next((value for value in values if _has_rows(value)), values[0]))
     if isinstance(batch, (tuple, list)) and batch and isinstance(batch[0], (tuple, list, Mapping)):
         return items_in(batch[0])
     if isinstance(batch, (tuple, list)) and batch and _has_rows(batch[0]):

@@ -18,6 +18,8 @@ def problems(source: str) -> list[str]:
     classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and _is_configurable(node)]
     found = [message for function in functions for message in _of_function(function, classes)]
+    if not any(name.startswith("instrument_") or name in ("__instruments__", "*") for name in _bound(tree)):
+        found.append("line 1: voir finds no instrument: name its functions instrument_…")
     if functions:
         found += [
             f"line {node.lineno}: `from __future__ import annotations` turns the options of @configurable into text,"
@@ -26,6 +28,17 @@ def problems(source: str) -> list[str]:
             if isinstance(node, ast.ImportFrom) and node.module == "__future__" and "annotations" in _names(node)
         ]
     return found
+
+
+def _bound(tree: ast.AST) -> Iterator[str]:
+    """Yield the names that a module binds anywhere."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name
 
 
 def fitting(

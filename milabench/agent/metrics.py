@@ -63,7 +63,9 @@ class PrintedMetrics:
         elif "rate" in value and not _finite(value["rate"]):
             self._refuse(line, "rate is no number")
         elif "rate" in value and value.get("task", "train") == "train":
-            self._write("data", {**value, "task": "train" if self._observe(now_ns) == MEASURED else "warmup"})
+            units = {"units": value["unit"]} if "unit" in value and "units" not in value else {}
+            task = "train" if self._observe(now_ns) == MEASURED else "warmup"
+            self._write("data", {**value, **units, "task": task})
         else:
             self._write("data", value)
 

@@ -124,7 +124,7 @@ class Agent:
 
     def _stage(self, request: Request) -> dict[str, Any]:
         for folder in request["staged"]:
-            stage.stage(folder["source"], folder["target"])
+            stage.stage(folder["source"], folder["target"], fresh=folder.get("fresh", False))
         return {"event": "staged"}
 
     def _begin(self, request: Request) -> dict[str, Any]:

@@ -25,10 +25,11 @@ Requires-Dist: voir>=0.2.24; extra == "voir"
 _WHEEL = "Wheel-Version: 1.0\nGenerator: milabench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
-def stage(source: str, target: str) -> None:
+def stage(source: str, target: str, *, fresh: bool = False) -> None:
     """Make ``target`` hold what ``source`` holds. A target that ends in ``.whl`` is the wheel of a package's sources.
 
-    What installs wrote into a staged folder stays; what was staged before and is gone from the source is removed.
+    What installs wrote into a staged folder stays, unless it is to be ``fresh``; what was staged before and is gone
+    from the source is removed.
     """
     if target.endswith(".whl"):
         if not Path(target).exists():
@@ -36,8 +37,8 @@ def stage(source: str, target: str) -> None:
         return
     manifest = Path(target) / MANIFEST
     before = _manifest(manifest)
-    if before is not None and before["source"] != source:
-        shutil.rmtree(target)  # another folder of the same name was staged here
+    if fresh or (before is not None and before["source"] != source):  # another folder of the same name was there
+        shutil.rmtree(target, ignore_errors=True)
         before = None
     names = _names(Path(source))
     Path(target).mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from milabench import plan as planning
 from milabench import resources
@@ -59,6 +60,7 @@ class Operation:
 
     async def carry_out(self, plan: Plan, records: Records, blocked: Mapping[str, str] | None = None) -> Outcomes:
         """Run a phase to its end and return what came of each trial that was reached."""
+        _make_base(self.options.base)
         nodes = {command.node for trial in plan.trials for job in trial.jobs for command in job.commands}
         setting = Setting(
             hosts=dict.fromkeys(nodes, self.host),
@@ -77,7 +79,10 @@ class Operation:
     async def require(self, ready: Workspace, *phases: Phase) -> None:
         """Raise PreflightError when what these phases make is missing, with the command to type."""
         environments, data = planning.needs(ready)
-        for phase, onces, what in (("install", environments, "not installed"), ("prepare", data, "not prepared")):
+        for phase, onces, what in (
+            ("install", environments, "not installed"),
+            ("prepare", data, "not prepared, or with other arguments"),
+        ):
             missing = await self._missing(onces) if phase in phases else []
             if missing:
                 type_this = f"{self.options.command(phase)} (or, all in one go: {self.options.command('run')} --all)"
@@ -126,6 +131,13 @@ def _check_is_built(ready: Workspace) -> None:
     if system.container is not None:
         what = f"the system asks for the container image {system.container}"
         raise PreflightError(f"{what}, and containers are not built yet: take docker_image out of its file; {look}")
+
+
+def _make_base(base: Path) -> None:
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PreflightError(f"cannot make {base}: {error.strerror}: choose another --base") from None
 
 
 def _check_devices(ready: Workspace, facts: Mapping[str, object]) -> None:

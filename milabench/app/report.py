@@ -12,7 +12,11 @@ from milabench.summary import Summary, summarize
 
 def report(names: Sequence[str], base: Path) -> Summary:
     """Return the summary of runs given by path or name (several are pooled as repeats); of the newest by default."""
-    return summarize([_find(name, base) for name in names] if names else [_newest(base)])
+    found = [_find(name, base) for name in names] if names else [_newest(base)]
+    several = {run.path.resolve(): run for run in found}
+    if len(several) < len(found):
+        raise RunDirError("the same run is given twice: pooled with itself it would seem surer than it is")
+    return summarize(list(several.values()))
 
 
 def _newest(base: Path) -> RunDir:
@@ -29,4 +33,6 @@ def _find(name: str, base: Path) -> RunDir:
     named = [run for run in runs(base) if run.name == name or run.name.split(".")[0] == name]
     if not named:
         raise RunDirError(f"no run {name!r}: it is no folder, and no run below {base} has that name")
+    if len(named) > 1:
+        raise RunDirError(f"several runs are named {name}: give one of {', '.join(run.name for run in named)}")
     return open_run(named[-1])

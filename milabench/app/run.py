@@ -74,6 +74,7 @@ async def run(options: Options, console: Console, *, everything: bool = False) -
         record = RunDir.create(_path(options), plan=plan, facts=await _facts(work, ready), suite=_suite(ready))
         state = "failed"  # if what follows raises
         try:
+            console.note(f"{len(plan.trials)} to run, at most {plan.time_bound_s / 60:.0f} min on this machine")
             outcomes = await work.carry_out(plan, record, blocked)
             state = "interrupted" if work.interrupt.asked else "complete"
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -49,13 +50,14 @@ def preparation(context: Context) -> Once | None:
     if not own and (script is None or not script.exists()):
         return None
     asked = json.dumps(context.config["argv"], sort_keys=True, default=str)
+    argv = hashlib.sha256(asked.encode()).hexdigest()[:16]  # in the name: other suites may ask for other data
     made_by = Path(definition) / "benchfile.py" if own else script
     assert made_by is not None
     return Once(
-        record=f"{context.dirs.extra}/prepared/{context.benchmark.name}.json",
+        record=f"{context.dirs.extra}/prepared/{context.benchmark.name}.{argv}.json",
         folder=None,
         base={"data": context.dirs.data},
-        parts={"script": _hash(made_by), "argv": hashlib.sha256(asked.encode()).hexdigest()[:16]},
+        parts={"script": _hash(made_by), "argv": argv},
         always=True,
     )
 
@@ -81,7 +83,7 @@ def install_trial(group: str, contexts: Sequence[Context]) -> Trial:
         if context.package is not None and overrides(context.package, "install") and str(context.code) not in seen:
             seen.add(str(context.code))
             commands.append(_by_benchfile(context, "install", secrets))
-    staged = {folder.target: folder for context in contexts for folder in context.staged}
+    staged = {folder.target: folder for context in contexts for folder in _staged(context)}
     wheel = Staged(source=site.benchmate, target=site.wheel_path)
     job = Job(
         tag=group,
@@ -93,6 +95,11 @@ def install_trial(group: str, contexts: Sequence[Context]) -> Trial:
         secrets=tuple(sorted(secrets)),
     )
     return Trial(benchmark=group, jobs=(job,))
+
+
+def _staged(context: Context) -> Iterator[Staged]:
+    fresh = context.package is not None and overrides(context.package, "install")
+    yield from (replace(folder, fresh=fresh) for folder in context.staged)
 
 
 def prepare_trial(context: Context) -> Trial | None:

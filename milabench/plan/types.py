@@ -47,10 +47,14 @@ class Once:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A folder to be copied into ``$MILABENCH_BASE/code`` before a job: only what changed is written."""
+    """A folder to be copied into ``$MILABENCH_BASE/code`` before a job: only what changed is written.
+
+    ``fresh``: what is there is removed first, so that an install finds nothing of an earlier or a failed one.
+    """
 
     source: str
     target: str
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,7 +144,7 @@ def score(summary: Summary) -> tuple[str, str]:
     absent = [missing for missing in summary.missing if missing.enabled and missing.weight > 0]
     many = len(counted) + len(absent)
     weight = sum(found.weight for found in counted) + sum(missing.weight for missing in absent)
-    what = f"geometric mean of {many} benchmark{'s' * (many != 1)} by weight (sum {weight:g})"
+    what = f"exp of the weighted mean of ln(score + 1): {many} benchmark{'s' * (many != 1)}, weights {weight:g}"
     return f"{total:,.2f}".replace(",", " ") if total < 1e9 else units.plain(total), what
 
 
@@ -189,7 +189,7 @@ def _notes(summary: Summary) -> Iterator[str]:
     if "noisy" in judged:
         yield "* wider than ±5 %: measure longer, repeat, or look for what else the machine was doing"
     if "too few" in judged:
-        yield "* too few: under 10 steps give no interval; raise voir.options.stop or max_duration"
+        yield "* too few: under 12 steps (10 without the two) give no interval; raise voir.options.stop or max_duration"
     if any(found.memory and found.memory.source == "host" for found in summary.benchmarks):
         yield "host: the largest resident memory of the process, where no device's memory was read"
 

@@ -106,10 +106,18 @@ def _weighted(benchmarks: Sequence[BenchmarkSummary], missing: Sequence[Missing]
 def _warnings(pages: Sequence[Page], benchmarks: Sequence[BenchmarkSummary]) -> Iterator[str]:
     for page in pages:
         yield from page.warnings
+    for name in dict.fromkeys(name for page in pages for name in page.configs):
+        asked = [_asked(page.configs[name]) for page in pages if name in page.configs]
+        if any(each != asked[0] for each in asked):
+            yield f"{name}: the pooled runs gave it other arguments: its rate mixes different work"
     for found in benchmarks:
         for process in found.processes:
             yield from process.warnings
         yield from _doubts(found)
+
+
+def _asked(config: Mapping[str, Any]) -> tuple[object, object]:
+    return config.get("argv"), config.get("command")
 
 
 def _doubts(found: BenchmarkSummary) -> Iterator[str]:

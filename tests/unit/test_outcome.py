@@ -9,6 +9,8 @@ import pytest
 from benchmate.wire import Event, Steps
 from milabench.outcome import Exit, Outcome, Seen, outcome, worst
 
+NO_RATE = "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
+
 
 @pytest.mark.parametrize(
     ("ended", "seen", "kind", "reason"),
@@ -16,9 +18,9 @@ from milabench.outcome import Exit, Outcome, Seen, outcome, worst
         ({"code": 0}, {"rates": 3}, "ok", ""),
         ({"code": 0}, {"rates": 3, "stopped": True}, "early_stop", "measured the wanted amount"),
         ({"signal": 15, "cause": "limit"}, {"rates": 3}, "early_stop", "measured the wanted amount"),
-        ({"code": 0}, {}, "failed", "no rate"),
-        ({"code": 0}, {"warmups": 4}, "failed", "no rate after 4 warm-up steps"),
-        ({"signal": 15, "cause": "limit"}, {}, "failed", "no rate"),
+        ({"code": 0}, {}, "failed", NO_RATE),
+        ({"code": 0}, {"warmups": 4}, "failed", "no rate: only 4 warm-up steps (voir.options.skip says how many are)"),
+        ({"signal": 15, "cause": "limit"}, {}, "failed", NO_RATE),
         ({"code": 0}, {"expects_rate": False}, "ok", ""),
         ({"code": 0}, {"rates": 3, "nan_loss": True}, "failed", "the loss is not a finite number"),
         ({"code": 3}, {"rates": 3, "stopped": True}, "failed", "exit code 3"),
@@ -29,7 +31,7 @@ from milabench.outcome import Exit, Outcome, Seen, outcome, worst
             {"signal": 15, "cause": "deadline", "seconds": 600.2},
             {},
             "timeout",
-            "reached max_duration: ended after 600 s",
+            "reached max_duration: ended after 600 s, 0 steps measured",
         ),
         ({"signal": 15, "cause": "interrupt"}, {"rates": 3}, "interrupted", "interrupted by the operator"),
         ({"signal": 15, "cause": "sibling"}, {"rates": 3}, "killed", "ended because a process it belongs with failed"),
@@ -68,3 +70,17 @@ def test_the_worst_outcome_is_the_first_cause_of_the_others() -> None:
     ok = Outcome(kind="ok", tag="c")
     assert worst([sibling, ok, failed]) == failed
     assert worst([ok]) == ok
+
+
+@pytest.mark.parametrize(
+    ("seen", "lines", "error"),
+    [
+        (Seen(), ["first", "usage: main.py", "", "main.py: error: no --lr", " "], "main.py: error: no --lr"),
+        (Seen(error="ValueError: told"), ["something else"], "ValueError: told"),
+        (Seen(), ["", " "], None),
+    ],
+)
+def test_the_last_words_of_a_process_are_its_error_where_it_told_none(
+    seen: Seen, lines: list[str], error: str | None
+) -> None:
+    assert seen.with_last_words(lines).error == error

@@ -118,3 +118,8 @@ def test_a_process_that_writes_its_steps_itself_is_not_counted_twice(printed: Pr
     printed.feed(b'{"count": 5}\n')
     assert printed.steps_path.read_bytes() == b"its own"
     assert printed.events[0][2]["why"] == "the process writes its steps itself"
+
+
+def test_the_unit_of_a_rate_may_be_called_either_way(printed: Printed) -> None:
+    printed.feed(b'{"rate": 1.5, "unit": "GB/s"}\n')
+    assert printed.events[0][2]["units"] == "GB/s"

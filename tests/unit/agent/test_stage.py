@@ -88,3 +88,12 @@ def test_links_are_staged_as_what_they_mean(source: Path, tmp_path: Path) -> Non
     assert (target / "linked" / "c.txt").read_text() == "three"
     assert (target / "nothing").is_symlink()
     assert not (target / "around").exists()
+
+
+def test_a_fresh_folder_holds_nothing_of_an_earlier_install(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "code" / "bench"
+    stage(str(source), str(target))
+    (target / "cloned").mkdir()
+    stage(str(source), str(target), fresh=True)
+    assert not (target / "cloned").exists()
+    assert (target / "main.py").read_text() == "one"

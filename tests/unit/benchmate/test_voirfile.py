@@ -92,3 +92,17 @@ def test_a_rate_or_a_loss_with_its_task_is_a_metric(data: dict[str, Any], kept: 
 def test_only_what_json_holds_is_kept() -> None:
     data = {"a": [1, {"b": None}], "c": {1: 2}, "d": (object(),), "$e": 1, "f": True}
     assert plain(data) == {"a": [1, {"b": None}], "f": True}
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("def instrument(ov):\n    yield ov.phases.init\n", 1),
+        ("", 1),
+        ("__instruments__ = {}\n", 0),
+        ("from mine import instrument_all\n", 0),
+        ("from mine import *\n", 0),
+    ],
+)
+def test_a_voirfile_without_instruments_is_told(source: str, count: int) -> None:
+    assert len(problems(source)) == count

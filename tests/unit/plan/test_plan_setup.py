@@ -67,6 +67,7 @@ def test_only_what_has_a_script_is_prepared_and_its_options_count(tmp_path: Path
     text = FILES["suite.yaml"].replace("--size: 1", "--size: 2")
     _, changed = planning.needs(workspace(tmp_path, {**FILES, "suite.yaml": text}))
     assert changed["a"].parts["argv"] != prepared["a"].parts["argv"]
+    assert changed["a"].record != prepared["a"].record  # data of other arguments stays prepared
 
 
 def test_preparing_runs_the_script_in_its_environment(tmp_path: Path) -> None:
@@ -102,6 +103,7 @@ def test_coroutines_of_a_benchfile_are_commands_too(tmp_path: Path) -> None:
     files = {**FILES, "a/benchfile.py": benchfile}
     (trial,) = planned(tmp_path, files, "install").trials
     assert [each.tag for each in trial.jobs[0].commands] == ["torch.virtualenv", "torch.packages", "a.install"]
+    assert [each.fresh for each in trial.jobs[0].staged] == [True, False, False]
     (trial,) = planned(tmp_path, files, "prepare").trials
     assert trial.jobs[0].commands[0].argv[-1] == "prepare"
 

@@ -1,0 +1,42 @@
+"""Which runs a report is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from milabench.app.report import report
+from milabench.errors import RunDirError
+from milabench.plan import Plan
+from milabench.rundir import RunDir
+
+
+def made(base: Path, folder: str, lr: float = 0.1) -> RunDir:
+    plan = Plan(phase="run", trials=(), configs={"a": {"name": "a", "argv": {"--lr": lr}}})
+    run = RunDir.create(base / "runs" / folder, plan=plan, facts={"started": 1.0}, suite={})
+    run.finish("complete")
+    return run
+
+
+def test_a_run_is_not_pooled_with_itself(tmp_path: Path) -> None:
+    run = made(tmp_path, "mine.1")
+    with pytest.raises(RunDirError, match="the same run is given twice"):
+        report(["mine", str(run.path)], tmp_path)
+
+
+def test_a_name_of_several_runs_is_refused_with_all_of_them(tmp_path: Path) -> None:
+    made(tmp_path, "mine.1")
+    made(tmp_path, "mine.2")
+    with pytest.raises(RunDirError, match=r"give one of mine\.1, mine\.2"):
+        report(["mine"], tmp_path)
+
+
+@pytest.mark.parametrize(("lr", "warnings"), [(0.1, 0), (0.2, 1)])
+def test_runs_of_different_work_are_pooled_with_a_warning(tmp_path: Path, lr: float, warnings: int) -> None:
+    made(tmp_path, "mine.1")
+    made(tmp_path, "yours.1", lr=lr)
+    found = report(["mine", "yours"], tmp_path).warnings
+    assert [warning for warning in found if "other arguments" in warning][:1] == [
+        "a: the pooled runs gave it other arguments: its rate mixes different work"
+    ][:warnings]
