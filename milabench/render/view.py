@@ -144,7 +144,7 @@ def score(summary: Summary) -> tuple[str, str]:
     absent = [missing for missing in summary.missing if missing.enabled and missing.weight > 0]
     many = len(counted) + len(absent)
     weight = sum(found.weight for found in counted) + sum(missing.weight for missing in absent)
-    what = f"exp of the weighted mean of ln(score + 1): {many} benchmark{'s' * (many != 1)}, weights {weight:g}"
+    what = f"exp(mean ln(score+1)) of {many} benchmark{'s' * (many != 1)}, weights {weight:g}"
     return f"{total:,.2f}".replace(",", " ") if total < 1e9 else units.plain(total), what
 
 

@@ -53,7 +53,7 @@ def test_text_shows_each_benchmark_with_rate_spread_memory_and_score() -> None:
 def test_text_says_below_the_table_what_failed_what_is_not_there_and_where_the_run_is() -> None:
     written = text.render(sample(), 120)
     for line in (
-        "score  1 234.57   exp of the weighted mean of ln(score + 1): 3 benchmarks, weights 3",
+        "score  1 234.57   exp(mean ln(score+1)) of 3 benchmarks, weights 3",
         "1 of 7 processes failed, 30 s",
         "  resnet50.D1  timeout  reached max_duration after 600 s",
         "  gone  failed: no environment",
