@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmate.wire import count_steps
 from milabench.execute import CommandEnded, CommandStarted, Happening, TrialEnded, TrialStarted, Waiting
 from milabench.execute.scheduler import Records
-from milabench.outcome import GOOD, Outcome
+from milabench.outcome import GOOD
 from milabench.plan.types import Command, Job, Phase, Plan
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ class _View:
         self._plan, self._logs, self._quiet = plan, logs, quiet
         self._bars = _Bars(logs) if live else None
         self._started = 0.0
-        self._outcomes: list[tuple[Command, Outcome]] = []
 
     def __enter__(self) -> _View:
         if self._bars:
@@ -70,14 +69,12 @@ class _View:
         match happening:
             case TrialStarted(trial=trial, index=index, total=total):
                 self._started = time.monotonic()
-                self._outcomes = []
                 if not self._quiet and self._bars is None:
                     _say(f"[{index + 1}/{total}] {_DOING[self._plan.phase]} {trial.id}")
             case CommandStarted(command=command, job=job):
                 if self._bars:
                     self._bars.add(command, job)
-            case CommandEnded(command=command, outcome=outcome):
-                self._outcomes.append((command, outcome))
+            case CommandEnded(command=command):
                 if self._bars:
                     self._bars.remove(command)
             case Waiting(job=job):

@@ -25,8 +25,6 @@ Request = dict[str, Any]
 GRACE_S = 5.0
 # These must not reach a benchmark: it would import the wrong modules, or compile them anew at every start.
 _WITHHELD = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
-
-
 _FOLDERS = {f"MILABENCH_DIR_{name}" for name in ("DATA", "RUNS", "EXTRA", "CACHE")}  # every script may write there
 
 
@@ -38,7 +36,7 @@ class Agent:
         self._selector = selectors.DefaultSelector()
         self._frames = Frames()
         self._running: dict[int, Supervised] = {}
-        self._guarded: dict[int, Guarded] = {}
+        self._guarded: dict[str, Guarded] = {}
         self._environ = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
         self._closing = self._told_to_end = False
         self._ops: dict[str, Callable[[Request], dict[str, Any] | None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -113,14 +114,15 @@ class Supervised:
             self._metrics.feed(chunk)
         return True
 
+    # Inside ------------------------------------------------------------------------------------------------------
+
     def _end_all(self, grace_s: float) -> None:
+        """Ask the whole tree to end; SIGKILL comes after the shortest grace that anybody gave."""
         now = time.monotonic()
-        self._kill_at = now + grace_s
+        self._kill_at = min(now + grace_s, self._kill_at or math.inf)
         self._give_up_at = self._kill_at + VERIFY_S
         self.wake_at = now + _POLL_S
         processes.kill(self._members(), signal.SIGTERM if grace_s > 0 else signal.SIGKILL)
-
-    # Inside ------------------------------------------------------------------------------------------------------
 
     def _spawn(self, request: dict[str, Any], environ: dict[str, str]) -> int:
         env = {**environ, **request["env"], processes.TOKEN: self._token}

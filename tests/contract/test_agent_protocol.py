@@ -269,6 +269,19 @@ def test_what_ignores_the_gentle_signal_is_killed(tmp_path: Path) -> None:
     assert (found.signal, found.cause) == (signal.SIGKILL, "interrupt")
 
 
+def test_a_later_and_gentler_stop_does_not_postpone_the_end(tmp_path: Path) -> None:
+    async def story(host: LocalHost) -> Exit:
+        process = await host.start(launch(tmp_path, "trap '' TERM; touch mark; while true; do sleep 0.05; done"))
+        while not (tmp_path / "mark").exists():
+            await asyncio.sleep(0.01)
+        await process.stop("interrupt", 0.2)
+        await process.stop("sibling", 1000)
+        return await process.wait()
+
+    found: Exit = talk(story)
+    assert (found.signal, found.cause) == (signal.SIGKILL, "interrupt")
+
+
 def test_without_grace_a_process_is_killed_at_once(tmp_path: Path) -> None:
     found = stopped(tmp_path, "trap 'exit 0' TERM; touch mark; while true; do sleep 0.05; done", grace_s=0)
     assert found.signal == signal.SIGKILL
