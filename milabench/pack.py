@@ -1,8 +1,8 @@
 """The contract of a benchmark's folder: what its ``benchfile.py`` subclasses and names ``__pack__``.
 
 Standard library only: benchfiles are evaluated where plans are made and on nodes where nothing is installed.
-``build_run_plan`` and ``make_env`` are asked while the plan is made and may change nothing; ``install``, ``prepare``
-and an overridden ``run`` are awaited in a child process on the node whose disk they change.
+``build_run_plan``, ``build_prepare_plan`` and ``make_env`` are asked while the plan is made and may change nothing;
+``install``, ``prepare`` and an overridden ``run`` are awaited in a child process on the node whose disk they change.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class BasePackage:
         return code
 
     @property
-    def python(self) -> str:
-        """The interpreter of the benchmark's environment."""
+    def interpreter(self) -> str:
+        """The Python of the benchmark's environment."""
         return str(self.dirs.venv / "bin" / "python")
 
     def has(self, name: str | os.PathLike[str]) -> bool:
@@ -90,6 +90,16 @@ class BasePackage:
     def build_run_plan(self) -> cmd.Command:
         """Return what one placement of the benchmark runs: ``main_script`` with the suite's argv."""
         return cmd.VoirCommand(cmd.PackCommand(self, lazy=True))
+
+    def build_prepare_plan(self) -> cmd.Command | None:
+        """Return what prepares the benchmark's data, or None where nothing does."""
+        return None
+
+    def resolve_argument(self, name: str, default: object) -> str:
+        """Return the value the suite gives an option, its placeholders resolved; ``default`` where it gives none."""
+        argv = self.config.get("argv")
+        found = argv.get(name) if isinstance(argv, Mapping) else None
+        return str(default if found is None else found)
 
     async def install(self) -> None:
         """Do what an environment alone does not: clone, compile, patch."""
@@ -123,13 +133,17 @@ class BasePackage:
         if code := await process.wait():
             raise CommandFailed(f"{argv[0]} ended with exit code {code}: {' '.join(argv)}")
 
+    async def python(self, *args: object, **options: Any) -> None:
+        """Run a Python script in the benchmark's environment; arguments and errors are those of ``execute``."""
+        await self.execute(self.interpreter, *args, **options)
+
     async def pip_install(self, *args: object, **_: object) -> None:
         """Install requirements into the benchmark's environment; the arguments are those of ``pip install``."""
         uv = os.environ.get("MILABENCH_UV") or shutil.which("uv")
         if uv and os.environ.get("MILABENCH_INSTALLER") != "pip":
-            await self.execute(uv, "pip", "install", "--python", self.python, *args)
+            await self.execute(uv, "pip", "install", "--python", self.interpreter, *args)
         else:
-            await self.execute(self.python, "-m", "pip", "install", *args)
+            await self.execute(self.interpreter, "-m", "pip", "install", *args)
 
 
 class Package(BasePackage):
@@ -149,6 +163,12 @@ class Package(BasePackage):
         chosen = (locked if self.has(locked.name) else path for path, locked in self.requirements_map(variant).items())
         return [path for path in chosen if self.has(path.name)]
 
+    def build_prepare_plan(self) -> cmd.Command | None:
+        """Return the preparation script with the benchmark's arguments, where the folder has one."""
+        if not (self.prepare_script and self.has(self.prepare_script)):
+            return None
+        return cmd.PackCommand(self, self.prepare_script, *self.argv)
+
     async def install(self) -> None:
         """Install the requirements, with ``pip_install``.
 
@@ -159,6 +179,8 @@ class Package(BasePackage):
             await self.pip_install("-r", path)
 
     async def prepare(self) -> None:
-        """Run the preparation script, where the folder has one, with the benchmark's arguments."""
-        if self.prepare_script and self.has(self.prepare_script):
-            await self.execute(self.python, self.dirs.code / self.prepare_script, *self.argv)
+        """Run what ``build_prepare_plan`` says."""
+        command = self.build_prepare_plan()
+        if command is not None:
+            for pack, argv, options in command.commands():
+                await pack.execute(*argv, cwd=options.get("cwd"), env=options.get("env"))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
+import itertools
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,8 @@ class RunDir:
         events = [event for line in content.splitlines() if (event := wire.decode_event(line))]
         steps = self.steps(command.tag)
         seen = Seen.of(events, steps, expects_rate=command.metrics != "none")
+        if seen.error is None and ended.code:
+            seen = replace(seen, error=self._rank_error(command.tag))
         verdict = outcome(ended, seen.with_last_words(tail(files.stderr, 5)))
         if any(_is_seal(event) for event in events):
             return verdict
@@ -190,11 +194,23 @@ class RunDir:
                 yield event or wire.Event(event="line", data={"line": line.decode(errors="replace").rstrip("\n")})
 
     def steps(self, tag: str) -> wire.Steps | None:
-        """Return the steps of a process, None where it has none or the file is not readable as such."""
-        try:
-            return wire.read_steps(self.files(tag).steps)
-        except (OSError, wire.WireError):
+        """Return the steps of a process, of all its ranks where it leads a group; None where there are none to read."""
+        leader = _steps(self.files(tag).steps)
+        if leader is None:
             return None
+        files = (self.path / f"{tag}.rank{rank}.steps" for rank in itertools.count(1))
+        ranks = map(_steps, itertools.takewhile(Path.exists, files))
+        return leader.with_ranks([rank for rank in ranks if rank is not None])
+
+    def _rank_error(self, tag: str) -> str | None:
+        """Return the first error that a further rank of a group told, with the rank that did."""
+        for path in sorted(self.path.glob(f"{glob.escape(tag)}.rank[0-9]*.jsonl")):
+            for line in path.read_bytes().splitlines():
+                event = wire.decode_event(line)
+                if event is not None and event.event == "error" and isinstance(event.data, dict):
+                    rank = path.suffixes[-2].removeprefix(".rank")
+                    return f"rank {rank}: {event.data.get('type')}: {event.data.get('message')}"
+        return None
 
     def log_tail(self, tag: str, lines: int) -> list[str]:
         """Return the last lines a process wrote to standard error, else to standard output."""
@@ -253,6 +269,13 @@ def _began(path: Path) -> float:
     with contextlib.suppress(RunDirError, KeyError, TypeError):
         return float(RunDir(path).facts()["started"])
     return path.stat().st_mtime
+
+
+def _steps(path: Path) -> wire.Steps | None:
+    try:
+        return wire.read_steps(path)
+    except (OSError, wire.WireError):
+        return None
 
 
 def _tail_of(files: Files, lines: int) -> list[str]:

@@ -31,5 +31,11 @@ def assemble_options(options: Mapping[str, Any] | Sequence[Any]) -> list[str]:
     return positionals + named
 
 
+def select_nodes(nodes: Sequence[Mapping[str, Any]], n: int) -> list[Mapping[str, Any]]:
+    """Return the first ``n`` nodes of a system (at least one, at most all), the main one before the others."""
+    ranked = sorted(nodes, key=lambda node: not node.get("main", False))
+    return ranked[: max(1, min(n, len(ranked)))]
+
+
 def _token(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -50,8 +50,9 @@ class Observer:
     ``count`` returns the items in a batch; by default the length of its first tensor or sequence.
     No time counts twice where passes lie within each other (an evaluation within training): a step in which another
     pass made a step is written as overlapped, and counts neither for the rate nor for the limit.
-    A rank of a group never ends by itself, since the others would wait for it: at the limit it goes on unrecorded, the
-    leader (rank 0) writes ``stop``, and it is for the runner to end them all. A group of one is no group.
+    A rank of a group never ends by itself, since the others would wait for it: at the limit it goes on unrecorded. The
+    leader (rank 0) writes ``stop`` a step later, when what the others do together with it says that they have made
+    their last measured step too, and it is for the runner to end them all. A group of one is no group.
     Raises ContextError where the process has an Observer already, DeviceError for a device not there.
     """
 
@@ -76,6 +77,7 @@ class Observer:
         self._limit = self._context.limit
         self._phase, self._boundary, self._left_ns = WARMUP, self._limit.skip, _NEVER
         self._step, self._over, self._finished, self._closed = 0, False, False, False
+        self._stop: dict[str, object] | None = None  # what is to be said of the limit that was reached
         if self._boundary == 0:
             self._open_measurement()
         self._write("hello", self._hello())
@@ -119,6 +121,7 @@ class Observer:
         if self._closed or os.getpid() != self._pid:
             return
         self._finish()
+        self._say_stop()
         self._closed = self._over = True
         if self._steps is not None:
             self._steps.close()
@@ -136,7 +139,7 @@ class Observer:
     def _on_host(self, loader: Iterable[T]) -> Iterator[T]:
         iterator, batch = _begin(loader)
         if self._over or batch is _END:
-            yield from _rest(iterator, batch)
+            yield from self._unrecorded(_rest(iterator, batch))
             return
         clock, append, count = time.monotonic_ns, self._append, self._count or counter(batch)
         try:
@@ -160,12 +163,12 @@ class Observer:
                 return
         finally:
             self._flush()
-        yield from iterator
+        yield from self._unrecorded(iterator)
 
     def _on_device(self, loader: Iterable[T]) -> Iterator[T]:
         iterator, batch = _begin(loader)
         if self._over or batch is _END:
-            yield from _rest(iterator, batch)
+            yield from self._unrecorded(_rest(iterator, batch))
             return
         ring = self._ring = self._ring or Ring(self._accelerator, self._append)
         push, resolve, event, count = ring.push, ring.resolve, self._accelerator.event, self._count or counter(batch)
@@ -190,7 +193,7 @@ class Observer:
                 return
         finally:
             self._flush()
-        yield from iterator
+        yield from self._unrecorded(iterator)
 
     def _advance(self) -> bool:
         """Open the measurement when warm-up is over; at its limit write it all down, then raise StopProgram.
@@ -201,13 +204,25 @@ class Observer:
             self._open_measurement()
             return False
         self._over = True
-        reason = "seconds" if self._left_ns <= 0 else "observations"
+        self._stop = {"reason": "seconds" if self._left_ns <= 0 else "observations"}
         self._finish()
-        if self._context.rank == 0:
-            self._write("stop", {"reason": reason})
         if self._context.world_size > 1:
+            self._stop["world_size"] = self._context.world_size
             return True
+        self._say_stop()
         raise StopProgram
+
+    def _unrecorded(self, iterator: Iterator[T]) -> Iterator[T]:
+        """Hand on what comes after the limit; when a step has been made of it, the leader says so."""
+        for batch in iterator:
+            yield batch
+            self._say_stop()
+
+    def _say_stop(self) -> None:
+        """Write ``stop``, once, where a limit was reached and this process speaks for its group."""
+        if self._stop is not None and self._context.rank == 0:
+            self._write("stop", self._stop)
+        self._stop = None
 
     def _open_measurement(self) -> None:
         limit = self._limit

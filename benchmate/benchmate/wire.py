@@ -14,8 +14,8 @@ import os
 import struct
 import time
 from array import array
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 STEPS_VERSION: Final = 1
@@ -156,6 +156,18 @@ class Steps:
             for i in range(len(start))
             if phases[i] == phase and status[i] == GOOD and end[i] > start[i]
         ]
+
+    def with_ranks(self, ranks: Sequence[Steps]) -> Steps:
+        """Return the steps of a whole group: timed as the leader's (these), counting what all ranks did in each.
+
+        The ranks of a group make their steps together; what not all of them made is left out. A rank without rows
+        counts nothing.
+        """
+        others = [rank.columns["count"] for rank in ranks if len(rank) and rank.unit == self.unit]
+        rows = min([len(self), *map(len, others)])
+        columns = {name: column[:rows] for name, column in self.columns.items()}
+        columns["count"] = array("q", map(sum, zip(columns["count"], *others, strict=False)))
+        return replace(self, columns=columns)
 
 
 class StepsWriter:

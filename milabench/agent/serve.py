@@ -15,11 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmate.wire import Frames, frame
+from benchmate.wire import Frames, decode_event, frame
 from milabench.agent import once as once_module
 from milabench.agent import packages, processes, stage
 from milabench.agent.once import Guarded
 from milabench.agent.supervise import Supervised, unwritable
+from milabench.agent.tail import Tail, Watcher
 
 Request = dict[str, Any]
 GRACE_S = 5.0
@@ -35,6 +36,8 @@ class Agent:
         self._requests, self._replies = requests, replies
         self._selector = selectors.DefaultSelector()
         self._frames = Frames()
+        self._watcher = Watcher()
+        self._watches: dict[int, int | None] = {}
         self._running: dict[int, Supervised] = {}
         self._guarded: dict[str, Guarded] = {}
         self._environ = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
@@ -62,6 +65,8 @@ class Agent:
         processes.become_subreaper()
         self._selector.register(self._requests, selectors.EVENT_READ, self._read_requests)
         self._selector.register(woken, selectors.EVENT_READ, lambda: os.read(woken, 4096))
+        if self._watcher.descriptor >= 0:
+            self._selector.register(self._watcher.descriptor, selectors.EVENT_READ, self._watcher.notify)
         try:
             while not (self._closing and not self._running):
                 for key, _ in self._selector.select(self._timeout()):
@@ -101,6 +106,7 @@ class Agent:
         try:
             for name in _FOLDERS & request["env"].keys():
                 Path(request["env"][name]).mkdir(parents=True, exist_ok=True)
+            tail = Tail(request["events"]) if request.get("events") else None
             process = Supervised(request, environ, report=report, alone=lambda: len(self._running) == 1)
         except OSError as error:
             message = f"cannot be started: {error.strerror}: {error.filename or request['argv'][0]}"
@@ -108,6 +114,8 @@ class Agent:
         self._running[process.id] = process
         if process.pipe is not None:
             self._selector.register(process.pipe, selectors.EVENT_READ, lambda: self._read_output(process))
+        if tail is not None:
+            self._watches[process.id] = self._watcher.add(request["events"], lambda: self._follow(process.id, tail))
         return {"event": "started", "pid": process.pid}
 
     def _stop(self, request: Request) -> None:
@@ -161,8 +169,16 @@ class Agent:
             process.close()
             process.pipe = None
 
+    def _follow(self, number: int, tail: Tail) -> None:
+        """Tell the runner when the leader of a group has measured enough: it cannot end the others by itself."""
+        for line in tail.lines():
+            event = decode_event(line) if b'"stop"' in line else None
+            if event is not None and event.event == "stop" and _ends_group(event.data):
+                self._reply({"id": number, "event": "full"})
+
     def _forget(self, number: int) -> None:
         process = self._running.pop(number)
+        self._watcher.remove(self._watches.pop(number, None))
         if process.pipe is not None:
             self._selector.unregister(process.pipe)
             process.close()
@@ -201,6 +217,11 @@ class Agent:
             content = frame(message)
             while content:
                 content = content[os.write(self._replies, content) :]
+
+
+def _ends_group(data: Any) -> bool:
+    world_size = data.get("world_size") if isinstance(data, dict) else None
+    return isinstance(world_size, int) and world_size > 1
 
 
 def main() -> None:

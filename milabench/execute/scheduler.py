@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from milabench.errors import HostLost, PreflightError
 from milabench.execute.hosts import Host, Launch, Process
-from milabench.outcome import GOOD, Exit, Outcome, worst
+from milabench.outcome import GOOD, Cause, Exit, Outcome, worst
 from milabench.plan.types import Command, Job, Plan, Trial
 from milabench.rundir import Files
 
 _LOCK_POLL_S = 0.5
+_GRACE_S: Mapping[Cause, float] = {"limit": 2.0, "sibling": 5.0}
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -139,6 +140,11 @@ async def _until_done(task: asyncio.Task[TrialEnded], queue: asyncio.Queue[Happe
             getter.cancel()
 
 
+async def _stop(processes: Sequence[Process], cause: Cause) -> None:
+    for process in processes:
+        await process.stop(cause, _GRACE_S[cause])
+
+
 @dataclass(frozen=True, slots=True)
 class _Runner:
     plan: Plan
@@ -203,17 +209,34 @@ class _Runner:
         return outcomes
 
     async def _together(self, job: Job) -> list[Outcome]:
-        """Run the commands at the same time; when one fails by itself, the others are ended."""
+        """Run the commands at the same time, as one.
+
+        When one fails by itself the others are ended; when one says that the group has measured enough, all are; and
+        services are when nobody is left whom they serve.
+        """
         processes = [(command, await self._start(job, command, job.deadline_s)) for command in job.commands]
+        served = sum(not command.service for command in job.commands)
 
         async def ended(command: Command, process: Process) -> Outcome:
+            nonlocal served
             outcome = await self._ended(command, process)
             if outcome.kind in ("failed", "killed", "timeout", "lost"):
-                for _, other in processes:
-                    await other.stop("sibling")
+                await _stop([other for _, other in processes], "sibling")
+            served -= not command.service
+            if served == 0:
+                await _stop([other for each, other in processes if each.service], "limit")
             return outcome
 
-        return list(await asyncio.gather(*(ended(command, process) for command, process in processes)))
+        async def full(process: Process) -> None:
+            await process.full()
+            await _stop([other for _, other in processes], "limit")
+
+        watches = [asyncio.create_task(full(process)) for _, process in processes]
+        try:
+            return list(await asyncio.gather(*(ended(command, process) for command, process in processes)))
+        finally:
+            for watch in watches:
+                watch.cancel()
 
     async def _start(self, job: Job, command: Command, deadline_s: float | None) -> Process:
         config = self.plan.configs.get(command.benchmark, {})

@@ -88,10 +88,7 @@ def evaluate(package: type[BasePackage], config: Mapping[str, Any], environ: Map
 def render(command: Command, environ: Mapping[str, str], folder: str) -> list[Rendered]:
     """Return the processes of a command, under the same guard as ``evaluate``; ``cwd`` is among their options."""
     with _asked(Path(folder), environ):
-        return [
-            (pack, argv, {**options, "cwd": options.get("cwd") or pack.working_directory})
-            for pack, argv, options in command.commands()
-        ]
+        return _rendered(command)
 
 
 def requirements(
@@ -109,16 +106,25 @@ def requirements(
 
 def preparation(
     package: type[BasePackage], config: Mapping[str, Any], environ: Mapping[str, str]
-) -> tuple[list[str], dict[str, str]]:
-    """Return (arguments, variables) of a benchmark's preparation script, asked under the guard."""
+) -> tuple[list[Rendered], dict[str, str]]:
+    """Return (processes, variables) of a benchmark's preparation, asked under the guard; none where there is none."""
     with _asked(Path(config["definition"]), environ):
         pack = package(config)
-        return pack.argv, {key: str(value) for key, value in pack.make_env().items()}
+        env = {key: str(value) for key, value in pack.make_env().items()}
+        command = pack.build_prepare_plan()
+        return [] if command is None else _rendered(command), env
 
 
 def overrides(package: type[BasePackage], method: str) -> bool:
     """Say whether a benchfile defines a coroutine of its own."""
     return getattr(package, method) not in (getattr(BasePackage, method), getattr(Package, method))
+
+
+def _rendered(command: Command) -> list[Rendered]:
+    return [
+        (pack, argv, {**options, "cwd": options.get("cwd") or pack.working_directory})
+        for pack, argv, options in command.commands()
+    ]
 
 
 def _judge(folder: Path, package: type[BasePackage], mark: Mark) -> Iterator[Problem]:

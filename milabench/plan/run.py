@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import count as numbered
 from typing import Any, Literal
 
 from milabench import expression
+from milabench.commands import SILENT, NJobs, PerGPU, SequenceCommand
 from milabench.commands import Command as Combinator
-from milabench.commands import NJobs, PerGPU
 from milabench.errors import ConfigurationError, Problem
 from milabench.pack import BasePackage
 from milabench.package import evaluate, overrides, render
@@ -136,8 +138,6 @@ def skip_reason(context: Context) -> str | None:
             return f"requires {requirement}"
     if benchmark.nodes > len(system.nodes):
         return f"needs {benchmark.nodes} machines, the system has {len(system.nodes)}"
-    if benchmark.nodes > 1:
-        return f"needs {benchmark.nodes} machines: runs over several machines are not built yet"
     placement, count = benchmark.placement, len(context.node.devices)
     if placement.method == "per_gpu" and count == 0:
         return "per_gpu starts a process per device, and there is no device"
@@ -153,11 +153,15 @@ def trials(context: Context, repeats: int) -> Iterator[Trial | Skip]:
         return
     for repeat in range(repeats):
         tag = [context.benchmark.name, *([f"R{repeat}"] if repeat else [])]
-        job = _program_job(context, tag) if context.package is None else _package_job(context, context.package, tag)
-        yield Trial(benchmark=context.benchmark.name, repeat=repeat, jobs=(job,))
+        jobs = (
+            (_program_job(context, tag),)
+            if context.package is None
+            else tuple(_package_jobs(context, context.package, tag))
+        )
+        yield Trial(benchmark=context.benchmark.name, repeat=repeat, jobs=jobs)
 
 
-def _package_job(context: Context, package: type[BasePackage], tag: list[str]) -> Job:
+def _package_jobs(context: Context, package: type[BasePackage], tag: list[str]) -> Iterator[Job]:
     benchmark, node = context.benchmark, context.node
     config = context.package_config("run", tag)
     if overrides(package, "run"):
@@ -167,12 +171,23 @@ def _package_job(context: Context, package: type[BasePackage], tag: list[str]) -
     changed = {name: value for name, value in answer.env_delta.items() if value is not None}
     given, secrets = context.split_secrets({**changed, **answer.env, **context.own_env})
     env = {**context.environ(activated=True), **given}
-    commands: list[Command] = []
-    for pack, argv, options in render(placed, node.environ, str(benchmark.definition)):
-        own, more = context.split_secrets({name: str(value) for name, value in options.get("env", {}).items()})
-        secrets |= more
-        commands.append(_command(context, pack, argv, options, {**env, **own}))
-    return _job(context, tag, tuple(commands), secrets)
+    for part in placed.jobs():
+        commands: list[Command] = []
+        for pack, argv, options in render(part, node.environ, str(benchmark.definition)):
+            own, more = context.split_secrets({name: str(value) for name, value in options.get("env", {}).items()})
+            secrets |= more
+            commands.append(_command(context, pack, argv, options, {**env, **own}))
+        yield _job(context, tag, _told_apart(commands), secrets, sequence=isinstance(part, SequenceCommand))
+
+
+def _told_apart(commands: Sequence[Command]) -> tuple[Command, ...]:
+    """Return the commands with a number at the end of the tags that several have: a tag names files."""
+    numbers = {command.tag: numbered(1) for command in commands}
+    shared = Counter(command.tag for command in commands)
+    return tuple(
+        replace(command, tag=f"{command.tag}.{next(numbers[command.tag])}") if shared[command.tag] > 1 else command
+        for command in commands
+    )
 
 
 def _program_job(context: Context, tag: list[str]) -> Job:
@@ -226,28 +241,36 @@ def _command(
 ) -> Command:
     benchmark = context.benchmark
     ids = tuple(pack.config.get("devices") or ())
-    metrics: Literal["stdout", "file"] = "stdout" if options.get("use_stdout") else "file"
+    tag = [part for part in pack.config["tag"] if part != SILENT]
+    metrics: Literal["stdout", "file", "none"] = "stdout" if options.get("use_stdout") else "file"
+    if len(tag) < len(pack.config["tag"]):
+        metrics = "none"
     if context.secrets:
         context.refuse_secrets(" ".join(argv))
     return Command(
-        tag=pack.tag,
+        tag=".".join(tag),
         benchmark=benchmark.name,
-        node=context.node.name,
+        node=options.get("node") or context.node.name,
+        rank=options.get("rank", 0),
         argv=placeholders.resolve(argv, context.known, mark=benchmark.mark, name=benchmark.name),
         cwd=str(options["cwd"]),
         devices=ids,
         env={**env, **environ.devices(context.system, ids)},
         metrics=metrics,
+        service=bool(options.get("service")),
     )
 
 
-def _job(context: Context, tag: list[str], commands: tuple[Command, ...], secrets: set[str]) -> Job:
+def _job(
+    context: Context, tag: list[str], commands: tuple[Command, ...], secrets: set[str], *, sequence: bool = False
+) -> Job:
     return Job(
         tag=".".join(tag),
         commands=commands,
         deadline_s=context.benchmark.max_duration_s,
         stop="runner" if any(command.metrics == "stdout" for command in commands) else "self",
         limit=context.benchmark.limit,
+        sequence=sequence,
         staged=context.staged,
         secrets=tuple(sorted(secrets)),
     )

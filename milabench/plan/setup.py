@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from milabench import package
+from milabench.pack import BasePackage
 from milabench.package import overrides, requirements
 from milabench.plan import environ, placeholders
 from milabench.plan.run import Context
@@ -45,8 +46,8 @@ def preparation(context: Context) -> Once | None:
     pack, definition = context.package, context.benchmark.definition
     if pack is None or definition is None:
         return None
-    script = Path(definition) / pack.prepare_script if pack.prepare_script else None
-    own = overrides(pack, "prepare")
+    script = Path(definition) / pack.prepare_script if getattr(pack, "prepare_script", None) else None
+    own = overrides(pack, "prepare") or overrides(pack, "build_prepare_plan")
     if not own and (script is None or not script.exists()):
         return None
     asked = json.dumps(context.config["argv"], sort_keys=True, default=str)
@@ -109,18 +110,12 @@ def prepare_trial(context: Context) -> Trial | None:
         return None
     secrets: set[str] = set()
     if overrides(context.package, "prepare"):
-        command = _by_benchfile(context, "prepare", secrets)
+        commands = [_by_benchfile(context, "prepare", secrets)]
     else:
-        config = context.package_config("prepare", [context.benchmark.name])
-        tokens, env = package.preparation(context.package, config, context.node.environ)
-        mark, name = context.benchmark.mark, context.benchmark.name
-        argv = placeholders.resolve(tokens, context.known, mark=mark, name=name)
-        script = f"{context.dirs.code}/{context.package.prepare_script}"
-        own = {**environ.caches(context.dirs), **_own(context, env, secrets)}
-        command = _setup(context, f"{name}.prepare", (f"{context.dirs.venv}/bin/python", script, *argv), own)
+        commands = list(_preparing(context, context.package, secrets))
     job = Job(
         tag=context.benchmark.name,
-        commands=(command,),
+        commands=tuple(commands),
         deadline_s=DEADLINE_S,
         sequence=True,
         once=once,
@@ -128,6 +123,18 @@ def prepare_trial(context: Context) -> Trial | None:
         secrets=tuple(sorted(secrets)),
     )
     return Trial(benchmark=context.benchmark.name, jobs=(job,))
+
+
+def _preparing(context: Context, pack: type[BasePackage], secrets: set[str]) -> Iterator[Command]:
+    """Yield what ``build_prepare_plan`` says; names of secrets are added to ``secrets``."""
+    name, mark = context.benchmark.name, context.benchmark.mark
+    rendered, env = package.preparation(pack, context.package_config("prepare", [name]), context.node.environ)
+    for number, (_, tokens, options) in enumerate(rendered, 1):
+        argv = placeholders.resolve(tokens, context.known, mark=mark, name=name)
+        given = {key: str(value) for key, value in options.get("env", {}).items()}
+        own = {**environ.caches(context.dirs), **_own(context, {**env, **given}, secrets)}
+        tag = f"{name}.prepare" if len(rendered) == 1 else f"{name}.prepare.{number}"
+        yield replace(_setup(context, tag, argv, own), cwd=str(options["cwd"]))
 
 
 def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:

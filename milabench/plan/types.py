@@ -17,6 +17,7 @@ class Command:
 
     ``benchmark`` is the one whose configuration it sees (``Plan.configs``).
     ``metrics``: where its metrics appear: the event ``file``, JSON lines on ``stdout``, or ``none``.
+    ``service``: it serves the others of its job (a server for its client) and is ended when they have ended.
     """
 
     tag: str
@@ -28,6 +29,7 @@ class Command:
     devices: tuple[int, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     metrics: Literal["file", "stdout", "none"] = "file"
+    service: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -254,7 +254,7 @@ OWN = """
 
         async def prepare(self):
             self.dirs.data.mkdir(parents=True, exist_ok=True)
-            await self.execute(self.python, "-c", "import os; open(os.environ['MADE'], 'w').write('yes')")
+            await self.python( "-c", "import os; open(os.environ['MADE'], 'w').write('yes')")
 
         def make_env(self):
             return {"MADE": str(self.dirs.data / "made.txt")}
@@ -291,7 +291,7 @@ def test_an_overridden_run_is_awaited_as_a_process_of_its_own(project: Project) 
 
         class Runs(Package):
             async def run(self):
-                await self.execute(self.python, self.dirs.code / "main.py")
+                await self.python( self.dirs.code / "main.py")
 
         __pack__ = Runs
     """

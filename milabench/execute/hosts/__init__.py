@@ -29,6 +29,9 @@ class Process(Protocol):
 
     async def stop(self, cause: Cause, grace_s: float = 5.0) -> None: ...
 
+    async def full(self) -> None:
+        """Return when it says, as the leader of a group, that enough is measured; it waits to be ended then."""
+
     async def wait(self) -> Exit:
         """Return how it ended; only when its whole tree is gone."""
 

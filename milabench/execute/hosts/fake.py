@@ -10,6 +10,7 @@ from benchmate import wire
 from milabench.execute.hosts import Launch
 from milabench.outcome import Cause, Exit
 
+FULL = Exit(tag="full")  # a script's answer: the process leads a group that has measured enough, and waits
 Script = Callable[[Launch], Exit | None]  # None: runs until it is stopped
 
 
@@ -44,13 +45,19 @@ class FakeProcess:
     def __init__(self, launch: Launch, ended: Exit | None) -> None:
         self._tag = launch.command.tag
         self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        if ended is not None:
+        self._full = asyncio.Event()
+        if ended is FULL:
+            self._full.set()
+        elif ended is not None:
             self._ended.set_result(ended)
 
     async def stop(self, cause: Cause, grace_s: float = 5.0) -> None:
         del grace_s
         if not self._ended.done():
             self._ended.set_result(Exit(tag=self._tag, signal=15, cause=cause))
+
+    async def full(self) -> None:
+        await self._full.wait()
 
     async def wait(self) -> Exit:
         return await asyncio.shield(self._ended)

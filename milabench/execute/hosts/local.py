@@ -27,6 +27,7 @@ class LocalHost:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._exits: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._full: dict[int, asyncio.Event] = {}
         self._child: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -49,7 +50,7 @@ class LocalHost:
         number = next(self._numbers)
         command, job = launch.command, launch.job
         ended = asyncio.get_running_loop().create_future()
-        self._exits[number] = ended
+        self._exits[number], self._full[number] = ended, asyncio.Event()
         fields = {
             "argv": list(command.argv),
             "cwd": command.cwd,
@@ -66,7 +67,7 @@ class LocalHost:
             "seq": launch.first_seq,
         }
         self._send({"id": number, "op": "start", **fields})
-        return LocalProcess(self, number, command.tag, ended)
+        return LocalProcess(self, number, command.tag, ended, self._full[number])
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         number = next(self._numbers)
@@ -115,6 +116,11 @@ class LocalHost:
     def _deliver(self, message: dict[str, Any]) -> None:
         if message["event"] == "started":
             return
+        if message["event"] == "full":
+            if message["id"] in self._full:
+                self._full[message["id"]].set()
+            return
+        self._full.pop(message["id"], None)
         futures = self._exits if message["event"] == "exit" else self._waiting
         future = futures.pop(message["id"], None)
         if future is not None and not future.done():
@@ -127,13 +133,19 @@ class LocalHost:
                 future.set_result({"event": "lost", "cause": "lost"})
         self._waiting.clear()
         self._exits.clear()
+        self._full.clear()
 
 
 class LocalProcess:
     """A process of the local agent."""
 
-    def __init__(self, host: LocalHost, number: int, tag: str, ended: asyncio.Future[dict[str, Any]]) -> None:
-        self._host, self._number, self._tag, self._ended = host, number, tag, ended
+    def __init__(
+        self, host: LocalHost, number: int, tag: str, ended: asyncio.Future[dict[str, Any]], full: asyncio.Event
+    ) -> None:
+        self._host, self._number, self._tag, self._ended, self._full = host, number, tag, ended, full
+
+    async def full(self) -> None:
+        await self._full.wait()
 
     async def stop(self, cause: Cause, grace_s: float = 5.0) -> None:
         self._host.post({"op": "stop", "target": self._number, "cause": cause, "grace_s": grace_s})

@@ -1,13 +1,10 @@
-"""Combinators that say what to launch; the leaves hold a package, the others wrap or multiply commands.
-
-They are the launchers. ``build_run_plan`` returns one; the plan multiplies it over devices and renders it. Methods that
-change a command return a changed copy. Standard library only.
-"""
+"""What all combinators share, and the plain ones: leaves that hold a package, commands around one, lists of them."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,10 +57,14 @@ class Command:
     def packs(self) -> Iterator[BasePackage]:
         yield self.pack
 
+    def jobs(self) -> Iterator[Command]:
+        """Yield the commands whose processes live and die together."""
+        yield self
+
     def commands(self) -> Iterator[Rendered]:
         """Yield (package, argv, options) of every process."""
         script = self.script()
-        yield self.pack, ([self.pack.python, *script] if script is not None else self.argv()), self.options
+        yield self.pack, ([self.pack.interpreter, *script] if script is not None else self.argv()), self.options
 
     def argv(self) -> list[str]:
         """Return the whole argv of a command that is no Python script."""
@@ -98,9 +99,9 @@ class PackCommand(CmdCommand):
 
     def __init__(self, pack: BasePackage, *script_argv: object, lazy: bool = False, **options: Any) -> None:
         arguments = [str(item) for item in script_argv]
-        if lazy and arguments and arguments == pack.argv:
+        if lazy and arguments == [str(item) for item in pack.argv]:
             arguments = []
-        named = bool(arguments) and pack.has(arguments[0])
+        named = bool(arguments) and (pack.has(arguments[0]) or PurePath(arguments[0]).is_relative_to(pack.dirs.code))
         super().__init__(pack, *(arguments[1:] if named else arguments), **options)
         self.main = arguments[0] if named else None
         self.lazy = lazy
@@ -108,7 +109,7 @@ class PackCommand(CmdCommand):
     def script(self) -> list[str]:
         name = self.main or self.pack.main_script
         folder = (self.pack.definition / name).is_dir() or (self.pack.dirs.code / name).is_dir()
-        arguments = self.pack.argv if self.lazy else self.cmd_argv
+        arguments = map(str, self.pack.argv) if self.lazy else self.cmd_argv
         return [*(["-m", name] if folder else [str(self.pack.dirs.code / name)]), *arguments]
 
     def argv(self) -> list[str]:
@@ -127,37 +128,43 @@ class WrapperCommand(Command):
         assert self.exec is not None
         return self.exec
 
-    def argv(self) -> list[str]:
-        ((_, inner, _),) = self.wrapped.commands()
-        return [*self.wrapper_argv, *inner]
-
-
-class VoirCommand(WrapperCommand):
-    """A script run under voir with the folder's ``voirfile.py``; where there is none the script runs by itself."""
-
-    def __init__(self, executor: Command, *voir_argv: object, **options: Any) -> None:
-        options.pop("module", None)  # accepted for benchfiles written for milabench: there is one way to launch here
-        super().__init__(executor, *voir_argv, **options)
-
     @property
-    def voirfile(self) -> str | None:
-        return str(self.pack.dirs.code / "voirfile.py") if self.pack.has("voirfile.py") else None
+    def inner_argv(self) -> list[str]:
+        """The whole argv of the command within, its interpreter included."""
+        ((_, inner, _),) = self.wrapped.commands()
+        return inner
+
+    def argv(self) -> list[str]:
+        return [*self.wrapper_argv, *self.inner_argv]
+
+
+class SimpleCommand(Command):
+    """The package's own arguments and nothing before them: what a launcher with a program of its own is given."""
+
+    def __init__(self, pack: BasePackage, *arguments: object, **options: Any) -> None:
+        super().__init__(pack, **options)
+        self.arguments = [str(item) for item in arguments]
+
+    def argv(self) -> list[str]:
+        return [*map(str, self.pack.argv), *self.arguments]
+
+
+class TransparentCommand(WrapperCommand):
+    """A command that adds options to another and leaves its argv as it is."""
+
+    def script(self) -> list[str] | None:
+        return self.wrapped.script()
+
+    def argv(self) -> list[str]:
+        return self.inner_argv
+
+
+class WorkingDir(TransparentCommand):
+    """The same command, started in the package's working directory whatever its own ``cwd`` says."""
 
     @property
     def options(self) -> dict[str, Any]:
-        options = super().options
-        if self.voirfile is None:
-            return options
-        return {**options, "env": {"VOIRFILE": self.voirfile, **options.get("env", {})}}
-
-    def script(self) -> list[str] | None:
-        inner = self.wrapped.script()
-        if inner is None or self.voirfile is None:
-            return inner
-        return ["-m", "benchmate.overseer", *self.wrapper_argv, *inner]
-
-    def argv(self) -> list[str]:
-        return self.wrapped.argv()
+        return {**super().options, "cwd": self.pack.working_directory}
 
 
 class ListCommand(Command):
@@ -179,6 +186,14 @@ class ListCommand(Command):
         for executor in self.executors:
             yield from executor.packs()
 
+    def jobs(self) -> Iterator[Command]:
+        """Yield what lives and dies together: the whole list, or each of its parts where some follow each other."""
+        if any(isinstance(executor, SequenceCommand) for executor in self.executors):
+            for executor in self.executors:
+                yield from executor.jobs()
+        else:
+            yield self
+
     def copy(self, pack: BasePackage) -> Self:
         clone = copy.copy(self)
         clone.executors = tuple(executor.copy(pack) for executor in self.executors)
@@ -193,47 +208,8 @@ class ListCommand(Command):
         return f"{type(self).__name__}({', '.join(map(repr, self.executors))})"
 
 
-class PerGPU(ListCommand):
-    """One copy of a command per device, ``D<id>`` in its tag; every copy sees its own device only."""
+class SequenceCommand(ListCommand):
+    """Commands that run one after the other, until one fails; within the deadline of the whole."""
 
-    def __init__(self, executor: Command, gpus: Sequence[Mapping[str, Any]], **options: Any) -> None:
-        pack = executor.pack
-        super().__init__(
-            *(
-                executor.copy(
-                    pack.copy(
-                        {
-                            "tag": [*pack.config["tag"], f"D{gpu['device']}"],
-                            "device": gpu["device"],
-                            "devices": [gpu["device"]],
-                        }
-                    )
-                )
-                for gpu in gpus
-            ),
-            **options,
-        )
-
-
-class NJobs(ListCommand):
-    """``n`` copies of a command that all see the given devices, or disjoint shares of them."""
-
-    def __init__(
-        self, executor: Command, n: int, gpus: Sequence[Mapping[str, Any]] = (), *, share: bool = False, **options: Any
-    ) -> None:
-        pack, ids = executor.pack, [gpu["device"] for gpu in gpus]
-        super().__init__(
-            *(
-                executor.copy(
-                    pack.copy(
-                        {
-                            "tag": [*pack.config["tag"], str(index)] if n > 1 else list(pack.config["tag"]),
-                            "job-number": index,
-                            "devices": ids[index::n] if share else ids,
-                        }
-                    )
-                )
-                for index in range(n)
-            ),
-            **options,
-        )
+    def jobs(self) -> Iterator[Command]:
+        yield self

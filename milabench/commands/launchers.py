@@ -1,0 +1,160 @@
+"""Programs that start a script: voir, torchrun, accelerate. A launcher is a class here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from milabench.commands.base import Command, TransparentCommand, WrapperCommand
+from milabench.utils import select_nodes
+
+RENDEZVOUS_PORT = 29400
+
+
+class VoirCommand(WrapperCommand):
+    """A script run under voir with the folder's ``voirfile.py``; where there is none the script runs by itself."""
+
+    def __init__(self, executor: Command, *voir_argv: object, **options: Any) -> None:
+        options.pop("module", None)  # accepted for benchfiles written for milabench: there is one way to launch here
+        super().__init__(executor, *voir_argv, **options)
+
+    @property
+    def voirfile(self) -> str | None:
+        return str(self.pack.dirs.code / "voirfile.py") if self.pack.has("voirfile.py") else None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        options = super().options
+        if self.voirfile is None:
+            return options
+        return {**options, "env": {"VOIRFILE": self.voirfile, **options.get("env", {})}}
+
+    def script(self) -> list[str] | None:
+        inner = self.wrapped.script()
+        if inner is None or self.voirfile is None:
+            return inner
+        return ["-m", "benchmate.overseer", *self.wrapper_argv, *inner]
+
+    def argv(self) -> list[str]:
+        return self.wrapped.argv()
+
+
+class ActivatorCommand(TransparentCommand):
+    """The same command: every process has its environment activated already."""
+
+
+class TorchrunAllGPU(WrapperCommand):
+    """A script under torchrun, a rank per device that the command is given; with one device the script by itself.
+
+    On a CPU there are ``cpu_ranks`` ranks (1: the script by itself) that share the cores. A benchmark placed
+    ``per_gpu`` has one device. ``module``: the command within names a module, and is no script that says so itself.
+    """
+
+    def __init__(
+        self, executor: Command, *torchrun_argv: object, module: bool = False, cpu_ranks: int = 1, **options: Any
+    ) -> None:
+        super().__init__(executor, *torchrun_argv, **options)
+        self.module, self.cpu_ranks = module, cpu_ranks
+
+    @property
+    def binfolder(self) -> str:
+        return str(self.pack.dirs.venv)
+
+    @property
+    def executable(self) -> str:
+        """The launcher: another one that takes torchrun's options may take its place in a subclass."""
+        return f"{self.binfolder}/bin/torchrun"
+
+    def device_count(self) -> int:
+        """Return the number of ranks on one node."""
+        config = self.pack.config
+        if config["plan"]["method"] == "per_gpu":
+            return 1
+        if config["system"]["arch"] == "cpu":
+            return min(self.cpu_ranks, int(config["system"]["cpu"]["count"]))
+        return len(config.get("devices") or ())
+
+    def should_wrap(self) -> bool:
+        """Say whether the launcher is needed."""
+        return self.device_count() > 1 or self._spans_nodes()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        options = super().options
+        if not self.should_wrap():
+            return options
+        threads = max(self.pack.config["system"]["cpu"]["count"] // self.device_count(), 1)
+        return {**options, "env": {"OMP_NUM_THREADS": str(threads), **options.get("env", {})}}
+
+    def script(self) -> list[str] | None:
+        return None if self.should_wrap() else self.wrapped.script()
+
+    def argv(self) -> list[str]:
+        if not self.should_wrap():
+            return self.inner_argv
+        return [self.executable, *self._flags(), *self._program()]
+
+    def _flags(self) -> list[str]:
+        own = [*self.wrapper_argv]
+        if self.pack.config["plan"]["method"] != "per_gpu":
+            own.append(f"--nproc-per-node={self.device_count()}")
+        if len(own) > len(self.wrapper_argv) and not self._spans_nodes():
+            own.append("--standalone")  # a free port: several of them may run side by side
+        if self.options.get("use_stdout") and not any("--local-ranks-filter" in word for word in own):
+            own.append("--local-ranks-filter=0")  # the ranks print the same metrics
+        return own
+
+    def _program(self) -> list[str]:
+        script = self.wrapped.script()
+        if script is not None:
+            return ["-m", "--", *script[1:]] if script[0] == "-m" else ["--", *script]
+        argv = self.wrapped.argv()
+        named = self.module or not (argv and "/" in argv[0])
+        return [*(["-m"] if named else []), "--", *argv]
+
+    def _spans_nodes(self) -> bool:
+        return any(word.startswith("--node-rank") for word in self.wrapper_argv)
+
+
+class AccelerateLaunchCommand(WrapperCommand):
+    """A script under ``accelerate launch``, a process per device on every node the benchmark is given.
+
+    ``use_deepspeed`` and ``gradient_accumulation_steps`` are keys of the suite's entry.
+    """
+
+    def __init__(self, executor: Command, rank: int = 0, *accelerate_argv: object, **options: Any) -> None:
+        super().__init__(executor, *accelerate_argv, **options)
+        self.rank = rank
+
+    def argv(self) -> list[str]:
+        config = self.pack.config
+        nodes = select_nodes(config["system"]["nodes"], config.get("num_machines", 1))
+        devices = max(len(config.get("devices") or ()), 1)
+        script = self.wrapped.script() or self.wrapped.argv()
+        return [
+            f"{self.pack.dirs.venv}/bin/accelerate",
+            "launch",
+            "--mixed_precision=bf16",
+            "--dynamo_backend=no",
+            f"--machine_rank={self.rank}",
+            f"--num_machines={len(nodes)}",
+            *self._parallelism(devices),
+            f"--gradient_accumulation_steps={config.get('gradient_accumulation_steps', 1)}",
+            f"--num_cpu_threads_per_process={self.pack.resolve_argument('--cpus_per_gpu', 4)}",
+            f"--main_process_ip={nodes[0]['ip']}",
+            f"--main_process_port={rendezvous_port(self)}",
+            f"--num_processes={devices * len(nodes)}",
+            *self.wrapper_argv,
+            *script,
+        ]
+
+    def _parallelism(self, devices: int) -> list[str]:
+        if self.pack.config.get("use_deepspeed"):
+            return ["--use_deepspeed", "--deepspeed_multinode_launcher=standard", "--zero_stage=2"]
+        return ["--multi_gpu"] if devices > 1 and self.pack.config["system"]["arch"] != "cpu" else []
+
+
+def rendezvous_port(command: Command) -> int:
+    """Return the port that ranks of several nodes meet at: ``torchrun.port`` of the system's options."""
+    options = command.pack.config["system"].get("options") or {}
+    block = options.get("torchrun") or {}
+    return int(options.get("torchrun.port") or block.get("port") or RENDEZVOUS_PORT)

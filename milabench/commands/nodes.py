@@ -1,0 +1,182 @@
+"""A command on several nodes, or as a client with its server."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from milabench.commands.base import Command, ListCommand, Rendered, TransparentCommand
+from milabench.commands.launchers import AccelerateLaunchCommand, TorchrunAllGPU, rendezvous_port
+from milabench.utils import select_nodes
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from milabench.pack import BasePackage
+
+SILENT = "nolog"  # in a tag: the process measures nothing
+
+
+class SSHCommand(TransparentCommand):
+    """The same command on another node: the one whose address is ``host``.
+
+    Which way leads there is the runner's business, so that the ``ssh`` options that milabench's takes do nothing.
+    """
+
+    def __init__(self, executor: Command, host: str, *ssh_argv: object, **options: Any) -> None:
+        del ssh_argv
+        super().__init__(executor, **{key: options[key] for key in options if key not in ("user", "key", "port")})
+        self.host = host
+
+    @property
+    def options(self) -> dict[str, Any]:
+        nodes = self.pack.config["system"]["nodes"]
+        named = next((node["name"] for node in nodes if self.host in (node["ip"], node["name"])), self.host)
+        return {**super().options, "node": named}
+
+
+class DockerRunCommand(TransparentCommand):
+    """The same command: the system's container image is put around every process when the plan is made."""
+
+    def __init__(self, executor: Command, config: object = None, *docker_argv: object, **options: Any) -> None:
+        del config, docker_argv
+        super().__init__(executor, **options)
+
+
+class ForeachNode(ListCommand):
+    """A command on each of the benchmark's ``num_machines`` nodes, the main one first; the tag ends in a node's name.
+
+    With one node it is the command itself. Subclasses change what a node runs (``make_new_node_executor``) or what
+    one node alone does (``single_node``).
+    """
+
+    def __init__(self, executor: Command, use_docker: bool = True, **options: Any) -> None:
+        del use_docker  # containers are the plan's business
+        super().__init__(**options)
+        self.executor = executor
+
+    @property
+    def pack(self) -> BasePackage:
+        return self.executor.pack
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {**self.executor.options, **self._options}
+
+    @property
+    def nodes(self) -> list[Mapping[str, Any]]:
+        config = self.pack.config
+        return select_nodes(config["system"]["nodes"], config.get("num_machines", 1))
+
+    @property
+    def executors(self) -> tuple[Command, ...]:
+        """Made when they are asked for: the package may have been placed since."""
+        nodes = self.nodes
+        if len(nodes) == 1:
+            return (self.single_node(),)
+        made = ((node, self.make_new_node_executor(rank, node, self.executor)) for rank, node in enumerate(nodes))
+        return tuple(SSHCommand(command, node["ip"]) for node, command in made)
+
+    @executors.setter
+    def executors(self, commands: tuple[Command, ...]) -> None:
+        """They follow from the one command; a list's constructor sets none here."""
+        assert not commands
+
+    def single_node(self) -> Command:
+        """Return what runs where there is one node."""
+        return self.executor
+
+    def make_new_node_pack(self, rank: int, node: Mapping[str, Any], base: Command) -> BasePackage:
+        """Return the package as a node sees it."""
+        del rank
+        return base.pack.copy({"tag": [*base.pack.config["tag"], str(node["name"])]})
+
+    def make_new_node_executor(self, rank: int, node: Mapping[str, Any], base: Command) -> Command:
+        """Return what a node runs."""
+        return base.copy(self.make_new_node_pack(rank, node, base))
+
+    def copy(self, pack: BasePackage) -> Self:
+        clone = copy.copy(self)
+        clone.executor = self.executor.copy(pack)
+        return clone
+
+    def commands(self) -> Iterator[Rendered]:
+        for rank, executor in enumerate(self.executors):
+            for pack, argv, options in executor.commands():
+                yield pack, argv, {**options, **self._options, "rank": options.get("rank", rank)}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.executor!r})"
+
+
+class TorchrunAllNodes(ForeachNode):
+    """A script under torchrun on every node, a rank per device; rank 0 on the main node."""
+
+    def __init__(self, executor: Command, *torchrun_argv: object, **options: Any) -> None:
+        super().__init__(self.make_base_executor(TorchrunAllGPU, executor, *torchrun_argv, **options))
+
+    @staticmethod
+    def make_base_executor(
+        launcher: type[TorchrunAllGPU], executor: Command, *torchrun_argv: object, **options: Any
+    ) -> TorchrunAllGPU:
+        """Return what one node runs; ``launcher`` takes torchrun's options."""
+        return launcher(executor, *torchrun_argv, **options)
+
+    def make_new_node_executor(self, rank: int, node: Mapping[str, Any], base: Command) -> Command:
+        made = super().make_new_node_executor(rank, node, base)
+        assert isinstance(made, TorchrunAllGPU)
+        address, port = self.nodes[0]["ip"], rendezvous_port(self)
+        made.wrapper_argv = [
+            *made.wrapper_argv,
+            f"--nnodes={len(self.nodes)}",
+            "--rdzv-backend=static",  # another one may choose which node has rank 0
+            f"--rdzv-endpoint={address}:{port}",
+            f"--master-addr={address}",
+            f"--master-port={port}",
+            f"--node-rank={rank}",
+            f"--local-addr={node['ip']}",
+            f"--rdzv-conf=rank={rank}",
+        ]
+        return made
+
+
+class AccelerateAllNodes(ForeachNode):
+    """A script under ``accelerate launch`` on every node; on one device the script by itself."""
+
+    def single_node(self) -> Command:
+        if len(self.pack.config.get("devices") or ()) > 1:
+            return AccelerateLaunchCommand(self.executor, 0)
+        return self.executor
+
+    def make_new_node_executor(self, rank: int, node: Mapping[str, Any], base: Command) -> Command:
+        return AccelerateLaunchCommand(super().make_new_node_executor(rank, node, base), rank)
+
+
+class ClientServer(ListCommand):
+    """A client that measures and a server that it asks: the server starts first and is ended when the client has."""
+
+    def __init__(self, pack: BasePackage, client: Command, server: Command, **options: Any) -> None:
+        del pack
+        options.pop("different_nodes", None)  # both run on the benchmark's node
+        super().__init__(server.set_run_options(service=True), client, **options)
+
+    def copy(self, pack: BasePackage) -> Self:
+        clone = copy.copy(self)
+        clone.executors = tuple(
+            each.copy(_part(pack, name, SILENT not in each.pack.config["tag"]))
+            for each, name in zip(self.executors, ("server", "client"), strict=True)
+        )
+        return clone
+
+    @staticmethod
+    def new_client_pack(pack: BasePackage, has_logs: bool = True) -> BasePackage:
+        return _part(pack, "client", has_logs)
+
+    @staticmethod
+    def new_server_pack(pack: BasePackage, has_logs: bool = True) -> BasePackage:
+        return _part(pack, "server", has_logs)
+
+
+def _part(pack: BasePackage, name: str, has_logs: bool) -> BasePackage:
+    return pack.copy({"tag": [*pack.config["tag"], name, *([] if has_logs else [SILENT])]})
