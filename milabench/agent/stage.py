@@ -21,6 +21,8 @@ Version: {version}
 Requires-Python: >=3.10
 Provides-Extra: voir
 Requires-Dist: voir>=0.2.24; extra == "voir"
+Provides-Extra: compat
+Requires-Dist: torchcompat>=1.1.4; extra == "compat"
 """
 _WHEEL = "Wheel-Version: 1.0\nGenerator: milabench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
