@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _TAIL_LINES = 15
 _REFRESH_S = 0.5
-_DOING: dict[Phase, str] = {"install": "installing", "prepare": "preparing", "run": "running"}
+_DOING: dict[Phase, str] = {"install": "installing", "prepare": "preparing", "run": "running", "pin": "pinning"}
 
 
 class Console:

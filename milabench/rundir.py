@@ -35,6 +35,11 @@ class Files:
     stdout: Path
     stderr: Path
 
+    @property
+    def printed(self) -> tuple[Path, Path]:
+        """What the process printed."""
+        return self.stdout, self.stderr
+
     @classmethod
     def of(cls, folder: Path, tag: str) -> Files:
         return cls(**{name: folder / f"{tag}.{suffix}" for name, suffix in _SUFFIXES.items()})
@@ -97,7 +102,7 @@ class RunDir:
     def begin(self, command: Command, config: Mapping[str, Any]) -> int:
         """Write the ``config`` and ``start`` of a process; return the number of lines its file now holds."""
         writer = wire.EventWriter(self.files(command.tag).events)
-        writer.write("config", {**config, "tag": command.tag.split("."), "devices": list(command.devices)})
+        writer.write("config", config)
         writer.write(
             "start", {"command": list(command.argv), "node": command.node, "rank": command.rank, "time": time.time()}
         )
@@ -278,15 +283,20 @@ def _steps(path: Path) -> wire.Steps | None:
         return None
 
 
+def log_tags(folder: Path) -> list[str]:
+    """Return the tags of the processes that printed into a folder."""
+    return sorted({path.stem for suffix in ("stdout", "stderr") for path in folder.glob(f"*.{suffix}")})
+
+
 def _tail_of(files: Files, lines: int) -> list[str]:
     return tail(files.stderr, lines) or tail(files.stdout, lines)
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """Return the last lines of a text file; none where it is not there. Reads its last 64 KiB only."""
+    """Return the last lines of a text file; none where it is not there. Reads its last 64 KiB at most, 0 lines: all."""
     try:
         with path.open("rb") as file:
-            file.seek(max(path.stat().st_size - (1 << 16), 0))
+            file.seek(max(path.stat().st_size - (1 << 16), 0) if lines else 0)
             return file.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
         return []

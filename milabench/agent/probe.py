@@ -23,8 +23,8 @@ _REACH_TIMEOUT_S = 2.0
 Device = dict[str, Any]
 
 
-def facts(arch: str | None, reach: list[str]) -> dict[str, Any]:
-    """Return the facts of this node; ``arch`` limits the search for devices, ``reach`` are indexes to try."""
+def facts(arch: str | None, reach: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return the facts of this node; ``arch`` limits the search for devices, ``reach`` has indexes to try."""
     found, devices, driver = _accelerators(arch)
     return {
         "hostname": socket.gethostname(),
@@ -36,7 +36,7 @@ def facts(arch: str | None, reach: list[str]) -> dict[str, Any]:
         "devices": devices,
         "driver": driver,
         "environ": dict(os.environ),
-        "indexes": [url for url in reach if _reachable(url)],
+        "indexes": [url for url in reach.get(found, ()) if _reachable(url)],
     }
 
 

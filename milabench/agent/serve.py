@@ -25,7 +25,7 @@ from milabench.agent.tail import Tail, Watcher
 Request = dict[str, Any]
 GRACE_S = 5.0
 # These must not reach a benchmark: it would import the wrong modules, or compile them anew at every start.
-_WITHHELD = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
+WITHHELD = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
 _FOLDERS = {f"MILABENCH_DIR_{name}" for name in ("DATA", "RUNS", "EXTRA", "CACHE")}  # every script may write there
 
 
@@ -40,7 +40,7 @@ class Agent:
         self._watches: dict[int, int | None] = {}
         self._running: dict[int, Supervised] = {}
         self._guarded: dict[str, Guarded] = {}
-        self._environ = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
+        self._environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
         self._closing = self._told_to_end = False
         self._ops: dict[str, Callable[[Request], dict[str, Any] | None]] = {
             "start": self._start,
@@ -102,7 +102,7 @@ class Agent:
 
         if self._closing:
             return {"event": "exit", "cause": "lost"}
-        environ = packages.installer_environ(self._environ) if request["phase"] == "install" else self._environ
+        environ = packages.installer_environ(self._environ) if request["phase"] in ("install", "pin") else self._environ
         try:
             for name in _FOLDERS & request["env"].keys():
                 Path(request["env"][name]).mkdir(parents=True, exist_ok=True)

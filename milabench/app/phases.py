@@ -40,10 +40,8 @@ class Operation:
         """Return what plans are made of on this machine. Raises PreflightError when asked-for devices are missing."""
         options = self.options
         arch = options.shape.get("arch")
-        reach = [] if not installing or options.offline else indexes(arch or "cpu")
+        reach = indexes() if installing and not options.offline else {}
         facts = (await self.host.request("probe", arch=arch, reach=reach))["facts"]
-        if facts["arch"] != "cpu":
-            facts["indexes"] = []
         ready = workspace(options, facts)
         _check_is_built(ready)
         _check_devices(ready, facts)
@@ -83,7 +81,7 @@ class Operation:
             ("install", environments, "not installed"),
             ("prepare", data, "not prepared, or with other arguments"),
         ):
-            missing = await self._missing(onces) if phase in phases else []
+            missing = await self.missing(onces) if phase in phases else []
             if missing:
                 type_this = f"{self.options.command(phase)} (or, all in one go: {self.options.command('run')} --all)"
                 raise PreflightError(f"{what}: {', '.join(missing)}. Type: {type_this}")
@@ -94,14 +92,15 @@ class Operation:
         if missing := sorted(named - self.options.environ.keys()):
             raise PreflightError(f"not in your environment: {', '.join(missing)}: set what the suite names as a secret")
 
+    async def missing(self, onces: Mapping[str, Once]) -> list[str]:
+        """Return the names of those whose records do not cover what is asked."""
+        reply = await self.host.request("missing", onces={name: asdict(once) for name, once in onces.items()})
+        return list(reply["names"])
+
     def exit_code(self, outcomes: Outcomes, bad: ExitCode) -> ExitCode:
         if self.interrupt.asked:
             return ExitCode.INTERRUPTED
         return ExitCode.OK if all(outcome.kind in GOOD for outcome in outcomes.values()) else bad
-
-    async def _missing(self, onces: Mapping[str, Once]) -> list[str]:
-        reply = await self.host.request("missing", onces={name: asdict(once) for name, once in onces.items()})
-        return list(reply["names"])
 
 
 @asynccontextmanager

@@ -57,7 +57,7 @@ def listed(options: Options) -> list[dict[str, Any]]:
 def plan(options: Options, phase: Phase) -> Plan:
     """Return the plan of a phase on this machine, or on the system that ``--arch``, ``--gpus`` … describe."""
     shape = options.shape
-    facts = dict(probe.facts("cpu" if "arch" in shape else None, []))
+    facts = dict(probe.facts("cpu" if "arch" in shape else None, {}))
     if shape or options.system:
         facts["environ"] = {}
     return planning.plan(workspace(options, facts), phase, repeats=options.repeats)

@@ -12,25 +12,24 @@ from milabench.summary import Summary, summarize
 
 def report(names: Sequence[str], base: Path) -> Summary:
     """Return the summary of runs given by path or name (several are pooled as repeats); of the newest by default."""
-    found = [_find(name, base) for name in names] if names else [_newest(base)]
+    found = [find_run(name, base) for name in names or (None,)]
     several = {run.path.resolve(): run for run in found}
     if len(several) < len(found):
         raise RunDirError("the same run is given twice: pooled with itself it would seem surer than it is")
     return summarize(list(several.values()))
 
 
-def _newest(base: Path) -> RunDir:
+def find_run(name: str | None, base: Path) -> RunDir:
+    """Return a run by its folder or its name, the newest below a base without one. Raises RunDirError for none."""
     found = runs(base)
-    if not found:
-        raise RunDirError(f"no run below {base}: give --base, or the folder of a run")
-    return open_run(found[-1])
-
-
-def _find(name: str, base: Path) -> RunDir:
+    if name is None:
+        if not found:
+            raise RunDirError(f"no run below {base}: give --base, or the folder of a run")
+        return open_run(found[-1])
     path = Path(name).expanduser()
     if path.is_dir():
         return open_run(path)
-    named = [run for run in runs(base) if run.name == name or run.name.split(".")[0] == name]
+    named = [run for run in found if run.name == name or run.name.split(".")[0] == name]
     if not named:
         raise RunDirError(f"no run {name!r}: it is no folder, and no run below {base} has that name")
     if len(named) > 1:

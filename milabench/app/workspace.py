@@ -91,8 +91,7 @@ def find_config(name: str | None) -> Path:
     raise UsageError(f"no suite {name!r}: it is no file, and the suites milabench brings are {', '.join(known)}{hint}")
 
 
-def indexes(arch: str) -> list[str]:
-    """Return the vendor's public package indexes for an architecture: data beside its constraints."""
-    path = resources.data_root() / "constraints" / f"{arch}.index"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+def indexes() -> dict[str, list[str]]:
+    """Return the vendors' public package indexes by architecture: data beside its constraints."""
+    files = (resources.data_root() / "constraints").glob("*.index")
+    return {path.stem: [line for line in path.read_text().split("\n") if line[:1] not in ("", "#")] for path in files}

@@ -22,10 +22,15 @@ VERBS = {
     "install": ("milabench.cli.setup", "Make the environments of a suite."),
     "prepare": ("milabench.cli.setup", "Fetch or make the data of a suite."),
     "run": ("milabench.cli.run", "Run a suite and report; --all installs and prepares first."),
+    "logs": ("milabench.cli.logs", "Show what the processes of a benchmark printed."),
     "report": ("milabench.cli.report", "Report on run directories."),
     "plan": ("milabench.cli.plan", "Show every process that would be started."),
     "check": ("milabench.cli.check", "Find all mistakes in a suite or system file."),
     "list": ("milabench.cli.check", "List the benchmarks of a suite."),
+    "new": ("milabench.cli.new", "Start a benchmark from a template."),
+    "dev": ("milabench.cli.dev", "Open a shell, or run a command, as a benchmark's process."),
+    "pin": ("milabench.cli.pin", "Lock the requirements of benchmarks for a vendor."),
+    "clean": ("milabench.cli.clean", "Remove environments, caches and data."),
 }
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from milabench.cli.shared import read_options, show
+from milabench.cli.shared import base_option, read_options, show
 from milabench.render import FORMATS
 
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--base", metavar="DIR", help="Where the runs are kept. [MILABENCH_BASE]")
+@base_option
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
 def report(runs: tuple[str, ...], form: str, as_json: bool, **values: Any) -> int:

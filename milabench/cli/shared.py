@@ -21,14 +21,17 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_BASE = "workdir/results"
 
-_SUITE = (
+base_option = click.option(
+    "--base", metavar="DIR", help=f"Where environments, data and runs are kept. [MILABENCH_BASE, {DEFAULT_BASE}]"
+)
+_FILES = (
     click.option(
         "--config", "-c", metavar="SUITE", help="A suite file, or the name of one milabench brings. [MILABENCH_CONFIG]"
     ),
     click.option("--system", metavar="FILE", help="A system file; without one, this machine. [MILABENCH_SYSTEM]"),
-    click.option(
-        "--base", metavar="DIR", help=f"Where environments, data and runs are kept. [MILABENCH_BASE, {DEFAULT_BASE}]"
-    ),
+    base_option,
+)
+_CHOICE = (
     click.option(
         "--select",
         "-s",
@@ -37,11 +40,14 @@ _SUITE = (
         help="Names, globs, tags, groups or an expression; repeatable. [MILABENCH_SELECT]",
     ),
     click.option("--exclude", "-x", multiple=True, metavar="EXPR", help="The same, to leave out. [MILABENCH_EXCLUDE]"),
+)
+_CHANGES = (
     click.option(
         "--override", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite: resnet50.argv.--lr=0.1"
     ),
 )
-_SETUP = (
+_SUITE = _FILES + _CHOICE + _CHANGES
+_INSTALLER = (
     click.option(
         "--installer",
         type=click.Choice(["uv", "pip"]),
@@ -49,6 +55,9 @@ _SETUP = (
         show_default=True,
         help="What fills environments.",
     ),
+)
+_SETUP = (
+    *_INSTALLER,
     click.option("--offline", is_flag=True, help="Use no network."),
     click.option("--quiet", "-q", is_flag=True, help="Say nothing but failures."),
 )
@@ -63,6 +72,15 @@ _SHAPE = (
 
 def suite_options(function: F) -> F:
     return _stack(function, _SUITE)
+
+
+def arch_option(function: F) -> F:
+    return _stack(function, _SHAPE)
+
+
+def dev_options(function: F) -> F:
+    """Add the options of a verb that is about one benchmark."""
+    return _stack(function, _FILES + _CHANGES + _INSTALLER + _SHAPE)
 
 
 def setup_options(function: F) -> F:

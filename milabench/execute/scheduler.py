@@ -239,14 +239,11 @@ class _Runner:
                 watch.cancel()
 
     async def _start(self, job: Job, command: Command, deadline_s: float | None) -> Process:
-        config = self.plan.configs.get(command.benchmark, {})
-        own = {**config, "tag": command.tag.split("."), "devices": list(command.devices)}
-        if command.devices:
-            own["device"] = command.devices[0]
         files = self.setting.records.files(command.tag)
+        config = self.plan.config_of(command)
         first_seq = self.setting.records.begin(command, config)
         env = {name: self.setting.secrets[name] for name in job.secrets if name in self.setting.secrets}
-        env |= {"MILABENCH_CONFIG": json.dumps(own)}
+        env |= {"MILABENCH_CONFIG": json.dumps(config)}
         if command.metrics != "none":
             env |= {
                 "MILABENCH_EVENTS": str(files.events),

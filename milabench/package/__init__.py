@@ -1,5 +1,25 @@
 """Packages: the benchfiles of a suite's folders, loaded and evaluated."""
 
-from milabench.package.load import Evaluation, evaluate, load, load_one, overrides, preparation, render, requirements
+from milabench.package.load import (
+    Evaluation,
+    evaluate,
+    load,
+    load_one,
+    lockable,
+    overrides,
+    preparation,
+    render,
+    requirements,
+)
 
-__all__ = ["Evaluation", "evaluate", "load", "load_one", "overrides", "preparation", "render", "requirements"]
+__all__ = [
+    "Evaluation",
+    "evaluate",
+    "load",
+    "load_one",
+    "lockable",
+    "overrides",
+    "preparation",
+    "render",
+    "requirements",
+]

@@ -104,6 +104,18 @@ def requirements(
         return [(folder / path.name, path.name not in written) for path in pack.requirements_files()]
 
 
+def lockable(
+    package: type[BasePackage], config: Mapping[str, Any], environ: Mapping[str, str]
+) -> list[tuple[Path, Path]]:
+    """Return (written requirements, file to lock them in) of a folder, asked under the guard."""
+    if not issubclass(package, Package):
+        return []
+    folder = Path(config["definition"])
+    with _asked(folder, environ):
+        pairs = package(config).requirements_map().items()
+        return [(folder / a.name, folder / b.name) for a, b in pairs if a != b and (folder / a.name).exists()]
+
+
 def preparation(
     package: type[BasePackage], config: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[list[Rendered], dict[str, str]]:

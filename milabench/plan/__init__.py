@@ -7,7 +7,7 @@ from pathlib import Path
 
 from milabench import system
 from milabench.errors import ConfigurationError, Problem
-from milabench.plan import codec, environ, run, setup
+from milabench.plan import codec, environ, pin, run, setup
 from milabench.plan.placeholders import check as check_placeholders
 from milabench.plan.run import Context
 from milabench.plan.site import Dirs, Site, Workspace
@@ -28,6 +28,7 @@ __all__ = [
     "check_placeholders",
     "codec",
     "needs",
+    "pins",
     "plan",
 ]
 
@@ -43,6 +44,8 @@ def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
             return Plan(phase=phase, trials=tuple(trials), configs=_configs(contexts))
         case "run":
             return _run(contexts, repeats)
+        case "pin":
+            return pins(workspace)[0]
 
 
 def needs(workspace: Workspace) -> tuple[dict[str, Once], dict[str, Once]]:
@@ -50,6 +53,11 @@ def needs(workspace: Workspace) -> tuple[dict[str, Once], dict[str, Once]]:
     contexts = [context for context in _contexts(workspace) if run.skip_reason(context) is None]
     prepared = {context.benchmark.name: once for context in contexts if (once := setup.preparation(context))}
     return {group: setup.environment(members) for group, members in _groups(contexts).items()}, prepared
+
+
+def pins(workspace: Workspace, *, hashes: bool = False) -> tuple[Plan, dict[str, pin.Group]]:
+    """Return how the requirements of every install group are locked, and the files that follow from it."""
+    return pin.pin(_groups(_contexts(workspace)), hashes=hashes)
 
 
 def _install(contexts: Sequence[Context]) -> Plan:

@@ -27,6 +27,7 @@ def environment(contexts: Sequence[Context]) -> Once:
     first = contexts[0]
     parts = {"benchmate": first.site.wheel}
     for context in contexts:
+        parts |= {f"benchmate[{extra}]": first.site.wheel for extra in _extras(context)}
         for source, locked in _requirements(context):
             parts[f"{context.code}/{source.name}"] = _hash(source) + (
                 "" if locked else f"+{_constraints_hash(context)}"
@@ -75,8 +76,8 @@ def install_trial(group: str, contexts: Sequence[Context]) -> Trial:
     site, dirs = contexts[0].site, contexts[0].dirs
     options = ("--python", site.python, *(("--no-download",) if site.offline else ()))
     commands = [
-        _setup(contexts[0], f"{group}.virtualenv", (site.python, "-m", "virtualenv", *options, dirs.venv)),
-        _setup(contexts[0], f"{group}.packages", _fill(contexts)),
+        setup_command(contexts[0], f"{group}.virtualenv", (site.python, "-m", "virtualenv", *options, dirs.venv)),
+        setup_command(contexts[0], f"{group}.packages", _fill(contexts)),
     ]
     seen: set[str] = set()
     secrets: set[str] = set()
@@ -134,7 +135,7 @@ def _preparing(context: Context, pack: type[BasePackage], secrets: set[str]) -> 
         given = {key: str(value) for key, value in options.get("env", {}).items()}
         own = {**environ.caches(context.dirs), **_own(context, {**env, **given}, secrets)}
         tag = f"{name}.prepare" if len(rendered) == 1 else f"{name}.prepare.{number}"
-        yield replace(_setup(context, tag, argv, own), cwd=str(options["cwd"]))
+        yield setup_command(context, tag, argv, own, str(options["cwd"]))
 
 
 def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
@@ -143,10 +144,11 @@ def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
     files: dict[str, bool] = {}
     for context in contexts:
         files |= {f"{context.dirs.code}/{source.name}": locked for source, locked in _requirements(context)}
-    extra = "[voir]" if any(_has_voirfile(context) for context in contexts) else ""
+    extras = {extra for context in contexts for extra in _extras(context)}
+    extra = f"[{','.join(sorted(extras))}]" if extras else ""
     named = [token for path in files for token in ("-r", path)]
-    constraints = _constraints(first)
-    constrained = ["-c", str(constraints)] if constraints and not all(files.values()) else []
+    limits = constraints(first)
+    constrained = ["-c", str(limits)] if limits and not all(files.values()) else []
     indexes: Sequence[str] = first.system.facts.get("indexes", ())
     wheel = f"benchmate{extra} @ file://{quote(site.wheel_path, safe='/+')}"
     if site.installer == "pip" or site.uv is None:
@@ -161,7 +163,7 @@ def _by_benchfile(context: Context, phase: Phase, secrets: set[str]) -> Command:
     """Return the child that awaits a benchfile's coroutine; package caches stay the user's own while installing."""
     caches = environ.caches(context.dirs) if phase == "prepare" else {}
     argv = context.site.module("milabench.agent.package", phase)
-    return _setup(context, f"{context.benchmark.name}.{phase}", argv, {**caches, **_own(context, {}, secrets)})
+    return setup_command(context, f"{context.benchmark.name}.{phase}", argv, {**caches, **_own(context, {}, secrets)})
 
 
 def _own(context: Context, env: Mapping[str, str], secrets: set[str]) -> dict[str, str]:
@@ -171,7 +173,9 @@ def _own(context: Context, env: Mapping[str, str], secrets: set[str]) -> dict[st
     return values
 
 
-def _setup(context: Context, tag: str, argv: tuple[str, ...], own: Mapping[str, str] | None = None) -> Command:
+def setup_command(
+    context: Context, tag: str, argv: tuple[str, ...], own: Mapping[str, str] | None = None, cwd: str | None = None
+) -> Command:
     """Return a command of a setup phase: with variables of its own in the benchmark's folder, else in the base."""
     node, dirs = context.node, context.dirs
     env = {
@@ -184,7 +188,7 @@ def _setup(context: Context, tag: str, argv: tuple[str, ...], own: Mapping[str, 
         **({"MILABENCH_UV": context.site.uv} if context.site.uv else {}),
         **(own or {}),
     }
-    cwd = dirs.base if own is None else dirs.code
+    cwd = cwd or (dirs.base if own is None else dirs.code)
     name = context.benchmark.name
     return Command(tag=tag, benchmark=name, node=node.name, argv=argv, cwd=cwd, env=env, metrics="none")
 
@@ -196,17 +200,25 @@ def _requirements(context: Context) -> list[tuple[Path, bool]]:
     return requirements(context.package, config, context.node.environ)
 
 
-def _has_voirfile(context: Context) -> bool:
-    return context.benchmark.definition is not None and (Path(context.benchmark.definition) / "voirfile.py").exists()
+def _extras(context: Context) -> Iterator[str]:
+    """Yield what benchmate needs beside itself: voir for a voirfile, torchcompat where a script written for it is."""
+    if context.benchmark.definition is None:
+        return
+    folder = Path(context.benchmark.definition)
+    if (folder / "voirfile.py").exists():
+        yield "voir"
+    if any(b"torchcompat" in script.read_bytes() for script in folder.glob("*.py")):
+        yield "compat"
 
 
-def _constraints(context: Context) -> Path | None:
+def constraints(context: Context) -> Path | None:
+    """Return the file of pins for the architecture, where there is one."""
     path = Path(context.site.constraints) / f"{context.system.arch}.txt"
     return path if path.exists() else None
 
 
 def _constraints_hash(context: Context) -> str:
-    path = _constraints(context)
+    path = constraints(context)
     return _hash(path) if path else ""
 
 

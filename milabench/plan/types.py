@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from milabench.suite.types import Limit
 
-Phase = Literal["install", "prepare", "run"]
+Phase = Literal["install", "prepare", "run", "pin"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,3 +113,9 @@ class Plan:
     def time_bound_s(self) -> float:
         """Sum of the trials' longest deadlines: the run cannot take longer."""
         return sum(max((job.deadline_s or 0.0 for job in trial.jobs), default=0.0) for trial in self.trials)
+
+    def config_of(self, command: Command) -> dict[str, Any]:
+        """Return what a process sees as its configuration: its benchmark's, with its own tag and devices."""
+        own = {"tag": command.tag.split("."), "devices": list(command.devices)}
+        first = {"device": command.devices[0]} if command.devices else {}
+        return {**self.configs.get(command.benchmark, {}), **own, **first}

@@ -72,6 +72,15 @@ def gib(memory: Memory | None) -> str:
     return f"{number} host" if memory.source == "host" else number
 
 
+def size(bytes_: int) -> str:
+    """Return a size in the largest unit of which there is at least one: ``1.5 GiB``."""
+    value, units = float(bytes_), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f"{value:.1f} {units[0]}" if value != bytes_ else f"{bytes_} B"
+
+
 def devices(found: Sequence[int | str]) -> str:
     """Return device ids in short: ``0-3,6``; of several nodes how many on how many: ``16/2 nodes``; of none nothing."""
     named = [device for device in found if isinstance(device, str)]

@@ -80,7 +80,7 @@ def xpu(folder: Path) -> None:
 
 
 def described(arch: str | None = None) -> tuple[str, list[dict[str, Any]], str | None]:
-    found = probe.facts(arch, [])
+    found = probe.facts(arch, {})
     return found["arch"], found["devices"], found["driver"]
 
 
@@ -166,7 +166,7 @@ def test_a_tool_that_gives_no_answer_means_no_device(tools: Path, name: str, scr
 
 
 def test_without_any_tool_the_machine_is_a_cpu(tools: Path) -> None:
-    found = probe.facts(None, [])
+    found = probe.facts(None, {})
     assert (found["arch"], found["devices"]) == ("cpu", [])
     assert found["cpus"] >= 1
     assert found["memory_bytes"] > 2**28

@@ -1,0 +1,107 @@
+"""``milabench dev``: a benchmark's surroundings for a shell or a command, without a run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from milabench import plan as planning
+from milabench import resources
+from milabench.agent.serve import WITHHELD
+from milabench.app.options import Options
+from milabench.app.phases import Operation, operation
+from milabench.app.workspace import resolve_suite
+from milabench.console import Console
+from milabench.errors import ConfigurationError, PreflightError, UsageError
+from milabench.plan import Workspace
+
+_FIRST = ("standard", "quickstart", "smoke")  # of the suites milabench brings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What is to take the place of milabench's process."""
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+
+
+async def dev(options: Options, console: Console, name: str, argv: Sequence[str]) -> Session:
+    """Return a benchmark's first process with ``argv`` in its place, a shell where that is empty.
+
+    The suite is the one the options name, else the first of the folder's ``config/*.yaml`` and of milabench's own that
+    has the benchmark; one for which it is installed before others. Raises PreflightError where it is not installed.
+    """
+    async with operation(options, console) as work:
+        ready, chosen = await _installed(work, name)
+        await replace(work, options=chosen).require(ready, "install")
+        plan = planning.plan(ready, "run")
+        if not plan.trials:
+            raise PreflightError(f"{name} cannot run here: {plan.skipped[0].reason}")
+        job = plan.trials[0].jobs[0]
+        await work.host.request("stage", staged=[asdict(folder) for folder in job.staged])
+    command = job.commands[0]
+    secrets = {secret: options.environ[secret] for secret in job.secrets if secret in options.environ}
+    outer = {key: value for key, value in options.environ.items() if key not in WITHHELD}
+    env = {**outer, **command.env, **secrets, "MILABENCH_CONFIG": json.dumps(plan.config_of(command))}
+    if argv:
+        return Session(argv=list(argv), env=env, cwd=command.cwd)
+    devices = ", ".join(map(str, command.devices))
+    console.note(f"a shell for {name}: folder {command.cwd}, devices {devices or 'none'}; `exit` leaves it")
+    console.note(f"what a run starts here: {shlex.join(command.argv)}")
+    return Session(argv=_shell(options.base, env.get("VIRTUAL_ENV")), env=env, cwd=command.cwd)
+
+
+async def _installed(work: Operation, name: str) -> tuple[Workspace, Options]:
+    found: list[tuple[Workspace, Options]] = []
+    for options in _candidates(work.options, name):
+        ready = await replace(work, options=options).workspace()
+        if not await work.missing(planning.needs(ready)[0]):
+            return ready, options
+        found.append((ready, options))
+    return found[0]
+
+
+def _candidates(options: Options, name: str) -> Iterator[Options]:
+    """Yield the options with each suite that has the benchmark. Raises UsageError where none has."""
+    asked = replace(options, select=(name,), exclude=())
+    if options.config is not None:
+        if name not in (each.name for each in resolve_suite(asked).benchmarks):
+            raise UsageError(f"{name} is no benchmark of {options.config}: `milabench list` shows them")
+        yield asked
+        return
+    none = True
+    for config in _suites():
+        candidate = replace(asked, config=config)
+        try:
+            names = {each.name for each in resolve_suite(candidate).benchmarks}
+        except (ConfigurationError, UsageError):  # it has no such benchmark, or is no suite
+            continue
+        if name in names:
+            none = False
+            yield candidate
+    if none:
+        raise UsageError(f"no suite in ./config and none that milabench brings has a benchmark {name!r}: give --config")
+
+
+def _suites() -> Iterator[str]:
+    yield from map(str, sorted(Path("config").glob("*.yaml")))
+    brought = (path.stem for path in sorted((resources.data_root() / "config").glob("*.yaml")) if path.stem != "base")
+    yield from dict.fromkeys((*_FIRST, *brought))
+
+
+def _shell(base: Path, venv: str | None) -> list[str]:
+    """Return an interactive shell; one that activates the environment after the user's own start-up file."""
+    bash = shutil.which("bash")
+    if bash is None or venv is None:
+        return [bash or "/bin/sh", "-i"]
+    start = base / "extra" / "setup" / "dev.bashrc"
+    start.parent.mkdir(parents=True, exist_ok=True)
+    quoted = shlex.quote(f"{venv}/bin/activate")
+    start.write_text(f'[ -f "$HOME/.bashrc" ] && . "$HOME/.bashrc"\n. {quoted}\n')
+    return [bash, "--rcfile", str(start), "-i"]
