@@ -157,12 +157,17 @@ class ClientServer(ListCommand):
     """A client that measures and a server that it asks: the server starts first and is ended when the client has."""
 
     def __init__(self, pack: BasePackage, client: Command, server: Command, **options: Any) -> None:
-        del pack
         options.pop("different_nodes", None)  # both run on the benchmark's node
         super().__init__(server.set_run_options(service=True), client, **options)
+        self._whole = pack
+
+    @property
+    def pack(self) -> BasePackage:
+        return self._whole
 
     def copy(self, pack: BasePackage) -> Self:
         clone = copy.copy(self)
+        clone._whole = pack
         clone.executors = tuple(
             each.copy(_part(pack, name, SILENT not in each.pack.config["tag"]))
             for each, name in zip(self.executors, ("server", "client"), strict=True)

@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def measure(run: RunDir, steps: int, warmup: int = 0) -> None:
-    first_seq = run.begin(COMMAND, PLAN.configs["resnet50"])
+    first_seq = run.begin(COMMAND, PLAN.config_of(COMMAND))
     writer = EventWriter(run.files(COMMAND.tag).events, first_seq=first_seq)
     writer.write("stop", {"reason": "observations"})
     writer.close()
@@ -42,7 +42,7 @@ def test_a_sealed_file_tells_the_whole_story_in_order(run: RunDir) -> None:
     events = list(run.events(COMMAND.tag))
     assert [event.event for event in events] == ["config", "start", "stop", "data", "data", "data", "end"]
     assert [event.seq for event in events] == list(range(7))
-    assert events[0].data == {"name": "resnet50", "tag": ["resnet50", "D0"], "devices": [0]}
+    assert events[0].data == {"name": "resnet50", "tag": ["resnet50", "D0"], "devices": [0], "device": 0}
     rates = [(event.data["task"], event.data["rate"], event.data["units"]) for event in events[3:6]]
     assert rates == [("warmup", 128.0, "items/s"), ("train", 128.0, "items/s"), ("train", 128.0, "items/s")]
     assert events[-1].data["outcome"] == "early_stop"
@@ -134,3 +134,48 @@ def test_an_end_that_a_process_wrote_itself_is_not_the_seal(run: RunDir) -> None
         file.write(b'{"event": "end", "data": {"by": "me"}}\n')
     run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
     assert [event.event for event in run.events(COMMAND.tag)][-3:] == ["end", "data", "end"]
+
+
+def ranks(run: RunDir, *counts: list[int], unit: str = "items") -> None:
+    """Write the steps of ranks 1 and up: a list of counts each."""
+    for rank, items in enumerate(counts, 1):
+        rows = StepsWriter(run.path / f"{COMMAND.tag}.rank{rank}.steps", unit=unit, zero_ns=0)
+        for index, count in enumerate(items):
+            rows.append(index * 10**9 + 1, index * 10**9 + 10**8, count, MEASURED, 0)
+        rows.close()
+
+
+@pytest.mark.parametrize(
+    ("counts", "rates"),
+    [
+        ([[64, 32, 64]], [256.0, 192.0, 256.0]),
+        ([[64, 64, 64], [64, 64, 64]], [384.0, 384.0, 384.0]),
+        ([[64, 64]], [256.0, 256.0]),  # the last step was not made by all
+        ([[]], [128.0, 128.0, 128.0]),  # a rank that measures nothing
+    ],
+)
+def test_the_ranks_of_a_group_are_counted_together_and_timed_by_the_leader(
+    run: RunDir, counts: list[list[int]], rates: list[float]
+) -> None:
+    measure(run, steps=3)
+    ranks(run, *counts)
+    run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
+    found = [event.data["rate"] for event in run.events(COMMAND.tag) if event.event == "data"]
+    assert found == rates
+
+
+def test_ranks_that_count_something_else_are_not_added(run: RunDir) -> None:
+    measure(run, steps=1)
+    ranks(run, [7], unit="tokens")
+    steps = run.steps(COMMAND.tag)
+    assert steps is not None
+    assert steps.rates() == [128.0]
+
+
+def test_the_error_of_a_further_rank_is_the_reason(run: RunDir) -> None:
+    measure(run, steps=1)
+    writer = EventWriter(run.path / f"{COMMAND.tag}.rank3.jsonl")
+    writer.write("error", {"type": "ValueError", "message": "no", "trace": ""})
+    writer.close()
+    found = run.seal(COMMAND, Exit(tag=COMMAND.tag, code=1))
+    assert (found.kind, found.reason) == ("failed", "exit code 1: rank 3: ValueError: no")

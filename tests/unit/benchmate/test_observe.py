@@ -116,6 +116,25 @@ def test_a_rank_of_a_group_goes_on_unrecorded_and_its_leader_says_stop(
     assert [event for event, _ in events(tmp_path)].count("stop") == stops
 
 
+def test_a_leader_says_stop_when_a_step_has_been_made_after_the_last_measured_one(
+    tmp_path: Path, make: Callable[..., Observer]
+) -> None:
+    observer, said = make(observations=2, world_size=2), []
+    for _ in observer.iterate(range(5)):
+        said.append([event for event, _ in events(tmp_path)].count("stop"))
+    assert said == [0, 0, 0, 1, 1]
+    assert events(tmp_path)[-1] == ("stop", {"reason": "observations", "world_size": 2})
+
+
+def test_a_leader_whose_script_ends_first_has_said_stop_all_the_same(
+    tmp_path: Path, make: Callable[..., Observer]
+) -> None:
+    observer = make(observations=2, world_size=2)
+    assert len(list(observer.iterate(range(2)))) == 2
+    observer.close()
+    assert events(tmp_path)[-1][0] == "stop"
+
+
 @pytest.mark.parametrize("accelerator", [Cpu, FakeDevice])
 def test_an_empty_loader_makes_no_step(
     tmp_path: Path, make: Callable[..., Observer], accelerator: Callable[[], Any]

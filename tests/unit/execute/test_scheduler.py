@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from milabench.errors import HostLost, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, Waiting, execute
 from milabench.execute.hosts import Launch
-from milabench.execute.hosts.fake import FakeHost
+from milabench.execute.hosts.fake import FULL, FakeHost, measured
 from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Once, Plan, Staged, Trial
 from milabench.rundir import RunDir, SetupLogs
@@ -61,6 +62,34 @@ def test_the_processes_of_a_job_run_together_and_fail_together(tmp_path: Path) -
 
     found = outcomes(Plan(phase="run", trials=(trial("a", "a.D0", "a.D1"),)), FakeHost(script), tmp_path)
     assert found == {"a": Outcome(kind="failed", reason="exit code 2", tag="a.D1")}
+
+
+def test_a_group_is_ended_when_its_leader_has_measured_enough(tmp_path: Path) -> None:
+    def script(launch: Launch) -> Exit | None:
+        if launch.command.tag == "a.n1":
+            return None
+        measured(launch)
+        return FULL
+
+    group = Job(tag="a", commands=(command("a.n0"), command("a.n1", metrics="none")), deadline_s=60.0)
+    plan = Plan(phase="run", trials=(Trial(benchmark="a", jobs=(group,)),))
+    assert outcomes(plan, FakeHost(script), tmp_path)["a"].kind == "early_stop"
+
+
+@pytest.mark.parametrize(("code", "kind"), [(0, "ok"), (1, "failed")])
+def test_a_service_ends_with_those_it_serves(tmp_path: Path, code: int, kind: str) -> None:
+    def script(launch: Launch) -> Exit | None:
+        if launch.command.service:
+            return None
+        measured(launch)
+        return Exit(tag=launch.command.tag, code=code)
+
+    server = replace(command("a.server", metrics="none"), service=True)
+    job = Job(tag="a", commands=(server, command("a.client")), deadline_s=60.0)
+    found = outcomes(Plan(phase="run", trials=(Trial(benchmark="a", jobs=(job,)),)), FakeHost(script), tmp_path)
+    assert found["a"].kind == ("early_stop" if code == 0 else "failed")
+    events = {event.event: event.data for event in RunDir(tmp_path / "run").events("a.client")}
+    assert events["end"]["outcome"] == kind
 
 
 def test_a_measured_process_is_well(tmp_path: Path) -> None:

@@ -55,7 +55,12 @@ def test_what_is_installed_as_written_is_noted(tmp_path: Path) -> None:
 
 def test_the_environment_is_asked_for_part_by_part(tmp_path: Path) -> None:
     environments, _ = planning.needs(workspace(tmp_path, FILES))
-    assert list(environments["torch"].parts) == ["benchmate", "a/requirements.in", "b/requirements.cpu.txt"]
+    assert list(environments["torch"].parts) == [
+        "benchmate",
+        "a/requirements.in",
+        "benchmate[voir]",
+        "b/requirements.cpu.txt",
+    ]
     before = environments["torch"].parts["a/requirements.in"]
     environments, _ = planning.needs(workspace(tmp_path, {**FILES, "a/requirements.in": "torch>2\n"}))
     assert environments["torch"].parts["a/requirements.in"] != before

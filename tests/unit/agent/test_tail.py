@@ -1,0 +1,49 @@
+"""Files that grow: their new lines, and being told that there are some."""
+
+from __future__ import annotations
+
+import select
+from pathlib import Path
+
+from milabench.agent.tail import Tail, Watcher
+
+
+def test_only_what_comes_later_is_read_and_only_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.data"
+    path.write_text("old\n")
+    tail = Tail(str(path))
+    assert list(tail.lines()) == []
+    for text, lines in (("one\ntw", [b"one"]), ("o", []), ("\n\nthree\n", [b"two", b"", b"three"])):
+        with path.open("a") as file:
+            file.write(text)
+        assert list(tail.lines()) == lines
+
+
+def test_a_file_that_is_not_there_yet_is_read_from_its_start(tmp_path: Path) -> None:
+    tail = Tail(str(tmp_path / "a.data"))
+    (tmp_path / "a.data").write_text("one\n")
+    assert list(tail.lines()) == [b"one"]
+
+
+def test_a_change_is_told_once_for_all_that_was_written(tmp_path: Path) -> None:
+    watcher, told = Watcher(), []
+    paths = [tmp_path / name for name in "ab"]
+    for path in paths:
+        path.touch()
+    watches = [watcher.add(str(path), lambda path=path: told.append(path.name)) for path in paths]
+    assert None not in watches
+    for text in ("one", "two"):
+        with paths[0].open("a") as file:
+            file.write(text)
+    assert select.select([watcher.descriptor], [], [], 5)[0]
+    watcher.notify()
+    assert told == ["a"]
+    watcher.remove(watches[0])
+    with paths[0].open("a") as file:
+        file.write("three")
+    watcher.notify()
+    assert told == ["a"]
+
+
+def test_a_file_that_cannot_be_watched_is_not(tmp_path: Path) -> None:
+    assert Watcher().add(str(tmp_path / "none"), lambda: None) is None

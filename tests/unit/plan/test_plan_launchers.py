@@ -1,0 +1,214 @@
+"""The launchers: what argv and which variables they give a script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plans import planned
+
+from milabench import commands, pack
+from milabench.plan import Command, Plan
+
+CUDA = {"arch": "cuda", "gpus": 4}
+VENV = "/base/venv/b"
+MAIN = "/base/code/b/main.py"
+RANKS = ("--nproc-per-node=4", "--standalone")
+
+
+def plan_of(folder: Path, body: str, entry: str = "plan: {method: njobs, n: 1}, argv: {--x: 1}", **shape: Any) -> Plan:
+    """Return the plan of a benchmark whose benchfile returns ``body``; ``plan`` in it is the plain script."""
+    benchfile = f"""
+    from milabench.commands import *
+    from milabench.pack import Package
+
+    class Other(TorchrunAllGPU):  # as milabench's benchfile for torchtune has it
+        def __init__(self, executor, *argv, **options):
+            super().__init__(executor, "-m", "launcher", "run", *argv, **options)
+
+        @property
+        def executable(self):
+            return f"{{self.binfolder}}/bin/python"
+
+        def should_wrap(self):
+            return True
+
+    class B(Package):
+        def build_run_plan(self):
+            plan = PackCommand(self, *self.argv, lazy=True)
+            return {body}
+
+    __pack__ = B
+    """
+    files = {"b/benchfile.py": benchfile, "b/main.py": "", "suite.yaml": f"b: {{definition: b, {entry}}}\n"}
+    return planned(folder, files, **(shape or CUDA))
+
+
+def commands_of(folder: Path, body: str, *more: str, **shape: Any) -> list[Command]:
+    found = plan_of(folder, body, *more, **shape)
+    return [command for trial in found.trials for job in trial.jobs for command in job.commands]
+
+
+@pytest.mark.parametrize(
+    ("body", "argv"),
+    [
+        ("TorchrunAllGPU(plan)", (*RANKS, "--", MAIN, "--x", "1")),
+        ("TorchRunCommand(VoirCommand(plan, module=True), module=True)", (*RANKS, "--", MAIN, "--x", "1")),
+        ("TorchrunAllGPU(plan, '--max-restarts=0')", ("--max-restarts=0", *RANKS, "--", MAIN, "--x", "1")),
+        ("TorchrunAllGPU(plan).use_stdout()", (*RANKS, "--local-ranks-filter=0", "--", MAIN, "--x", "1")),
+        ("TorchrunAllGPU(SimpleCommand(self, 'more'))", (*RANKS, "-m", "--", "--x", "1", "more")),
+        ("TorchrunAllGPU(CmdCommand(self, './train'))", (*RANKS, "--", "./train")),
+        ("TorchrunAllNodes(plan)", (*RANKS, "--", MAIN, "--x", "1")),
+    ],
+)
+def test_torchrun_starts_a_rank_per_device(tmp_path: Path, body: str, argv: tuple[str, ...]) -> None:
+    (found,) = commands_of(tmp_path, body)
+    assert found.argv == (f"{VENV}/bin/torchrun", *argv)
+    assert found.devices == (0, 1, 2, 3)
+    assert (found.env["CUDA_VISIBLE_DEVICES"], found.env["OMP_NUM_THREADS"]) == ("0,1,2,3", "4")
+
+
+def test_torchrun_runs_a_voirfile_in_every_rank(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "voirfile.py").touch()
+    (found,) = commands_of(tmp_path, "TorchrunAllGPU(VoirCommand(plan))")
+    assert found.argv[3:6] == ("-m", "--", "benchmate.overseer")
+    assert found.env["VOIRFILE"] == "/base/code/b/voirfile.py"
+
+
+@pytest.mark.parametrize(
+    "body", ["TorchrunAllGPU(plan)", "TorchrunAllNodes(plan)", "TorchrunAllGPU(plan, cpu_ranks=2)"]
+)
+def test_a_process_with_one_device_is_the_script_itself(tmp_path: Path, body: str) -> None:
+    found = commands_of(tmp_path, body, "plan: {method: per_gpu}")
+    assert [command.argv for command in found] == [(f"{VENV}/bin/python", MAIN)] * 4
+    assert [command.devices for command in found] == [(0,), (1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(16, "8"), (2, "1")])
+def test_ranks_on_a_cpu_share_its_cores(tmp_path: Path, cpus: int, threads: str) -> None:
+    (found,) = commands_of(tmp_path, "TorchrunAllGPU(plan, cpu_ranks=2)", arch="cpu", cpus=cpus)
+    assert found.argv[:3] == (f"{VENV}/bin/torchrun", "--nproc-per-node=2", "--standalone")
+    assert found.env["OMP_NUM_THREADS"] == threads
+
+
+@pytest.mark.parametrize("body", ["TorchrunAllGPU(plan)", "TorchrunAllGPU(plan, cpu_ranks=2)"])
+def test_a_cpu_with_one_core_has_no_ranks(tmp_path: Path, body: str) -> None:
+    (found,) = commands_of(tmp_path, body, arch="cpu", cpus=1)
+    assert found.argv[1] == MAIN
+
+
+def test_torchrun_on_two_nodes_meets_on_the_main_one(tmp_path: Path) -> None:
+    entry = "plan: {method: njobs, n: 1}, num_machines: 2"
+    first, second = commands_of(tmp_path, "TorchrunAllNodes(plan)", entry, arch="cuda", gpus=4, nodes=2)
+    assert (first.tag, first.rank, second.tag, second.rank) == (f"b.{first.node}", 0, f"b.{second.node}", 1)
+    assert first.node != second.node
+    meeting = ("--rdzv-backend=static", f"--rdzv-endpoint={first.node}:29400")
+    for rank, command in enumerate((first, second)):
+        assert command.argv[1:4] == ("--nnodes=2", *meeting)
+        assert {f"--node-rank={rank}", f"--local-addr={command.node}", "--nproc-per-node=4"} <= set(command.argv)
+        assert "--standalone" not in command.argv
+
+
+def test_another_launcher_takes_torchruns_place(tmp_path: Path) -> None:
+    body = "Other(SimpleCommand(self))"
+    argv = "argv: [./recipe, a=1]"
+    (found,) = commands_of(tmp_path, body, f"plan: {{method: njobs, n: 1}}, {argv}")
+    assert found.argv == (f"{VENV}/bin/python", "-m", "launcher", "run", *RANKS, "--", "./recipe", "a=1")
+    (alone, *_) = commands_of(tmp_path, body, f"plan: {{method: per_gpu}}, {argv}")
+    assert alone.argv == (f"{VENV}/bin/python", "-m", "launcher", "run", "--", "./recipe", "a=1")
+
+
+@pytest.mark.parametrize(
+    ("entry", "flags"),
+    [
+        ("plan: {method: njobs, n: 1}", ["--multi_gpu", "--gradient_accumulation_steps=1"]),
+        (
+            "plan: {method: njobs, n: 1}, use_deepspeed: true, gradient_accumulation_steps: 4",
+            ["--use_deepspeed", "--deepspeed_multinode_launcher=standard", "--zero_stage=2"],
+        ),
+    ],
+)
+def test_accelerate_launches_a_process_per_device(tmp_path: Path, entry: str, flags: list[str]) -> None:
+    (found,) = commands_of(tmp_path, "AccelerateAllNodes(plan).use_stdout()", entry)
+    assert found.argv[:2] == (f"{VENV}/bin/accelerate", "launch")
+    assert {"--machine_rank=0", "--num_machines=1", "--num_processes=4", *flags} <= set(found.argv)
+    assert (found.argv[-1], found.metrics) == (MAIN, "stdout")
+
+
+def test_accelerate_on_one_device_is_the_script_itself(tmp_path: Path) -> None:
+    found = commands_of(tmp_path, "AccelerateAllNodes(plan)", "plan: {method: per_gpu}")
+    assert {command.argv for command in found} == {(f"{VENV}/bin/python", MAIN)}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "ActivatorCommand(plan)",
+        "WorkingDir(plan)",
+        "DockerRunCommand(plan, None)",
+        "SSHCommand(plan, 'localhost', user='me', key='k', port=22)",
+        "ForeachNode(plan, use_docker=False)",
+        "ListCommand(plan)",
+    ],
+)
+def test_what_only_says_where_leaves_the_argv_alone(tmp_path: Path, body: str) -> None:
+    (found,) = commands_of(tmp_path, body)
+    assert found.argv == (f"{VENV}/bin/python", MAIN, "--x", "1")
+    assert found.cwd == "/base/code/b"
+
+
+def test_a_sequence_is_a_job_of_commands_that_follow_each_other(tmp_path: Path) -> None:
+    found = plan_of(tmp_path, "SequenceCommand(CmdCommand(self, 'a'), CmdCommand(self, 'b'))")
+    (copies,) = (trial.jobs for trial in found.trials)
+    assert [(job.sequence, [command.argv for command in job.commands]) for job in copies] == [(True, [("a",), ("b",)])]
+    assert [command.tag for command in copies[0].commands] == ["b.1", "b.2"]
+
+
+def test_a_sequence_per_device_is_a_job_per_device(tmp_path: Path) -> None:
+    body = "SequenceCommand(CmdCommand(self, 'a'), CmdCommand(self, 'b'))"
+    (trial,) = plan_of(tmp_path, body, "plan: {method: per_gpu}").trials
+    assert [[command.tag for command in job.commands] for job in trial.jobs] == [
+        [f"b.D{device}.1", f"b.D{device}.2"] for device in range(4)
+    ]
+
+
+def test_a_client_measures_and_its_server_serves(tmp_path: Path) -> None:
+    body = """ClientServer(
+                self,
+                client=CmdCommand(ClientServer.new_client_pack(self), "ask"),
+                server=CmdCommand(ClientServer.new_server_pack(self, has_logs=False), "serve"),
+            )"""
+    server, client = commands_of(tmp_path, body)
+    assert (server.tag, server.metrics, server.service) == ("b.server", "none", True)
+    assert (client.tag, client.metrics, client.service) == ("b.client", "file", False)
+
+
+def test_a_preparation_of_its_own_is_planned(tmp_path: Path) -> None:
+    benchfile = """
+    from milabench.commands import CmdCommand
+    from milabench.pack import Package
+
+    class B(Package):
+        def build_prepare_plan(self):
+            return CmdCommand(self, "python", self.dirs.code / "main.py", *self.argv, "--prepare", env={"WHY": "data"})
+
+    __pack__ = B
+    """
+    suite = "b: {definition: b, argv: {--size: 1, --n: '{cpu_count}'}, plan: {method: njobs}}\n"
+    made = planned(tmp_path, {"b/benchfile.py": benchfile, "b/main.py": "", "suite.yaml": suite}, "prepare")
+    (command,) = made.trials[0].jobs[0].commands
+    assert command.argv == ("python", MAIN, "--size", "1", "--n", "16", "--prepare")
+    assert (command.env["WHY"], command.cwd) == ("data", "/base/code/b")
+
+
+def test_all_that_milabenchs_benchfiles_import_is_there() -> None:
+    names = (
+        "PackCommand VoirCommand TorchrunAllGPU TorchrunAllNodes TorchRunCommand ForeachNode PerGPU NJobs ListCommand"
+        " SequenceCommand CmdCommand SimpleCommand WrapperCommand WorkingDir ActivatorCommand AccelerateAllNodes"
+        " AccelerateLaunchCommand DockerRunCommand SSHCommand ClientServer"
+    )
+    assert set(names.split()) <= set(commands.__all__)
+    assert {*commands.__all__} <= set(dir(commands))
+    assert {"BasePackage", "Package"} <= set(dir(pack))
