@@ -142,3 +142,21 @@ def test_the_shell_form_names_every_process(tmp_path: Path) -> None:
     assert script.count("/base/code/a/main.py") == 2
     assert script.count(" &\n") == 4
     assert "\nwait\n" in script
+
+
+def test_the_requirements_of_a_group_are_locked_together_then_folder_by_folder(tmp_path: Path) -> None:
+    files = {**FILES, "b/requirements.cpu.txt": "numpy==1\n"}
+    plan, groups = planning.pins(workspace(tmp_path, files))
+    (trial,) = plan.trials
+    together, a, b = (command.argv for command in trial.jobs[0].commands)
+    assert together[-2:] == (str(tmp_path / "a/requirements.in"), str(tmp_path / "b/requirements.in"))
+    joint = str(groups["torch"].together)
+    assert together[together.index("--output-file") + 1] == joint
+    for argv, folder in ((a, "a"), (b, "b")):
+        assert argv[argv.index("--constraint") + 1] == joint
+        assert argv[-1] == str(tmp_path / folder / "requirements.in")
+    assert [str(lock.target.relative_to(tmp_path)) for lock in groups["torch"].locks] == [
+        "a/requirements.cpu.txt",
+        "b/requirements.cpu.txt",
+    ]
+    assert all(command.env["UV_FIND_LINKS"] == "" for command in trial.jobs[0].commands)

@@ -1,0 +1,53 @@
+"""What a base holds, and being rid of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from milabench.app.clean import DEFAULT, KINDS, amounts, clean
+from milabench.errors import PreflightError
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    for folder in ("venv/torch", "code/a", "cache/wheels", "data/images", "extra/a/prepared", "runs/one.now"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "file").write_bytes(b"x" * 8192)
+    return tmp_path
+
+
+def test_what_is_there_is_measured_by_kind(base: Path) -> None:
+    found = {amount.kind: amount for amount in amounts(base, list(KINDS))}
+    assert list(found) == ["environments", "caches", "data", "runs"]
+    assert {kind: amount.size_bytes for kind, amount in found.items()} == {
+        "environments": 16384,
+        "caches": 8192,
+        "data": 16384,
+        "runs": 8192,
+    }
+    assert amounts(base / "elsewhere", DEFAULT) == []
+
+
+def test_files_that_have_another_link_take_no_room(base: Path) -> None:
+    os.link(base / "venv/torch/file", base.parent / "elsewhere")
+    assert amounts(base, ["environments"])[0].size_bytes == 8192
+
+
+def test_runs_stay_unless_they_are_named(base: Path) -> None:
+    clean(base, amounts(base, DEFAULT))
+    assert [path.name for path in base.iterdir()] == ["runs"]
+    clean(base, amounts(base, ["runs"]))
+    assert list(base.iterdir()) == []
+
+
+@pytest.mark.parametrize("lock", ["runs/one.now/run.lock", "venv/torch.lock", "extra/a/prepared/a.json.lock"])
+def test_nothing_is_removed_while_another_milabench_is_at_work(base: Path, lock: str) -> None:
+    with (base / lock).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(PreflightError, match="another milabench is at work"):
+            clean(base, amounts(base, DEFAULT))
+    assert (base / "venv/torch/file").exists()
