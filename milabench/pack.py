@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import json
 import os
 import shutil
 import sys
@@ -22,6 +23,7 @@ from milabench import commands as cmd
 from milabench.fs import XPath
 from milabench.utils import assemble_options
 
+STAGED = ".milabench-staged.json"  # in a staged folder: where it came from, and its files
 _path = functools.lru_cache(maxsize=1024)(XPath)  # thousands of jobs share a few folders
 
 
@@ -81,7 +83,18 @@ class BasePackage:
         path = PurePath(name)
         if not path.parts or path.is_absolute() or ".." in path.parts:
             return False
-        return any(os.path.exists(os.path.join(folder, name)) for folder in (self.definition, self.dirs.code))  # noqa: PTH110, PTH118 - asked for thousands of times
+        here, there = (os.path.exists(os.path.join(folder, name)) for folder in (self.definition, self.dirs.code))  # noqa: PTH110, PTH118 - asked for thousands of times
+        return here or (there and self._is_staged())
+
+    def _is_staged(self) -> bool:
+        """Say whether ``dirs.code`` holds this folder: before it is staged, another of the same name may lie there."""
+        if self.definition == self.dirs.code:
+            return True
+        try:
+            manifest = json.loads((self.dirs.code / STAGED).read_text())
+        except (OSError, ValueError):
+            return False
+        return isinstance(manifest, dict) and manifest.get("source") == str(self.definition)
 
     def make_env(self) -> dict[str, str]:
         """Return further variables for the scripts of this benchmark."""

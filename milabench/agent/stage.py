@@ -11,7 +11,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-MANIFEST = ".milabench-staged.json"
+from milabench.pack import STAGED
+
 _LEFT_OUT = {"__pycache__", ".git"}
 _TIMESTAMP = (2020, 1, 1, 0, 0, 0)  # equal sources make an equal wheel
 _METADATA = """\
@@ -37,7 +38,7 @@ def stage(source: str, target: str, *, fresh: bool = False) -> None:
         if not Path(target).exists():
             _write_wheel(Path(source), Path(target))
         return
-    manifest = Path(target) / MANIFEST
+    manifest = Path(target) / STAGED
     before = _manifest(manifest)
     if fresh or (before is not None and before["source"] != source):  # another folder of the same name was there
         shutil.rmtree(target, ignore_errors=True)

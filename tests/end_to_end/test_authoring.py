@@ -1,0 +1,218 @@
+"""Writing a benchmark: from a template to a run, a shell in its surroundings, locks, logs, cleaning up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import OBSERVED, Project
+from milabench.app.new import TEMPLATES
+
+SHORT = ("--override", "*.voir.options.stop=5", "--override", "*.voir.options.skip=1")
+# A rank of a group without torch: torchrun's variables are all that an Observer looks at.
+RANK = """
+    import os, sys, time
+    from benchmate.observe import Observer
+
+    observer = Observer(unit="items")
+    while True:
+        for batch in observer.iterate([[0] * 10] * 100):
+            time.sleep(0.01)
+            if os.environ["RANK"] == os.environ.get("FAILS"):
+                raise ValueError("this rank is broken")
+"""
+GROUP = """
+    from milabench.commands import CmdCommand, ListCommand
+    from milabench.pack import Package
+
+    class Group(Package):
+        def build_run_plan(self):
+            script = (self.interpreter, self.dirs.code / "main.py")
+            started = "for rank in 0 1 2; do RANK=$rank WORLD_SIZE=3 \\"$@\\" & done; wait -n"
+            return CmdCommand(self, "bash", "-c", started, "bash", *script)
+
+    __pack__ = Group
+"""
+
+
+@pytest.fixture
+def mine(project: Project) -> Project:
+    """A project with a benchmark that needs no package, installed."""
+    project.write("mine/main.py", OBSERVED)
+    project.suite(mine={"definition": "mine", "plan": {"method": "njobs"}, "argv": {"--words": "a b"}})
+    assert project.verb("install").code == 0
+    return project
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_what_a_template_writes_runs_at_once(project: Project, torch_project: Project, template: str) -> None:
+    assert project.milabench("new", "mine", "--template", template).code == 0
+    base = ("--base", str(torch_project.base))  # whose torch environment is there already
+    done = project.milabench("run", "--all", "--config", "config/mine.yaml", *SHORT, *base, "--run-name", "./run")
+    assert done.code == 0, done.err
+    found = project.report(str(project.folder / "run"))["mine"]
+    assert (found["outcomes"], found["steps"]["measured"]) == ({"early_stop": 1}, 5)
+    assert found["perf"] > 0
+
+
+def test_dev_runs_a_command_as_a_process_of_the_benchmark_sees_the_world(mine: Project) -> None:
+    code = "import json, os; print(json.dumps([os.getcwd(), os.environ['MILABENCH_DIR_DATA'], dict(os.environ)]))"
+    done = mine.milabench("dev", "mine", "--config", "suite.yaml", "--", "python", "-c", code)
+    folder, data, environ = done.json
+    assert (folder, data) == (str(mine.base / "code/mine"), str(mine.base / "data"))
+    assert environ["VIRTUAL_ENV"] == str(mine.base / "venv/mine")
+    config = json.loads(environ["MILABENCH_CONFIG"])
+    assert (config["argv"], config["tag"], config["devices"]) == ({"--words": "a b"}, ["mine"], [0])
+    assert not {"MILABENCH_EVENTS", "PYTHONPATH"} & environ.keys()
+
+
+def test_dev_runs_the_newest_state_of_the_script_and_hands_on_its_exit_code(mine: Project) -> None:
+    mine.write("mine/main.py", "import sys; sys.exit(int(sys.argv[1]))\n")
+    assert mine.milabench("dev", "mine", "--config", "suite.yaml", "python", "main.py", "7").code == 7
+
+
+def test_dev_finds_the_suite_by_the_benchmarks_name(project: Project) -> None:
+    project.write("config/broken.yaml", "x: [")
+    project.write("config/own.yaml", json.dumps({"mine": {"definition": "../mine", "plan": {"method": "njobs"}}}))
+    project.write("mine/main.py", OBSERVED)
+    missing = project.milabench("dev", "mine", "--", "true")
+    assert (missing.code, "milabench install --config config/own.yaml --select mine" in missing.err) == (4, True)
+    assert project.milabench("install", "--config", "config/own.yaml").code == 0
+    assert project.milabench("dev", "mine", "--", "true").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("nothing-of-the-kind", "--", "true"), 2, "no suite in ./config and none that milabench brings"),
+        (("mine", "--config", "suite.yaml", "--", "no-such-program"), 4, "no-such-program cannot be started"),
+        (("other", "--config", "suite.yaml"), 2, "other"),
+    ],
+)
+def test_dev_says_what_is_wrong(mine: Project, words: tuple[str, ...], code: int, says: str) -> None:
+    done = mine.milabench("dev", *words)
+    assert (done.code, says in done.err) == (code, True), done.err
+
+
+@pytest.fixture
+def group(project: Project) -> Project:
+    """Three ranks, started by a shell that leaves with the first of them."""
+    project.write("mine/main.py", RANK)
+    project.write("mine/benchfile.py", GROUP)
+    options = {"stop": 5, "skip": 1}
+    project.suite(mine={"definition": "mine", "plan": {"method": "njobs"}, "voir": {"options": options}})
+    return project
+
+
+def test_a_group_is_measured_as_one_and_ended_when_its_leader_has_enough(group: Project) -> None:
+    done = group.verb("run", "--all")
+    assert done.code == 0, done.err
+    found = group.report()["mine"]
+    assert (found["outcomes"], found["steps"]) == ({"early_stop": 1}, {"warmup": 1, "measured": 5})
+    assert 1500 < found["perf"] < 3001  # three ranks of ten items every hundredth of a second at most
+    assert group.processes() == []
+
+
+def test_the_rank_that_failed_is_named(group: Project) -> None:
+    done = group.verb("run", "--all", FAILS="2")
+    assert done.code == 1
+    (failure,) = group.report()["mine"]["failures"]
+    assert failure["reason"] == "exit code 1: rank 2: ValueError: this rank is broken"
+    assert group.processes() == []
+
+
+def test_requirements_are_locked_beside_the_folder_and_installed_from_there(
+    project: Project, index: dict[str, str]
+) -> None:
+    del index
+    project.write("mine/main.py", OBSERVED)
+    project.write("mine/requirements.in", "ptera\n")
+    project.suite(mine={"definition": "mine", "plan": {"method": "njobs"}})
+    done = project.verb("pin", "--arch", "cpu")
+    assert (done.code, "wrote: mine/requirements.cpu.txt" in done.err) == (0, True), done.err
+    lock = (project.folder / "mine/requirements.cpu.txt").read_text()
+    assert "ptera==" in lock
+    assert not {"://", "file:", str(project.folder)} & set(lock.split())
+    assert "unchanged: mine/requirements.cpu.txt" in project.verb("pin", "--arch", "cpu").err
+    installed = project.verb("install")
+    assert (installed.code, "unpinned" in installed.err) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--arch", "hpu"), 4, "torch for hpu comes with its vendor's installer"),
+        (("--arch", "cpu", "--hashes"), 2, "--hashes"),
+        (("--arch", "cpu"), 2, "nothing to pin"),
+    ],
+)
+def test_what_cannot_be_locked_is_said_and_nothing_written(
+    project: Project, words: tuple[str, ...], code: int, says: str
+) -> None:
+    project.write("mine/main.py", OBSERVED)
+    project.suite(mine={"definition": "mine", "plan": {"method": "njobs"}})
+    done = project.verb("pin", *words)
+    assert (done.code, says in done.err) == (code, True), done.err
+    assert sorted(path.name for path in (project.folder / "mine").iterdir()) == ["main.py"]
+
+
+def test_logs_and_clean_of_a_run(mine: Project) -> None:
+    mine.write("mine/main.py", "    print('still here', flush=True)\n" + OBSERVED)
+    assert mine.verb("run").code == 0
+    assert "still here" in mine.milabench("logs", "mine").out
+    asked = mine.milabench("clean")
+    assert (asked.code, "environments" in asked.out, "--yes" in asked.err) == (2, True, True)
+    assert (mine.base / "venv/mine").exists()
+    assert mine.milabench("clean", "--yes").code == 0
+    assert sorted(path.name for path in mine.base.iterdir()) == ["runs"]
+    assert mine.milabench("report").code == 0
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    path = tmp_path / "repository"
+    (path / "src/deep").mkdir(parents=True)
+    for name in ("src/train.py", "src/deep/a.txt", "src/deep/b.log", "README"):
+        (path / name).write_text(name)
+    git = ["git", "-C", str(path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *words], check=True)
+    return path
+
+
+def test_a_benchfile_fetches_a_commit_and_merges_parts_of_it(project: Project, repository: Path) -> None:
+    project.write("mine/main.py", OBSERVED)
+    project.write(
+        "mine/benchfile.py",
+        f"""
+        from milabench.pack import Package
+
+        class Mine(Package):
+            async def install(self):
+                await super().install()
+                (self.dirs.code / "whole").clone_subtree({str(repository)!r}, "main")
+                (self.dirs.code / "part").clone_subtree({str(repository)!r}, "main", subtree="src")
+                (self.dirs.code / "whole").merge_into(self.dirs.code / "merged", "/src/\\n!*.log\\n")
+                (self.dirs.code / "part" / "train.py").sub("train", "run")
+
+        __pack__ = Mine
+        """,
+    )
+    project.suite(mine={"definition": "mine", "plan": {"method": "njobs"}})
+    done = project.verb("install")
+    assert done.code == 0, done.err
+    code = project.base / "code/mine"
+    names = {
+        folder: sorted(str(path.relative_to(code / folder)) for path in (code / folder).rglob("*") if path.is_file())
+        for folder in ("whole", "part", "merged")
+    }
+    assert names == {
+        "whole": ["README", "src/deep/a.txt", "src/deep/b.log", "src/train.py"],
+        "part": ["deep/a.txt", "deep/b.log", "train.py"],
+        "merged": ["src/deep/a.txt", "src/deep/b.log", "src/train.py"],
+    }
+    assert (code / "part/train.py").read_text() == "src/run.py"
