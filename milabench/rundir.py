@@ -322,7 +322,7 @@ def _is_seal(event: wire.Event) -> bool:
 def _rate_lines(steps: wire.Steps) -> Iterator[dict[str, Any]]:
     """Yield one line per step, or per run of steps of one phase where there are more than MAX_RATE_LINES steps."""
     columns, units = steps.columns, f"{steps.unit}/s"
-    size = -(-len(steps) // (MAX_RATE_LINES - 2))  # each phase may end in a line that stands for fewer
+    size = max(-(-len(steps) // (MAX_RATE_LINES - 2)), 1)  # each phase may end in a line that stands for fewer
     for phase, task in ((wire.WARMUP, "warmup"), (wire.MEASURED, "train")):
         good = [
             index

@@ -74,9 +74,11 @@ class Project:
 
     # Commands ----------------------------------------------------------------------------------------------------
 
-    def milabench(self, *arguments: str, timeout_s: float = 300, **environ: str) -> Result:
+    def milabench(self, *arguments: str, timeout_s: float = 300, offline: bool = False, **environ: str) -> Result:
+        """Run milabench to its end; ``offline``: where there is no network but the loopback."""
+        alone = [sys.executable, str(Path(__file__).with_name("without_network.py"))] if offline else []
         done = subprocess.run(
-            self._argv(arguments),
+            [*alone, *self._argv(arguments)],
             cwd=self.folder,
             env={**self.environ, **environ},
             capture_output=True,
@@ -86,9 +88,9 @@ class Project:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def verb(self, name: str, *arguments: str, **environ: str) -> Result:
-        """Run a verb on ``suite.yaml``."""
-        return self.milabench(name, "--config", "suite.yaml", *arguments, **environ)
+    def verb(self, name: str, *arguments: str, **options: Any) -> Result:
+        """Run a verb on ``suite.yaml``; options are those of ``milabench``."""
+        return self.milabench(name, "--config", "suite.yaml", *arguments, **options)
 
     def report(self, *arguments: str) -> dict[str, Any]:
         """Return the benchmarks of the JSON report, by name."""

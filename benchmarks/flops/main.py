@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 
+from benchmate.calibration import calls_per_observation, seconds_each
 from benchmate.context import current
 from benchmate.device import Accelerator, fetch, set_tf32, set_threads
 from benchmate.observe import Observer
@@ -22,9 +22,7 @@ DTYPES = {
     "int8": torch.int8,
     "fp8": getattr(torch, "float8_e4m3fn", None),
 }
-STEP_S = 0.04  # what an observation should take: long enough for the scheduler's noise, short enough for 60 of them
 LONGEST_STEP_S = 0.25
-CALIBRATION_S = 0.02
 SMALLEST = 128  # of the products that tell how fast a type is; 64 is the smallest size of a shrunk product
 GIGA = 1e9
 
@@ -81,22 +79,6 @@ def product(size: Size, name: str, device: torch.device) -> Callable[[], object]
     return lambda: torch.matmul(a, b, out=out)
 
 
-def seconds_each(run: Callable[[], object], accelerator: Accelerator) -> float:
-    """Return the time of one call: as many calls as fill the calibration, after one that does not count."""
-    run()
-    accelerator.synchronize()
-    calls = 1
-    while True:
-        start = time.monotonic()
-        for _ in range(calls):
-            run()
-        accelerator.synchronize()
-        taken = time.monotonic() - start
-        if taken >= CALIBRATION_S:
-            return taken / calls
-        calls *= 2
-
-
 def shrunk(size: Size, flop: float) -> Size:
     """Return the size, or one of fewer rows and columns that needs at most ``flop`` operations."""
     while size.flop > flop and max(size.m, size.n, size.k) > 64:
@@ -117,7 +99,7 @@ def calibrate(asked: Size, args: argparse.Namespace, accelerator: Accelerator) -
     size = asked if accelerator.arch != "cpu" else shrunk(asked, slowest * LONGEST_STEP_S)
     size = shrunk(size, most)
     each_s = seconds_each(product(size, args.dtype, device), accelerator)
-    return size, max(1, math.floor(min(STEP_S / each_s, most / size.flop)))
+    return size, max(1, math.floor(min(calls_per_observation(each_s), most / size.flop)))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from benchmate.context import Context
 
@@ -97,10 +97,13 @@ def batches(args: argparse.Namespace, context: Context, device: torch.device) ->
             raise SystemExit(
                 f"{path} holds {len(dataset)} images, a batch needs {args.batch_size}: run `milabench prepare`"
             )
+    # Each rank of a group has its own share of the images.
+    share = DistributedSampler(dataset, context.world_size, context.rank) if context.world_size > 1 else None
     loader = DataLoader(
         dataset,
         batch_size=args.batch_size,
-        shuffle=True,
+        sampler=share,
+        shuffle=share is None,
         num_workers=0 if args.fixed_batch else args.num_workers,
         persistent_workers=args.num_workers > 0 and not args.fixed_batch,
         pin_memory=device.type == "cuda",

@@ -69,5 +69,7 @@ def _map(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     if isinstance(value, Mapping):
         return {key: _map(item, change) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
-        return type(value)(_map(item, change) for item in value)
+        items = [_map(item, change) for item in value]
+        named = hasattr(value, "_fields")  # a named tuple takes its fields one by one
+        return type(value)(*items) if named else type(value)(items)
     return value

@@ -179,3 +179,9 @@ def test_the_error_of_a_further_rank_is_the_reason(run: RunDir) -> None:
     writer.close()
     found = run.seal(COMMAND, Exit(tag=COMMAND.tag, code=1))
     assert (found.kind, found.reason) == ("failed", "exit code 1: rank 3: ValueError: no")
+
+
+def test_a_process_that_failed_before_its_first_step_is_sealed_too(run: RunDir) -> None:
+    measure(run, steps=0)
+    found = run.seal(COMMAND, Exit(tag=COMMAND.tag, code=1))
+    assert (found.kind, [event.event for event in run.events(COMMAND.tag)][-1]) == ("failed", "end")

@@ -20,6 +20,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     fake = FakeTime()
     monkeypatch.setattr(observe, "time", fake)
     monkeypatch.setattr("benchmate.ring.time", fake)
+    monkeypatch.setattr("benchmate.calibration.time", fake)
     return fake
 
 

@@ -1,0 +1,1 @@
+../torchvision/images.py
