@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from model import INTERACTIONS, Architecture, Dlrm
 from torch import nn
 
-from benchmate.data import Synthetic
+from benchmate.data import Synthetic, grouped
 from benchmate.training import PRECISIONS, SEED, Training
 
 DISTINCT = 8  # batches that differ; then they come again
@@ -95,13 +94,6 @@ def batch(args: argparse.Namespace, device: torch.device, generator: torch.Gener
     return tuple(tensor.pin_memory() for tensor in whole)  # copies from pinned memory run beside the computation
 
 
-def groups(batches: Iterable[Batch], steps: int) -> Iterator[list[Batch]]:
-    """Yield what an observation holds: that many batches, and none where fewer are left."""
-    iterator = iter(batches)
-    while len(group := list(itertools.islice(iterator, steps))) == steps:
-        yield group
-
-
 def main() -> None:
     args = options()
     training = Training(
@@ -127,7 +119,7 @@ def main() -> None:
         seed=SEED,
     )
 
-    for group in observer.iterate(groups(batches, args.steps_per_observation)):
+    for group in observer.iterate(grouped(batches, args.steps_per_observation)):
         for host in group:
             dense, indices, clicks = training.moved(host)
             with training.autocast():

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import torch
 from dimenet import DimeNet
 from graphs import Graph, Molecules, big_graph, joined, molecule
 from layers import Gcn, Pna
 from torch import nn
-from torch.utils.data import DataLoader
 
-from benchmate.data import Synthetic
+from benchmate.data import Synthetic, grouped, loader
 from benchmate.training import PRECISIONS, SEED, Training
 
 MODELS = ("GCN", "PNA", "DimeNet")
@@ -62,15 +61,7 @@ def molecules_task(args: argparse.Namespace, device: torch.device) -> tuple[nn.M
     data = Synthetic(
         lambda generator: molecule(cutoff_a, generator), length=length, distinct=args.num_samples, seed=SEED
     )
-    loader = DataLoader(
-        data,
-        batch_size=args.batch_size,
-        collate_fn=joined,
-        num_workers=args.num_workers,
-        persistent_workers=args.num_workers > 0,
-        pin_memory=device.type == "cuda",
-        drop_last=True,
-    )
+    molecules = loader(data, batch_size=args.batch_size, workers=args.num_workers, device=device, collate=joined)
     width, model = args.hidden_channels or 64, nn.Module()
     if args.model == "PNA":
         model = Pna(width, args.num_layers or 64, mean_log_degree(data.samples))
@@ -78,7 +69,7 @@ def molecules_task(args: argparse.Namespace, device: torch.device) -> tuple[nn.M
         model = DimeNet(width, args.num_layers or 6, args.cutoff)
     model = model.to(device)
     criterion = nn.L1Loss()
-    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+    batches = itertools.chain.from_iterable(itertools.repeat(molecules))
     return model, batches, lambda batch: criterion(model(batch), batch.targets)
 
 
@@ -86,13 +77,6 @@ def mean_log_degree(molecules: Iterable[Molecules]) -> float:
     """Return the mean of log(bonds + 1) over all atoms, by which PNA scales."""
     degrees = torch.cat([torch.bincount(one.bonds[1], minlength=len(one.atoms)) for one in molecules])
     return float(torch.log(degrees + 1).mean())
-
-
-def groups(batches: Iterable[Batch], steps: int) -> Iterator[list[Batch]]:
-    """Yield what an observation holds: that many batches."""
-    iterator = iter(batches)
-    while group := list(itertools.islice(iterator, steps)):
-        yield group
 
 
 def items(group: list[Batch]) -> int:
@@ -110,7 +94,7 @@ def main() -> None:
     model, batches, loss_of = task(args, training.device)
     optimizer = observer.optimizer(torch.optim.Adam(model.parameters(), lr=args.lr))
 
-    for group in observer.iterate(groups(batches, args.steps_per_observation)):  # until the suite's limit
+    for group in observer.iterate(grouped(batches, args.steps_per_observation)):  # until the suite's limit
         for batch in group:
             with training.autocast():
                 loss = loss_of(training.moved(batch))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -32,15 +33,33 @@ class Synthetic(Generic[T]):
         return self.samples[index % len(self.samples)]
 
 
-def loader(dataset: Any, *, batch_size: int, workers: int, device: torch.device) -> Any:
-    """Return torch's DataLoader of whole batches, from ``workers`` processes that stay; 0 loads in this one."""
+def loader(
+    dataset: Any,
+    *,
+    batch_size: int,
+    workers: int,
+    device: torch.device,
+    collate: Callable[[list[Any]], Any] | None = None,
+) -> Any:
+    """Return torch's DataLoader of whole batches, from ``workers`` processes that stay; 0 loads in this one.
+
+    ``collate`` makes a batch of samples where stacking them does not.
+    """
     from torch.utils.data import DataLoader
 
     return DataLoader(
         dataset,
         batch_size=batch_size,
+        collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
         drop_last=True,
     )
+
+
+def grouped(batches: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield so many batches at a time, and none where fewer are left: several short steps are one observation."""
+    iterator = iter(batches)
+    while len(group := list(itertools.islice(iterator, size))) == size:
+        yield group
