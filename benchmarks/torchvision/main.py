@@ -10,6 +10,7 @@ from resnet import MODELS, resnet
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from benchmate.arguments import some_of
 from benchmate.training import PRECISIONS, Training
 
 MOMENTUM = 0.9
@@ -26,17 +27,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=10, help="at most; the suite's limit usually comes first")
     parser.add_argument("--num-workers", type=int, default=4, help="processes that load images; 0 loads in this one")
     parser.add_argument("--num-classes", type=int, default=1000)
-    parser.add_argument("--optim", type=optimizations, default=(), help="channel_last, inductor, or both with a comma")
+    parser.add_argument(
+        "--optim", type=some_of(*OPTIMIZATIONS), default=(), help="channel_last, inductor, or both: a,b"
+    )
     parser.add_argument("--no-stdout", action="store_true", help="do not print the loss after each epoch")
     return parser.parse_args()
-
-
-def optimizations(text: str) -> tuple[str, ...]:
-    names = tuple(filter(None, text.split(",")))
-    for name in names:
-        if name not in OPTIMIZATIONS:
-            raise argparse.ArgumentTypeError(f"unknown optimization {name!r}: expected {' or '.join(OPTIMIZATIONS)}")
-    return names
 
 
 def network(args: argparse.Namespace, training: Training, layout: torch.memory_format) -> nn.Module:

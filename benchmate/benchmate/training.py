@@ -55,9 +55,13 @@ class Training:
         moved: T = _map(batch, lambda tensor: tensor.to(self.device, non_blocking=True))
         return moved
 
-    def update(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """Go back through a loss, take a step and empty the gradients; in fp16 with a scaled loss."""
+    def backward(self, loss: torch.Tensor) -> None:
+        """Go back through a loss and add to the gradients; in fp16 through a scaled one."""
         self._scaler.scale(loss).backward()
+
+    def update(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Go back through a loss, take a step and empty the gradients."""
+        self.backward(loss)
         self._scaler.step(optimizer)
         self._scaler.update()
         optimizer.zero_grad(set_to_none=True)

@@ -7,7 +7,7 @@ import argparse
 import pytest
 from loops import MS, FakeTime
 
-from benchmate.arguments import size
+from benchmate.arguments import size, some_of
 from benchmate.calibration import CALIBRATION_S, calls_per_observation, seconds_each
 from benchmate.device import Cpu
 
@@ -45,3 +45,10 @@ def test_sizes_have_powers_of_1024(text: str, bytes_: int) -> None:
 def test_what_is_no_size_is_said(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is no size"):
         size(text)
+
+
+def test_names_have_commas_between_them_and_are_known() -> None:
+    assert some_of("a", "b")("b,a") == ("b", "a")
+    assert some_of("a", "b")("") == ()
+    with pytest.raises(argparse.ArgumentTypeError, match="'c' is not one of a, b"):
+        some_of("a", "b")("a,c")
