@@ -12,6 +12,7 @@ import copy
 import functools
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from milabench.fs import XPath
 from milabench.utils import assemble_options
 
 STAGED = ".milabench-staged.json"  # in a staged folder: where it came from, and its files
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _path = functools.lru_cache(maxsize=1024)(XPath)  # thousands of jobs share a few folders
 
 
@@ -172,9 +174,20 @@ class Package(BasePackage):
         return {path: path.with_suffix(f".{variant}.txt" if variant else ".txt") for path in paths}
 
     def requirements_files(self, variant: str | None = None) -> list[XPath]:
-        """Return the files to install: the locked one where it exists, else the written one where that does."""
-        chosen = (locked if self.has(locked.name) else path for path, locked in self.requirements_map(variant).items())
+        """Return the files to install: the locked one where it has all that is written, else what is written."""
+        pairs = self.requirements_map(variant).items()
+        chosen = (locked if self._covers(locked.name, path.name) else path for path, locked in pairs)
         return [path for path in chosen if self.has(path.name)]
+
+    def _covers(self, locked: str, written: str) -> bool:
+        """Say whether a lock names every package of the written requirements: one that was added since is not there."""
+        return self.has(locked) and self._required(written) <= self._required(locked)
+
+    def _required(self, name: str) -> set[str]:
+        folder = self.definition if (self.definition / name).exists() else self.dirs.code
+        lines = (folder / name).read_text().splitlines() if self.has(name) else []
+        found = (match.group() for line in lines if (match := _REQUIREMENT.match(line.strip())))
+        return {re.sub(r"[-_.]+", "-", each).lower() for each in found}
 
     def build_prepare_plan(self) -> cmd.Command | None:
         """Return the preparation script with the benchmark's arguments, where the folder has one."""

@@ -13,7 +13,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,8 @@ class RunDir:
         events = [event for line in content.splitlines() if (event := wire.decode_event(line))]
         steps = self.steps(command.tag)
         seen = Seen.of(events, steps, expects_rate=command.metrics != "none")
-        if seen.error is None and ended.code:
-            seen = replace(seen, error=self._rank_error(command.tag))
+        if ended.code:
+            seen = replace(seen, error=self._first_error(command.tag, events))
         verdict = outcome(ended, seen.with_last_words(tail(files.stderr, 5)))
         if any(_is_seal(event) for event in events):
             return verdict
@@ -207,15 +207,17 @@ class RunDir:
         ranks = map(_steps, itertools.takewhile(Path.exists, files))
         return leader.with_ranks([rank for rank in ranks if rank is not None])
 
-    def _rank_error(self, tag: str) -> str | None:
-        """Return the first error that a further rank of a group told, with the rank that did."""
+    def _first_error(self, tag: str, events: Iterable[wire.Event]) -> str | None:
+        """Return the error that was told first by any rank of a group: those of the others follow from it."""
+        told = [("", event) for event in events]
         for path in sorted(self.path.glob(f"{glob.escape(tag)}.rank[0-9]*.jsonl")):
-            for line in path.read_bytes().splitlines():
-                event = wire.decode_event(line)
-                if event is not None and event.event == "error" and isinstance(event.data, dict):
-                    rank = path.suffixes[-2].removeprefix(".rank")
-                    return f"rank {rank}: {event.data.get('type')}: {event.data.get('message')}"
-        return None
+            rank = f"rank {path.suffixes[-2].removeprefix('.rank')}: "
+            told += [(rank, event) for line in path.read_bytes().splitlines() if (event := wire.decode_event(line))]
+        errors = [(rank, event) for rank, event in told if event.event == "error" and isinstance(event.data, dict)]
+        if not errors:
+            return None
+        rank, first = min(errors, key=lambda each: each[1].time_ns or 0)
+        return f"{rank}{first.data.get('type')}: {first.data.get('message')}"
 
     def log_tail(self, tag: str, lines: int) -> list[str]:
         """Return the last lines a process wrote to standard error, else to standard output."""

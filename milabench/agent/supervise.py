@@ -18,6 +18,13 @@ from milabench.agent.metrics import PrintedMetrics
 SWEEP_S = 1.0  # what outlives a process by itself gets this long between SIGTERM and SIGKILL
 VERIFY_S = 10.0  # then a process that SIGKILL did not end (an uninterruptible wait) is reported as such
 _POLL_S = 0.02
+_SAID = {
+    "limit": "enough is measured: the process and all that it started are ended",
+    "deadline": "max_duration is reached: the process is ended",
+    "interrupt": "the operator interrupts: the process is ended",
+    "sibling": "a process that it belongs with failed: this one is ended",
+    "lost": "the runner is gone: the process is ended",
+}
 _LOST_MESSAGE = "could not be ended: a process ignores SIGKILL (it waits for a device or a disk)"
 
 
@@ -37,6 +44,7 @@ class Supervised:
     ) -> None:
         self.id: int = request["id"]
         self._report, self._alone = report, alone
+        self._stderr: str = request["stderr"]
         self._token = f"{os.getpid()}-{self.id}-{time.time_ns()}"
         self._cause: str | None = None
         self._error: str | None = None
@@ -63,6 +71,8 @@ class Supervised:
         """
         if self._status is not None:
             return
+        if cause is not None and self._cause is None:
+            self._say(_SAID[cause])
         self._cause = self._cause or cause
         self._end_all(grace_s)
 
@@ -123,6 +133,11 @@ class Supervised:
         self._give_up_at = self._kill_at + VERIFY_S
         self.wake_at = now + _POLL_S
         processes.kill(self._members(), signal.SIGTERM if grace_s > 0 else signal.SIGKILL)
+
+    def _say(self, why: str) -> None:
+        """Write into the process's log why it is ended: what it says of that itself may look like a failure."""
+        with suppress(OSError), open(self._stderr, "a") as file:  # noqa: PTH123
+            file.write(f"milabench: {why}\n")
 
     def _spawn(self, request: dict[str, Any], environ: dict[str, str]) -> int:
         env = {**environ, **request["env"], processes.TOKEN: self._token}

@@ -18,6 +18,7 @@ from milabench.app.workspace import resolve_suite
 from milabench.console import Console
 from milabench.errors import ConfigurationError, PreflightError, UsageError
 from milabench.plan import Workspace
+from milabench.problems import nearest
 
 _FIRST = ("standard", "quickstart", "smoke")  # of the suites milabench brings
 
@@ -75,18 +76,21 @@ def _candidates(options: Options, name: str) -> Iterator[Options]:
             raise UsageError(f"{name} is no benchmark of {options.config}: `milabench list` shows them")
         yield asked
         return
-    none = True
+    none, known = True, set[str]()
     for config in _suites():
-        candidate = replace(asked, config=config)
         try:
-            names = {each.name for each in resolve_suite(candidate).benchmarks}
-        except (ConfigurationError, UsageError):  # it has no such benchmark, or is no suite
+            names = {each.name for each in resolve_suite(replace(options, config=config, select=())).benchmarks}
+        except (ConfigurationError, UsageError):  # it is no suite
             continue
+        known |= names
         if name in names:
             none = False
-            yield candidate
+            yield replace(asked, config=config)
     if none:
-        raise UsageError(f"no suite in ./config and none that milabench brings has a benchmark {name!r}: give --config")
+        near = nearest(name, known)
+        hint = f" (did you mean {near!r}?)" if near else ""
+        where = "no suite in ./config and none that milabench brings"
+        raise UsageError(f"{where} has a benchmark {name!r}{hint}: give --config")
 
 
 def _suites() -> Iterator[str]:

@@ -21,6 +21,9 @@ def dev(bench: str, command: tuple[str, ...], **values: Any) -> None:
     \b
     milabench dev bert
     milabench dev bert -- python main.py --help
+
+    Without --config the suite is the first of ./config/*.yaml and of those milabench brings that has BENCH.
+    Options before `--` are milabench's.
     """
     from milabench.app.dev import dev as flow
     from milabench.console import Console

@@ -157,7 +157,9 @@ def test_the_suites_milabench_brings_are_known_by_name(path: Path, project: Proj
 
 
 def test_constraints_pin_what_the_folders_require() -> None:
-    required = {line.strip() for path in ROOT.glob("benchmarks/*/requirements*.in") for line in path.read_text().split()}
+    required = {
+        line.strip() for path in ROOT.glob("benchmarks/*/requirements*.in") for line in path.read_text().split()
+    }
     for path in sorted((ROOT / "constraints").glob("*.txt")):
         pinned = set(re.findall(r"^([A-Za-z0-9._-]+)==", path.read_text(), re.MULTILINE))
         given = {"torch"} if path.stem == "hpu" else set()  # by the vendor's installer
