@@ -89,6 +89,7 @@ def test_dev_finds_the_suite_by_the_benchmarks_name(project: Project) -> None:
     ("words", "code", "says"),
     [
         (("nothing-of-the-kind", "--", "true"), 2, "no suite in ./config and none that milabench brings"),
+        (("resnet-18", "--", "true"), 2, "did you mean 'resnet18'?"),
         (("mine", "--config", "suite.yaml", "--", "no-such-program"), 4, "no-such-program cannot be started"),
         (("other", "--config", "suite.yaml"), 2, "other"),
     ],
@@ -113,7 +114,8 @@ def test_a_group_is_measured_as_one_and_ended_when_its_leader_has_enough(group: 
     assert done.code == 0, done.err
     found = group.report()["mine"]
     assert (found["outcomes"], found["steps"]) == ({"early_stop": 1}, {"warmup": 1, "measured": 5})
-    assert 1500 < found["perf"] < 3001  # three ranks of ten items every hundredth of a second at most
+    assert "milabench: enough is measured" in group.run().files("mine").stderr.read_text()
+    assert 500 < found["perf"] < 3001  # three ranks of ten items every hundredth of a second at most
     assert group.processes() == []
 
 

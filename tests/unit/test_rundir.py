@@ -172,13 +172,16 @@ def test_ranks_that_count_something_else_are_not_added(run: RunDir) -> None:
     assert steps.rates() == [128.0]
 
 
-def test_the_error_of_a_further_rank_is_the_reason(run: RunDir) -> None:
+@pytest.mark.parametrize("order", [(3, 0, 1), (3,), (3, 1)])
+def test_the_rank_that_failed_first_is_the_reason(run: RunDir, order: tuple[int, ...]) -> None:
     measure(run, steps=1)
-    writer = EventWriter(run.path / f"{COMMAND.tag}.rank3.jsonl")
-    writer.write("error", {"type": "ValueError", "message": "no", "trace": ""})
-    writer.close()
+    for rank in order:
+        path = run.files(COMMAND.tag).events if rank == 0 else run.path / f"{COMMAND.tag}.rank{rank}.jsonl"
+        writer = EventWriter(path)
+        writer.write("error", {"type": "ValueError", "message": f"no {rank}", "trace": ""})
+        writer.close()
     found = run.seal(COMMAND, Exit(tag=COMMAND.tag, code=1))
-    assert (found.kind, found.reason) == ("failed", "exit code 1: rank 3: ValueError: no")
+    assert (found.kind, found.reason) == ("failed", "exit code 1: rank 3: ValueError: no 3")
 
 
 def test_a_process_that_failed_before_its_first_step_is_sealed_too(run: RunDir) -> None:

@@ -53,6 +53,20 @@ def test_what_is_installed_as_written_is_noted(tmp_path: Path) -> None:
     assert planned(tmp_path, FILES, "install").notes == ("a/requirements.in",)
 
 
+@pytest.mark.parametrize(
+    ("written", "locked", "taken"),
+    [
+        ("numpy\n", "numpy==1\n", "cpu.txt"),
+        ("# comment\nNum.Py[extra]>=1  # why\n-r more.txt\n", "num-py==1 ; python_version > '3'\n", "cpu.txt"),
+        ("numpy\npandas\n", "numpy==1\n", "in"),
+    ],
+)
+def test_a_lock_that_lacks_what_is_written_is_not_taken(tmp_path: Path, written: str, locked: str, taken: str) -> None:
+    files = {**FILES, "b/requirements.in": written, "b/requirements.cpu.txt": locked}
+    (trial,) = planned(tmp_path, files, "install").trials
+    assert f"/base/code/b/requirements.{taken}" in trial.jobs[0].commands[1].argv
+
+
 def test_the_environment_is_asked_for_part_by_part(tmp_path: Path) -> None:
     environments, _ = planning.needs(workspace(tmp_path, FILES))
     assert list(environments["torch"].parts) == [
