@@ -91,10 +91,12 @@ class XPath(type(Path())):  # type: ignore[misc]  # pathlib picks its concrete c
         target = self if dest is None else self / dest
         with tempfile.TemporaryDirectory() as folder:
             _git(folder, "init", "--quiet")
-            _git(folder, "fetch", "--quiet", "--depth", "1", remote, commit)
+            _git(folder, "remote", "add", "origin", remote)  # where git-lfs looks for its files, too
+            _git(folder, "fetch", "--quiet", "--depth", "1", "origin", commit)
             _git(folder, "checkout", "--quiet", "FETCH_HEAD", *(["--", subtree] if subtree else []))
             source = Path(folder) / (subtree or ".")
-            shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git"))
+            ignore = shutil.ignore_patterns(".git")
+            shutil.copytree(source, target, dirs_exist_ok=True, symlinks=True, ignore=ignore)
         return XPath(target)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import hashlib
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -25,8 +25,14 @@ from milabench.fs import XPath
 from milabench.utils import assemble_options
 
 STAGED = ".milabench-staged.json"  # in a staged folder: where it came from, and its files
-_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LOCKED_FROM = "# sha256 of what it was made of: "  # begins a line of a lock
 _path = functools.lru_cache(maxsize=1024)(XPath)  # thousands of jobs share a few folders
+
+
+def digest(requirements: str) -> str:
+    """Return a hash of what requirements say; comments, blanks and the order of lines do not count."""
+    lines = (line.split(" #")[0].strip() for line in requirements.splitlines())
+    return hashlib.sha256("\n".join(sorted(line for line in lines if line and line[0] != "#")).encode()).hexdigest()
 
 
 class CommandFailed(RuntimeError):
@@ -174,20 +180,22 @@ class Package(BasePackage):
         return {path: path.with_suffix(f".{variant}.txt" if variant else ".txt") for path in paths}
 
     def requirements_files(self, variant: str | None = None) -> list[XPath]:
-        """Return the files to install: the locked one where it has all that is written, else what is written."""
+        """Return the files to install: the locked one where it is that of what is written, else what is written."""
         pairs = self.requirements_map(variant).items()
         chosen = (locked if self._covers(locked.name, path.name) else path for path, locked in pairs)
         return [path for path in chosen if self.has(path.name)]
 
     def _covers(self, locked: str, written: str) -> bool:
-        """Say whether a lock names every package of the written requirements: one that was added since is not there."""
-        return self.has(locked) and self._required(written) <= self._required(locked)
+        """Say whether a lock is that of the written requirements; one that does not tell what it was made of is."""
+        if not self.has(locked):
+            return False
+        made_of = next((line for line in self._text(locked).splitlines() if line.startswith(LOCKED_FROM)), None)
+        return made_of is None or not self.has(written) or made_of == LOCKED_FROM + digest(self._text(written))
 
-    def _required(self, name: str) -> set[str]:
+    def _text(self, name: str) -> str:
         folder = self.definition if (self.definition / name).exists() else self.dirs.code
-        lines = (folder / name).read_text().splitlines() if self.has(name) else []
-        found = (match.group() for line in lines if (match := _REQUIREMENT.match(line.strip())))
-        return {re.sub(r"[-_.]+", "-", each).lower() for each in found}
+        text: str = (folder / name).read_text()
+        return text
 
     def build_prepare_plan(self) -> cmd.Command | None:
         """Return the preparation script with the benchmark's arguments, where the folder has one."""

@@ -97,18 +97,6 @@ def network(args: argparse.Namespace) -> UNet2DConditionModel:
     return unet.train()
 
 
-def optimizer_of(unet: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    """Return an optimizer that clips the gradients when they are whole and unscaled: as it steps."""
-    parameters = list(unet.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=BETAS, weight_decay=WEIGHT_DECAY)
-
-    def clip(*_: object) -> None:
-        nn.utils.clip_grad_norm_(parameters, CLIP)
-
-    optimizer.register_step_pre_hook(clip)
-    return optimizer
-
-
 def main() -> None:
     args = options()
     training = Training(unit="images", precision=args.precision)
@@ -119,7 +107,8 @@ def main() -> None:
         model: nn.Module = Denoising(unet)
         if context.world_size > 1:
             model = DistributedDataParallel(model, gradient_as_bucket_view=True)
-        optimizer = observer.optimizer(optimizer_of(unet, args.learning_rate))
+        optimizer = torch.optim.AdamW(unet.parameters(), lr=args.learning_rate, betas=BETAS, weight_decay=WEIGHT_DECAY)
+        observer.optimizer(optimizer)
         torch.manual_seed(SEED + context.rank)  # weights are the same on all ranks, noise is not
         batches = data(args, training)
 
@@ -129,7 +118,7 @@ def main() -> None:
                 with training.autocast():
                     loss = model(moved["latents"], moved["text"])
                 observer.record_loss(loss)
-                training.update(loss, optimizer)
+                training.update(loss, optimizer, clip=CLIP)
 
 
 if __name__ == "__main__":

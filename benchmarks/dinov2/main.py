@@ -56,19 +56,13 @@ def network(args: argparse.Namespace) -> Network:
 
 
 def optimizer_of(student: nn.Module, lr: float) -> torch.optim.Optimizer:
-    """Return an optimizer that decays matrices alone, and clips the gradients when they are whole and unscaled."""
+    """Return an optimizer that decays matrices alone."""
     parameters = list(student.parameters())
     groups = [
         {"params": [one for one in parameters if one.ndim > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=lr)
-
-    def clip(*_: object) -> None:
-        nn.utils.clip_grad_norm_(parameters, CLIP)
-
-    optimizer.register_step_pre_hook(clip)
-    return optimizer
+    return torch.optim.AdamW(groups, lr=lr)
 
 
 def loss_of(student: nn.Module, teacher: Teacher, batch: Batch, training: Training) -> torch.Tensor:
@@ -105,7 +99,7 @@ def main() -> None:
             for batch in observer.iterate(batches):
                 loss = loss_of(model, teacher, training.moved(batch), training)
                 observer.record_loss(loss)
-                training.update(loss, optimizer)
+                training.update(loss, optimizer, clip=CLIP)
                 teacher.follow(student)
 
 

@@ -59,9 +59,12 @@ class Context:
         return blocks if isinstance(blocks, Mapping) else {}
 
 
-def current(environ: Mapping[str, str] = os.environ) -> Context:
-    """Return the context an environment describes. Raises ContextError for a value that makes no sense."""
-    rank = _integer(environ, "RANK", 0)
+def current(environ: Mapping[str, str] = os.environ, *, rank: int | None = None) -> Context:
+    """Return the context an environment describes. Raises ContextError for a value that makes no sense.
+
+    ``rank`` is that of the process where no RANK says so.
+    """
+    rank = _integer(environ, "RANK", rank or 0)
     config = _config(environ.get("MILABENCH_CONFIG", ""))
     dirs = {name: environ.get(f"MILABENCH_DIR_{name.upper()}") for name in DIRS}
     return Context(

@@ -27,7 +27,5 @@ def joined(accelerator: Accelerator | None = None, context: Context | None = Non
         return
     bound = {"device_id": accelerator.device()} if accelerator.arch in ("cuda", "rocm") else {}
     distributed.init_process_group(BACKENDS[accelerator.arch], **bound)
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
+    yield
+    distributed.destroy_process_group()  # not after an error: others may be waiting in a collective, and this would too

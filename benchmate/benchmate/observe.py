@@ -216,7 +216,9 @@ class Observer:
         """Hand on what comes after the limit; when a step has been made of it, the leader says so."""
         for batch in iterator:
             yield batch
-            self._say_stop()
+            if self._stop is not None:
+                self._accelerator.synchronize()
+                self._say_stop()
 
     def _say_stop(self) -> None:
         """Write ``stop``, once, where a limit was reached and this process speaks for its group."""

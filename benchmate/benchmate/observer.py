@@ -18,9 +18,10 @@ class BenchObserver(Observer):
     """An Observer; the suite's limit counts, and ``earlystop`` only where no suite gives one.
 
     ``batch_size_fn`` counts the items of a batch. After a backward pass ``backward_callback`` is called, after a step
-    of the optimizer ``step_callback`` (a lazy device gathers work until it is told to start). The others are accepted
-    and decided here: events come from the process's own accelerator, metrics go to the process's own file, and the
-    program ends by ``StopProgram`` when enough is measured.
+    of the optimizer ``step_callback`` (a lazy device gathers work until it is told to start). ``rank`` names the
+    process where the environment does not (a script that starts its ranks itself). The others are accepted and decided
+    here: events come from the process's own accelerator, metrics go to the process's own file, and the program ends by
+    ``StopProgram`` when enough is measured.
     """
 
     def __init__(  # noqa: PLR0913 - milabench's signature
@@ -36,8 +37,8 @@ class BenchObserver(Observer):
         rank: int | None = None,
         device: object = None,
     ) -> None:
-        del event_fn, raise_stop_program, stdout, rank, device
-        context = current()
+        del event_fn, raise_stop_program, stdout, device
+        context = current(rank=rank)
         if earlystop is not None and not context.voir:
             context = replace(context, limit=Limit(skip=0, observations=earlystop))
         super().__init__(count=batch_size_fn, context=context)

@@ -59,9 +59,13 @@ class Training:
         """Go back through a loss and add to the gradients; in fp16 through a scaled one."""
         self._scaler.scale(loss).backward()
 
-    def update(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """Go back through a loss, take a step and empty the gradients."""
+    def update(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer, *, clip: float | None = None) -> None:
+        """Go back through a loss, take a step and empty the gradients; ``clip`` is the most that their norm may be."""
         self.backward(loss)
+        if clip is not None:
+            self._scaler.unscale_(optimizer)
+            parameters = [one for group in optimizer.param_groups for one in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, clip)
         self._scaler.step(optimizer)
         self._scaler.update()
         optimizer.zero_grad(set_to_none=True)

@@ -187,10 +187,17 @@ def _cpu_name() -> str:
 
 
 def _reachable(url: str) -> bool:
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    """Say whether a server answers at an address, whatever it says; through the proxies that the environment names."""
+    import urllib.error
+    import urllib.request
+
+    if urlsplit(url).scheme not in ("http", "https"):
+        return False
     try:
-        with socket.create_connection((parts.hostname or "", port), timeout=_REACH_TIMEOUT_S):
+        request = urllib.request.Request(url, method="HEAD")
+        with urllib.request.urlopen(request, timeout=_REACH_TIMEOUT_S):
             return True
-    except OSError:
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
         return False

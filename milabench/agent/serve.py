@@ -19,25 +19,33 @@ from benchmate.wire import Frames, decode_event, frame
 from milabench.agent import once as once_module
 from milabench.agent import packages, processes, stage
 from milabench.agent.once import Guarded
-from milabench.agent.supervise import Supervised, unwritable
+from milabench.agent.supervise import Supervised, data_descriptor, unwritable
 from milabench.agent.tail import Tail, Watcher
 
 Request = dict[str, Any]
 GRACE_S = 5.0
-# These must not reach a benchmark: it would import the wrong modules, or compile them anew at every start.
-WITHHELD = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
-_FOLDERS = {f"MILABENCH_DIR_{name}" for name in ("DATA", "RUNS", "EXTRA", "CACHE")}  # every script may write there
+LOOK_S = 1.0
+# These must not reach a benchmark: it would import the wrong modules, or compile them anew at every start; take itself
+# for a rank of another group (of the job that milabench runs in); or write into another process's files.
+WITHHELD = (
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"),
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    *("MILABENCH_EVENTS", "MILABENCH_STEPS", "MILABENCH_SEQ", "VOIRFILE", "DATA_FD"),
+)
+FOLDERS = {f"MILABENCH_DIR_{name}" for name in ("DATA", "RUNS", "EXTRA", "CACHE")}  # every script may write there
 
 
 class Agent:
     """Serve requests until the input ends. Every reply carries the ``id`` of its request."""
 
     def __init__(self, requests: int, replies: int) -> None:
+        data_descriptor()
         self._requests, self._replies = requests, replies
         self._selector = selectors.DefaultSelector()
         self._frames = Frames()
         self._watcher = Watcher()
         self._watches: dict[int, int | None] = {}
+        self._unwatched: dict[int, Tail] = {}  # the kernel has no more watches for us: looked at once a second
         self._running: dict[int, Supervised] = {}
         self._guarded: dict[str, Guarded] = {}
         self._environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
@@ -104,7 +112,7 @@ class Agent:
             return {"event": "exit", "cause": "lost"}
         environ = packages.installer_environ(self._environ) if request["phase"] in ("install", "pin") else self._environ
         try:
-            for name in _FOLDERS & request["env"].keys():
+            for name in FOLDERS & request["env"].keys():
                 Path(request["env"][name]).mkdir(parents=True, exist_ok=True)
             tail = Tail(request["events"]) if request.get("events") else None
             process = Supervised(request, environ, report=report, alone=lambda: len(self._running) == 1)
@@ -115,7 +123,10 @@ class Agent:
         if process.pipe is not None:
             self._selector.register(process.pipe, selectors.EVENT_READ, lambda: self._read_output(process))
         if tail is not None:
-            self._watches[process.id] = self._watcher.add(request["events"], lambda: self._follow(process.id, tail))
+            watch = self._watcher.add(request["events"], lambda: self._follow(process.id, tail))
+            self._watches[process.id] = watch
+            if watch is None:
+                self._unwatched[process.id] = tail
         return {"event": "started", "pid": process.pid}
 
     def _stop(self, request: Request) -> None:
@@ -171,14 +182,16 @@ class Agent:
 
     def _follow(self, number: int, tail: Tail) -> None:
         """Tell the runner when the leader of a group has measured enough: it cannot end the others by itself."""
-        for line in tail.lines():
-            event = decode_event(line) if b'"stop"' in line else None
-            if event is not None and event.event == "stop" and _ends_group(event.data):
-                self._reply({"id": number, "event": "full"})
+        with suppress(OSError):  # the run's folder is gone
+            for line in tail.lines():
+                event = decode_event(line) if b'"stop"' in line else None
+                if event is not None and event.event == "stop" and _ends_group(event.data):
+                    self._reply({"id": number, "event": "full"})
 
     def _forget(self, number: int) -> None:
         process = self._running.pop(number)
         self._watcher.remove(self._watches.pop(number, None))
+        self._unwatched.pop(number, None)
         if process.pipe is not None:
             self._selector.unregister(process.pipe)
             process.close()
@@ -198,13 +211,18 @@ class Agent:
 
     def _tick(self) -> None:
         now = time.monotonic()
+        for number, tail in self._unwatched.items():
+            self._follow(number, tail)
         for process in list(self._running.values()):
             if process.wake_at is not None and now >= process.wake_at:
                 process.tick()
 
     def _timeout(self) -> float | None:
         wakes = [process.wake_at for process in self._running.values() if process.wake_at is not None]
-        return max(min(wakes) - time.monotonic(), 0.0) if wakes else None
+        due_s = max(min(wakes) - time.monotonic(), 0.0) if wakes else None
+        if not self._unwatched:
+            return due_s
+        return LOOK_S if due_s is None else min(due_s, LOOK_S)
 
     def _close(self) -> None:
         """End everything: nobody is there any more to say otherwise."""

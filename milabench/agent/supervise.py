@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import select
@@ -150,8 +151,9 @@ class Supervised:
             opened.append(errors)
             data: tuple[int, ...] = ()
             if request.get("events"):
-                data = (os.open(request["events"], append, 0o644),)
-                opened.extend(data)
+                opened.append(os.open(request["events"], append, 0o644))
+                data = (data_descriptor(),)
+                os.dup2(opened[-1], data[0])
                 env["DATA_FD"] = str(data[0])
             printed = request["metrics"] == "stdout"
             process = subprocess.Popen(
@@ -178,6 +180,8 @@ class Supervised:
             self._metrics = PrintedMetrics(request, full=lambda: self.stop("limit", grace_s=2.0))
         for descriptor in opened:
             os.close(descriptor)
+        if data:
+            os.dup2(_nothing(), data[0])
         process.returncode = 0  # the agent reaps by itself; Popen must not try
         return process.pid
 
@@ -222,6 +226,20 @@ class Supervised:
         if self.pipe is not None:
             with suppress(OSError):
                 os.close(self.pipe)
+
+
+@functools.cache
+def data_descriptor() -> int:
+    """Return the descriptor that every process finds its event file at, reserved when this is first called.
+
+    That is as the agent starts, so that it has one digit: a POSIX shell redirects to no other.
+    """
+    return os.open(os.devnull, os.O_WRONLY)
+
+
+@functools.cache
+def _nothing() -> int:
+    return os.open(os.devnull, os.O_WRONLY)
 
 
 def unwritable(problem: OSError) -> str:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +46,35 @@ def amounts(base: Path, kinds: Sequence[str]) -> list[Amount]:
 
 
 def clean(base: Path, found: Sequence[Amount]) -> None:
-    """Remove it. Raises PreflightError where another milabench is at work in the base; then nothing is removed."""
-    for lock in _locks(base):
-        if _is_held(lock):
-            raise PreflightError(f"another milabench is at work in {base} (it holds {lock}): wait for it, or end it")
-    for amount in found:
-        for path in amount.paths:
-            shutil.rmtree(path)
+    """Remove it; of a kind that is a link, what it leads to. Nobody else can begin to work in the base meanwhile.
+
+    Raises PreflightError where another milabench is at work there, or the folder is no base; then nothing is removed.
+    """
+    if not _is_base(base):
+        raise PreflightError(f"{base} holds nothing that milabench has made: give the --base of a suite's runs")
+    with ExitStack() as held:
+        for lock in _locks(base):
+            held.enter_context(_held(lock, base))
+        for amount in found:
+            for path in amount.paths:
+                _remove(path)
+
+
+def _is_base(base: Path) -> bool:
+    """Say whether milabench has worked in a folder: others have a ``data`` or a ``code`` of their own, too."""
+    made = ("venv/*/.milabench.json", "venv/*.lock", "code/*/.milabench-staged.json", "cache/wheels", "extra/setup")
+    return any(any(base.glob(pattern)) for pattern in (*made, "extra/*/prepared", "runs/*/plan.json"))
+
+
+def _remove(path: Path) -> None:
+    if not path.is_symlink():
+        shutil.rmtree(path)
+        return
+    for child in path.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        else:
+            child.unlink()
 
 
 def _size(folder: Path) -> int:
@@ -68,15 +91,16 @@ def _locks(base: Path) -> Iterator[Path]:
         yield from sorted(base.glob(pattern))
 
 
-def _is_held(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
+@contextmanager
+def _held(path: Path, base: Path) -> Iterator[None]:
+    """Hold a lock for a block. Raises PreflightError where another process does."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     except BlockingIOError:
-        return True
+        raise PreflightError(
+            f"another milabench is at work in {base} (it holds {path}): wait for it, or end it"
+        ) from None
     finally:
         os.close(descriptor)
-    return False

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from milabench import plan as planning
 from milabench import resources
-from milabench.agent.serve import WITHHELD
+from milabench.agent.serve import FOLDERS, WITHHELD
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
 from milabench.app.workspace import resolve_suite
@@ -44,10 +44,13 @@ async def dev(options: Options, console: Console, name: str, argv: Sequence[str]
         plan = planning.plan(ready, "run")
         if not plan.trials:
             raise PreflightError(f"{name} cannot run here: {plan.skipped[0].reason}")
+        work.require_secrets(plan)
         job = plan.trials[0].jobs[0]
         await work.host.request("stage", staged=[asdict(folder) for folder in job.staged])
     command = job.commands[0]
-    secrets = {secret: options.environ[secret] for secret in job.secrets if secret in options.environ}
+    for folder in FOLDERS & command.env.keys():
+        Path(command.env[folder]).mkdir(parents=True, exist_ok=True)
+    secrets = {secret: options.environ[secret] for secret in job.secrets}
     outer = {key: value for key, value in options.environ.items() if key not in WITHHELD}
     env = {**outer, **command.env, **secrets, "MILABENCH_CONFIG": json.dumps(plan.config_of(command))}
     if argv:
@@ -61,11 +64,17 @@ async def dev(options: Options, console: Console, name: str, argv: Sequence[str]
 async def _installed(work: Operation, name: str) -> tuple[Workspace, Options]:
     found: list[tuple[Workspace, Options]] = []
     for options in _candidates(work.options, name):
-        ready = await replace(work, options=options).workspace()
+        ready = _alone(await replace(work, options=options).workspace(), name)
         if not await work.missing(planning.needs(ready)[0]):
             return ready, options
         found.append((ready, options))
     return found[0]
+
+
+def _alone(ready: Workspace, name: str) -> Workspace:
+    """Return the workspace with the one benchmark: a selection by name finds tags and groups of that name too."""
+    benchmarks = tuple(each for each in ready.suite.benchmarks if each.name == name)
+    return replace(ready, suite=replace(ready.suite, benchmarks=benchmarks))
 
 
 def _candidates(options: Options, name: str) -> Iterator[Options]:
@@ -104,7 +113,7 @@ def _shell(base: Path, venv: str | None) -> list[str]:
     bash = shutil.which("bash")
     if bash is None or venv is None:
         return [bash or "/bin/sh", "-i"]
-    start = base / "extra" / "setup" / "dev.bashrc"
+    start = base / "extra" / "setup" / f"{Path(venv).name}.bashrc"
     start.parent.mkdir(parents=True, exist_ok=True)
     quoted = shlex.quote(f"{venv}/bin/activate")
     start.write_text(f'[ -f "$HOME/.bashrc" ] && . "$HOME/.bashrc"\n. {quoted}\n')

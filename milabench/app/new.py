@@ -20,7 +20,9 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = {
 }
 _SUITE = "suite.yaml"
 _FILLED = (_SUITE, "README.md")  # the files that hold $name
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+# What YAML or a suite takes for something else.
+_RESERVED = frozenset({"true", "false", "null", "include", "multirun", "defaults", "benchmarks", "system"})
 
 
 def new(name: str, template: str, here: Path) -> list[Path]:
@@ -28,8 +30,8 @@ def new(name: str, template: str, here: Path) -> list[Path]:
 
     Raises UsageError for a name that cannot be one, and where something of the name is there already.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no name for a benchmark: take letters, digits, '-', '_' and '.'")
+    if not _NAME.fullmatch(name) or name.lower() in _RESERVED:
+        raise UsageError(f"{name!r} is no name for a benchmark: take a word of letters, digits, '-' and '_'")
     folder, suite = here / "benchmarks" / name, here / "config" / f"{name}.yaml"
     for path in (folder, suite):
         if path.exists():

@@ -53,7 +53,7 @@ class Operation:
         """Run install or prepare; their processes log below the base."""
         plan = planning.plan(ready, phase)
         for note in plan.notes:
-            self.console.note(f"unpinned: {note} is installed as written, without a lock of all it names")
+            self.console.note(f"unpinned: {note} is installed as written, without a lock of its own")
         return await self.carry_out(plan, SetupLogs(self.options.base))
 
     async def carry_out(self, plan: Plan, records: Records, blocked: Mapping[str, str] | None = None) -> Outcomes:

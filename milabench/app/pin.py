@@ -14,6 +14,7 @@ from milabench.app.workspace import indexes, workspace
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError, UsageError
 from milabench.outcome import GOOD
+from milabench.pack import LOCKED_FROM, digest
 from milabench.plan.pin import Group
 from milabench.rundir import SetupLogs
 
@@ -69,7 +70,7 @@ def _seed(group: Group, *, empty: bool) -> None:
     """Put the locks that are there where the resolver looks for what to keep."""
     known = [] if empty else [lock.target.read_text() for lock in group.locks if lock.target.exists()]
     group.together.parent.mkdir(parents=True, exist_ok=True)
-    lines = {line: None for text in known for line in text.splitlines() if _kept(line)}
+    lines = {line.removesuffix("\\").strip(): None for text in known for line in text.splitlines() if _kept(line)}
     group.together.write_text("\n".join(lines) + "\n")
     for lock in group.locks:
         lock.resolved.unlink(missing_ok=True)
@@ -81,8 +82,10 @@ def _kept(line: str) -> bool:
 
 def _write(group: Group, arch: str, console: Console) -> None:
     for lock in group.locks:
-        made_by = f"# Locked by `milabench pin --arch {arch}` from {lock.source.name} and constraints/{arch}.txt.\n"
-        text = made_by + "".join(portable(lock.resolved.read_text(), arch))
+        made_by = f"# Locked by `milabench pin --arch {arch}` from {lock.source.name} and constraints/{arch}.txt."
+        text = f"{made_by}\n{LOCKED_FROM}{digest(lock.source.read_text())}\n" + "".join(
+            portable(lock.resolved.read_text(), arch)
+        )
         changed = not lock.target.exists() or lock.target.read_text() != text
         if changed:
             partial = lock.target.with_name(f".{lock.target.name}.partial")

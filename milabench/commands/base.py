@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from milabench.pack import BasePackage
 
 Rendered = tuple["BasePackage", list[str], dict[str, Any]]
+Change = Callable[["BasePackage"], "BasePackage"]
 
 
 class Command:
@@ -46,12 +47,16 @@ class Command:
         return self.set_run_options(use_stdout=True)
 
     def copy(self, pack: BasePackage) -> Self:
-        """Return the same command for another package (another device, another node)."""
+        """Return the same command for another package (another node)."""
+        return self.with_packs(lambda _: pack)
+
+    def with_packs(self, change: Change) -> Self:
+        """Return the same command with each of its packages changed (placed on a device, say)."""
         clone = copy.copy(self)
         if self.exec is not None:
-            clone.exec = self.exec.copy(pack)
-        else:
-            clone._pack = pack
+            clone.exec = self.exec.with_packs(change)
+        elif self._pack is not None:
+            clone._pack = change(self._pack)
         return clone
 
     def packs(self) -> Iterator[BasePackage]:
@@ -131,8 +136,10 @@ class WrapperCommand(Command):
     @property
     def inner_argv(self) -> list[str]:
         """The whole argv of the command within, its interpreter included."""
-        ((_, inner, _),) = self.wrapped.commands()
-        return inner
+        processes = [argv for _, argv, _ in self.wrapped.commands()]
+        if len(processes) != 1:
+            raise TypeError(f"{type(self).__name__} goes around one process: {self.wrapped!r} starts {len(processes)}")
+        return processes[0]
 
     def argv(self) -> list[str]:
         return [*self.wrapper_argv, *self.inner_argv]
@@ -188,15 +195,15 @@ class ListCommand(Command):
 
     def jobs(self) -> Iterator[Command]:
         """Yield what lives and dies together: the whole list, or each of its parts where some follow each other."""
-        if any(isinstance(executor, SequenceCommand) for executor in self.executors):
-            for executor in self.executors:
-                yield from executor.jobs()
+        parts = [job for executor in self.executors for job in executor.jobs()]
+        if any(isinstance(job, SequenceCommand) for job in parts):
+            yield from parts
         else:
             yield self
 
-    def copy(self, pack: BasePackage) -> Self:
+    def with_packs(self, change: Change) -> Self:
         clone = copy.copy(self)
-        clone.executors = tuple(executor.copy(pack) for executor in self.executors)
+        clone.executors = tuple(executor.with_packs(change) for executor in self.executors)
         return clone
 
     def commands(self) -> Iterator[Rendered]:
@@ -209,7 +216,19 @@ class ListCommand(Command):
 
 
 class SequenceCommand(ListCommand):
-    """Commands that run one after the other, until one fails; within the deadline of the whole."""
+    """Commands, a process each, that run one after the other until one fails, within the deadline of the whole.
+
+    The last one measures; those before it prepare.
+    """
 
     def jobs(self) -> Iterator[Command]:
         yield self
+
+    def commands(self) -> Iterator[Rendered]:
+        for executor in self.executors:
+            processes = list(executor.commands())
+            if len(processes) != 1:
+                raise TypeError(f"a sequence runs one process at a time, and {executor!r} starts {len(processes)}")
+            pack, argv, options = processes[0]
+            silent = {"silent": True} if executor is not self.executors[-1] else {}
+            yield pack, argv, {**options, **self._options, **silent}

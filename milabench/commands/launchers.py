@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from milabench.commands.base import Command, TransparentCommand, WrapperCommand
+from milabench.commands.base import Command, SimpleCommand, TransparentCommand, WrapperCommand
 from milabench.utils import select_nodes
 
 RENDEZVOUS_PORT = 29400
@@ -80,7 +80,7 @@ class TorchrunAllGPU(WrapperCommand):
     @property
     def options(self) -> dict[str, Any]:
         options = super().options
-        if not self.should_wrap():
+        if not self.should_wrap() or self.pack.config["system"]["arch"] != "cpu":
             return options
         threads = max(self.pack.config["system"]["cpu"]["count"] // self.device_count(), 1)
         return {**options, "env": {"OMP_NUM_THREADS": str(threads), **options.get("env", {})}}
@@ -107,9 +107,10 @@ class TorchrunAllGPU(WrapperCommand):
         script = self.wrapped.script()
         if script is not None:
             return ["-m", "--", *script[1:]] if script[0] == "-m" else ["--", *script]
-        argv = self.wrapped.argv()
-        named = self.module or not (argv and "/" in argv[0])
-        return [*(["-m"] if named else []), "--", *argv]
+        argv = self.inner_argv
+        if isinstance(self.wrapped, SimpleCommand):  # a launcher that has programs of its own, by name or by file
+            return [*([] if argv and "/" in argv[0] and not self.module else ["-m"]), "--", *argv]
+        return ["-m" if self.module else "--no-python", "--", *argv]
 
     def _spans_nodes(self) -> bool:
         return any(word.startswith("--node-rank") for word in self.wrapper_argv)

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from milabench.commands.base import Command, ListCommand, Rendered, TransparentCommand
+from milabench.commands.base import Change, Command, ListCommand, Rendered, TransparentCommand
 from milabench.commands.launchers import AccelerateLaunchCommand, TorchrunAllGPU, rendezvous_port
 from milabench.utils import select_nodes
 
@@ -89,16 +89,19 @@ class ForeachNode(ListCommand):
 
     def make_new_node_pack(self, rank: int, node: Mapping[str, Any], base: Command) -> BasePackage:
         """Return the package as a node sees it."""
-        del rank
-        return base.pack.copy({"tag": [*base.pack.config["tag"], str(node["name"])]})
+        silent = [] if rank == 0 else [SILENT]  # the main node's ranks measure for all
+        return base.pack.copy({"tag": [*base.pack.config["tag"], str(node["name"]), *silent]})
 
     def make_new_node_executor(self, rank: int, node: Mapping[str, Any], base: Command) -> Command:
         """Return what a node runs."""
         return base.copy(self.make_new_node_pack(rank, node, base))
 
-    def copy(self, pack: BasePackage) -> Self:
+    def packs(self) -> Iterator[BasePackage]:
+        yield from self.executor.packs()
+
+    def with_packs(self, change: Change) -> Self:
         clone = copy.copy(self)
-        clone.executor = self.executor.copy(pack)
+        clone.executor = self.executor.with_packs(change)
         return clone
 
     def commands(self) -> Iterator[Rendered]:
@@ -165,13 +168,9 @@ class ClientServer(ListCommand):
     def pack(self) -> BasePackage:
         return self._whole
 
-    def copy(self, pack: BasePackage) -> Self:
-        clone = copy.copy(self)
-        clone._whole = pack
-        clone.executors = tuple(
-            each.copy(_part(pack, name, SILENT not in each.pack.config["tag"]))
-            for each, name in zip(self.executors, ("server", "client"), strict=True)
-        )
+    def with_packs(self, change: Change) -> Self:
+        clone = super().with_packs(change)
+        clone._whole = change(self._whole)
         return clone
 
     @staticmethod

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milabench.commands.base import Command, ListCommand
+
+if TYPE_CHECKING:
+    from milabench.pack import BasePackage
 
 
 class PerGPU(ListCommand):
     """One copy of a command per device, ``D<id>`` in its tag; every copy sees its own device only."""
 
     def __init__(self, executor: Command, gpus: Sequence[Mapping[str, Any]], **options: Any) -> None:
-        pack = executor.pack
         super().__init__(
             *(
-                executor.copy(
-                    pack.copy(
-                        {
-                            "tag": [*pack.config["tag"], f"D{gpu['device']}"],
-                            "device": gpu["device"],
-                            "devices": [gpu["device"]],
-                        }
-                    )
-                )
+                _placed(executor, f"D{gpu['device']}", {"device": gpu["device"], "devices": [gpu["device"]]})
                 for gpu in gpus
             ),
             **options,
@@ -36,19 +31,26 @@ class NJobs(ListCommand):
     def __init__(
         self, executor: Command, n: int, gpus: Sequence[Mapping[str, Any]] = (), *, share: bool = False, **options: Any
     ) -> None:
-        pack, ids = executor.pack, [gpu["device"] for gpu in gpus]
+        ids = [gpu["device"] for gpu in gpus]
         super().__init__(
             *(
-                executor.copy(
-                    pack.copy(
-                        {
-                            "tag": [*pack.config["tag"], str(index)] if n > 1 else list(pack.config["tag"]),
-                            "job-number": index,
-                            "devices": ids[index::n] if share else ids,
-                        }
-                    )
+                _placed(
+                    executor,
+                    str(index) if n > 1 else None,
+                    {"job-number": index, "devices": ids[index::n] if share else ids},
                 )
                 for index in range(n)
             ),
             **options,
         )
+
+
+def _placed(executor: Command, part: str | None, keys: Mapping[str, Any]) -> Command:
+    """Return a command with further keys in its packages, and a further part after what their tags have in common."""
+    common = len(os.path.commonprefix([pack.config["tag"] for pack in executor.packs()]))
+
+    def place(pack: BasePackage) -> BasePackage:
+        tag = list(pack.config["tag"])
+        return pack.copy({**keys, "tag": [*tag[:common], *([part] if part else []), *tag[common:]]})
+
+    return executor.with_packs(place)

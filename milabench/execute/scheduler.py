@@ -194,7 +194,9 @@ class _Runner:
         """Copy the folders a job needs, then run its commands."""
         if job.staged:
             await host.request("stage", staged=[asdict(each) for each in job.staged])
-        return await (self._in_order(job) if job.sequence else self._together(job))
+        if job.sequence:
+            return await self._in_order(job)
+        return await self._together(job, job.commands, job.deadline_s)
 
     async def _in_order(self, job: Job) -> list[Outcome]:
         """Run the commands one after the other, all within the job's deadline, until one fails."""
@@ -202,20 +204,20 @@ class _Runner:
         left_s = job.deadline_s
         for command in job.commands:
             began = time.monotonic()
-            outcomes.append(await self._ended(command, await self._start(job, command, left_s)))
+            outcomes += await self._together(job, (command,), left_s)
             if outcomes[-1].kind not in GOOD:
                 break
             left_s = None if left_s is None else max(left_s - (time.monotonic() - began), 0.001)
         return outcomes
 
-    async def _together(self, job: Job) -> list[Outcome]:
+    async def _together(self, job: Job, commands: Sequence[Command], deadline_s: float | None) -> list[Outcome]:
         """Run the commands at the same time, as one.
 
         When one fails by itself the others are ended; when one says that the group has measured enough, all are; and
         services are when nobody is left whom they serve.
         """
-        processes = [(command, await self._start(job, command, job.deadline_s)) for command in job.commands]
-        served = sum(not command.service for command in job.commands)
+        processes = [(command, await self._start(job, command, deadline_s)) for command in commands]
+        served = sum(not command.service for command in commands)
 
         async def ended(command: Command, process: Process) -> Outcome:
             nonlocal served

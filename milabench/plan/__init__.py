@@ -41,7 +41,7 @@ def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
             return _install(contexts)
         case "prepare":
             trials = [trial for context in contexts if (trial := setup.prepare_trial(context))]
-            return Plan(phase=phase, trials=tuple(trials), configs=_configs(contexts))
+            return Plan(phase=phase, trials=tuple(trials), configs=_setup_configs(contexts))
         case "run":
             return _run(contexts, repeats)
         case "pin":
@@ -66,7 +66,7 @@ def _install(contexts: Sequence[Context]) -> Plan:
     return Plan(
         phase="install",
         trials=tuple(setup.install_trial(group, members) for group, members in groups.items()),
-        configs=_configs(contexts),
+        configs=_setup_configs(contexts),
         notes=notes,
     )
 
@@ -125,6 +125,14 @@ def _groups(contexts: Sequence[Context]) -> dict[str, list[Context]]:
         if context.package is not None:
             groups.setdefault(context.benchmark.install_group, []).append(context)
     return groups
+
+
+def _setup_configs(contexts: Sequence[Context]) -> dict[str, Mapping[str, object]]:
+    """Return what ``install()`` and ``prepare()`` see: the system and the variant too."""
+    return {
+        context.benchmark.name: {**context.config, "install_variant": context.variant, "system": context.values}
+        for context in contexts
+    }
 
 
 def _configs(contexts: Sequence[Context]) -> dict[str, Mapping[str, object]]:

@@ -243,7 +243,7 @@ def _command(
     ids = tuple(pack.config.get("devices") or ())
     tag = [part for part in pack.config["tag"] if part != SILENT]
     metrics: Literal["stdout", "file", "none"] = "stdout" if options.get("use_stdout") else "file"
-    if len(tag) < len(pack.config["tag"]):
+    if len(tag) < len(pack.config["tag"]) or options.get("silent") or options.get("service"):
         metrics = "none"
     if context.secrets:
         context.refuse_secrets(" ".join(argv))

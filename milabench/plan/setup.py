@@ -207,8 +207,15 @@ def _extras(context: Context) -> Iterator[str]:
     folder = Path(context.benchmark.definition)
     if (folder / "voirfile.py").exists():
         yield "voir"
-    if any(b"torchcompat" in script.read_bytes() for script in folder.glob("*.py")):
+    if any(_mentions(script, b"torchcompat") for script in folder.rglob("*.py")):
         yield "compat"
+
+
+def _mentions(path: Path, word: bytes) -> bool:
+    try:
+        return word in path.read_bytes()
+    except OSError:  # a link to nothing
+        return False
 
 
 def constraints(context: Context) -> Path | None:

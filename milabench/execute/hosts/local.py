@@ -50,7 +50,8 @@ class LocalHost:
         number = next(self._numbers)
         command, job = launch.command, launch.job
         ended = asyncio.get_running_loop().create_future()
-        self._exits[number], self._full[number] = ended, asyncio.Event()
+        full = asyncio.Event()
+        self._exits[number], self._full[number] = ended, full
         fields = {
             "argv": list(command.argv),
             "cwd": command.cwd,
@@ -67,7 +68,7 @@ class LocalHost:
             "seq": launch.first_seq,
         }
         self._send({"id": number, "op": "start", **fields})
-        return LocalProcess(self, number, command.tag, ended, self._full[number])
+        return LocalProcess(self, number, command.tag, ended, full)
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         number = next(self._numbers)

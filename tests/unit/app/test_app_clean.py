@@ -17,6 +17,7 @@ def base(tmp_path: Path) -> Path:
     for folder in ("venv/torch", "code/a", "cache/wheels", "data/images", "extra/a/prepared", "runs/one.now"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "file").write_bytes(b"x" * 8192)
+    (tmp_path / "runs/one.now/plan.json").touch()
     return tmp_path
 
 
@@ -42,6 +43,21 @@ def test_runs_stay_unless_they_are_named(base: Path) -> None:
     assert [path.name for path in base.iterdir()] == ["runs"]
     clean(base, amounts(base, ["runs"]))
     assert list(base.iterdir()) == []
+
+
+def test_of_a_linked_folder_the_content_goes(base: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    disk = tmp_path_factory.mktemp("disk")
+    (base / "data").rename(disk / "data")
+    (base / "data").symlink_to(disk / "data")
+    clean(base, amounts(base, ["data"]))
+    assert ((base / "data").is_symlink(), list((disk / "data").iterdir())) == (True, [])
+
+
+def test_a_folder_that_is_no_base_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(PreflightError, match="holds nothing that milabench has made"):
+        clean(tmp_path, amounts(tmp_path, DEFAULT))
+    assert (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("lock", ["runs/one.now/run.lock", "venv/torch.lock", "extra/a/prepared/a.json.lock"])

@@ -13,12 +13,12 @@ from milabench.errors import UsageError
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_a_template_makes_a_folder_and_a_suite_that_names_it(tmp_path: Path, template: str) -> None:
-    written = new("my.bench-2", template, tmp_path)
+    written = new("my_bench-2", template, tmp_path)
     assert all(path.exists() and "$name" not in path.read_text() for path in written)
-    found = suite.resolve(tmp_path / "config" / "my.bench-2.yaml")
+    found = suite.resolve(tmp_path / "config" / "my_bench-2.yaml")
     assert found.warnings == ()
-    assert found.benchmarks[0].name == "my.bench-2"
-    assert {each.definition for each in found.benchmarks} == {str(tmp_path / "benchmarks" / "my.bench-2")}
+    assert found.benchmarks[0].name == "my_bench-2"
+    assert {each.definition for each in found.benchmarks} == {str(tmp_path / "benchmarks" / "my_bench-2")}
     assert {"main.py", "README.md"} <= {path.name for path in written}
 
 
@@ -27,7 +27,7 @@ def test_every_template_folder_is_used() -> None:
     assert {part for parts in TEMPLATES.values() for part in parts} == folders
 
 
-@pytest.mark.parametrize("name", ["", "_mine", "a b", "../up", "a/b", "-x"])
+@pytest.mark.parametrize("name", ["", "_mine", "a b", "../up", "a/b", "-x", "a.b", "True", "include", "123"])
 def test_a_name_that_cannot_be_one_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="no name for a benchmark"):
         new(name, "simple", tmp_path)

@@ -42,7 +42,7 @@ def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         config={"voir": {"options": {}}},
         limit=Limit(skip=1, observations=3),
     )
-    monkeypatch.setattr(observer, "current", lambda: context)
+    monkeypatch.setattr(observer, "current", lambda **_: context)
     monkeypatch.setattr("benchmate.observe.fetch", lambda **_: Cpu())
     return tmp_path
 

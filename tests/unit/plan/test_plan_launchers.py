@@ -9,6 +9,7 @@ import pytest
 from plans import planned
 
 from milabench import commands, pack
+from milabench.errors import ConfigurationError
 from milabench.plan import Command, Plan
 
 CUDA = {"arch": "cuda", "gpus": 4}
@@ -58,7 +59,12 @@ def commands_of(folder: Path, body: str, *more: str, **shape: Any) -> list[Comma
         ("TorchrunAllGPU(plan, '--max-restarts=0')", ("--max-restarts=0", *RANKS, "--", MAIN, "--x", "1")),
         ("TorchrunAllGPU(plan).use_stdout()", (*RANKS, "--local-ranks-filter=0", "--", MAIN, "--x", "1")),
         ("TorchrunAllGPU(SimpleCommand(self, 'more'))", (*RANKS, "-m", "--", "--x", "1", "more")),
-        ("TorchrunAllGPU(CmdCommand(self, './train'))", (*RANKS, "--", "./train")),
+        ("TorchrunAllGPU(CmdCommand(self, './train'))", (*RANKS, "--no-python", "--", "./train")),
+        ("TorchrunAllGPU(CmdCommand(self, 'train'), module=True)", (*RANKS, "-m", "--", "train")),
+        (
+            "TorchrunAllGPU(WrapperCommand(plan, 'numactl'))",
+            (*RANKS, "--no-python", "--", "numactl", f"{VENV}/bin/python", MAIN, "--x", "1"),
+        ),
         ("TorchrunAllNodes(plan)", (*RANKS, "--", MAIN, "--x", "1")),
     ],
 )
@@ -104,6 +110,7 @@ def test_torchrun_on_two_nodes_meets_on_the_main_one(tmp_path: Path) -> None:
     first, second = commands_of(tmp_path, "TorchrunAllNodes(plan)", entry, arch="cuda", gpus=4, nodes=2)
     assert (first.tag, first.rank, second.tag, second.rank) == (f"b.{first.node}", 0, f"b.{second.node}", 1)
     assert first.node != second.node
+    assert (first.metrics, second.metrics) == ("file", "none")
     meeting = ("--rdzv-backend=static", f"--rdzv-endpoint={first.node}:29400")
     for rank, command in enumerate((first, second)):
         assert command.argv[1:4] == ("--nnodes=2", *meeting)
@@ -163,7 +170,34 @@ def test_a_sequence_is_a_job_of_commands_that_follow_each_other(tmp_path: Path) 
     found = plan_of(tmp_path, "SequenceCommand(CmdCommand(self, 'a'), CmdCommand(self, 'b'))")
     (copies,) = (trial.jobs for trial in found.trials)
     assert [(job.sequence, [command.argv for command in job.commands]) for job in copies] == [(True, [("a",), ("b",)])]
-    assert [command.tag for command in copies[0].commands] == ["b.1", "b.2"]
+    assert [(command.tag, command.metrics) for command in copies[0].commands] == [("b.1", "none"), ("b.2", "file")]
+
+
+def test_a_list_with_a_sequence_in_it_is_several_jobs(tmp_path: Path) -> None:
+    body = "ListCommand(plan, SequenceCommand(CmdCommand(self, 'a'), CmdCommand(self, 'b')))"
+    (trial,) = plan_of(tmp_path, body).trials
+    assert [(job.sequence, len(job.commands)) for job in trial.jobs] == [(False, 1), (True, 2)]
+
+
+def test_a_command_keeps_its_own_tag_where_it_is_placed(tmp_path: Path) -> None:
+    own = "CmdCommand(self.copy({'tag': [*self.config['tag'], 'prep', 'nolog']}), 'a')"
+    (trial,) = plan_of(tmp_path, f"SequenceCommand({own}, plan)", "plan: {method: per_gpu}", arch="cuda", gpus=1).trials
+    assert [(command.tag, command.metrics) for command in trial.jobs[0].commands] == [
+        ("b.D0.prep", "none"),
+        ("b.D0", "file"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("SequenceCommand(ListCommand(plan, plan), plan)", "a sequence runs one process at a time"),
+        ("WorkingDir(ListCommand(plan, plan))", "goes around one process"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_said(tmp_path: Path, body: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        commands_of(tmp_path, body)
 
 
 def test_a_sequence_per_device_is_a_job_per_device(tmp_path: Path) -> None:
@@ -178,10 +212,10 @@ def test_a_client_measures_and_its_server_serves(tmp_path: Path) -> None:
     body = """ClientServer(
                 self,
                 client=CmdCommand(ClientServer.new_client_pack(self), "ask"),
-                server=CmdCommand(ClientServer.new_server_pack(self, has_logs=False), "serve"),
+                server=CmdCommand(ClientServer.new_server_pack(self), "serve"),
             )"""
     server, client = commands_of(tmp_path, body)
-    assert (server.tag, server.metrics, server.service) == ("b.server", "none", True)
+    assert (server.tag, server.metrics, server.service) == ("b.server", "none", True)  # it serves: no rate is expected
     assert (client.tag, client.metrics, client.service) == ("b.client", "file", False)
 
 
