@@ -91,7 +91,7 @@ def batch(args: argparse.Namespace, device: torch.device, generator: torch.Gener
     whole = (dense, indices, clicks)
     if device.type == "cpu":
         return whole
-    return tuple(tensor.pin_memory() for tensor in whole)  # copies from pinned memory run beside the computation
+    return tuple(tensor.pin_memory() for tensor in whole)  # the host does not wait for copies from pinned memory
 
 
 def main() -> None:

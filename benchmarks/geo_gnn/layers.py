@@ -70,7 +70,7 @@ class PnaLayer(nn.Module):
 
 
 class Pna(nn.Module):
-    """PNA layers over the bonds of molecules, and what the largest activations of each say of its target."""
+    """PNA layers over the bonds of molecules, and what the mean activations of each say of its target."""
 
     def __init__(self, width: int, depth: int, mean_log_degree: float) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ class PpoBenchmark(Package):
         return {own: own if locked == written else locked}
 
     def make_env(self) -> dict[str, str]:
-        return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # else the memory measured is three quarters of the device
+        return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # else JAX takes three quarters of the device at once
 
 
 __pack__ = PpoBenchmark

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ OPERATIONS = ("read", "write")
 SPREAD = 0.5  # of the sizes of many files, as the deviation of their logarithm: roughly that of photographs
 PER_FOLDER = 1000
 MANIFEST = "files.json"
+SPARE = 64 << 20  # of disk space that is left alone
 
 
 def data_options(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,12 @@ def data_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--file-size", type=size, default="1G", help="of the file; of many files the mean")
     parser.add_argument("--num-files", type=int, default=1024, help="that the loader reads; the others take one")
+
+
+def check_room(path: Path, length: int) -> None:
+    """End the program where that many bytes do not fit on a folder's file system."""
+    if shutil.disk_usage(path).free < length + SPARE:
+        raise SystemExit(f"{path}: {length} bytes do not fit on this file system: ask for less")
 
 
 def root(args: argparse.Namespace, context: Context) -> Path:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from files import data_options, folder, root, whole
+from files import check_room, data_options, folder, root, whole
 from pagecache import PAGE, drop, file_system, go_direct, resident_pages
 from workers import PARTS, Job, Piece, Workers
 
@@ -61,8 +61,10 @@ def found(args: argparse.Namespace, context: Context) -> list[Path]:
 @contextmanager
 def scratch(args: argparse.Namespace, context: Context) -> Iterator[IO[bytes]]:
     """Give a file to write to, of its full size already; it has no name, and is gone when the program ends."""
-    root(args, context).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=root(args, context)) as file:
+    path = root(args, context)
+    path.mkdir(parents=True, exist_ok=True)
+    check_room(path, args.file_size)
+    with tempfile.TemporaryFile(dir=path) as file:
         content = os.urandom(args.block_size)
         for _ in range(args.file_size // args.block_size):
             file.write(content)
@@ -72,7 +74,7 @@ def scratch(args: argparse.Namespace, context: Context) -> Iterator[IO[bytes]]:
 
 
 def pieces(args: argparse.Namespace, files: list[Path]) -> Iterator[Piece]:
-    """Yield without end what to read or write: offsets of blocks, or files, each once in an epoch."""
+    """Yield without end what to read or write: offsets of blocks, drawn or in turn, or files, each once in an epoch."""
     draw, blocks = random.Random(SEED), args.file_size // args.block_size
     if args.pattern == "sequential":
         yield from itertools.cycle(range(0, blocks * args.block_size, args.block_size))
@@ -124,7 +126,8 @@ def main() -> None:
     args = options()
     context = current()
     kind, per = ("B", 1) if args.pattern != "random" else (f"{args.operation}s", args.block_size)
-    observer = Observer(unit=kind, count=lambda moved: moved // per, accelerator=Cpu(), context=context)
+    moved = [0]  # bytes in an observation
+    observer = Observer(unit=kind, count=lambda _: moved[0] // per, accelerator=Cpu(), context=context)
     with ExitStack() as stack:
         files = found(args, context) if args.operation == "read" else []
         own = stack.enter_context(files[0].open("rb") if files else scratch(args, context))
@@ -137,15 +140,15 @@ def main() -> None:
         job = Job(fd=own.fileno(), block_size=args.block_size, write=args.operation == "write", direct=direct)
         workers = stack.enter_context(Workers(args.num_workers, job))
         source = pieces(args, files)
-        length, moved = calibrate(workers, source)
+        length, before = calibrate(workers, source)
         what, way = "files" if args.pattern == "loader" else "blocks", "past" if direct else "through"
         observer.note(
             f"{args.num_workers} processes, {PARTS} x {length} {what} each in an observation,"
             f" {way} the page cache of {file_system(root(args, context))}"
         )
-        say_cached(observer, opened(files, own), job, moved)
-        for _ in observer.iterate(workers.round(source, length) for _ in range(args.repeat)):
-            pass  # the processes have read or written as much
+        say_cached(observer, opened(files, own), job, before)
+        for _ in observer.iterate(range(args.repeat)):
+            moved[0] = workers.round(source, length)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ import random
 import shutil
 from pathlib import Path
 
-from files import MANIFEST, data_options, folder, name, number, sizes, whole
+from files import MANIFEST, check_room, data_options, folder, name, number, sizes, whole
 from pagecache import drop
 
 from benchmate.context import current
 
 CHUNK = 8 << 20
-SPARE = 64 << 20  # of disk space that is left alone
 
 
 def write(path: Path, length: int, content: random.Random) -> None:
@@ -34,9 +33,7 @@ def make(path: Path, lengths: list[int]) -> None:
     part = path.with_name(path.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    if shutil.disk_usage(part).free < sum(lengths) + SPARE:
-        part.rmdir()
-        raise SystemExit(f"{path.parent}: {sum(lengths)} bytes do not fit on this file system: ask for less")
+    check_room(part, sum(lengths))
     content = random.Random(len(lengths))
     for index, length in enumerate(lengths):
         file = part / name(index)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from benchmate.context import Context
 
@@ -36,8 +36,9 @@ def is_synthetic(args: argparse.Namespace) -> bool:
 
 
 def folder(args: argparse.Namespace, context: Context) -> Path:
-    """Return where the images are; sets of different sizes lie side by side."""
-    return args.data or Path(context.dirs.get("data", "data")) / f"images-{args.image_size}"
+    """Return where the images are; sets of different sizes and numbers lie side by side."""
+    name = f"images-{args.image_size}-{args.num_images}"
+    return args.data or Path(context.dirs.get("data", "data")) / name
 
 
 class Jpegs(Dataset[Sample]):
@@ -72,6 +73,26 @@ class Random(Dataset[Sample]):
         return torch.randn(3, self.size, self.size, generator=noise), index % self.classes
 
 
+class Shuffled(Sampler[int]):
+    """The images in a new order each epoch, one epoch after the other without a gap; of each a rank has its share.
+
+    Were every epoch a pass of its own, its first batches would be loaded while no step is timed.
+    """
+
+    def __init__(self, length: int, epochs: int, rank: int, world_size: int) -> None:
+        self.length, self.epochs, self.rank, self.world_size = length, epochs, rank, world_size
+        self.share = length // world_size
+
+    def __len__(self) -> int:
+        return self.epochs * self.share
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.Generator().manual_seed(0)  # the same on all ranks
+        for _ in range(self.epochs):
+            drawn = torch.randperm(self.length, generator=order).tolist()
+            yield from drawn[self.rank : self.share * self.world_size : self.world_size]
+
+
 class Fixed:
     """One batch that lies on the device already, again and again."""
 
@@ -89,21 +110,20 @@ def batches(args: argparse.Namespace, context: Context, device: torch.device) ->
     """Return the loader the options ask for: pairs of (batch, 3, size, size) and (batch,)."""
     dataset: Dataset[Sample]
     if is_synthetic(args):
-        dataset = Random(SYNTHETIC_STEPS * args.batch_size, args.image_size, args.num_classes)
+        length = SYNTHETIC_STEPS * args.batch_size * context.world_size
+        dataset = Random(length, args.image_size, args.num_classes)
     else:
         path = folder(args, context)
         dataset = Jpegs(path, args.image_size, args.num_classes)
-        if len(dataset) < args.batch_size:
+        needed = args.batch_size * context.world_size
+        if len(dataset) < needed:
             raise SystemExit(
-                f"{path} holds {len(dataset)} images, a batch needs {args.batch_size}: run `milabench prepare`"
+                f"{path} holds {len(dataset)} images, a batch of all ranks needs {needed}: run `milabench prepare`"
             )
-    # Each rank of a group has its own share of the images.
-    share = DistributedSampler(dataset, context.world_size, context.rank) if context.world_size > 1 else None
     loader = DataLoader(
         dataset,
         batch_size=args.batch_size,
-        sampler=share,
-        shuffle=share is None,
+        sampler=Shuffled(len(dataset), args.epochs, context.rank, context.world_size),
         num_workers=0 if args.fixed_batch else args.num_workers,
         persistent_workers=args.num_workers > 0 and not args.fixed_batch,
         pin_memory=device.type == "cuda",
@@ -111,5 +131,5 @@ def batches(args: argparse.Namespace, context: Context, device: torch.device) ->
     )
     if args.fixed_batch or args.loader == "synthetic_fixed":
         images, labels = next(iter(loader))
-        return Fixed((images.to(device), labels.to(device)), SYNTHETIC_STEPS)
+        return Fixed((images.to(device), labels.to(device)), args.epochs * SYNTHETIC_STEPS)
     return loader

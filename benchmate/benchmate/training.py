@@ -51,7 +51,7 @@ class Training:
         return context
 
     def moved(self, batch: T) -> T:
-        """Return a batch with its tensors on the device; nothing waits for the copies."""
+        """Return a batch with its tensors on the device; the host waits for no copy from pinned memory."""
         moved: T = _map(batch, lambda tensor: tensor.to(self.device, non_blocking=True))
         return moved
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from milabench import plan as planning
 from milabench import resources
 from milabench.app.options import Options
-from milabench.app.workspace import indexes, workspace
+from milabench.app.workspace import check_index, indexes, workspace
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
@@ -42,6 +42,8 @@ class Operation:
         arch = options.shape.get("arch")
         reach = indexes() if installing and not options.offline else {}
         facts = (await self.host.request("probe", arch=arch, reach=reach))["facts"]
+        if reach:
+            check_index(facts, options.environ)
         ready = workspace(options, facts)
         _check_is_built(ready)
         _check_devices(ready, facts)

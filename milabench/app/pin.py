@@ -10,7 +10,7 @@ from pathlib import Path
 from milabench import plan as planning
 from milabench.app.options import Options
 from milabench.app.phases import operation
-from milabench.app.workspace import indexes, workspace
+from milabench.app.workspace import OWN_INDEX, indexes, workspace
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError, UsageError
 from milabench.outcome import GOOD
@@ -18,8 +18,6 @@ from milabench.pack import LOCKED_FROM, digest
 from milabench.plan.pin import Group
 from milabench.rundir import SetupLogs
 
-# The vendors whose torch comes from an index of their own: what PyPI has under the same name is another build.
-OWN_INDEX = ("rocm", "xpu", "hpu")
 _LOCAL = re.compile(r"^([A-Za-z0-9._-]+(?:\[[^\]]*\])?==[^+\s;]+)\+[A-Za-z0-9.]+")
 _OF_CUDA = re.compile(r"(?:nvidia-|cuda-|triton\b)")
 

@@ -14,10 +14,33 @@ from typing import Any
 import benchmate
 from milabench import package, resources, suite, system
 from milabench.app.options import Options
-from milabench.errors import UsageError
+from milabench.errors import PreflightError, UsageError
 from milabench.plan import Site, Workspace
 from milabench.plan.setup import wheel_name
 from milabench.suite import Suite
+
+# The vendors whose torch comes from an index of their own: what PyPI has under the same name is another build.
+OWN_INDEX = ("rocm", "xpu", "hpu")
+# What says where packages are to come from instead.
+_INDEX_VARIABLES = (
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL"),
+    *("UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"),
+)
+
+
+def check_index(facts: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    """Raise PreflightError where an environment would be filled with another vendor's torch.
+
+    That is where the vendor's index cannot be reached and the operator names no other source of packages.
+    """
+    known = indexes().get(facts["arch"], [])
+    if facts["arch"] not in OWN_INDEX or not known or facts["indexes"] or any(map(environ.get, _INDEX_VARIABLES)):
+        return
+    raise PreflightError(
+        f"torch for {facts['arch']} comes from {known[0]}, which cannot be reached, and PyPI's is another vendor's:"
+        f" set PIP_INDEX_URL or PIP_EXTRA_INDEX_URL to an index that has it (the address stands in"
+        f" constraints/{facts['arch']}.index)"
+    )
 
 
 def resolve_suite(options: Options) -> Suite:

@@ -1,0 +1,32 @@
+"""Where packages of a vendor come from."""
+
+from __future__ import annotations
+
+import pytest
+
+from milabench.app.workspace import check_index, indexes
+from milabench.errors import PreflightError
+
+
+@pytest.mark.parametrize(
+    ("arch", "reached", "environ", "good"),
+    [
+        ("rocm", False, {}, False),
+        ("xpu", False, {"PIP_INDEX_URL": ""}, False),
+        ("rocm", True, {}, True),
+        ("rocm", False, {"PIP_EXTRA_INDEX_URL": "https://example.org"}, True),
+        ("rocm", False, {"UV_FIND_LINKS": "/wheels"}, True),
+        ("cpu", False, {}, True),
+        ("cuda", False, {}, True),
+        ("hpu", False, {}, True),  # its torch comes with the vendor's installer
+    ],
+)
+def test_no_environment_is_filled_with_another_vendors_torch(
+    arch: str, reached: bool, environ: dict[str, str], good: bool
+) -> None:
+    facts = {"arch": arch, "indexes": indexes().get(arch, []) if reached else []}
+    if good:
+        check_index(facts, environ)
+    else:
+        with pytest.raises(PreflightError, match=f"torch for {arch} comes from https://.* another vendor's"):
+            check_index(facts, environ)
