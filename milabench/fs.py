@@ -66,7 +66,9 @@ class XPath(type(Path())):  # type: ignore[misc]  # pathlib picks its concrete c
 
     def append_lines(self, *lines: str) -> None:
         """Put lines after those of the file."""
-        self.write_text(self.read_text() + "".join(f"{line}\n" for line in lines))
+        text = self.read_text()
+        end = "" if text.endswith("\n") or not text else "\n"
+        self.write_text(text + end + "".join(f"{line}\n" for line in lines))
 
     def sub(self, pattern: str, replacement: object) -> None:
         """Replace what a regular expression matches in the file."""

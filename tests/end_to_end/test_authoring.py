@@ -99,6 +99,53 @@ def test_dev_says_what_is_wrong(mine: Project, words: tuple[str, ...], code: int
     assert (done.code, says in done.err) == (code, True), done.err
 
 
+def test_dev_takes_the_benchmark_of_that_name_not_of_that_tag(project: Project) -> None:
+    project.write("mine/main.py", OBSERVED)
+    entry = {"definition": "mine", "plan": {"method": "njobs"}, "install_group": "all"}
+    project.suite(other={**entry, "tags": ["mine"]}, mine=entry)
+    assert project.verb("install").code == 0
+    show = ("--", "sh", "-c", "echo $MILABENCH_CONFIG")
+    assert '"name": "mine"' in project.milabench("dev", "mine", "--config", "suite.yaml", *show).out
+
+
+def test_a_job_that_milabench_runs_in_makes_no_ranks_of_its_benchmarks(mine: Project) -> None:
+    surroundings = {"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "elsewhere", "MILABENCH_STEPS": "/nowhere"}
+    done = mine.verb("run", **surroundings)
+    assert done.code == 0, done.err
+    assert mine.report()["mine"]["outcomes"] == {"early_stop": 1}
+
+
+COMBINED = """
+    from milabench.commands import ClientServer, CmdCommand, PackCommand, SequenceCommand
+    from milabench.pack import Package
+
+    class Mine(Package):
+        def build_run_plan(self):
+            measured = PackCommand(self, lazy=True)
+            return {command}
+
+    __pack__ = Mine
+"""
+SERVER = 'CmdCommand(ClientServer.new_server_pack(self), "sh", "-c", "echo serving; exec sleep 1000")'
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "tags"),
+    [
+        (f"ClientServer(self, client=measured, server={SERVER})", 0, {"mine", "mine.server"}),
+        ('SequenceCommand(CmdCommand(self, "echo", "first"), measured)', 0, {"mine.1", "mine.2"}),
+        ('SequenceCommand(CmdCommand(self, "false"), measured)', 1, {"mine.1"}),
+    ],
+)
+def test_processes_that_serve_or_follow_each_other(project: Project, command: str, code: int, tags: set[str]) -> None:
+    project.write("mine/main.py", OBSERVED)
+    project.write("mine/benchfile.py", COMBINED.format(command=command))
+    project.suite(mine={"definition": "mine", "plan": {"method": "njobs"}, "voir": {"options": {"stop": 5}}})
+    done = project.verb("run", "--all")
+    assert (done.code, set(project.run().tags())) == (code, tags), done.err
+    assert project.processes() == []
+
+
 @pytest.fixture
 def group(project: Project) -> Project:
     """Three ranks, started by a shell that leaves with the first of them."""
@@ -198,8 +245,15 @@ def test_a_benchfile_fetches_a_commit_and_merges_parts_of_it(project: Project, r
                 await super().install()
                 (self.dirs.code / "whole").clone_subtree({str(repository)!r}, "main")
                 (self.dirs.code / "part").clone_subtree({str(repository)!r}, "main", subtree="src")
-                (self.dirs.code / "whole").merge_into(self.dirs.code / "merged", "/src/\\n!*.log\\n")
-                (self.dirs.code / "part" / "train.py").sub("train", "run")
+                (self.dirs.code / "whole").merge_into(self.dirs.code / "merged", "/src/**\\n!*.log\\n!*/\\n")
+                part = self.dirs.code / "part"
+                (part / "train.py").sub("train", "run")
+                (part / "train.py").prepend_lines("# first")
+                (part / "train.py").append_lines("# last")
+                part.download((self.dirs.code / "whole/README").as_uri(), "fetched")
+                part.merge_into(self.dirs.code / "moved", "deep/", move=True, readonly=True)
+                part.copy(self.dirs.code / "new/copy")
+                (self.dirs.code / "whole/src").rm()
 
         __pack__ = Mine
         """,
@@ -210,11 +264,15 @@ def test_a_benchfile_fetches_a_commit_and_merges_parts_of_it(project: Project, r
     code = project.base / "code/mine"
     names = {
         folder: sorted(str(path.relative_to(code / folder)) for path in (code / folder).rglob("*") if path.is_file())
-        for folder in ("whole", "part", "merged")
+        for folder in ("whole", "part", "merged", "moved", "new")
     }
     assert names == {
-        "whole": ["README", "src/deep/a.txt", "src/deep/b.log", "src/train.py"],
-        "part": ["deep/a.txt", "deep/b.log", "train.py"],
-        "merged": ["src/deep/a.txt", "src/deep/b.log", "src/train.py"],
+        "whole": ["README"],
+        "part": ["fetched", "train.py"],
+        "merged": ["src/deep/a.txt", "src/train.py"],
+        "moved": ["deep/a.txt", "deep/b.log"],
+        "new": ["copy/fetched", "copy/train.py"],
     }
-    assert (code / "part/train.py").read_text() == "src/run.py"
+    assert (code / "part/train.py").read_text() == "# first\nsrc/run.py\n# last\n"
+    assert not (code / "moved/deep/a.txt").stat().st_mode & 0o222
+    assert (code / "whole/README").read_text() == (code / "part/fetched").read_text() == "README"
