@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import random
-import shutil
 from pathlib import Path
 
 from files import MANIFEST, check_room, data_options, folder, name, number, sizes, whole
 from pagecache import drop
 
 from benchmate.context import current
+from benchmate.prepared import make_once
 
 CHUNK = 8 << 20
 
@@ -29,19 +28,13 @@ def write(path: Path, length: int, content: random.Random) -> None:
 
 
 def make(path: Path, lengths: list[int]) -> None:
-    """Write the files beside the folder and put them in place at once, so that no reader ever finds half of them."""
-    part = path.with_name(path.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    check_room(part, sum(lengths))
+    check_room(path, sum(lengths))
     content = random.Random(len(lengths))
     for index, length in enumerate(lengths):
-        file = part / name(index)
+        file = path / name(index)
         file.parent.mkdir(exist_ok=True)
         write(file, length, content)
-    (part / MANIFEST).write_text(json.dumps({"count": len(lengths), "bytes": sum(lengths)}))
-    shutil.rmtree(path, ignore_errors=True)
-    part.rename(path)
+    (path / MANIFEST).write_text(json.dumps({"count": len(lengths), "bytes": sum(lengths)}))
 
 
 def main() -> None:
@@ -52,18 +45,9 @@ def main() -> None:
     if args.operation == "write":
         print("nothing is read: nothing to prepare")
         return
-    path = folder(args, context)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock").open("w") as lock:  # two benchmarks may want the same set
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if whole(path):
-            print(f"{path}: already there")
-            return
-        if path.exists() and not (path / MANIFEST).exists():
-            raise SystemExit(f"{path} holds something else and is left alone: name another folder with --path")
-        lengths = sizes(number(args), args.file_size)
-        make(path, lengths)
-        print(f"{path}: {len(lengths)} files, {sum(lengths)} bytes")
+    path, lengths = folder(args, context), sizes(number(args), args.file_size)
+    new = make_once(path, manifest=MANIFEST, whole=whole, make=lambda part: make(part, lengths))
+    print(f"{path}: {f'{len(lengths)} files, {sum(lengths)} bytes' if new else 'already there'}")
 
 
 if __name__ == "__main__":

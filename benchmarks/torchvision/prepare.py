@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import random
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from images import data_options, folder, is_synthetic
 from PIL import Image
 
 from benchmate.context import current
+from benchmate.prepared import make_once
 
 GRID = 8  # an image is a grid of this many random colours on a side, smoothed: it compresses as photographs do
 QUALITY = 85
@@ -32,17 +31,11 @@ def made(path: Path, size: int) -> int:
 
 
 def make(path: Path, size: int, count: int) -> None:
-    """Write the images beside the folder and put them in place at once, so that no reader ever finds half of them."""
-    part = path.with_name(path.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     colours = random.Random(size)
     for index in range(count):
         grid = Image.frombytes("RGB", (GRID, GRID), colours.randbytes(GRID * GRID * 3))
-        grid.resize((size, size), Image.Resampling.BICUBIC).save(part / f"{index:06d}.jpg", quality=QUALITY)
-    (part / MANIFEST).write_text(json.dumps({"count": count, "size": size}))
-    shutil.rmtree(path, ignore_errors=True)
-    part.rename(path)
+        grid.resize((size, size), Image.Resampling.BICUBIC).save(path / f"{index:06d}.jpg", quality=QUALITY)
+    (path / MANIFEST).write_text(json.dumps({"count": count, "size": size}))
 
 
 def main() -> None:
@@ -53,17 +46,14 @@ def main() -> None:
     if is_synthetic(args):
         print("synthetic data: nothing to prepare")
         return
-    path = folder(args, context)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock").open("w") as lock:  # two benchmarks may want the same set
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if made(path, args.image_size) >= args.num_images:
-            print(f"{path}: already there")
-            return
-        if path.exists() and not (path / MANIFEST).exists():
-            raise SystemExit(f"{path} holds something else and is left alone: name another folder with --data")
-        make(path, args.image_size, args.num_images)
-        print(f"{path}: {args.num_images} images of {args.image_size}x{args.image_size}")
+    size, count, path = args.image_size, args.num_images, folder(args, context)
+    new = make_once(
+        path,
+        manifest=MANIFEST,
+        whole=lambda found: made(found, size) >= count,
+        make=lambda part: make(part, size, count),
+    )
+    print(f"{path}: {f'{count} images of {size}x{size}' if new else 'already there'}")
 
 
 if __name__ == "__main__":
