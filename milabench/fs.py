@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +75,8 @@ class XPath(type(Path())):  # type: ignore[misc]  # pathlib picks its concrete c
 
     def download(self, url: str, dest: str | Path | None = None) -> None:
         """Fetch a file into this folder, under the last part of its address or the name given; whole or not at all."""
+        import urllib.request  # takes as long to import as all the rest of milabench
+
         target = self / (dest or urlparse(url).path.rsplit("/", 1)[-1])
         partial = target.with_name(f".{target.name}.partial")
         with urllib.request.urlopen(url) as source, partial.open("wb") as file:  # noqa: S310 - the author's own address
