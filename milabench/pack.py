@@ -7,7 +7,6 @@ Standard library only: benchfiles are evaluated where plans are made and on node
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import functools
 import hashlib
@@ -144,6 +143,8 @@ class BasePackage:
         **_: object,
     ) -> None:
         """Run a program in the benchmark's environment. Raises CommandFailed when it does not end with 0."""
+        import asyncio  # most of the time that importing this module would take
+
         argv = [str(item) for item in args]
         own = {key: str(value) for key, value in {**self.make_env(), **(env or {})}.items()}
         process = await asyncio.create_subprocess_exec(
