@@ -55,7 +55,7 @@ class Operation:
         """Run install or prepare; their processes log below the base."""
         plan = planning.plan(ready, phase)
         for note in plan.notes:
-            self.console.note(f"unpinned: {note} is installed as written, without a lock of its own")
+            self.console.note(f"unpinned: {note} is installed as written: no lock, or changed since (`milabench pin`)")
         return await self.carry_out(plan, SetupLogs(self.options.base))
 
     async def carry_out(self, plan: Plan, records: Records, blocked: Mapping[str, str] | None = None) -> Outcomes:
