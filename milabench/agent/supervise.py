@@ -144,12 +144,12 @@ class Supervised:
         env = {**environ, **request["env"], processes.TOKEN: self._token}
         append = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         opened: list[int] = []
+        data: tuple[int, ...] = ()
         try:
             text = os.open(request["stdout"], append, 0o644)
             opened.append(text)
             errors = os.open(request["stderr"], append, 0o644)
             opened.append(errors)
-            data: tuple[int, ...] = ()
             if request.get("events"):
                 opened.append(os.open(request["events"], append, 0o644))
                 data = (data_descriptor(),)
@@ -170,6 +170,9 @@ class Supervised:
             for descriptor in opened:
                 os.close(descriptor)
             raise
+        finally:
+            if data:  # the agent itself keeps no event file open
+                os.dup2(_nothing(), data[0])
         if printed:
             assert process.stdout is not None
             self.pipe = os.dup(process.stdout.fileno())
@@ -180,8 +183,6 @@ class Supervised:
             self._metrics = PrintedMetrics(request, full=lambda: self.stop("limit", grace_s=2.0))
         for descriptor in opened:
             os.close(descriptor)
-        if data:
-            os.dup2(_nothing(), data[0])
         process.returncode = 0  # the agent reaps by itself; Popen must not try
         return process.pid
 
