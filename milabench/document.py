@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from milabench.errors import ConfigurationError, Mark, Problem
-from milabench.problems import Code
+from milabench.problems import Code, Problems
 
 Value: TypeAlias = "None | bool | int | float | str | list[Node] | dict[str, Node]"
 
@@ -32,6 +32,8 @@ class Node:
     """A value and where it was written. Never changed once made (not frozen: that costs a third of reading a file).
 
     ``key`` is the line and column of the key it stands under, ``text`` how a number or truth value is spelled.
+    ``before`` is the value it was merged over, or the text it was worked out from, which then stands at the same
+    place; ``origin`` is what was put into that text (the value a reference leads to, or a matrix has for a cell).
     """
 
     value: Value
@@ -40,6 +42,8 @@ class Node:
     column: int
     key: tuple[int, int] | None = None
     text: str | None = None
+    before: Node | None = None
+    origin: Node | None = None
 
     @property
     def mark(self) -> Mark:
@@ -53,7 +57,16 @@ class Node:
 
     def replaced(self, value: Value) -> Node:
         """Return another value written at this place."""
-        return Node(value, self.file, self.line, self.column, self.key)
+        return Node(value, self.file, self.line, self.column, self.key, None, self.before, self.origin)
+
+    def over(self, lower: Node) -> Node:
+        """Return the same value as it stands over another, and over all that one stands over."""
+        before = lower if self.before is None else self.before.over(lower)
+        return Node(self.value, self.file, self.line, self.column, self.key, self.text, before, self.origin)
+
+    def made(self, value: Value, origin: Node | None = None, text: str | None = None) -> Node:
+        """Return what this text was worked out to be, with what was put into it."""
+        return Node(value, self.file, self.line, self.column, self.key, text, self, origin)
 
     @property
     def kind(self) -> str:
@@ -73,11 +86,12 @@ class Node:
                 return "a number"
 
 
-def read(path: str | os.PathLike[str]) -> Node:
+def read(path: str | os.PathLike[str], problems: Problems | None = None) -> Node:
     """Return the map a file holds.
 
     Raises ConfigurationError with ``file:line:col`` when the file is missing, unreadable, empty, no YAML, no map, or
-    has a key twice (all of these at once).
+    has a key twice (all of these at once). ``problems`` that are lenient take a key that stands twice as a warning:
+    the last one counts.
     """
     file = os.fspath(path)
     try:
@@ -86,7 +100,7 @@ def read(path: str | os.PathLike[str]) -> Node:
         raise _failure(Code.UNREADABLE, "there is no such file", file) from None
     except OSError as error:
         raise _failure(Code.UNREADABLE, f"cannot be read: {(error.strerror or str(error)).lower()}", file) from None
-    root = parse(content, file)
+    root = parse(content, file, problems)
     if root is None:
         raise _failure(Code.NO_MAP, "the file is empty: write a map of names to what they describe", file)
     if not isinstance(root.value, dict):
@@ -94,18 +108,19 @@ def read(path: str | os.PathLike[str]) -> Node:
     return root
 
 
-def parse(content: str | bytes, file: str) -> Node | None:
+def parse(content: str | bytes, file: str, problems: Problems | None = None) -> Node | None:
     """Return the value that YAML text describes, None when there is none; ``file`` is named in marks.
 
-    Raises ConfigurationError as ``read`` does.
+    Raises ConfigurationError, and takes ``problems``, as ``read`` does.
     """
     composed = _compose(content, file)
     if composed is None:
         return None
-    builder = _Builder(file)
-    node = builder.node(composed, None, 0)
-    if builder.problems:
-        raise ConfigurationError(builder.problems)
+    found = Problems(lenient=problems is not None and problems.lenient)
+    node = _Builder(file, found).node(composed, None, 0)
+    found.raise_errors()
+    if problems is not None:
+        problems.warnings.extend(found.warnings)
     return node
 
 
@@ -208,9 +223,9 @@ def _position(content: str | bytes, offset: int) -> tuple[int, int]:
 class _Builder:
     """Turn composed YAML into nodes; what an alias repeats is shared."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, problems: Problems) -> None:
         self.file = file
-        self.problems: list[Problem] = []
+        self._problems = problems
         self._done: dict[int, tuple[Value, int]] = {}
         self._open: set[int] = set()
         self._values = 0  # in what is being built, as if aliases were written out
@@ -255,13 +270,16 @@ class _Builder:
                 self._note(Code.SYNTAX, "a key must be a word", key)
             elif key.value == "<<" and not key.style:
                 merged.update(self._merged(value, depth))
-            elif key.value in entries:
-                first = entries[key.value].key_mark.line
-                self._note(Code.DUPLICATE_KEY, f"{key.value!r} is given twice, first in line {first}: keep one", key)
             else:
+                if key.value in entries:
+                    self._twice(key, entries[key.value].key_mark.line)
                 at = key.start_mark
                 entries[key.value] = self.node(value, (at.line + 1, at.column + 1), depth + 1)
         return {**merged, **entries} if merged else entries
+
+    def _twice(self, key: yaml.ScalarNode, first: int) -> None:
+        what = "the last one counts" if self._problems.lenient else "keep one (--legacy takes the last)"
+        self._note(Code.DUPLICATE_KEY, f"{key.value!r} is given twice, first in line {first}: {what}", key)
 
     def _merged(self, source: yaml.Node, depth: int) -> dict[str, Node]:
         """Return the entries of a YAML merge key; of several maps the first has the say."""
@@ -295,7 +313,7 @@ class _Builder:
 
     def _note(self, code: Code, message: str, source: yaml.Node) -> None:
         mark = Mark(file=self.file, line=source.start_mark.line + 1, column=source.start_mark.column + 1)
-        self.problems.append(Problem(code=code.code, message=message, mark=mark))
+        self._problems.add(code, message, mark)
 
 
 def _float(text: str) -> float:

@@ -64,6 +64,8 @@ class Code(enum.Enum):
     NO_SYSTEM_KEY = ("W109", "an older system file without the key system:")
     NO_MAIN = ("W110", "no node is main: the first one is taken")
     IDLE_SYSTEM_KEY = ("W111", "a legacy key of system files that does nothing")
+    LAST_COUNTS = ("W112", "with --legacy: a key stands twice in one map, and the last one counts")
+    LITERAL = ("W113", "with --legacy: a placeholder that stands for nothing is passed on as it is written")
 
     def __init__(self, code: str, meaning: str) -> None:
         self.code = code
@@ -74,12 +76,17 @@ class Code(enum.Enum):
         return self.code.startswith("E")
 
 
+LENIENT = {Code.DUPLICATE_KEY: Code.LAST_COUNTS, Code.PLACEHOLDER: Code.LITERAL}
+
+
 class Problems:
     """Gather the problems of a file and all it includes; one mistake that many entries inherit is told once."""
 
-    __slots__ = ("_failed", "_seen", "errors", "warnings")
+    __slots__ = ("_failed", "_seen", "errors", "lenient", "warnings")
 
-    def __init__(self) -> None:
+    def __init__(self, *, lenient: bool = False) -> None:
+        """``lenient`` makes warnings of what milabench's older releases took without a word."""
+        self.lenient = lenient
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
         self._seen: set[tuple[object, ...]] = set()
@@ -89,6 +96,8 @@ class Problems:
         self, code: Code, message: str, mark: Mark | None = None, *, path: str = "", suggestion: str | None = None
     ) -> None:
         """Note one problem; a second one with the same code at the same place is dropped."""
+        if self.lenient:
+            code = LENIENT.get(code, code)
         key = (code, mark) if mark else (code, message)
         if key in self._seen:
             return

@@ -22,6 +22,7 @@ class Options:
     exclude: tuple[str, ...] = ()
     run_name: str | None = None
     override: tuple[str, ...] = ()
+    lenient: bool = False
     installer: Installer = "uv"
     offline: bool = False
     repeats: int = 1
@@ -36,6 +37,7 @@ class Options:
         words += ["--system", str(self.system)] if self.system else []
         for name in ("select", "exclude", "override"):
             words += [word for item in getattr(self, name) for word in (f"--{name}", item)]
+        words += ["--legacy"] if self.lenient else []
         words += ["--arch", self.shape["arch"]] if "arch" in self.shape else []
         words += ["--installer", self.installer] if self.installer != "uv" else []
         words += ["--offline"] if self.offline else []

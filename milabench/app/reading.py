@@ -24,7 +24,8 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
     warnings: list[Problem] = []
     found: Suite | None = None
     try:
-        found = suite.resolve(find_config(options.config), options.override, options.environ)
+        path = find_config(options.config)
+        found = suite.resolve(path, options.override, options.environ, lenient=options.lenient)
         planning.check_placeholders(found)
     except ConfigurationError as error:
         errors.extend(error.problems)

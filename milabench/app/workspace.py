@@ -45,7 +45,7 @@ def check_index(facts: Mapping[str, Any], environ: Mapping[str, str]) -> None:
 
 def resolve_suite(options: Options) -> Suite:
     """Return the selected benchmarks of the suite the options name."""
-    whole = suite.resolve(find_config(options.config), options.override, options.environ)
+    whole = suite.resolve(find_config(options.config), options.override, options.environ, lenient=options.lenient)
     return suite.select(whole, options.select, options.exclude)
 
 

@@ -45,6 +45,12 @@ _CHANGES = (
     click.option(
         "--override", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite: resnet50.argv.--lr=0.1"
     ),
+    click.option(
+        "--legacy",
+        "lenient",
+        is_flag=True,
+        help="Warn of doubled keys and unknown placeholders instead of refusing them. [MILABENCH_LEGACY]",
+    ),
 )
 _SUITE = _FILES + _CHOICE + _CHANGES
 _INSTALLER = (
@@ -131,6 +137,7 @@ def read_options(values: dict[str, Any]) -> Options:
         exclude=tuple(values.get("exclude") or _words(environ.get("MILABENCH_EXCLUDE"))),
         run_name=_run_name(values, environ),
         override=tuple(values.get("override") or ()),
+        lenient=values.get("lenient") or is_on(environ.get("MILABENCH_LEGACY")),
         installer=values.get("installer", "uv"),
         offline=values.get("offline", False),
         repeats=values.get("repeats", 1),
@@ -155,6 +162,11 @@ def _config_from(environ: dict[str, str]) -> str | None:
     """Return MILABENCH_CONFIG where it is a path: inside a benchmark's process it is the JSON of its entry."""
     value = environ.get("MILABENCH_CONFIG", "")
     return None if not value or value.lstrip().startswith("{") else value
+
+
+def is_on(value: str | None) -> bool:
+    """Return whether a variable turns a switch on: it is set to anything but ``0``, ``false``, ``no`` or nothing."""
+    return value is not None and value.strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def _words(value: str | None) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from milabench import overrides
 from milabench.document import Node
 from milabench.interpolation import Interpolator
 from milabench.problems import Code, Problems
@@ -23,20 +24,27 @@ from milabench.suite.types import Benchmark, Limit, Placement, Program, Suite
 __all__ = ["Benchmark", "Limit", "Placement", "Program", "Suite", "resolve", "select"]
 
 
-def resolve(path: Path, overrides: Sequence[str] = (), environ: Mapping[str, str] = MappingProxyType({})) -> Suite:
-    """Return the suite a file describes, with all it includes and with ``name.key=value`` overrides over it.
+def resolve(
+    path: Path,
+    changes: Sequence[str] = (),
+    environ: Mapping[str, str] = MappingProxyType({}),
+    *,
+    lenient: bool = False,
+) -> Suite:
+    """Return the suite a file describes, with all it includes and with ``name.key=value`` changes over it.
 
-    ``environ`` is what ``${oc.env:NAME}`` looks into. Disabled benchmarks are part of it, private entries are not.
-    Configs of benchmarks share what they have in common: they are to be read, not changed.
+    ``environ`` is what ``${oc.env:NAME}`` looks into. ``lenient`` makes warnings of what older releases of milabench
+    took without a word (keys that stand twice, unknown placeholders). Disabled benchmarks are part of it, private
+    entries are not. Configs of benchmarks share what they have in common: they are to be read, not changed.
     Raises ConfigurationError with every mistake.
     """
-    problems = Problems()
+    problems = Problems(lenient=lenient)
     built_in = layers.built_in()
     files = layers.read(path, problems)
     problems.raise_errors()
     known = {name for layer in files for name in layer.entries} | {DEFAULTS, EVERY}
-    overriding = layers.overrides(overrides, known, problems)
-    entries = merge_layers([built_in, *files, *overriding], problems)
+    asked = [override for override in overrides.read(changes, problems) if override.name != overrides.SYSTEM]
+    entries = merge_layers([built_in, *files, *layers.overriding(asked, known, problems)], problems)
     inheritance = Inheritance(entries, limits(built_in.entries[DEFAULTS]), problems)
     drafts = list(_Drafts(entries, inheritance, environ, problems).all())
     schema = Schema(problems, default_weight=0.0 if any(_has_weight(draft[2]) for draft in drafts) else 1.0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from milabench.document import Node
+from milabench.merge import inherit, items, merge, settled
 from milabench.problems import Code, Problems, nearest
 from milabench.suite.layers import Layer
-from milabench.suite.merge import inherit, items, merge, settled
 
 EVERY = "*"
 DEFAULTS = "_defaults"

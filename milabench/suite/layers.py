@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from milabench import document
 from milabench.document import Node
 from milabench.errors import ConfigurationError, Mark
+from milabench.overrides import Override
 from milabench.problems import Code, Problems, nearest
 
 BUILT_IN = """\
@@ -74,7 +74,7 @@ class _Reader:
             self._problems.add(Code.INCLUDE, message, include.mark, path="include")
             return
         try:
-            root = document.read(file)
+            root = document.read(file, self._problems)
         except ConfigurationError as error:
             self._problems.extend(error.problems)
             return
@@ -121,41 +121,14 @@ def _ancient(entries: dict[str, Node]) -> bool:
     return isinstance(inner, dict) and all(isinstance(node.value, dict) for node in inner.values())
 
 
-def overrides(texts: Sequence[str], known: set[str], problems: Problems) -> list[Layer]:
-    """Return one layer for each ``name.key.key=value``; a key with dots: ``a.argv[train.lr]=1``."""
+def overriding(found: Sequence[Override], known: Collection[str], problems: Problems) -> list[Layer]:
+    """Return one layer for each override of the suite; ``known`` are the names that can be overridden."""
     layers = []
-    for number, text in enumerate(texts, 1):
-        layer = _override(text, number, known, problems)
-        if layer:
-            layers.append(layer)
-    return layers
-
-
-def _override(text: str, number: int, known: set[str], problems: Problems) -> Layer | None:
-    file = "--override"
-    found = re.fullmatch(r"((?:[^=\[\]]|\[[^\]]*\])+)=(.*)", text, re.DOTALL)
-    here = Mark(file=file, line=number, column=1)
-    if not found:
-        message = f"{text!r} is no override: write name.key=value"
-        problems.add(Code.OVERRIDE, message, here)
-        return None
-    keys = [bracket or word for bracket, word in re.findall(r"\[([^\]]*)\]|([^.\[\]]+)", found[1].strip())]
-    if len(keys) < 2 or keys[0] not in known:
-        if len(keys) < 2:
-            problems.add(Code.OVERRIDE, f"{text!r} names no key: write name.key=value", here)
+    for override in found:
+        if override.name in known:
+            layers.append(Layer(file=override.node.file, entries={override.name: override.node}))
         else:
-            message = f"{text!r} names no benchmark of this suite"
-            problems.add(Code.OVERRIDE, message, here, suggestion=nearest(keys[0], known))
-        return None
-    column = found.start(2) + 1
-    try:
-        node = document.parse(found[2], file)
-    except ConfigurationError as error:
-        problems.add(Code.OVERRIDE, f"{text!r}: {error.problems[0].message}", here)
-        return None
-    value: Node = Node(node.value if node else None, file, number, column, (number, 1), node.text if node else None)
-    if node is not None:
-        value = document.annotate(document.plain(node), value) if isinstance(node.value, dict | list) else value
-    for key in reversed(keys[1:]):
-        value = Node({key: value}, file, number, column, (number, 1))
-    return Layer(file=file, entries={keys[0]: value})
+            message = f"{override.text!r} names no benchmark of this suite"
+            here = Mark(file=override.node.file, line=override.node.line, column=1)
+            problems.add(Code.OVERRIDE, message, here, suggestion=nearest(override.name, known))
+    return layers

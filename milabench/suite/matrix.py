@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from milabench.document import Node, plain, strings
+from milabench.merge import items, merge
 from milabench.problems import Code, Problems
-from milabench.suite.merge import items, merge
 
 Cell: TypeAlias = Mapping[str, Any]
 ROWS = ("include", "exclude")

@@ -8,8 +8,8 @@ from typing import Any
 
 from milabench import expression
 from milabench.document import Node
+from milabench.merge import items
 from milabench.problems import Code, Problems, nearest
-from milabench.suite.merge import items
 from milabench.tokens import ExpressionError
 
 

@@ -107,3 +107,16 @@ def test_a_null_in_a_file_without_benchmarks_is_a_warning(suites: Any) -> None:
     suite = suites.resolve("")
     assert suite.benchmarks == ()
     assert [warning.code for warning in suite.warnings] == ["W108"]
+
+
+def test_a_lenient_reading_takes_the_last_of_doubled_keys_and_says_so(suites: Any) -> None:
+    text = "_base: {definition: bench, plan: {method: per_gpu}}\nx: {inherits: _base, argv: {--a: 1, --a: 3}}\n"
+    path = suites.write(text + "x: {inherits: _base, argv: {--c: 1}}\n")
+    with pytest.raises(ConfigurationError) as raised:
+        resolve(path)
+    assert [problem.code for problem in raised.value.problems] == ["E104", "E104"]
+    assert "--legacy" in raised.value.problems[0].message
+    suite = resolve(path, lenient=True)
+    places = [(warning.code, warning.mark.line, warning.mark.column) for warning in suite.warnings if warning.mark]
+    assert places == [("W112", 2, 35), ("W112", 3, 1)]
+    assert suite.benchmarks[0].config["argv"] == {"--c": 1}

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milabench.document import Node, annotate, plain
+from milabench.merge import merge, settled
 from milabench.problems import Problems
-from milabench.suite.merge import merge, settled
 
 HERE = Node(None, "f.yaml", 1, 1)
 

@@ -15,14 +15,17 @@ NEVER_INHERITED = ("inherits", "matrix", "job")
 
 
 def merge(lower: Node, upper: Node, problems: Problems, path: str) -> Node:
-    """Return ``upper`` over ``lower``; neither is changed, what they do not both have is shared."""
+    """Return ``upper`` over ``lower``; neither is changed, what they do not both have is shared.
+
+    A value that takes the place of another knows it (``Node.before``).
+    """
     below, above = lower.value, upper.value
     if not isinstance(above, dict):
-        return upper
+        return upper.over(lower)
     added = appended(upper)
     if added is not None:
         if isinstance(below, list):
-            return upper.replaced([*below, *added])
+            return upper.over(lower).replaced([*below, *added])
         pending = appended(lower)
         if pending is not None:
             return upper.replaced({APPEND: upper.replaced([*pending, *added])})
@@ -35,7 +38,7 @@ def merge(lower: Node, upper: Node, problems: Problems, path: str) -> Node:
         problems.add(Code.MAP_OVER_LIST, message, upper.mark, path=path)
         return lower
     if not isinstance(below, dict):
-        return upper
+        return upper.over(lower)
     merged = dict(below)
     for key, node in above.items():
         existing = merged.get(key)
@@ -52,7 +55,7 @@ def inherit(parent: Node, child: Node, problems: Problems, path: str) -> Node:
     for key in UNITED_BY_INHERITANCE:
         above, below = child.value.get(key), base.get(key)
         if above is not None and below is not None and above.value is not None and isinstance(merged.value, dict):
-            merged.value[key] = above.replaced([*items(below), *items(above)])
+            merged.value[key] = above.over(below).replaced([*items(below), *items(above)])
     return merged
 
 
