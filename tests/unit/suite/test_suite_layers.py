@@ -118,5 +118,5 @@ def test_a_lenient_reading_takes_the_last_of_doubled_keys_and_says_so(suites: An
     assert "--legacy" in raised.value.problems[0].message
     suite = resolve(path, lenient=True)
     places = [(warning.code, warning.mark.line, warning.mark.column) for warning in suite.warnings if warning.mark]
-    assert places == [("W112", 2, 35), ("W112", 3, 1)]
+    assert places == [("W112", 2, 37), ("W112", 3, 1)]
     assert suite.benchmarks[0].config["argv"] == {"--c": 1}
