@@ -17,6 +17,7 @@ from milabench.problems import Code, Problems, nearest
 Path = tuple[str, ...]
 
 MAX_HOPS = 50
+ENVIRONMENT = "environment variable"  # with its name, the file of a value that comes from there
 LAUNCH_TIME = ("node", "main", "secret", "run")  # known only when a process starts: they stay as they stand
 _SIMPLE = re.compile(r"(\\*)\$\{\s*(\.*)([^\\{}()\[\]:.\s'\"$]+(?:\.[^\\{}()\[\]:.\s'\"$]+)*)\s*\}")
 _ENVIRON = re.compile(r"(?<!\\)\$\{oc\.env:\s*(\w+)\s*(?:,\s*([^{}]*?)\s*)?\}")
@@ -93,31 +94,29 @@ class Interpolator:
             circle = " → ".join(".".join(step) for step in [*self._open[self._open.index(path) :], path])
             raise _Failure(Code.REFERENCE_CYCLE, f"references lead to each other: {circle}")
         self._open.append(path)
+        origins: list[Node] = []
         try:
-            text = _ENVIRON.sub(self._variable, text)
+            text = _ENVIRON.sub(lambda match: self._variable(match, origins), text)
             rest = _LAUNCH.sub("", _SIMPLE.sub("", text))
             if "${" in rest:
                 return self._beyond(node, text, path)
             whole = _SIMPLE.fullmatch(text)
             if whole and not whole[1]:
                 found = self._reference(whole, path)
-                return node.replaced(text) if found is None else self._placed(node, found)
-            return node.replaced(_SIMPLE.sub(lambda match: self._embedded(match, path), text))
+                return node.made(text) if found is None else node.made(found.value, found, found.text)
+            text = _SIMPLE.sub(lambda match: self._embedded(match, path, origins), text)
+            return node.made(text, origins[0] if origins else None)
         finally:
             self._open.pop()
 
-    @staticmethod
-    def _placed(node: Node, found: Node) -> Node:
-        """Return what a reference leads to as if it stood in the reference's place."""
-        return Node(found.value, node.file, node.line, node.column, node.key, found.text)
-
-    def _embedded(self, match: re.Match[str], path: Path) -> str:
+    def _embedded(self, match: re.Match[str], path: Path, origins: list[Node]) -> str:
         slashes = match[1]
         if len(slashes) % 2:
             return slashes[: len(slashes) // 2] + match[0][len(slashes) :]
         found = self._reference(match, path)
         if found is None:
             return match[0]
+        origins.append(found)
         if isinstance(found.value, dict | list):
             raise _Failure(Code.UNKNOWN_REFERENCE, f"{match[0]} is {found.kind} and cannot stand inside a text")
         return slashes[: len(slashes) // 2] + str(found.value)
@@ -161,9 +160,10 @@ class Interpolator:
             return self._replace(node, node.value, path) if "${" in node.value else node
         return self._value(node, path)
 
-    def _variable(self, match: re.Match[str]) -> str:
+    def _variable(self, match: re.Match[str], origins: list[Node]) -> str:
         name, default = match[1], match[2]
         if name in self._environ:
+            origins.append(Node(self._environ[name], f"{ENVIRONMENT} {name}", 1, 1))
             return self._environ[name]
         if default is None:
             raise _Failure(
@@ -190,10 +190,11 @@ class Interpolator:
                 value = OmegaConf.to_container(value, resolve=True)
         except (OmegaConfBaseException, ValueError, TypeError) as error:
             if any(f"${{{name}." in text for name in self._keep):
-                return node.replaced(text)
+                return node.made(text)
             message = str(error).splitlines()[0] if str(error) else "cannot be worked out"
             raise _Failure(Code.UNKNOWN_REFERENCE, f"{text}: {message}") from None
-        return annotate(shown(value) if isinstance(value, str) else value, node)
+        made = annotate(shown(value) if isinstance(value, str) else value, node)
+        return node.made(made.value)
 
 
 def _parts(node: Node) -> Iterator[tuple[str, Node]]:

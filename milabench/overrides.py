@@ -41,8 +41,8 @@ def _read(text: str, number: int, problems: Problems, file: str) -> Override | N
     if not found:
         problems.add(Code.OVERRIDE, f"{text!r} is no override: write name.key=value", here)
         return None
-    keys = [bracket or word for bracket, word in _KEYS.findall(found[1].strip())]
-    if len(keys) < 2:
+    parts = keys(found[1].strip())
+    if len(parts) < 2:
         problems.add(Code.OVERRIDE, f"{text!r} names no key: write name.key=value", here)
         return None
     column = found.start(2) + 1
@@ -54,6 +54,17 @@ def _read(text: str, number: int, problems: Problems, file: str) -> Override | N
     value: Node = Node(node.value if node else None, file, number, column, (number, 1), node.text if node else None)
     if node is not None and isinstance(node.value, dict | list):
         value = document.annotate(document.plain(node), value)
-    for key in reversed(keys[1:]):
+    for key in reversed(parts[1:]):
         value = Node({key: value}, file, number, column, (number, 1))
-    return Override(text=text, name=keys[0], node=value)
+    return Override(text=text, name=parts[0], node=value)
+
+
+def keys(path: str) -> list[str]:
+    """Return the keys of a dotted path; one that has dots itself stands in brackets: ``argv[train.lr]``."""
+    return [bracket or word for bracket, word in _KEYS.findall(path)]
+
+
+def dotted(path: Sequence[str]) -> str:
+    """Return the dotted path of keys: what ``keys`` reads."""
+    first, *rest = path
+    return first + "".join(f"[{key}]" if "." in key else f".{key}" for key in rest)

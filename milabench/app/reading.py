@@ -12,7 +12,7 @@ from milabench.app.options import Options
 from milabench.app.workspace import find_config, resolve_suite, workspace
 from milabench.errors import ConfigurationError, Problem
 from milabench.plan import Phase, Plan
-from milabench.suite import Suite
+from milabench.suite import Setting, Suite
 
 
 def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[Problem]]:
@@ -53,6 +53,12 @@ def listed(options: Options) -> list[dict[str, Any]]:
         }
         for each in resolve_suite(options).benchmarks
     ]
+
+
+def explain(options: Options, target: str) -> list[Setting]:
+    """Return every value at ``target`` with the places that set it; values of secrets stand in it as they are."""
+    path = find_config(options.config)
+    return suite.explain(path, target, options.override, options.environ, lenient=options.lenient)
 
 
 def plan(options: Options, phase: Phase) -> Plan:

@@ -80,6 +80,11 @@ def suite_options(function: F) -> F:
     return _stack(function, _SUITE)
 
 
+def reading_options(function: F) -> F:
+    """Add the options of a verb that is about a suite and chooses nothing of it."""
+    return _stack(function, _FILES + _CHANGES)
+
+
 def arch_option(function: F) -> F:
     return _stack(function, _SHAPE)
 

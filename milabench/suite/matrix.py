@@ -159,7 +159,7 @@ class Filler:
             return node
         value = node.value
         if isinstance(value, str):
-            return node.replaced(self._text(node, value, cell))
+            return node.made(self._text(node, value, cell))
         if isinstance(value, dict):
             return node.replaced(
                 {
@@ -187,6 +187,31 @@ class Filler:
             message = f"{cell[key]!r} cannot be written as {{{key}:{form}}}"
             self._problems.add(Code.MATRIX, message, node.mark, path=self._path)
             return ""
+
+
+def written(text: str) -> str:
+    """Return a text with its holes as they were written: ``{key}``."""
+    return _HOLE.sub(lambda match: f"{{{match[1]}{':' * bool(match[2])}{match[2]}}}", text)
+
+
+def holes(text: str) -> list[str]:
+    """Return the keys of a text's holes."""
+    return [match[1] for match in _HOLE.finditer(text)]
+
+
+def place(entry: Node, key: str, value: Any) -> Node | None:
+    """Return where a matrix has the value that a cell holds under a key."""
+    table = _map(_map(entry).get("matrix", entry))
+    for node in [table.get(key), *(row.value.get(key) for row in _row_nodes(table, _map(entry)))]:
+        for item in items(node) if node else []:
+            if plain(item) == value:
+                return item
+    return None
+
+
+def _row_nodes(table: Mapping[str, Node], entry: Mapping[str, Node]) -> Iterator[Any]:
+    rows = table.get("include") or entry.get("include")
+    yield from (row for row in (items(rows) if rows else []) if isinstance(row.value, dict))
 
 
 def _texts(value: str | dict[str, Node]) -> Iterable[str]:

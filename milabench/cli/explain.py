@@ -1,0 +1,28 @@
+"""``milabench explain``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from milabench.cli.shared import read_options, reading_options
+
+
+@click.command()
+@click.argument("target", metavar="BENCH[.KEY]")
+@reading_options
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def explain(target: str, as_json: bool, **values: Any) -> int:
+    """Show each value of a benchmark with the file and line that set it, through every layer."""
+    from milabench.app.reading import explain as flow
+    from milabench.plan.environ import redacted, secrets
+    from milabench.render import explain as page
+
+    options = read_options(values)
+    found = flow(options, target)
+    text = json.dumps(page.as_json(found), indent=1) + "\n" if as_json else page.render(found)
+    sys.stdout.write(redacted(text, secrets(options.environ)))
+    return 0

@@ -1,0 +1,92 @@
+"""Entries of all layers as drafts of benchmarks: with all they inherit and refer to, a matrix as its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from milabench import overrides
+from milabench.document import Node
+from milabench.interpolation import Interpolator
+from milabench.problems import Code, Problems
+from milabench.suite import layers, matrix
+from milabench.suite.inheritance import DEFAULTS, EVERY, Inheritance, is_private, limits, merge_layers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What one benchmark is made from; ``entry`` is the name of its entry, ``cell`` its part of that one's matrix."""
+
+    name: str
+    entry: str
+    node: Node
+    cell: Mapping[str, Any] | None = None
+
+
+class Drafts:
+    """The drafts of a suite file, in the order they are written; what is wrong is noted in ``problems``."""
+
+    def __init__(self, path: Path, changes: Sequence[str], environ: Mapping[str, str], problems: Problems) -> None:
+        """Read and merge the layers. Raises ConfigurationError where a file cannot be read."""
+        built_in = layers.built_in()
+        files = layers.read(path, problems)
+        problems.raise_errors()
+        known = {name for layer in files for name in layer.entries} | {DEFAULTS, EVERY}
+        asked = [override for override in overrides.read(changes, problems) if override.name != overrides.SYSTEM]
+        self.sources = tuple(layer.file for layer in files)
+        self.entries = merge_layers([built_in, *files, *layers.overriding(asked, known, problems)], problems)
+        self._problems = problems
+        self._inheritance = Inheritance(self.entries, limits(built_in.entries[DEFAULTS]), problems)
+        self._finished: dict[str, Node] = {}
+        self._references = Interpolator(self.entries, self._finish, problems, environ=environ, keep=("system",))
+
+    def all(self) -> Iterator[Draft]:
+        """Yield the draft of every benchmark, disabled ones too."""
+        for name, entry in self.entries.items():
+            content = entry.value if isinstance(entry.value, dict) else {}
+            if is_private(name):
+                continue
+            if "matrix" in content or "job" in content:
+                yield from self._cells(name, entry)
+            elif not _is_stub(name, content, self._problems):
+                yield Draft(name=name, entry=name, node=self._references.resolve(name))
+
+    def templates(self) -> Iterator[tuple[str, Node]]:
+        """Yield name and value of every private entry; references in it stay as they are written."""
+        yield from ((name, self._inheritance.entry(name)) for name in self.entries if is_private(name))
+
+    def is_complete(self, draft: Draft) -> bool:
+        """Return whether a draft has all its parents: what it misses otherwise need not be told."""
+        return draft.entry not in self._inheritance.broken
+
+    def _finish(self, name: str) -> Node:
+        if name not in self._finished:
+            entry = self._inheritance.entry(name)
+            self._finished[name] = entry if is_private(name) else self._inheritance.finished(entry, name)
+        return self._finished[name]
+
+    def _cells(self, name: str, entry: Node) -> Iterator[Draft]:
+        table = matrix.read(name, entry, self._problems)
+        if table is None:
+            return
+        for job, cells in matrix.by_parents(table, name, self._problems):
+            merged = self._inheritance.finished(self._inheritance.over_parents(job, name), name)
+            self._finished[name] = Node(merged.value, entry.file, entry.line, entry.column, entry.key)
+            filler = matrix.Filler(self._references.resolve(name), name, self._problems)
+            for cell in cells:
+                node = filler.fill(cell)
+                content = dict(node.value) if isinstance(node.value, dict) else {}
+                called = content.pop("name")
+                yield Draft(name=str(called.value), entry=name, node=node.replaced(content), cell=cell)
+
+
+def _is_stub(name: str, content: Mapping[str, Node], problems: Problems) -> bool:
+    """Return whether an entry only switches off what no file describes: old suites hold such, and they do nothing."""
+    enabled = content.get("enabled")
+    if enabled is None or enabled.value is not False or {"definition", "command", "inherits"} & set(content):
+        return False
+    message = f"{name} is switched off here and described nowhere: this does nothing"
+    problems.add(Code.STUB, message, enabled.key_mark, path=name)
+    return True
