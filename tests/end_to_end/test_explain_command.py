@@ -42,7 +42,7 @@ def test_explain_names_every_place_that_set_a_value(project: Project) -> None:
     here, before = f"{project.folder}/", project.tree()
     done = project.milabench(*key, MY_API_KEY="k")
     assert done.code == 0, done.err
-    below = [f"{here}middle.yaml:4:25 middle replaced", f"{here}base.yaml:4:48 small replaced"]
+    below = [f"{here}middle.yaml:4:25 middle replaced", f"{here}base.yaml:4:47 small replaced"]
     assert [" ".join(line.split()) for line in done.out.splitlines()] == [
         "sweep-16.command.env.SIZE = 16",
         f"{here}suite.yaml:11:27 {{size}} ← 16 from {here}suite.yaml:7:15",
