@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from milabench import overrides
 from milabench.document import Node
+from milabench.errors import Mark
 from milabench.interpolation import Interpolator
-from milabench.problems import Code, Problems
+from milabench.merge import merge, settled
+from milabench.problems import Code, Problems, nearest
 from milabench.suite import layers, matrix
 from milabench.suite.inheritance import DEFAULTS, EVERY, Inheritance, is_private, limits, merge_layers
+from milabench.suite.layers import Layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +39,20 @@ class Drafts:
         known = {name for layer in files for name in layer.entries} | {DEFAULTS, EVERY}
         asked = [override for override in overrides.read(changes, problems) if override.name != overrides.SYSTEM]
         self.sources = tuple(layer.file for layer in files)
-        self.entries = merge_layers([built_in, *files, *layers.overriding(asked, known, problems)], problems)
+        changed = [Layer(file=each.node.file, entries={each.name: each.node}) for each in asked if each.name in known]
+        self.entries = merge_layers([built_in, *files, *changed], problems)
+        self._of_cells = [override for override in asked if override.name not in known]
         self._problems = problems
         self._inheritance = Inheritance(self.entries, limits(built_in.entries[DEFAULTS]), problems)
         self._finished: dict[str, Node] = {}
         self._references = Interpolator(self.entries, self._finish, problems, environ=environ, keep=("system",))
 
-    def all(self) -> Iterator[Draft]:
-        """Yield the draft of every benchmark, disabled ones too."""
+    def all(self) -> list[Draft]:
+        """Return the draft of every benchmark, disabled ones too."""
+        drafts = list(self._written())
+        return self._with_cells_overridden(drafts) if self._of_cells else drafts
+
+    def _written(self) -> Iterator[Draft]:
         for name, entry in self.entries.items():
             content = entry.value if isinstance(entry.value, dict) else {}
             if is_private(name):
@@ -60,6 +69,21 @@ class Drafts:
     def is_complete(self, draft: Draft) -> bool:
         """Return whether a draft has all its parents: what it misses otherwise need not be told."""
         return draft.entry not in self._inheritance.broken
+
+    def _with_cells_overridden(self, drafts: list[Draft]) -> list[Draft]:
+        """Return the drafts with what overrides say that name a cell of a matrix, and no entry."""
+        by_name = {draft.name: draft for draft in drafts}
+        for override in self._of_cells:
+            draft = by_name.get(override.name)
+            if draft is None:
+                message = f"{override.text!r} names no benchmark of this suite"
+                here = Mark(file=override.node.file, line=override.node.line, column=1)
+                near = nearest(override.name, [*self.entries, *by_name])
+                self._problems.add(Code.OVERRIDE, message, here, suggestion=near)
+            else:
+                node = merge(draft.node, override.node, self._problems, draft.name)
+                by_name[draft.name] = replace(draft, node=draft.node.replaced(settled(node).value))
+        return [by_name[draft.name] for draft in drafts]
 
     def _finish(self, name: str) -> Node:
         if name not in self._finished:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from milabench import document
 from milabench.document import Node
-from milabench.errors import ConfigurationError, Mark
-from milabench.overrides import Override
-from milabench.problems import Code, Problems, nearest
+from milabench.errors import ConfigurationError
+from milabench.problems import Code, Problems
 
 BUILT_IN = """\
 _defaults:
@@ -119,16 +118,3 @@ def _ancient(entries: dict[str, Node]) -> bool:
     """Return whether ``benchmarks`` is a map of benchmarks, and no benchmark of that name."""
     inner = entries["benchmarks"].value
     return isinstance(inner, dict) and all(isinstance(node.value, dict) for node in inner.values())
-
-
-def overriding(found: Sequence[Override], known: Collection[str], problems: Problems) -> list[Layer]:
-    """Return one layer for each override of the suite; ``known`` are the names that can be overridden."""
-    layers = []
-    for override in found:
-        if override.name in known:
-            layers.append(Layer(file=override.node.file, entries={override.name: override.node}))
-        else:
-            message = f"{override.text!r} names no benchmark of this suite"
-            here = Mark(file=override.node.file, line=override.node.line, column=1)
-            problems.add(Code.OVERRIDE, message, here, suggestion=nearest(override.name, known))
-    return layers

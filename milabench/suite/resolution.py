@@ -45,11 +45,11 @@ def resolution(
     """Return the suite of ``resolve``, which says what the arguments are, and what it was made from."""
     problems = Problems(lenient=lenient)
     drafts = Drafts(path, changes, environ, problems)
-    found = list(drafts.all())
+    found = drafts.all()
     schema = Schema(problems, default_weight=0.0 if any(_has_weight(draft.node) for draft in found) else 1.0)
     benchmarks: dict[str, Benchmark] = {}
     for draft in found:
-        benchmark = schema.benchmark(draft.name, draft.node, draft.cell, complete=drafts.is_complete(draft))
+        benchmark = schema.benchmark(draft, complete=drafts.is_complete(draft))
         if draft.name in benchmarks:
             message = f"two benchmarks are called {draft.name}: the name of a job must differ from cell to cell"
             problems.add(Code.EQUAL_NAMES, message, draft.node.key_mark, path=draft.name)

@@ -8,6 +8,7 @@ from typing import Any
 
 from milabench.document import Node, strings
 from milabench.problems import Code, Problems
+from milabench.suite.drafts import Draft
 from milabench.suite.fields import FIELDS
 from milabench.suite.matrix import label
 from milabench.suite.types import Benchmark, Limit, Placement, Program
@@ -74,8 +75,9 @@ class Schema:
         self._fields(name, plain)
         self._read.complete = True
 
-    def benchmark(self, name: str, entry: Node, cell: Mapping[str, Any] | None, *, complete: bool) -> Benchmark:
-        """Return the benchmark an entry describes; what is wrong is noted, and what is missing if ``complete``."""
+    def benchmark(self, draft: Draft, *, complete: bool) -> Benchmark:
+        """Return the benchmark a draft describes; what is wrong is noted, and what is missing if ``complete``."""
+        name, entry, cell = draft.name, draft.node, draft.cell
         if not _NAME.fullmatch(name):
             message = f"{name!r} cannot be a benchmark's name: letters, digits and . _ + = , @ - are allowed"
             self._problems.add(Code.BAD_NAME, message, entry.key_mark, path=name)
@@ -105,6 +107,7 @@ class Schema:
         config.update({key: value for key, value in own.items() if value is not None})
         return Benchmark(
             **named,
+            entry=draft.entry,
             definition=definition,
             program=program,
             variant=values.get("install_variant"),

@@ -16,9 +16,9 @@ from milabench.tokens import ExpressionError
 def select(suite: Suite, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Suite:
     """Return the suite with the enabled benchmarks that any ``include`` matches (none given: all), less ``exclude``.
 
-    Each is a comma-separated list of names, globs, tags and groups, or an expression such as ``vision and not
-    multigpu``. Raises UsageError for an expression that cannot be read, a word that nothing in the suite matches, and
-    when nothing is left.
+    Each is a comma-separated list of names (that of a matrix: all its cells), globs, tags and groups, or an
+    expression such as ``vision and not multigpu``. Raises UsageError for an expression that cannot be read, a word that
+    nothing in the suite matches, and when nothing is left.
     """
     included = _matching(suite.benchmarks, include, "--select") if include else set(_names(suite.benchmarks))
     excluded = _matching(suite.benchmarks, exclude, "--exclude")
@@ -48,14 +48,14 @@ def _matching(benchmarks: Sequence[Benchmark], texts: Sequence[str], option: str
 
 
 def _means(word: str, benchmark: Benchmark) -> bool:
-    """Return whether a word is a benchmark's name, tag or group, or a glob that its name matches."""
-    if word in (benchmark.name, benchmark.group, benchmark.install_group) or word in benchmark.tags:
+    """Return whether a word is a benchmark's name, tag, group or matrix, or a glob that its name matches."""
+    if word in (benchmark.name, benchmark.entry, benchmark.group, benchmark.install_group) or word in benchmark.tags:
         return True
     return any(sign in word for sign in "*?[") and fnmatch.fnmatchcase(benchmark.name, word)
 
 
 def _nothing_like(word: str, benchmarks: Sequence[Benchmark], option: str) -> str:
-    words = {word for one in benchmarks for word in (one.name, one.group, one.install_group, *one.tags)}
+    words = {word for one in benchmarks for word in (one.name, one.entry, one.group, one.install_group, *one.tags)}
     near = nearest(word, sorted(words))
     hint = f"did you mean {near!r}?" if near else "'milabench list' shows what there is"
     return f"{option}: nothing in the suite has the name, tag or group {word!r}; {hint}"

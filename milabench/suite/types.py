@@ -38,13 +38,14 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """One entry of a suite, resolved and checked.
+    """One entry of a suite, or a cell of its matrix, resolved and checked; ``entry`` is the name of that entry.
 
     ``definition`` is the absolute path of its folder; exactly one of ``definition`` and ``program`` is given.
     ``config`` is the mapping a benchfile sees (all keys, ``argv`` and ``voir`` too); milabench itself never reads it.
     """
 
     name: str
+    entry: str
     definition: str | None
     program: Program | None
     group: str

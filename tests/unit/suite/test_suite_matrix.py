@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from milabench.suite import select
+
 
 def test_cells_are_in_the_order_written_first_key_outermost(suites: Any) -> None:
     text = "m: {matrix: {b: [x, y], a: [1, 2]}, job: {name: '{b}{a}', inherits: _base}}\n"
@@ -123,3 +125,23 @@ def test_cells_share_what_they_have_in_common(suites: Any) -> None:
     one, two = suites.all(text).values()
     assert one.config["voir"] is two.config["voir"]
     assert one.config["argv"] is not two.config["argv"]
+
+
+SWEEP = "sweep: {matrix: {n: [1, 2]}, job: {name: 'sweep-{n}', inherits: _base, argv: {--n: '{n}', --lr: 1}}}\n"
+
+
+def test_an_override_of_one_cell_leaves_the_others_alone(suites: Any) -> None:
+    found = suites.all(SWEEP, "sweep-2.argv.--lr=3", "sweep-2.weight=2", "sweep.job.argv.--lr=2")
+    assert found["sweep-1"].config["argv"] == {"--n": "1", "--lr": 2}
+    assert found["sweep-2"].config["argv"] == {"--n": "2", "--lr": 3}
+    assert found["sweep-2"].weight == 2
+
+
+def test_an_override_of_what_is_no_cell_suggests_one(suites: Any) -> None:
+    (problem,) = suites.problems(SWEEP, "sweep-3.argv.--lr=3")
+    assert (problem.code, problem.mark.line, problem.suggestion) == ("E107", 1, "sweep-2")
+
+
+def test_the_name_of_a_matrix_selects_all_its_cells(suites: Any) -> None:
+    suite = select(suites.resolve(SWEEP + "other: {inherits: _base}\n"), ["sweep"])
+    assert [benchmark.name for benchmark in suite.benchmarks] == ["sweep-1", "sweep-2"]
