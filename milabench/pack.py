@@ -73,7 +73,7 @@ class BasePackage:
 
     @property
     def working_directory(self) -> XPath:
-        """Where the processes of the benchmark start."""
+        """Where processes start that are given no ``cwd``: scripts that the default plans name start where they lie."""
         code: XPath = self.dirs.code
         return code
 
@@ -103,13 +103,17 @@ class BasePackage:
             return False
         return isinstance(manifest, dict) and manifest.get("source") == str(self.definition)
 
+    def _folder_of(self, script: str) -> XPath:
+        folder: XPath = (self.dirs.code / script).parent
+        return folder
+
     def make_env(self) -> dict[str, str]:
         """Return further variables for the scripts of this benchmark."""
         return {}
 
     def build_run_plan(self) -> cmd.Command:
-        """Return what one placement of the benchmark runs: ``main_script`` with the suite's argv."""
-        return cmd.VoirCommand(cmd.PackCommand(self, lazy=True))
+        """Return what one placement of the benchmark runs: ``main_script``, in its folder, with the suite's argv."""
+        return cmd.VoirCommand(cmd.PackCommand(self, lazy=True), cwd=self._folder_of(self.main_script))
 
     def build_prepare_plan(self) -> cmd.Command | None:
         """Return what prepares the benchmark's data, or None where nothing does."""
@@ -199,10 +203,10 @@ class Package(BasePackage):
         return text
 
     def build_prepare_plan(self) -> cmd.Command | None:
-        """Return the preparation script with the benchmark's arguments, where the folder has one."""
+        """Return the preparation script, in its folder, with the benchmark's arguments, where there is one."""
         if not (self.prepare_script and self.has(self.prepare_script)):
             return None
-        return cmd.PackCommand(self, self.prepare_script, *self.argv)
+        return cmd.PackCommand(self, self.prepare_script, *self.argv, cwd=self._folder_of(self.prepare_script))
 
     async def install(self) -> None:
         """Install the requirements, with ``pip_install``.

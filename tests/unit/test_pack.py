@@ -63,6 +63,21 @@ def test_a_script_is_named_by_the_benchfile(
     assert [Path(script).name, *rest] == words
 
 
+def test_the_scripts_of_the_default_plans_start_where_they_lie(package: Recorded, tmp_path: Path) -> None:
+    """As in milabench: a benchfile's working_directory is for commands that say none."""
+
+    class Elsewhere(Recorded):
+        main_script = "folder/main.py"
+        prepare_script = "other.py"
+        working_directory = property(lambda self: self.dirs.code / "src")
+
+    elsewhere = Elsewhere(package.config)
+    prepared = elsewhere.build_prepare_plan()
+    assert prepared is not None
+    assert elsewhere.build_run_plan().options["cwd"] == tmp_path / "folder"
+    assert prepared.options["cwd"] == tmp_path
+
+
 @pytest.mark.parametrize(
     ("environ", "argv"),
     [

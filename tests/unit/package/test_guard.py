@@ -102,7 +102,7 @@ def test_a_benchfile_without_a_package_is_told(tmp_path: Path) -> None:
     ("member", "what"),
     [
         ("build_run_plan = lambda self: None", "TypeError: build_run_plan() returned None"),
-        ("working_directory = property(lambda self: 1 / 0)", "benchfile.py:4: the benchfile raised ZeroDivisionError"),
+        ("interpreter = property(lambda self: 1 / 0)", "benchfile.py:4: the benchfile raised ZeroDivisionError"),
     ],
 )
 def test_what_a_benchfile_answers_is_judged_under_the_guard(tmp_path: Path, member: str, what: str) -> None:
