@@ -41,25 +41,38 @@ OF_THAT_TIME = ("${num_machines}", "${..num_machines}")
 CPUS = 64
 
 
+WITH_DEV = (  # dev.yaml of torchvision has a key twice, that of accelerate_opt describes nothing
+    *("_templates/simple", "_templates/stdout", "_templates/voir", "cleanrl_jax", "diffusion", "dinov2"),
+    *("fno_benchmark", "geo_gnn", "huggingface", "inference", "lightning", "llm", "purejaxrl", "recursiongfn"),
+    *("retired/torchatari", "rlhf", "vjepa", "vllm"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A suite of today on a number of nodes, with options of the system file."""
+    """A suite of today, by its path in the checkout, on a number of nodes, with options of the system file."""
 
     suite: str
     nodes: int
     options: dict[str, Any] = field(default_factory=dict)
 
 
-TODAY = (  # in the suites that are not here nothing is enabled
-    *(Case(suite, nodes) for suite in ("all", "standard", "inference", "vllm", "ci") for nodes in (1, 2)),
-    *(Case("4nodes", nodes) for nodes in (1, 2, 4)),
-    Case("all", 1, {"cpu": {"enabled": True, "reserved_cores": 2}}),
-    Case("all", 1, {"cpu": {"enabled": True, "n_workers": 3}}),
-    Case("all", 1, {"sizer": {"auto": 1, "batch_size": 24}}),
-    Case("all", 1, {"sizer": {"auto": 1, "config": "default"}}),
-    Case("all", 1, {"sizer": {"auto": 1, "config": "default", "power": 2, "capacity": "40000 MiB"}}),
-    Case("all", 1, {"sizer": {"auto": 1, "config": "H100", "optimized": 1}}),
-    Case("all", 1, {"sizer": {"auto": 1, "add": 8, "mult": 1.5}}),
+ALL, FOUR_NODES = "config/all.yaml", "config/4nodes.yaml"
+TODAY = (  # in the other suites nothing is enabled
+    *(
+        Case(f"config/{name}.yaml", nodes)
+        for name in ("all", "standard", "inference", "vllm", "ci")
+        for nodes in (1, 2)
+    ),
+    *(Case(FOUR_NODES, nodes) for nodes in (1, 2, 4)),
+    *(Case(f"benchmarks/{name}/dev.yaml", 2) for name in WITH_DEV),
+    Case(ALL, 1, {"cpu": {"enabled": True, "reserved_cores": 2}}),
+    Case(ALL, 1, {"cpu": {"enabled": True, "n_workers": 3}}),
+    Case(ALL, 1, {"sizer": {"auto": 1, "batch_size": 24}}),
+    Case(ALL, 1, {"sizer": {"auto": 1, "config": "default"}}),
+    Case(ALL, 1, {"sizer": {"auto": 1, "config": "default", "power": 2, "capacity": "40000 MiB"}}),
+    Case(ALL, 1, {"sizer": {"auto": 1, "config": "H100", "optimized": 1}}),
+    Case(ALL, 1, {"sizer": {"auto": 1, "add": 8, "mult": 1.5}}),
 )
 
 
@@ -236,8 +249,8 @@ def compare_suites(checkout: Path, python: str, folder: Path, tally: Tally) -> N
 
 
 def _compare_suite(case: Case, source: Path, python: str, tally: Tally) -> None:
-    where = f"{case.suite}.yaml, {case.nodes} × {GPUS}{f', {json.dumps(case.options)}' if case.options else ''}"
-    path, base = source / f"config/{case.suite}.yaml", source.parent / "base"
+    where = f"{case.suite}, {case.nodes} × {GPUS}{f', {json.dumps(case.options)}' if case.options else ''}"
+    path, base = source / case.suite, source.parent / "base"
     system = system_file(source.parent / "system.yaml", case.nodes, _with_table(case.options, source))
     found = peers(source, python, path, system, base)
     plan = planned(path, system, base, CPUS)

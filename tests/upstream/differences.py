@@ -6,6 +6,7 @@ the end is a failure. Paths are told apart by ``$SRC`` (the checkout) and ``$BAS
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -40,7 +41,7 @@ class Kind:
 
 def _staged(process: Process) -> Process:
     def moved(text: str) -> str:
-        return text.replace("$SRC/benchmarks/", "$BASE/code/")
+        return re.sub(r"\$SRC/benchmarks/(_templates/|retired/)?", "$BASE/code/", text)
 
     argv = tuple(moved(word) for word in process.argv)
     return replace(process, argv=argv, cwd=None if process.cwd is None else moved(process.cwd))
@@ -92,9 +93,10 @@ def _under_voir(program: tuple[str, ...], venv: str) -> tuple[str, ...] | None:
     """Return the script and its arguments where voir runs it, or ``python`` where a recording has voir switched off."""
     if program[:1] == ("python",):
         return program[1:]
-    if program[:1] not in ((f"{venv}/bin/voir",), ("voir",)) or program[1:2] != ("--config",):
+    if program[:1] not in ((f"{venv}/bin/voir",), ("voir",)):
         return None
-    return program[3:] if program[2].startswith("$BASE/extra/") and "/voirconf-" in program[2] else None
+    options = program[1:2] == ("--config",) and program[2].startswith("$BASE/extra/") and "/voirconf-" in program[2]
+    return program[3:] if options else program[1:]
 
 
 def _launcher(argv: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
