@@ -1,4 +1,4 @@
-"""Loading a suite of 54 entries as a command, and resolving and planning matrix jobs."""
+"""Loading a suite of 54 entries as a command."""
 
 from __future__ import annotations
 
@@ -20,14 +20,6 @@ _trivial:
   plan: {method: per_gpu}
   argv: {--lr: 0.01, --epochs: 50}
 """
-MATRIX = """
-many:
-  matrix: {{a: {a}, b: {b}}}
-  job:
-    name: "bench-{{a}}-{{b}}"
-    inherits: _trivial
-    argv: {{--a: "{{a}}", --b: "{{b}}"}}
-"""
 
 
 def main() -> None:
@@ -38,18 +30,6 @@ def main() -> None:
     for verb in ("check", "list", "plan"):
         costs = [milabench(where, verb, "--config", "suite.yaml") for _ in range(7)]
         show(f"{verb}, 54 entries, wall", [cost.wall_s for cost in costs], "s", goal="≤ 0.3", peer=peer)
-    for jobs, times in ((1000, 3), (5000, 3)):
-        where.write("matrix.yaml", HEAD + MATRIX.format(a=list(range(jobs // 100)), b=list(range(100))))
-        costs = [milabench(where, "plan", "--config", "matrix.yaml", "--format", "json") for _ in range(times)]
-        peer = "milabench: 7.7 s" if jobs == 1000 else "milabench: 45 s"
-        goal = "(linear)" if jobs == 1000 else "≤ 1.5"
-        show(
-            f"resolve, plan and print {jobs} matrix jobs, wall",
-            [cost.wall_s for cost in costs],
-            "s",
-            goal=goal,
-            peer=peer,
-        )
 
 
 main()
