@@ -42,10 +42,10 @@ class Drafts:
         changed = [Layer(file=each.node.file, entries={each.name: each.node}) for each in asked if each.name in known]
         self.entries = merge_layers([built_in, *files, *changed], problems)
         self._of_cells = [override for override in asked if override.name not in known]
+        self._environ = environ
         self._problems = problems
         self._inheritance = Inheritance(self.entries, limits(built_in.entries[DEFAULTS]), problems)
         self._finished: dict[str, Node] = {}
-        self._references = Interpolator(self.entries, self._finish, problems, environ=environ, keep=("system",))
 
     def all(self) -> list[Draft]:
         """Return the draft of every benchmark, disabled ones too."""
@@ -53,14 +53,16 @@ class Drafts:
         return self._with_cells_overridden(drafts) if self._of_cells else drafts
 
     def _written(self) -> Iterator[Draft]:
+        # Not kept in self, which it leads back to: all that is read would stay until Python looks for cycles.
+        references = Interpolator(self.entries, self._finish, self._problems, environ=self._environ, keep=("system",))
         for name, entry in self.entries.items():
             content = entry.value if isinstance(entry.value, dict) else {}
             if is_private(name):
                 continue
             if "matrix" in content or "job" in content:
-                yield from self._cells(name, entry)
+                yield from self._cells(name, entry, references)
             elif not _is_stub(name, content, self._problems):
-                yield Draft(name=name, entry=name, node=self._references.resolve(name))
+                yield Draft(name=name, entry=name, node=references.resolve(name))
 
     def templates(self) -> Iterator[tuple[str, Node]]:
         """Yield name and value of every private entry; references in it stay as they are written."""
@@ -91,14 +93,14 @@ class Drafts:
             self._finished[name] = entry if is_private(name) else self._inheritance.finished(entry, name)
         return self._finished[name]
 
-    def _cells(self, name: str, entry: Node) -> Iterator[Draft]:
+    def _cells(self, name: str, entry: Node, references: Interpolator) -> Iterator[Draft]:
         table = matrix.read(name, entry, self._problems)
         if table is None:
             return
         for job, cells in matrix.by_parents(table, name, self._problems):
             merged = self._inheritance.finished(self._inheritance.over_parents(job, name), name)
             self._finished[name] = Node(merged.value, entry.file, entry.line, entry.column, entry.key)
-            filler = matrix.Filler(self._references.resolve(name), name, self._problems)
+            filler = matrix.Filler(references.resolve(name), name, self._problems)
             for cell in cells:
                 node = filler.fill(cell)
                 content = dict(node.value) if isinstance(node.value, dict) else {}
