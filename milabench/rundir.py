@@ -94,7 +94,7 @@ class RunDir:
         if _is_run(path):
             run.release()
             raise PreflightError(f"{path} holds a run already: choose another --run-name")
-        _write(run.plan_path, codec.dumps(plan))
+        _write(run.plan_path, codec.lines(plan))
         _write_json(run.suite_path, suite)
         _write_json(run.facts_path, {"version": 1, **facts})
         return run
@@ -346,12 +346,13 @@ def _wall_s(steps: wire.Steps, index: int) -> float:
 
 
 def _write_json(path: Path, value: object) -> None:
-    _write(path, json.dumps(value, indent=1))
+    _write(path, [json.dumps(value, indent=1)])
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, texts: Iterable[str]) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    with partial.open("w") as file:
+        file.writelines(texts)
     partial.replace(path)
 
 

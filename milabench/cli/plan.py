@@ -32,7 +32,7 @@ def plan(phase: Any, form: str, as_json: bool, gpu_memory: str | None, **values:
     memory = {"gpu_memory": _bytes(gpu_memory)} if gpu_memory else {}
     made = flow(read_options({**values, **memory}), phase)
     if as_json or form == "json":
-        sys.stdout.write(codec.dumps(made))
+        sys.stdout.writelines(codec.lines(made))
     else:
         sys.stdout.write(codec.to_shell(made) if form == "sh" else render(made))
     return 0

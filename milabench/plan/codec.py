@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -16,18 +16,31 @@ from milabench.suite.types import Limit
 VERSION = 1
 
 
-def to_json(plan: Plan) -> dict[str, Any]:
-    """Return the plan as the mapping ``milabench plan --format json`` prints."""
-    return {"version": VERSION, **_value(plan), "time_bound_s": plan.time_bound_s}
+def lines(plan: Plan) -> Iterator[str]:
+    """Yield the JSON text that ``milabench plan --format json`` prints, in pieces: it can be larger than the plan.
+
+    Each trial and each configuration has a line, so that two plans can be compared line by line.
+    """
+    yield f'{{"version": {VERSION}'
+    for name in _FIELDS[Plan]:
+        yield f",\n{json.dumps(name)}: "
+        yield from _listed(getattr(plan, name))
+    yield f',\n"time_bound_s": {json.dumps(plan.time_bound_s)}}}\n'
 
 
-def dumps(plan: Plan) -> str:
-    """Return the plan as JSON text with a line per trial, so that two plans can be compared line by line."""
-    parts = []
-    for key, value in to_json(plan).items():
-        lines = ",\n".join(map(json.dumps, value)) if key == "trials" else ""
-        parts.append(f'"trials": [\n{lines}\n]' if key == "trials" else f"{json.dumps(key)}: {json.dumps(value)}")
-    return "{" + ",\n".join(parts) + "}\n"
+def _listed(value: Any) -> Iterator[str]:
+    """Yield a value as JSON text, each item of a list or a map on a line of its own."""
+    if isinstance(value, Mapping):
+        brackets, items = "{}", (f"{json.dumps(key)}: {json.dumps(_value(item))}" for key, item in value.items())
+    elif isinstance(value, tuple):
+        brackets, items = "[]", (json.dumps(_value(item)) for item in value)
+    else:
+        yield json.dumps(value)
+        return
+    yield brackets[0]
+    for number, text in enumerate(items):
+        yield f",\n{text}" if number else f"\n{text}"
+    yield brackets[1]
 
 
 def from_json(document: object) -> Plan:

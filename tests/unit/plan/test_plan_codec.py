@@ -20,7 +20,7 @@ FILES = {"suite.yaml": "one: {command: {argv: [x]}, plan: {method: njobs}}\n"}
 
 @pytest.fixture
 def document(tmp_path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(codec.dumps(planned(tmp_path, FILES)))
+    found: dict[str, Any] = json.loads("".join(codec.lines(planned(tmp_path, FILES))))
     return found
 
 
