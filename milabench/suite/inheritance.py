@@ -76,7 +76,8 @@ class Inheritance:
 
     def finished(self, node: Node, path: str) -> Node:
         """Return an entry as a benchmark has it: with what holds under every entry, and ``'*'`` over it."""
-        node = merge(self._limits, node, self._problems, path)
+        if not _holds_all(node, self._limits):  # else a merge would copy it, and what entries share is read once
+            node = merge(self._limits, node, self._problems, path)
         if EVERY in self.entries:
             every = self.entry(EVERY)
             node = Node(merge(node, every, self._problems, path).value, node.file, node.line, node.column, node.key)
@@ -106,3 +107,10 @@ def limits(defaults: Node) -> Node:
     """Return the part of the built-in defaults that holds for entries that inherit nothing."""
     content = defaults.value if isinstance(defaults.value, dict) else {}
     return defaults.replaced({key: content[key] for key in ("max_duration", "voir") if key in content})
+
+
+def _holds_all(node: Node, lower: Node) -> bool:
+    """Return whether a value has every key of another one: merged under it, that would add nothing."""
+    if not isinstance(lower.value, dict) or not isinstance(node.value, dict):
+        return True
+    return all(key in node.value and _holds_all(node.value[key], part) for key, part in lower.value.items())
