@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from milabench.fs import inside
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -113,9 +115,9 @@ class PackCommand(CmdCommand):
 
     def script(self) -> list[str]:
         name = self.main or self.pack.main_script
-        folder = (self.pack.definition / name).is_dir() or (self.pack.dirs.code / name).is_dir()
+        written, staged = inside(self.pack.definition, name), inside(self.pack.dirs.code, name)
         arguments = map(str, self.pack.argv) if self.lazy else self.cmd_argv
-        return [*(["-m", name] if folder else [str(self.pack.dirs.code / name)]), *arguments]
+        return [*(["-m", name] if written.is_dir() or staged.is_dir() else [str(staged)]), *arguments]
 
     def argv(self) -> list[str]:
         return self.script()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from milabench.commands.base import Command, SimpleCommand, TransparentCommand, WrapperCommand
+from milabench.fs import inside
 from milabench.utils import select_nodes
 
 RENDEZVOUS_PORT = 29400
@@ -19,7 +20,7 @@ class VoirCommand(WrapperCommand):
 
     @property
     def voirfile(self) -> str | None:
-        return str(self.pack.dirs.code / "voirfile.py") if self.pack.has("voirfile.py") else None
+        return str(inside(self.pack.dirs.code, "voirfile.py")) if self.pack.has("voirfile.py") else None
 
     @property
     def options(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from milabench.commands import Command, Rendered
 from milabench.errors import ConfigurationError, Mark, Problem
+from milabench.fs import inside, known
 from milabench.pack import BasePackage, Package
 from milabench.package.guard import Refused, guarded
 from milabench.problems import Code
@@ -75,7 +76,7 @@ def evaluate(package: type[BasePackage], config: Mapping[str, Any], environ: Map
     ``environ`` is the node's probed environment; what the benchfile changes in it comes back as ``env_delta``.
     Raises ConfigurationError when the benchfile raises or is refused something.
     """
-    with _asked(Path(config["definition"]), environ) as seen:
+    with _asked(known(config["definition"]), environ) as seen:
         pack = package(config)
         env = {key: str(value) for key, value in pack.make_env().items()}
         command: object = pack.build_run_plan()
@@ -87,7 +88,7 @@ def evaluate(package: type[BasePackage], config: Mapping[str, Any], environ: Map
 
 def render(command: Command, environ: Mapping[str, str], folder: str) -> list[Rendered]:
     """Return the processes of a command, under the same guard as ``evaluate``; ``cwd`` is among their options."""
-    with _asked(Path(folder), environ):
+    with _asked(known(folder), environ):
         return _rendered(command)
 
 
@@ -120,7 +121,7 @@ def preparation(
     package: type[BasePackage], config: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[list[Rendered], dict[str, str]]:
     """Return (processes, variables) of a benchmark's preparation, asked under the guard; none where there is none."""
-    with _asked(Path(config["definition"]), environ):
+    with _asked(known(config["definition"]), environ):
         pack = package(config)
         env = {key: str(value) for key, value in pack.make_env().items()}
         command = pack.build_prepare_plan()
@@ -158,7 +159,7 @@ def _module_name(folder: Path) -> str:
 @contextmanager
 def _asked(folder: Path, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Run a block that calls a folder's benchfile: errors named, the world held still, modules beside it found."""
-    errors = _benchfile_errors(folder / "benchfile.py")
+    errors = _benchfile_errors(inside(folder, "benchfile.py"))
     with errors, guarded(dict(environ)) as seen, _apart(folder), _importable(folder):
         yield seen
 
