@@ -17,10 +17,8 @@ class VoirCommand(WrapperCommand):
     def __init__(self, executor: Command, *voir_argv: object, **options: Any) -> None:
         options.pop("module", None)  # accepted for benchfiles written for milabench: there is one way to launch here
         super().__init__(executor, *voir_argv, **options)
-
-    @property
-    def voirfile(self) -> str | None:
-        return str(inside(self.pack.dirs.code, "voirfile.py")) if self.pack.has("voirfile.py") else None
+        file = inside(self.pack.dirs.code, "voirfile.py")
+        self.voirfile = str(file) if self.pack.has(file.name) else None
 
     @property
     def options(self) -> dict[str, Any]:
