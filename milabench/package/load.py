@@ -82,7 +82,7 @@ def evaluate(package: type[BasePackage], config: Mapping[str, Any], environ: Map
         command: object = pack.build_run_plan()
         if not isinstance(command, Command):
             raise TypeError(f"build_run_plan() returned {command!r}, which is no command of milabench.commands")
-        delta = {key: seen.get(key) for key in {*seen, *environ} if seen.get(key) != environ.get(key)}
+        delta = {} if seen == environ else _changes(environ, seen)
     return Evaluation(command=command, env=env, env_delta=delta)
 
 
@@ -131,6 +131,10 @@ def preparation(
 def overrides(package: type[BasePackage], method: str) -> bool:
     """Say whether a benchfile defines a coroutine of its own."""
     return getattr(package, method) not in (getattr(BasePackage, method), getattr(Package, method))
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
+    return {key: after.get(key) for key in {*before, *after} if before.get(key) != after.get(key)}
 
 
 def _rendered(command: Command) -> list[Rendered]:

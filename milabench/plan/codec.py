@@ -31,9 +31,9 @@ def lines(plan: Plan) -> Iterator[str]:
 def _listed(value: Any) -> Iterator[str]:
     """Yield a value as JSON text, each item of a list or a map on a line of its own."""
     if isinstance(value, Mapping):
-        brackets, items = "{}", (f"{json.dumps(key)}: {json.dumps(_value(item))}" for key, item in value.items())
+        brackets, items = "{}", (f"{json.dumps(key)}: {_text(item)}" for key, item in value.items())
     elif isinstance(value, tuple):
-        brackets, items = "[]", (json.dumps(_value(item)) for item in value)
+        brackets, items = "[]", (_text(item) for item in value)
     else:
         yield json.dumps(value)
         return
@@ -71,15 +71,12 @@ def _shell_line(command: Command) -> str:
     return f"(cd {shlex.quote(command.cwd)} && env {env} {shlex.join(command.argv)})"
 
 
-def _value(value: Any) -> Any:
-    """Return a frozen value of plan/types.py as mappings and lists; the mappings in it are shared, not copied."""
-    if isinstance(value, tuple):
-        return [_value(item) for item in value]
-    if type(value) in _FIELDS:
-        return {name: _value(getattr(value, name)) for name in _FIELDS[type(value)]}
-    return value
+def _as_mapping(value: Any) -> dict[str, Any]:
+    """Return a frozen value of plan/types.py as JSON has it; tuples and mappings are JSON to the encoder."""
+    return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
 _FIELDS = {
     kind: tuple(field.name for field in fields(kind)) for kind in (Plan, Trial, Job, Command, Once, Staged, Skip, Limit)
 }
+_text = json.JSONEncoder(default=_as_mapping).encode

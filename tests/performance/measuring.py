@@ -45,6 +45,7 @@ def project() -> Project:
     folder = tempfile.TemporaryDirectory(prefix="milabench-performance-")
     made = Project(Path(folder.name))
     made._kept = folder  # type: ignore[attr-defined]  # removed with the project
+    made.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled once, as an installation is
     return made
 
 
