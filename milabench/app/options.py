@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from milabench import system
 from milabench.plan.site import Installer
 
 
@@ -28,6 +29,11 @@ class Options:
     repeats: int = 1
     shape: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def arch(self) -> str | None:
+        """The architecture that is asked for, None where it is to be found out."""
+        return self.shape.get("arch") or system.asked_arch(self.environ, self.override)
 
     def command(self, verb: str) -> str:
         """Return the command to type for another verb with the same options."""

@@ -39,7 +39,7 @@ class Operation:
     async def workspace(self, *, installing: bool = False) -> Workspace:
         """Return what plans are made of on this machine. Raises PreflightError when asked-for devices are missing."""
         options = self.options
-        arch = options.shape.get("arch")
+        arch = options.arch
         reach = indexes() if installing and not options.offline else {}
         facts = (await self.host.request("probe", arch=arch, reach=reach))["facts"]
         if reach:

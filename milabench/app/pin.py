@@ -29,7 +29,7 @@ async def pin(options: Options, console: Console, *, hashes: bool = False, upgra
     UsageError for hashes of what does not come from the index that is asked.
     """
     async with operation(options, console) as work:
-        facts = (await work.host.request("probe", arch=options.shape.get("arch"), reach=indexes()))["facts"]
+        facts = (await work.host.request("probe", arch=options.arch, reach=indexes()))["facts"]
         arch = facts["arch"]
         if hashes and arch != "cuda":
             raise UsageError(f"--hashes: torch for {arch} comes from another index than those hashes are known of")

@@ -16,24 +16,25 @@ from milabench.suite import Setting, Suite
 
 
 def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[Problem]]:
-    """Return (suite, errors, warnings) of a suite file, and of a system file where one is given; loads no benchfile.
+    """Return (suite, errors, warnings) of a suite, and of the system; loads no benchfile.
 
-    The suite has the selected benchmarks; all are judged. Raises UsageError for a selection that cannot be.
+    Where a system file is given and no suite, that file alone is judged. Else the suite has the selected benchmarks;
+    all are judged. Raises UsageError for a selection that cannot be.
     """
     errors: list[Problem] = []
     warnings: list[Problem] = []
     found: Suite | None = None
-    try:
-        path = find_config(options.config)
-        found = suite.resolve(path, options.override, options.environ, lenient=options.lenient)
-        planning.check_placeholders(found)
-    except ConfigurationError as error:
-        errors.extend(error.problems)
-    if options.system is not None:
+    if options.config is not None or options.system is None:
         try:
-            warnings += system.resolve(options.system, _no_facts(), environ=options.environ).warnings
+            path = find_config(options.config)
+            found = suite.resolve(path, options.override, options.environ, lenient=options.lenient)
+            planning.check_placeholders(found)
         except ConfigurationError as error:
             errors.extend(error.problems)
+    try:
+        warnings += system.resolve(options.system, _no_facts(), {}, options.environ, options.override).warnings
+    except ConfigurationError as error:
+        errors.extend(problem for problem in error.problems if problem not in errors)
     if found and not errors and (options.select or options.exclude):
         found = suite.select(found, options.select, options.exclude)
     return found, errors, (*(found.warnings if found else ()), *warnings)
@@ -62,10 +63,10 @@ def explain(options: Options, target: str) -> list[Setting]:
 
 
 def plan(options: Options, phase: Phase) -> Plan:
-    """Return the plan of a phase on this machine, or on the system that ``--arch``, ``--gpus`` … describe."""
+    """Return the plan of a phase on this machine, or on the system that the options describe."""
     shape = options.shape
-    facts = dict(probe.facts("cpu" if "arch" in shape else None, {}))
-    if shape or options.system:
+    facts = dict(probe.facts("cpu" if options.arch else None, {}))
+    if shape or options.system or options.arch:
         facts["environ"] = {}
     return planning.plan(workspace(options, facts), phase, repeats=options.repeats)
 

@@ -54,7 +54,7 @@ def workspace(options: Options, facts: Mapping[str, Any]) -> Workspace:
     facts = {"ips": list(addresses()), **facts}
     selected = resolve_suite(options)
     definitions = {each.definition: each.mark for each in selected.benchmarks if each.definition is not None}
-    resolved = system.resolve(options.system, facts, options.shape, options.environ)
+    resolved = system.resolve(options.system, facts, options.shape, options.environ, options.override)
     return Workspace(
         suite=selected,
         system=resolved,

@@ -17,7 +17,7 @@ from milabench.errors import ExitCode, Problem
 @suite_options
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def check(as_json: bool, **values: Any) -> int:
-    """Find all mistakes in a suite, and in a system file given with --system. Exit code 2 when there are any."""
+    """Find all mistakes in a suite and a system, or in a system file alone. Exit code 2 when there are any."""
     from milabench.app.reading import check as flow
 
     found, errors, warnings = flow(read_options(values))
@@ -29,7 +29,7 @@ def check(as_json: bool, **values: Any) -> int:
             print(f"warning {warning.code}: {warning}", file=sys.stderr)
         for error in errors:
             print(f"error {error.code}: {error}", file=sys.stderr)
-        good = f"ok: {_many(len(found.benchmarks) if found else 0, 'benchmark')}"
+        good = f"ok: {_many(len(found.benchmarks), 'benchmark')}" if found else "ok"
         print(f"{_many(len(errors), 'error') if errors else good}, {_many(len(warnings), 'warning')}")
     return ExitCode.USAGE if errors else ExitCode.OK
 

@@ -43,7 +43,10 @@ _CHOICE = (
 )
 _CHANGES = (
     click.option(
-        "--override", multiple=True, metavar="KEY=VALUE", help="Change a value of the suite: resnet50.argv.--lr=0.1"
+        "--override",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change a value of the suite or system: resnet50.argv.--lr=0.1",
     ),
     click.option(
         "--legacy",
@@ -131,8 +134,6 @@ def read_options(values: dict[str, Any]) -> Options:
     shape = {
         name: values[name] for name in ("arch", "gpus", "nodes", "gpu_memory", "cpus") if values.get(name) is not None
     }
-    if "arch" in values and values["arch"] is None and environ.get("MILABENCH_ARCH"):
-        shape["arch"] = environ["MILABENCH_ARCH"]
     base = values.get("base") or environ.get("MILABENCH_BASE") or DEFAULT_BASE
     return Options(
         config=config,

@@ -1,8 +1,8 @@
-"""A system: the machines, from a file, from what was probed here, and from what the command line asks for."""
+"""A system: the machines, from a file, variables and the command line, and from what was probed here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,10 +10,11 @@ from typing import Any, cast
 
 from milabench.errors import UsageError
 from milabench.problems import Problems, nearest
+from milabench.system import layers
 from milabench.system.file import NodeEntry, SystemFile, read
 from milabench.system.types import ARCHES, Arch, Device, Node, System
 
-__all__ = ["ARCHES", "Arch", "Device", "Node", "System", "is_local", "resolve", "values"]
+__all__ = ["ARCHES", "Arch", "Device", "Node", "System", "asked_arch", "is_local", "resolve", "values"]
 
 OVERRIDES = ("arch", "gpus", "nodes", "gpu_memory", "cpus")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -24,20 +25,25 @@ def resolve(
     facts: Mapping[str, Any],
     overrides: Mapping[str, Any] = _NOTHING,
     environ: Mapping[str, str] | None = None,
+    changes: Sequence[str] = (),
 ) -> System:
     """Return the system that a file describes, or this machine alone when there is no file.
+
+    Over the file count the options' variables in ``environ``, and over these the ``changes``, texts such as
+    ``system.options.sizer.auto=1`` (those of a suite are passed over).
 
     ``facts`` are what was probed on this machine: hostname, ips, arch, cpus, cpu_name, memory_bytes, devices, environ.
     ``overrides`` win over the file and the file over what was probed: arch, gpus and cpus of each node, nodes, and
     gpu_memory in bytes; None is not given. Devices and nodes that are asked for and not known are made up.
-    ``environ`` is what ``${oc.env:NAME}`` in the file looks into; without it, the probed environment.
-    Raises ConfigurationError with every mistake of the file, UsageError for an override that cannot be.
+    ``${oc.env:NAME}`` in the file looks into ``environ`` too; without it, into the probed environment.
+    Raises ConfigurationError with every mistake of what is said, UsageError for an override that cannot be.
     """
     asked = {key: value for key, value in overrides.items() if value is not None}
     _check(asked)
     problems = Problems()
     seen = facts.get("environ", {}) if environ is None else environ
-    said = read(file, seen, problems) if file is not None else SystemFile()
+    written = layers.read(file, seen, changes, problems)
+    said = SystemFile() if written is None else read(written, problems)
     problems.raise_errors()
     arch = cast(Arch, asked.get("arch") or said.arch or facts.get("arch") or "cpu")
     _check_devices(arch, asked)
@@ -51,6 +57,12 @@ def resolve(
         facts=facts,
         warnings=tuple(problems.warnings),
     )
+
+
+def asked_arch(environ: Mapping[str, str], changes: Sequence[str]) -> str | None:
+    """Return the architecture that a variable or an override names, None where none does (or it cannot be)."""
+    written = layers.read(None, environ, changes, Problems())
+    return None if written is None else read(written, Problems()).arch
 
 
 def is_local(node: Node, facts: Mapping[str, Any]) -> bool:
@@ -75,8 +87,8 @@ def values(system: System) -> Mapping[str, Any]:
         "gpu": {"arch": system.arch, "count": len(devices), "capacity": min(memory, default=0)},
         "cpu": {"count": main.cpus, "memory": main.memory_bytes or 0},
         "docker_image": system.container,
-        "sshkey": system.options.get("sshkey"),
-        "options": system.options,
+        "sshkey": system.options["sshkey"],
+        "options": system.options.nested(),
     }
 
 
@@ -127,8 +139,8 @@ class _Maker:
         self._arch = arch
         self._facts = facts
         self._asked = asked
-        self._count = asked.get("gpus", said.gpu_count)
-        self._memory = asked.get("gpu_memory", said.gpu_capacity_bytes)
+        self._count = asked.get("gpus", said.options["gpu.count"])
+        self._memory = asked.get("gpu_memory", said.options["gpu.capacity"])
 
     def node(self, entry: NodeEntry, *, main: bool) -> Node:
         facts = self._facts

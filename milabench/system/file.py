@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from milabench import document, expression
-from milabench.document import Node, plain
-from milabench.interpolation import Interpolator
+from milabench.document import Node
+from milabench.options import OPTIONS, Options, Unfit, path, value
 from milabench.problems import Code, Problems, nearest
 from milabench.system.types import ARCHES
-from milabench.tokens import ExpressionError
 
 KEYS: Mapping[str, str] = {
     "arch": "architecture of the accelerators: cuda, rocm, xpu, hpu or cpu",
@@ -21,12 +18,14 @@ KEYS: Mapping[str, str] = {
     "docker_image": "container image that benchmarks run in",
     "gpu": "accelerators of each node that was not probed: {count, capacity}",
     "nodes": "the machines: a list of {name, ip, user, main, port, sshport}",
-    "options": "options by their dotted path",
+    "options": "options by their dotted path: milabench/options.py has the list",
     "sshkey": "key file for SSH",
 }
 NODE_KEYS = ("name", "ip", "user", "main", "port", "sshport")
-DOCKER_KEYS = ("executable", "image", "base", "args")
-GPU_KEYS = ("count", "capacity")
+PLACES = {
+    section: tuple(name.removeprefix(f"{section}.") for name in OPTIONS if path(name).startswith(f"system.{section}."))
+    for section in ("dirs", "docker", "gpu")
+}
 IDLE_KEYS = ("base", "config", "dash", "executor", "github", "noterm", "run_name", "use_uv")
 SSH_PORT = 22
 
@@ -48,31 +47,13 @@ class SystemFile:
 
     arch: str | None = None
     nodes: tuple[NodeEntry, ...] = ()
-    gpu_count: int | None = None
-    gpu_capacity_bytes: int | None = None
     container: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
 
 
-def read(path: Path, environ: Mapping[str, str], problems: Problems) -> SystemFile:
-    """Return what a file says, with ``${system.arch}``-like references replaced; what is wrong is noted."""
-    root = document.read(path)
-    content = root.value if isinstance(root.value, dict) else {}
-    if "system" not in content and not any(nearest(key, ["system"]) for key in content):
-        message = "an older file without the key 'system:'; its content is read as if it stood under it"
-        problems.add(Code.NO_SYSTEM_KEY, message, root.mark)
-        content = {"system": root.replaced({key: node for key, node in content.items() if key != "multirun"})}
-    for key, node in content.items():
-        if key == "multirun":
-            message = "'multirun' is not supported yet and ignored"
-            problems.add(Code.IDLE_SYSTEM_KEY, message, node.key_mark, path=key)
-        elif key != "system" and not key.startswith("x-"):
-            message = f"{key!r} has no meaning at the top of a system file"
-            problems.add(Code.UNKNOWN_KEY, message, node.key_mark, path=key, suggestion=nearest(key, ["system"]))
-    if "system" not in content:
-        return SystemFile()
-    references = Interpolator(content, content.__getitem__, problems, environ=environ)
-    return _Reader(problems).system(references.resolve("system"))
+def read(node: Node, problems: Problems) -> SystemFile:
+    """Return what all layers of a system say, in their one form (``layers.read``); what is wrong is noted."""
+    return _Reader(problems).system(node)
 
 
 class _Reader:
@@ -80,28 +61,43 @@ class _Reader:
         self._problems = problems
 
     def system(self, node: Node) -> SystemFile:
-        path = "system"
-        entries = self._entries(node, path, tuple(KEYS), idle=IDLE_KEYS)
-        docker = self._entries(entries["docker"], f"{path}.docker", DOCKER_KEYS) if "docker" in entries else {}
-        gpu = self._entries(entries["gpu"], f"{path}.gpu", GPU_KEYS) if "gpu" in entries else {}
-        options: dict[str, Any] = {}
-        if "options" in entries and self._is_map(entries["options"], f"{path}.options"):
-            options.update(plain(entries["options"]))
-        for key in ("dirs", "docker"):
-            if key in entries and self._is_map(entries[key], f"{path}.{key}"):
-                options[key] = plain(entries[key])
-        if "sshkey" in entries:
-            options["sshkey"] = self._text(entries["sshkey"], f"{path}.sshkey")
-        image = docker.get("image") or entries.get("docker_image")
-        capacity = gpu.get("capacity")
+        entries = self._entries(node, "system", tuple(KEYS), idle=IDLE_KEYS)
+        if "docker_image" in entries:
+            self._text(entries["docker_image"], "system.docker_image")
+        options = Options(self._options(entries))
         return SystemFile(
             arch=self._arch(entries["arch"]) if "arch" in entries else None,
             nodes=self._nodes(entries["nodes"]) if "nodes" in entries else (),
-            gpu_count=self._integer(gpu["count"], f"{path}.gpu.count", 0) if "count" in gpu else None,
-            gpu_capacity_bytes=self._size(capacity, f"{path}.gpu.capacity") if capacity else None,
-            container=self._text(image, f"{path}.docker.image") if image else None,
+            container=options["docker.image"]
+            or (str(entries["docker_image"].value) if "docker_image" in entries else None),
             options=options,
         )
+
+    def _options(self, entries: Mapping[str, Node]) -> dict[str, Any]:
+        """Return the values of all options that are given, by their names."""
+        given: dict[str, Any] = {}
+        own = {section: names for section, names in PLACES.items() if section in entries}
+        for section, names in own.items():
+            for key, node in self._entries(entries[section], f"system.{section}", names).items():
+                self._option(f"{section}.{key}", node, given)
+        if "sshkey" in entries:
+            self._option("sshkey", entries["sshkey"], given)
+        if "options" in entries and self._is_map(entries["options"], "system.options"):
+            for name, node in _leaves(entries["options"], ""):
+                self._option(name, node, given)
+        return given
+
+    def _option(self, name: str, node: Node, given: dict[str, Any]) -> None:
+        option, where = OPTIONS.get(name), path(name)
+        if option is None or node.value is None:
+            return
+        if option.idle:
+            message = f"{where} does nothing: {option.idle}"
+            self._problems.add(Code.IDLE_SYSTEM_KEY, message, node.key_mark, path=where)
+        try:
+            given[name] = value(option, node)
+        except Unfit as error:
+            self._wrong(node, where, str(error), error.code)
 
     def _arch(self, node: Node) -> str | None:
         if node.value in ARCHES:
@@ -198,13 +194,17 @@ class _Reader:
             return least
         return value
 
-    def _size(self, node: Node, path: str) -> int | None:
-        try:
-            return expression.size(node.value if isinstance(node.value, int | float | str) else "")
-        except ExpressionError as error:
-            self._wrong(node, path, f"is {error.message}: {plain(node)!r}", Code.BAD_UNIT)
-            return None
-
     def _wrong(self, node: Node, path: str, message: str, code: Code = Code.WRONG_TYPE) -> None:
         if not self._problems.failed(node.mark):
             self._problems.add(code, f"{path} {message}", node.mark, path=path)
+
+
+def _leaves(node: Node, prefix: str) -> Iterator[tuple[str, Node]]:
+    """Yield the options in nested maps by their dotted names."""
+    assert isinstance(node.value, dict)
+    for key, entry in node.value.items():
+        name = f"{prefix}{key}"
+        if isinstance(entry.value, dict) and name not in OPTIONS:
+            yield from _leaves(entry, f"{name}.")
+        else:
+            yield name, entry

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from milabench.errors import Problem
+from milabench.options import Options
 
 Arch = Literal["cuda", "rocm", "xpu", "hpu", "cpu"]
 ARCHES: tuple[Arch, ...] = ("cuda", "rocm", "xpu", "hpu", "cpu")
@@ -42,13 +43,13 @@ class Node:
 class System:
     """The nodes of a system, the main one first; ``facts`` are what was probed, as they are recorded in ``run.json``.
 
-    ``options`` holds what the file says besides: ``sshkey``, ``docker``, ``dirs`` and the values of ``options:``.
+    ``options`` are the values of milabench's options, of whatever layer has the say.
     """
 
     arch: Arch
     nodes: tuple[Node, ...]
     container: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
 

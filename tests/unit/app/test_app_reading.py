@@ -69,6 +69,28 @@ def test_check_judges_the_selection(tmp_path: Path) -> None:
         check(options(tmp_path, select=("nosuch",)))
 
 
+def test_a_system_file_is_checked_alone(tmp_path: Path) -> None:
+    (tmp_path / "system.yaml").write_text("system: {options: {sizer.atuo: 1}}\n")
+    found, errors, _ = check(Options(config=None, base=tmp_path, system=tmp_path / "system.yaml"))
+    assert (found, [error.suggestion for error in errors]) == (None, ["sizer.auto"])
+    with pytest.raises(UsageError, match="no suite: give --config"):
+        check(Options(config=None, base=tmp_path))
+
+
+def test_what_is_said_of_the_system_besides_a_file_is_checked_too(tmp_path: Path) -> None:
+    given = options(tmp_path, override=("system.gpu.count=x", "one.weight"), environ={"MILABENCH_CPU_MAX": "many"})
+    assert [error.code for error in check(given)[1]] == ["E107", "E301", "E301"]
+
+
+def test_variables_and_overrides_describe_the_system_that_is_planned_for(tmp_path: Path) -> None:
+    assert tags(options(tmp_path, environ={"MILABENCH_ARCH": "cuda", "MILABENCH_GPU_COUNT": "2"})) == [
+        "one.D0",
+        "one.D1",
+        "two",
+    ]
+    assert tags(options(tmp_path, override=("system.arch=cuda", "system.gpu.count=1"))) == ["one.D0", "two"]
+
+
 def test_a_system_file_looks_into_the_operators_environment(tmp_path: Path) -> None:
     system = "system: {nodes: [{name: a, ip: '${oc.env:ADDRESS}', main: true}]}\n"
     given = options(tmp_path, system=system, environ={"ADDRESS": "10.0.0.1"})

@@ -79,7 +79,7 @@ def test_a_machine_without_accelerators_is_one_device() -> None:
 def test_the_systems_of_the_overview(tmp_path: Path) -> None:
     system = from_file(tmp_path, OVERVIEW)
     assert system.container == "ghcr.io/mila-iqia/milabench:cuda-nightly"
-    assert system.options == {"sshkey": "~/.ssh/id_ed25519"}
+    assert system.options.given == {"sshkey": "~/.ssh/id_ed25519"}
     assert [(node.name, node.address, node.port, node.user, node.main) for node in system.nodes] == [
         ("manager", "192.168.11.11", 5000, "manager", True),
         ("node1", "192.168.11.12", 22, "username", False),
@@ -158,7 +158,7 @@ def test_docker_dirs_and_options_are_handed_on(tmp_path: Path) -> None:
     )
     system = from_file(tmp_path, text)
     assert system.container == "i"
-    assert system.options == {
+    assert values(system)["options"] == {
         "torchrun": {"port": 1},
         "dirs": {"data": "/home/user/data"},
         "docker": {"executable": "podman", "image": "i", "base": "/b", "args": ["-v", "/b/data:/d"]},
