@@ -11,8 +11,10 @@ from milabench.agent import probe
 from milabench.app.options import Options
 from milabench.app.workspace import find_config, resolve_suite, workspace
 from milabench.errors import ConfigurationError, Problem
+from milabench.overrides import SYSTEM
 from milabench.plan import Phase, Plan
-from milabench.suite import Setting, Suite
+from milabench.provenance import Setting
+from milabench.suite import Suite
 
 
 def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[Problem]]:
@@ -58,6 +60,8 @@ def listed(options: Options) -> list[dict[str, Any]]:
 
 def explain(options: Options, target: str) -> list[Setting]:
     """Return every value at ``target`` with the places that set it; values of secrets stand in it as they are."""
+    if target.split(".", maxsplit=1)[0] == SYSTEM:
+        return system.explain(options.system, target, options.environ, options.override)
     path = find_config(options.config)
     return suite.explain(path, target, options.override, options.environ, lenient=options.lenient)
 

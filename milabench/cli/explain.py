@@ -16,7 +16,12 @@ from milabench.cli.shared import read_options, reading_options
 @reading_options
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def explain(target: str, as_json: bool, **values: Any) -> int:
-    """Show each value of a benchmark with the file and line that set it, through every layer."""
+    """Show each value of a benchmark, or of the system, with the file and line that set it, through every layer.
+
+    \b
+    milabench explain resnet50.argv.--lr --config mine.yaml
+    milabench explain system.options.sizer --system cluster.yaml
+    """
     from milabench.app.reading import explain as flow
     from milabench.plan.environ import redacted, secrets
     from milabench.render import explain as page

@@ -9,8 +9,7 @@ from typing import Any
 from milabench.errors import Mark
 from milabench.interpolation import ENVIRONMENT
 from milabench.overrides import dotted
-from milabench.suite import Setting
-from milabench.suite.explain import Source, Step
+from milabench.provenance import Setting, Source, Step
 
 WIDTH = 48  # columns of the places; a longer one moves its value to the right
 
@@ -52,6 +51,8 @@ def _said(step: Step) -> str:
 
 
 def _place(mark: Mark) -> str:
+    if mark.file.startswith("MILABENCH_"):  # the variable of an option
+        return f"{ENVIRONMENT} {mark.file}"
     return mark.file if mark.file.startswith(ENVIRONMENT) else str(mark)
 
 

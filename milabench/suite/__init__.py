@@ -6,9 +6,9 @@ a matrix into its cells, and read what it says. All mistakes are told at once.
 
 from __future__ import annotations
 
-from milabench.suite.explain import Setting, explain
+from milabench.suite.explain import explain
 from milabench.suite.resolution import resolve
 from milabench.suite.select import select
 from milabench.suite.types import Benchmark, Limit, Placement, Program, Suite
 
-__all__ = ["Benchmark", "Limit", "Placement", "Program", "Setting", "Suite", "explain", "resolve", "select"]
+__all__ = ["Benchmark", "Limit", "Placement", "Program", "Suite", "explain", "resolve", "select"]

@@ -11,10 +11,11 @@ from typing import Any, cast
 from milabench.errors import UsageError
 from milabench.problems import Problems, nearest
 from milabench.system import layers
+from milabench.system.explain import explain
 from milabench.system.file import NodeEntry, SystemFile, read
 from milabench.system.types import ARCHES, Arch, Device, Node, System
 
-__all__ = ["ARCHES", "Arch", "Device", "Node", "System", "asked_arch", "is_local", "resolve", "values"]
+__all__ = ["ARCHES", "Arch", "Device", "Node", "System", "asked_arch", "explain", "is_local", "resolve", "values"]
 
 OVERRIDES = ("arch", "gpus", "nodes", "gpu_memory", "cpus")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

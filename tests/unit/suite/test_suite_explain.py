@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from milabench.errors import UsageError
-from milabench.suite import Setting, explain
+from milabench.provenance import Setting
+from milabench.suite import explain
 
 LOW = """\
 _parent:

@@ -1,0 +1,46 @@
+"""Where the values of a system come from: its file, variables of the environment, the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from milabench.document import Node
+from milabench.errors import UsageError
+from milabench.options import OPTIONS, path
+from milabench.overrides import dotted, keys
+from milabench.problems import Problems, nearest
+from milabench.provenance import Setting, below, settings
+from milabench.system import layers
+from milabench.system.file import read
+
+
+def explain(file: Path | None, target: str, environ: Mapping[str, str], changes: Sequence[str] = ()) -> list[Setting]:
+    """Return every value at ``target`` (``system``, ``system.options.sizer.auto``) with all places that set it.
+
+    Options that nothing sets are told with their defaults. Raises ConfigurationError with every mistake, UsageError
+    for a target that is not there.
+    """
+    problems = Problems()
+    written = layers.read(file, environ, changes, problems) or Node({}, "", 1, 1)
+    read(written, problems)
+    problems.raise_errors()
+    where = tuple(keys(target))
+    unset = [setting for setting in _unset(written) if setting.path[: len(where)] == where]
+    try:
+        return [*settings(below(written, where), where), *unset] if written.value or len(where) > 1 else unset
+    except UsageError:
+        if unset:
+            return unset
+        near = nearest(target, [path(name) for name in OPTIONS])
+        if near:
+            raise UsageError(f"nothing sets {target!r} (did you mean {near!r}?)") from None
+        raise
+
+
+def _unset(written: Node) -> Iterator[Setting]:
+    """Yield the options that have a default and that nothing sets."""
+    said = {dotted(setting.path) for setting in settings(written, ("system",))}
+    for name, option in OPTIONS.items():
+        if option.default is not None and path(name) not in said:
+            yield Setting(path=tuple(path(name).split(".")), value=option.default, default="nothing sets it")
