@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 _TAIL_LINES = 15
 _REFRESH_S = 0.5
-_DOING: dict[Phase, str] = {"install": "installing", "prepare": "preparing", "run": "running", "pin": "pinning"}
+_DOING: dict[Phase, str] = {
+    "fetch": "fetching",
+    "install": "installing",
+    "prepare": "preparing",
+    "run": "running",
+    "pin": "pinning",
+}
 
 
 class Console:

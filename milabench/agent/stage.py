@@ -13,7 +13,7 @@ from typing import Any
 
 from milabench.pack import STAGED
 
-_LEFT_OUT = {"__pycache__", ".git"}
+_LEFT_OUT = {"__pycache__", ".git"}  # of a submodule .git is a file
 _TIMESTAMP = (2020, 1, 1, 0, 0, 0)  # equal sources make an equal wheel
 _METADATA = """\
 Metadata-Version: 2.1
@@ -68,7 +68,7 @@ def _names(folder: Path) -> list[str]:
     seen = {os.path.realpath(folder)}
     for root, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if name not in _LEFT_OUT and _first(Path(root) / name, seen))
-        names += [str((Path(root) / name).relative_to(folder)) for name in sorted(files)]
+        names += [str((Path(root) / name).relative_to(folder)) for name in sorted(files) if name not in _LEFT_OUT]
     return names
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from milabench.errors import PreflightError
 
-# What belongs together is removed together: an environment's record says what was done in the staged folders, and the
-# records of preparations (below extra/) say that the data is there.
+# What belongs together is removed together: an environment's record says what was done in the staged folders, and of
+# which commits of what was fetched; the records of preparations (below extra/) say that the data is there.
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "environments": ("venv", "code"),
+    "environments": ("venv", "code", "sources"),
     "caches": ("cache",),
     "data": ("data", "extra"),
     "runs": ("runs",),
@@ -87,7 +87,7 @@ def _size(folder: Path) -> int:
 
 
 def _locks(base: Path) -> Iterator[Path]:
-    for pattern in ("runs/*/run.lock", "venv/*.lock", "extra/*/prepared/*.lock"):
+    for pattern in ("runs/*/run.lock", "venv/*.lock", "sources/*/*.lock", "extra/*/prepared/*.lock"):
         yield from sorted(base.glob(pattern))
 
 

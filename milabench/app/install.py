@@ -1,15 +1,27 @@
-"""``milabench install``: an environment for every install group of the suite."""
+"""``milabench install``: what definitions name by git, then an environment for every install group of the suite."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from milabench.app.options import Options
-from milabench.app.phases import operation
+from milabench.app.phases import Outcomes, operation
+from milabench.app.workspace import resolve_suite
 from milabench.console import Console
 from milabench.errors import ExitCode
 
 
-async def install(options: Options, console: Console) -> ExitCode:
-    """Make the environments that are missing or out of date; exit code 4 when one cannot be made."""
+async def install(options: Options, console: Console, *, fetch_only: bool = False) -> ExitCode:
+    """Make what is missing or out of date; exit code 4 when something cannot be fetched or made.
+
+    ``fetch_only``: only what is fetched by git, which is also what a plan for another machine needs.
+    """
     async with operation(options, console) as work:
-        ready = await work.workspace(installing=True)
-        return work.exit_code(await work.set_up("install", ready), ExitCode.ENVIRONMENT)
+        if fetch_only:
+            unfetched: Mapping[str, str] = await work.fetch(resolve_suite(options))
+            outcomes: Outcomes = {}
+        else:
+            ready = await work.workspace(installing=True)
+            unfetched, outcomes = ready.unfetched, await work.set_up("install", ready)
+        code = work.exit_code(outcomes, ExitCode.ENVIRONMENT)
+        return ExitCode.ENVIRONMENT if unfetched and code == ExitCode.OK else code

@@ -26,6 +26,7 @@ class Options:
     lenient: bool = False
     installer: Installer = "uv"
     offline: bool = False
+    refresh: bool = False
     repeats: int = 1
     shape: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)

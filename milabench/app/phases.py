@@ -12,7 +12,7 @@ from pathlib import Path
 from milabench import plan as planning
 from milabench import resources
 from milabench.app.options import Options
-from milabench.app.workspace import check_index, indexes, workspace
+from milabench.app.workspace import check_index, indexes, resolve_suite, resolve_system, site, workspace
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
@@ -22,7 +22,9 @@ from milabench.execute.scheduler import Records
 from milabench.outcome import GOOD, Outcome
 from milabench.plan import Once, Phase, Plan, Workspace
 from milabench.rundir import SetupLogs
+from milabench.suite import Suite
 from milabench.system import is_local
+from milabench.system.types import System
 
 Outcomes = Mapping[str, Outcome]
 
@@ -37,19 +39,40 @@ class Operation:
     interrupt: Interrupt
 
     async def workspace(self, *, installing: bool = False) -> Workspace:
-        """Return what plans are made of on this machine. Raises PreflightError when asked-for devices are missing."""
+        """Return what plans are made of on this machine; ``installing`` fetches what definitions name by git first.
+
+        Raises PreflightError when asked-for devices are missing.
+        """
         options = self.options
         arch = options.arch
         reach = indexes() if installing and not options.offline else {}
         facts = (await self.host.request("probe", arch=arch, reach=reach))["facts"]
         if reach:
             check_index(facts, options.environ)
-        ready = workspace(options, facts)
-        _check_is_built(ready)
-        _check_devices(ready, facts)
+        selected, resolved = resolve_suite(options), resolve_system(options, facts)
+        _check_is_built(resolved)
+        _check_devices(resolved, facts)
+        unfetched = await self.fetch(selected) if installing else {}
+        ready = workspace(options, selected, resolved, unfetched)
         for warning in (*ready.suite.warnings, *ready.system.warnings):
             self.console.note(f"warning {warning.code}: {warning}")
         return ready
+
+    async def fetch(self, selected: Suite) -> dict[str, str]:
+        """Fetch the repositories that definitions name; return the benchmarks without theirs, with the reason."""
+        sources = {each.name: each.source for each in selected.benchmarks if each.source is not None}
+        options = self.options
+        plan = planning.fetches(sources.values(), site(options), options.environ, refresh=options.refresh)
+        if not plan.trials:
+            return {}
+        outcomes = await self.carry_out(plan, SetupLogs(options.base))
+        unreached = Outcome(kind="interrupted", reason="interrupted by the operator")
+        ended = {name: outcomes.get(source.key, unreached) for name, source in sources.items()}
+        return {
+            name: f"its definition could not be fetched: {outcome.reason}"
+            for name, outcome in ended.items()
+            if outcome.kind not in GOOD
+        }
 
     async def set_up(self, phase: Phase, ready: Workspace) -> Outcomes:
         """Run install or prepare; their processes log below the base."""
@@ -120,9 +143,9 @@ async def operation(options: Options, console: Console) -> AsyncIterator[Operati
             loop.remove_signal_handler(number)
 
 
-def _check_is_built(ready: Workspace) -> None:
+def _check_is_built(system: System) -> None:
     """Raise PreflightError where the system asks for what would be passed over: other machines, containers."""
-    system, main = ready.system, ready.system.main
+    main = system.main
     look = "`milabench plan` shows what would be started"
     if len(system.nodes) > 1:
         raise PreflightError(f"runs over several nodes are not built yet: give a system file with one node; {look}")
@@ -141,9 +164,9 @@ def _make_base(base: Path) -> None:
         raise PreflightError(f"cannot make {base}: {error.strerror}: choose another --base") from None
 
 
-def _check_devices(ready: Workspace, facts: Mapping[str, object]) -> None:
+def _check_devices(system: System, facts: Mapping[str, object]) -> None:
     """Raise PreflightError where the system asks for what this machine does not have."""
-    wanted, main, devices = ready.system.arch, ready.system.main, facts["devices"]
+    wanted, main, devices = system.arch, system.main, facts["devices"]
     assert isinstance(devices, list)
     if wanted == "cpu":
         return

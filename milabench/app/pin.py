@@ -10,7 +10,7 @@ from pathlib import Path
 from milabench import plan as planning
 from milabench.app.options import Options
 from milabench.app.phases import operation
-from milabench.app.workspace import OWN_INDEX, indexes, workspace
+from milabench.app.workspace import OWN_INDEX, indexes, resolve_suite, resolve_system, workspace
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError, UsageError
 from milabench.outcome import GOOD
@@ -37,10 +37,13 @@ async def pin(options: Options, console: Console, *, hashes: bool = False, upgra
             _check_index(arch, facts["indexes"], options)
         else:
             facts["indexes"] = []
-        ready = workspace(replace(options, shape={**options.shape, "arch": arch}), facts)
+        options = replace(options, shape={**options.shape, "arch": arch})
+        ready = workspace(options, resolve_suite(options), resolve_system(options, facts))
         plan, groups = planning.pins(ready, hashes=hashes)
+        for each in ready.fetched:
+            console.note(f"left out: {each.benchmark} is fetched by git: its locks belong into {each.git}")
         if not plan.trials:
-            raise UsageError("nothing to pin: no benchmark that is selected has a requirements.in")
+            raise UsageError("nothing to pin: no benchmark that is selected has a requirements.in of its own")
         for group in groups.values():
             _seed(group, empty=upgrade)
         outcomes = await work.carry_out(plan, SetupLogs(options.base))

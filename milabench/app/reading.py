@@ -9,7 +9,7 @@ from milabench import plan as planning
 from milabench import suite, system
 from milabench.agent import probe
 from milabench.app.options import Options
-from milabench.app.workspace import find_config, resolve_suite, workspace
+from milabench.app.workspace import find_config, resolve_suite, resolve_system, workspace
 from milabench.errors import ConfigurationError, Problem
 from milabench.overrides import SYSTEM
 from milabench.plan import Phase, Plan
@@ -52,7 +52,7 @@ def listed(options: Options) -> list[dict[str, Any]]:
             "tags": list(each.tags),
             "weight": each.weight,
             "plan": each.placement.method,
-            "definition": each.definition,
+            "definition": each.source.as_mapping() if each.source else each.definition,
         }
         for each in resolve_suite(options).benchmarks
     ]
@@ -72,7 +72,8 @@ def plan(options: Options, phase: Phase) -> Plan:
     facts = dict(probe.facts("cpu" if options.arch else None, {}))
     if shape or options.system or options.arch:
         facts["environ"] = {}
-    return planning.plan(workspace(options, facts), phase, repeats=options.repeats)
+    ready = workspace(options, resolve_suite(options), resolve_system(options, facts))
+    return planning.plan(ready, phase, repeats=options.repeats)
 
 
 def _no_facts() -> Mapping[str, Any]:

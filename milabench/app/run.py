@@ -6,7 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ async def run(options: Options, console: Console, *, everything: bool = False) -
 async def _set_all_up(work: Operation, ready: Workspace) -> Mapping[str, str]:
     """Install and prepare everything; return the benchmarks that cannot run, with the reason."""
     installed = await work.set_up("install", ready)
-    blocked = {
+    blocked = dict(ready.unfetched) | {
         benchmark.name: f"its environment {benchmark.install_group!r} could not be made: {outcome.reason}"
         for benchmark in ready.suite.benchmarks
         if benchmark.definition is not None
@@ -140,6 +140,7 @@ async def _facts(work: Operation, ready: Workspace) -> dict[str, Any]:
         "environ": environ,
         "environments": frozen,
         "unpinned": list(planning.plan(ready, "install").notes),
+        "fetched": [asdict(each) for each in ready.fetched],
     }
 
 

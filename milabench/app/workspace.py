@@ -9,15 +9,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from ipaddress import IPv6Address
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import benchmate
 from milabench import package, resources, suite, system
 from milabench.app.options import Options
+from milabench.app.sources import locate
 from milabench.errors import PreflightError, UsageError
 from milabench.plan import Site, Workspace
 from milabench.plan.setup import wheel_name
 from milabench.suite import Suite
+from milabench.system.types import System
 
 # The vendors whose torch comes from an index of their own: what PyPI has under the same name is another build.
 OWN_INDEX = ("rocm", "xpu", "hpu")
@@ -49,18 +52,30 @@ def resolve_suite(options: Options) -> Suite:
     return suite.select(whole, options.select, options.exclude)
 
 
-def workspace(options: Options, facts: Mapping[str, Any]) -> Workspace:
-    """Resolve everything the options name, for a system with these facts."""
+def resolve_system(options: Options, facts: Mapping[str, Any]) -> System:
+    """Return the system the options name, on a machine with these facts."""
     facts = {"ips": list(addresses()), **facts}
-    selected = resolve_suite(options)
-    definitions = {each.definition: each.mark for each in selected.benchmarks if each.definition is not None}
-    resolved = system.resolve(options.system, facts, options.shape, options.environ, options.override)
+    return system.resolve(options.system, facts, options.shape, options.environ, options.override)
+
+
+def workspace(
+    options: Options, selected: Suite, resolved: System, unfetched: Mapping[str, str] = MappingProxyType({})
+) -> Workspace:
+    """Return what plans are made of: the benchfiles of the selected benchmarks are loaded.
+
+    ``unfetched`` names those that could not be fetched, with the reason. Raises PreflightError where others are not.
+    """
+    where = site(options)
+    here, fetched = locate(selected, where, unfetched, options.command("install"))
+    definitions = {each.definition: each.mark for each in here.benchmarks if each.definition is not None}
     return Workspace(
-        suite=selected,
+        suite=here,
         system=resolved,
         packages=package.load(definitions, resolved.main.environ),
-        site=site(options),
+        site=where,
         environ=options.environ,
+        fetched=fetched,
+        unfetched=unfetched,
     )
 
 

@@ -146,6 +146,7 @@ def read_options(values: dict[str, Any]) -> Options:
         lenient=values.get("lenient") or is_on(environ.get("MILABENCH_LEGACY")),
         installer=values.get("installer", "uv"),
         offline=values.get("offline", False),
+        refresh=values.get("refresh", False),
         repeats=values.get("repeats", 1),
         shape=shape,
         environ=environ,

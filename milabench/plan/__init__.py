@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from milabench import system
 from milabench.errors import ConfigurationError, Problem
-from milabench.plan import codec, environ, pin, run, setup
+from milabench.plan import codec, environ, fetch, pin, run, setup
+from milabench.plan.fetch import fetched, fetches
 from milabench.plan.placeholders import check as check_placeholders
 from milabench.plan.run import Context
 from milabench.plan.site import Dirs, Site, Workspace
-from milabench.plan.types import Command, Job, Once, Phase, Plan, Skip, Staged, Trial
+from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Skip, Staged, Trial
 
 __all__ = [
     "Command",
     "Dirs",
+    "Fetched",
     "Job",
     "Once",
     "Phase",
@@ -27,6 +30,8 @@ __all__ = [
     "Workspace",
     "check_placeholders",
     "codec",
+    "fetched",
+    "fetches",
     "needs",
     "pins",
     "plan",
@@ -37,15 +42,19 @@ def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
     """Return what a phase does. Raises ConfigurationError with every mistake that only shows here."""
     contexts = _contexts(workspace)
     match phase:
+        case "fetch":
+            sources = (each.source for each in workspace.suite.benchmarks if each.source)
+            return fetch.fetches(sources, workspace.site, workspace.environ)
         case "install":
-            return _install(contexts)
+            made = _install(contexts)
         case "prepare":
             trials = [trial for context in contexts if (trial := setup.prepare_trial(context))]
-            return Plan(phase=phase, trials=tuple(trials), configs=_setup_configs(contexts))
+            made = Plan(phase=phase, trials=tuple(trials), configs=_setup_configs(contexts))
         case "run":
-            return _run(contexts, repeats)
+            made = _with_unfetched(_run(contexts, repeats), workspace)
         case "pin":
             return pins(workspace)[0]
+    return replace(made, fetched=workspace.fetched)
 
 
 def needs(workspace: Workspace) -> tuple[dict[str, Once], dict[str, Once]]:
@@ -56,8 +65,12 @@ def needs(workspace: Workspace) -> tuple[dict[str, Once], dict[str, Once]]:
 
 
 def pins(workspace: Workspace, *, hashes: bool = False) -> tuple[Plan, dict[str, pin.Group]]:
-    """Return how the requirements of every install group are locked, and the files that follow from it."""
-    return pin.pin(_groups(_contexts(workspace)), hashes=hashes)
+    """Return how the requirements of every install group are locked, and the files that follow from it.
+
+    What was fetched by git is left out: its locks belong into its repository.
+    """
+    own = [context for context in _contexts(workspace) if context.commit is None]
+    return pin.pin(_groups(own), hashes=hashes)
 
 
 def _install(contexts: Sequence[Context]) -> Plan:
@@ -89,8 +102,18 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
     return Plan(phase="run", trials=tuple(trials), skipped=tuple(skipped), configs=_configs(contexts))
 
 
+def _with_unfetched(plan: Plan, workspace: Workspace) -> Plan:
+    """Return a plan with the benchmarks that could not be fetched: nothing is started for them, and they count."""
+    lacking = [each for each in workspace.suite.benchmarks if each.name in workspace.unfetched]
+    trials = tuple(Trial(benchmark=each.name, jobs=()) for each in lacking)
+    configs = {each.name: environ.without_secrets(each.config) for each in lacking}
+    return replace(plan, trials=(*plan.trials, *trials), configs={**plan.configs, **configs})
+
+
 def _contexts(workspace: Workspace) -> list[Context]:
-    benchmarks, packages = workspace.suite.benchmarks, workspace.packages
+    packages = workspace.packages
+    benchmarks = [each for each in workspace.suite.benchmarks if each.name not in workspace.unfetched]
+    commits = {each.benchmark: each.commit for each in workspace.fetched}
     seen, secrets = system.values(workspace.system), environ.secrets(workspace.environ)
     codes = _code_names([each.definition for each in benchmarks if each.definition is not None])
     return [
@@ -102,6 +125,7 @@ def _contexts(workspace: Workspace) -> list[Context]:
             values=seen,
             secrets=secrets,
             code=codes[each.definition] if each.definition is not None else None,
+            commit=commits.get(each.name),
         )
         for each in benchmarks
     ]

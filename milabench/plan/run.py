@@ -36,6 +36,7 @@ class Context:
     values: Mapping[str, Any]  # the system as conditions and benchfiles see it
     secrets: environ.Secrets  # of the operator's environment
     code: str | None  # name of the staged folder
+    commit: str | None = None  # where the folder was fetched by git
 
     @property
     def node(self) -> Node:

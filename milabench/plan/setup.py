@@ -18,8 +18,14 @@ from milabench.plan.types import Command, Job, Once, Phase, Staged, Trial
 
 DEADLINE_S = 7200.0
 RECORD = ".milabench.json"  # written last into an environment: one without it is half made
-# What tells installers and the libraries that fetch models and data to use no network.
-OFFLINE = {"UV_OFFLINE": "1", "PIP_NO_INDEX": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+# What tells installers, git and the libraries that fetch models and data to use no network.
+OFFLINE = {
+    "UV_OFFLINE": "1",
+    "PIP_NO_INDEX": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "GIT_ALLOW_PROTOCOL": "file",
+}
 
 
 def environment(contexts: Sequence[Context]) -> Once:
@@ -28,6 +34,8 @@ def environment(contexts: Sequence[Context]) -> Once:
     parts = {"benchmate": first.site.wheel}
     for context in contexts:
         parts |= {f"benchmate[{extra}]": first.site.wheel for extra in _extras(context)}
+        if context.commit is not None:
+            parts[f"{context.code}/commit"] = context.commit
         for source, locked in _requirements(context):
             parts[f"{context.code}/{source.name}"] = _hash(source) + (
                 "" if locked else f"+{_constraints_hash(context)}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from milabench.pack import BasePackage
+from milabench.plan.types import Fetched
 from milabench.suite.types import Suite
 from milabench.system.types import System
 
@@ -57,6 +58,8 @@ class Site:
 class Workspace:
     """All that a plan is made of; ``packages`` by the folder of their definition.
 
+    ``fetched`` says what came by git; ``unfetched`` names the benchmarks whose definition could not be, with why: they
+    are part of a run, and cannot run.
     ``environ`` is the operator's environment, where secrets come from: a plan holds their names only.
     """
 
@@ -65,6 +68,8 @@ class Workspace:
     packages: Mapping[str, type[BasePackage]]
     site: Site
     environ: Mapping[str, str] = field(default_factory=dict)
+    fetched: tuple[Fetched, ...] = ()
+    unfetched: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from milabench.suite.types import Limit
 
-Phase = Literal["install", "prepare", "run", "pin"]
+Phase = Literal["fetch", "install", "prepare", "run", "pin"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,17 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """The commit of a git repository that a benchmark's folder comes from: the one that ``reference`` was found at."""
+
+    benchmark: str
+    git: str
+    reference: str
+    commit: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What will be run, in order. ``configs`` is what each benchmark's processes see, once per benchmark."""
 
@@ -108,6 +119,7 @@ class Plan:
     skipped: tuple[Skip, ...] = ()
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    fetched: tuple[Fetched, ...] = ()
 
     @property
     def time_bound_s(self) -> float:

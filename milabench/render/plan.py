@@ -18,6 +18,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     shared = _shared(commands)
     bound = f"at most {plan.time_bound_s / 60:.0f} min"
     yield f"{plan.phase}: {len(plan.trials)} trials, {len(commands)} processes, {bound}"
+    yield from _fetched(plan)
     if shared:
         yield "\nin every process"
         yield from _variables(shared)
@@ -29,6 +30,16 @@ def _lines(plan: Plan) -> Iterator[str]:
                 yield from _command(command, shared)
     for skip in plan.skipped:
         yield f"\nskipped {skip.benchmark}: {skip.reason}"
+
+
+def _fetched(plan: Plan) -> Iterator[str]:
+    """Yield a line for each repository: the commit, and the benchmarks that come from it."""
+    names: dict[tuple[str, str, str], list[str]] = {}
+    for each in plan.fetched:
+        names.setdefault((each.git, each.reference, each.commit), []).append(each.benchmark)
+    for (url, reference, commit), benchmarks in names.items():
+        at = "" if reference.endswith(commit) else f" at commit {commit}"
+        yield f"from {url}, {reference}{at}: {', '.join(benchmarks)}"
 
 
 def _command(command: Command, shared: Mapping[str, str]) -> Iterator[str]:

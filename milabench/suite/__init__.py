@@ -9,6 +9,6 @@ from __future__ import annotations
 from milabench.suite.explain import explain
 from milabench.suite.resolution import resolve
 from milabench.suite.select import select
-from milabench.suite.types import Benchmark, Limit, Placement, Program, Suite
+from milabench.suite.types import Benchmark, GitSource, Limit, Placement, Program, Suite
 
-__all__ = ["Benchmark", "Limit", "Placement", "Program", "Suite", "explain", "resolve", "select"]
+__all__ = ["Benchmark", "GitSource", "Limit", "Placement", "Program", "Suite", "explain", "resolve", "select"]

@@ -10,7 +10,8 @@ from typing import Any
 from milabench import expression
 from milabench.document import Node
 from milabench.problems import Code, nearest
-from milabench.suite.types import Limit, Placement, Program
+from milabench.suite.git import git_source
+from milabench.suite.types import GitSource, Limit, Placement, Program
 from milabench.suite.values import Reader
 from milabench.tokens import ExpressionError
 
@@ -19,11 +20,9 @@ METHODS = ("per_gpu", "njobs", "per_node")
 THRESHOLDS = ("gpu_load_threshold", "gpu_mem_threshold")
 
 
-def _definition(read: Reader, node: Node, path: str) -> str | None:
-    if isinstance(node.value, dict) and "git" in node.value:
-        message = "is fetched by git, which is not supported yet: clone it and give the folder"
-        read.wrong(node, path, message, Code.GIT)
-        return None
+def _definition(read: Reader, node: Node, path: str) -> str | GitSource | None:
+    if isinstance(node.value, dict):
+        return git_source(read, node, path)
     if not isinstance(node.value, str) or not node.value:
         read.wrong(node, path, f"needs the path of a folder, not {node.kind}")
         return None

@@ -11,14 +11,14 @@ from milabench.problems import Code, Problems
 from milabench.suite.drafts import Draft
 from milabench.suite.fields import FIELDS
 from milabench.suite.matrix import label
-from milabench.suite.types import Benchmark, Limit, Placement, Program
+from milabench.suite.types import Benchmark, GitSource, Limit, Placement, Program
 from milabench.suite.values import Reader
 
 KEYS: Mapping[str, str] = {
     "argv": "arguments of the program: a map of options, or a list taken word for word",
     "client": "arguments of a client beside a server: {argv}",
     "command": "any program instead of a definition: {argv, cwd, env}",
-    "definition": "the benchmark's folder, relative to the file that writes this key",
+    "definition": "the benchmark's folder, relative to the file that writes it; or {git: URL, branch | tag | commit}",
     "dirs": "folders of its own instead of the common ones",
     "enabled": "whether it runs and counts",
     "env": "further environment variables",
@@ -86,6 +86,8 @@ class Schema:
         if complete:
             self._needs(name, entry, entries)
         definition, program = values.get("definition"), values.get("command")
+        source = definition if isinstance(definition, GitSource) else None
+        definition = None if source else definition
         placement = values.get("plan") or Placement(method="njobs")
         group = values.get("group", name)
         seconds = values.get("max_duration", DEFAULT_DURATION_S)
@@ -109,6 +111,7 @@ class Schema:
             **named,
             entry=draft.entry,
             definition=definition,
+            source=source,
             program=program,
             variant=values.get("install_variant"),
             placement=placement,

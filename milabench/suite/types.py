@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from milabench.errors import Mark, Problem
+
+Reference = Literal["branch", "tag", "commit"]
+REFERENCES: tuple[Reference, ...] = ("branch", "tag", "commit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +43,58 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GitSource:
+    """A folder of a git repository, at a branch, tag or commit (``kind``) or, without one, at what its HEAD leads to.
+
+    ``url`` is as git takes it; ``path`` the folder within; ``mark`` the place that names the folder, or the repository.
+    """
+
+    url: str
+    kind: Reference | None
+    name: str | None
+    path: str
+    mark: Mark
+
+    @property
+    def reference(self) -> str:
+        """Return what is wanted, in words: ``branch main``."""
+        return f"{self.kind} {self.name}" if self.kind else "HEAD"
+
+    @property
+    def repository(self) -> str:
+        """Return the repository's own name: the last part of its URL."""
+        last = re.split("[/:]", self.url.rstrip("/").removesuffix("/.git"))[-1].removesuffix(".git")
+        return re.sub(r"[^A-Za-z0-9._+-]", "-", last).lstrip(".-") or "repository"
+
+    @property
+    def key(self) -> str:
+        """Return a name of its own for this repository at this reference, whatever the folder within."""
+        asked = json.dumps([self.url, self.kind, self.name])
+        short = re.sub(r"[^A-Za-z0-9._+-]", "-", self.name or "HEAD")[:20]
+        return f"{self.repository}-{short}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+
+    def as_mapping(self) -> dict[str, str]:
+        """Return it as a suite says it."""
+        reference = {str(self.kind): str(self.name)} if self.kind else {}
+        return {"git": self.url, **reference, **({"path": self.path} if self.path != "." else {})}
+
+    def __str__(self) -> str:
+        return f"{self.url}, {self.reference}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
     """One entry of a suite, or a cell of its matrix, resolved and checked; ``entry`` is the name of that entry.
 
-    ``definition`` is the absolute path of its folder; exactly one of ``definition`` and ``program`` is given.
+    ``definition`` is the absolute path of its folder; one that comes from ``source`` has none until it is fetched.
+    Exactly one of a definition (or source) and ``program`` is given.
     ``config`` is the mapping a benchfile sees (all keys, ``argv`` and ``voir`` too); milabench itself never reads it.
     """
 
     name: str
     entry: str
     definition: str | None
+    source: GitSource | None
     program: Program | None
     group: str
     install_group: str

@@ -33,7 +33,7 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no trials": (lambda it: it.pop("trials"), "trials is missing"),
     "trials that are a map": (lambda it: it.update(trials={}), "trials is a map, not a list"),
     "a trial that is text": (lambda it: it.update(trials=["x"]), "trials.0 is text, not a map"),
-    "an unknown phase": (lambda it: it.update(phase="sleep"), "phase is text, not one of install, prepare, run"),
+    "an unknown phase": (lambda it: it.update(phase="sleep"), "phase is text, not one of fetch, install, prepare, run"),
     "no argv": (lambda it: command(it).pop("argv"), "trials.0.jobs.0.commands.0.argv is missing"),
     "an argument that is a number": (lambda it: command(it).update(argv=["x", 3]), "argv.1 is a whole number, not"),
     "a variable that is null": (lambda it: command(it).update(env={"A": None}), "env.A is null, not text"),

@@ -127,7 +127,7 @@ def test_a_definition_is_relative_to_the_file_that_writes_it(suites: Any) -> Non
         ("definition: null", "E211", None),
         ("command: {argv: [ls]}", "E211", None),
         ("definition: nowhere", "E212", None),
-        ("definition: {git: 'https://example.org/x', branch: main}", "E213", None),
+        ("definition: {git: 'https://example.org/x', commit: main}", "E213", None),
         ("definition: [bench]", "E301", None),
         ("weight: -1", "E302", None),
         ("weight: heavy", "E301", None),

@@ -1,0 +1,73 @@
+"""The fetch phase: repositories that definitions name, each a job needed once; and where they are afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from milabench.agent import once
+from milabench.agent.fetch import COMMIT
+from milabench.errors import ConfigurationError, Problem
+from milabench.plan import environ
+from milabench.plan.setup import OFFLINE, RECORD
+from milabench.plan.site import Site
+from milabench.plan.types import Command, Job, Once, Plan, Trial
+from milabench.problems import Code
+from milabench.suite.types import GitSource
+
+DEADLINE_S = 3600.0
+HERE = "here"  # benchfiles are loaded where milabench runs, so that is where repositories go
+
+
+def fetches(sources: Iterable[GitSource], site: Site, operator: Mapping[str, str], *, refresh: bool = False) -> Plan:
+    """Return what fetches repositories, a trial each named by its key; what is recorded is left alone.
+
+    ``refresh``: branches, tags and HEADs are asked for anew. Raises ConfigurationError where a URL holds a secret of
+    the operator's environment.
+    """
+    known = environ.secrets(operator)
+    unique = {source.key: source for source in sources}
+    for source in unique.values():
+        if secret := environ.exposed(source.url, known):
+            message = f"a repository's URL holds the value of {secret}, a secret: leave it to git's credential helper"
+            raise ConfigurationError([Problem(code=Code.SECRET.code, message=message, mark=source.mark)])
+    return Plan(phase="fetch", trials=tuple(_trial(source, site, refresh) for source in unique.values()))
+
+
+def fetched(source: GitSource, site: Site) -> tuple[str, Path] | None:
+    """Return the commit that is recorded for a source and the folder of its files, None where it is not fetched."""
+    if not once.done({"record": _once(source, site).record, "base": _base(source), "parts": {}}):
+        return None
+    commit = (_folder(source, site) / COMMIT).read_text().strip()
+    return commit, _folder(source, site) / commit / source.repository
+
+
+def _folder(source: GitSource, site: Site) -> Path:
+    return Path(site.base) / "sources" / source.key
+
+
+def _base(source: GitSource) -> dict[str, str]:
+    return {"git": source.url, "reference": source.reference}
+
+
+def _once(source: GitSource, site: Site, *, always: bool = False) -> Once:
+    record = f"{_folder(source, site)}/{RECORD}"
+    return Once(record=record, folder=None, base=_base(source), parts={}, always=always)
+
+
+def _trial(source: GitSource, site: Site, refresh: bool) -> Trial:
+    words = (source.url, source.kind or "", source.name or "", str(_folder(source, site)), source.repository)
+    command = Command(
+        tag=f"{source.key}.fetch",
+        benchmark=source.key,
+        node=HERE,
+        argv=site.module("milabench.agent.fetch", *words),
+        cwd=site.base,
+        env=OFFLINE if site.offline else {},
+        metrics="none",
+    )
+    once = _once(source, site, always=refresh and source.kind != "commit")
+    return Trial(
+        benchmark=source.key,
+        jobs=(Job(tag=source.key, commands=(command,), deadline_s=DEADLINE_S, once=once),),
+    )
