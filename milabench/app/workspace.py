@@ -15,9 +15,8 @@ from typing import Any
 import benchmate
 from milabench import package, resources, suite, system
 from milabench.app.options import Options
-from milabench.app.sources import locate
 from milabench.errors import PreflightError, UsageError
-from milabench.plan import Site, Workspace
+from milabench.plan import Site, Workspace, locate
 from milabench.plan.setup import wheel_name
 from milabench.suite import Suite
 from milabench.system.types import System

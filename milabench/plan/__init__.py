@@ -9,7 +9,7 @@ from pathlib import Path
 from milabench import system
 from milabench.errors import ConfigurationError, Problem
 from milabench.plan import codec, environ, fetch, pin, run, setup
-from milabench.plan.fetch import fetched, fetches
+from milabench.plan.fetch import fetches, locate
 from milabench.plan.placeholders import check as check_placeholders
 from milabench.plan.run import Context
 from milabench.plan.site import Dirs, Site, Workspace
@@ -30,8 +30,8 @@ __all__ = [
     "Workspace",
     "check_placeholders",
     "codec",
-    "fetched",
     "fetches",
+    "locate",
     "needs",
     "pins",
     "plan",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from milabench.agent import once
 from milabench.agent.fetch import COMMIT
-from milabench.errors import ConfigurationError, Problem
+from milabench.errors import ConfigurationError, PreflightError, Problem
 from milabench.plan import environ
 from milabench.plan.setup import OFFLINE, RECORD
 from milabench.plan.site import Site
-from milabench.plan.types import Command, Job, Once, Plan, Trial
+from milabench.plan.types import Command, Fetched, Job, Once, Plan, Trial
 from milabench.problems import Code
-from milabench.suite.types import GitSource
+from milabench.suite.types import Benchmark, GitSource, Suite
 
 DEADLINE_S = 3600.0
 HERE = "here"  # benchfiles are loaded where milabench runs, so that is where repositories go
@@ -34,12 +35,56 @@ def fetches(sources: Iterable[GitSource], site: Site, operator: Mapping[str, str
     return Plan(phase="fetch", trials=tuple(_trial(source, site, refresh) for source in unique.values()))
 
 
-def fetched(source: GitSource, site: Site) -> tuple[str, Path] | None:
+def locate(
+    selected: Suite, site: Site, unfetched: Mapping[str, str], install: str
+) -> tuple[Suite, tuple[Fetched, ...]]:
+    """Return the suite with the folders of what is fetched, and the commits; ``unfetched`` stay without one.
+
+    Raises PreflightError, with the command to type (``install``), where anything else is not fetched, and
+    ConfigurationError where a repository lacks the folder that is named within it.
+    """
+    located: list[Benchmark] = []
+    commits: list[Fetched] = []
+    missing: list[str] = []
+    problems: list[Problem] = []
+    sources = {each.source.key: each.source for each in selected.benchmarks if each.source is not None}
+    there = {key: _fetched(source, site) for key, source in sources.items()}
+    for each in selected.benchmarks:
+        if each.source is None or each.name in unfetched:
+            located.append(each)
+            continue
+        source, found = each.source, there[each.source.key]
+        if found is None:
+            missing.append(f"{each.name} (from {source})")
+            continue
+        commit, tree = found
+        folder = tree / source.path
+        if not folder.is_dir():
+            problems.append(_no_folder(each.name, source, commit))
+        config = {**each.config, "definition": str(folder)}
+        located.append(replace(each, definition=str(folder), config=config))
+        asked = {"git": source.url, "reference": source.reference, "path": source.path}
+        commits.append(Fetched(benchmark=each.name, commit=commit, **asked))
+    if missing:
+        hint = "--fetch-only: without the environments"
+        raise PreflightError(f"not fetched: {', '.join(missing)}. Type: {install} ({hint})")
+    if problems:
+        raise ConfigurationError(problems)
+    return replace(selected, benchmarks=tuple(located)), tuple(commits)
+
+
+def _fetched(source: GitSource, site: Site) -> tuple[str, Path] | None:
     """Return the commit that is recorded for a source and the folder of its files, None where it is not fetched."""
     if not once.done({"record": _once(source, site).record, "base": _base(source), "parts": {}}):
         return None
     commit = (_folder(source, site) / COMMIT).read_text().strip()
     return commit, _folder(source, site) / commit / source.repository
+
+
+def _no_folder(name: str, source: GitSource, commit: str) -> Problem:
+    path = f"{name}.definition.path"
+    message = f"{path} is {source.path!r}, and {source.url} has no such folder at commit {commit}"
+    return Problem(code=Code.NO_FOLDER.code, message=message, mark=source.mark, path=path)
 
 
 def _folder(source: GitSource, site: Site) -> Path:
