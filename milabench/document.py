@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ Value: TypeAlias = "None | bool | int | float | str | list[Node] | dict[str, Nod
 
 MAX_VALUES = 2_000_000  # aliases can make a small file mean a huge one
 MAX_DEPTH = 60
+MAX_BYTES = 64 * 2**20
+MAX_SHOWN = 100
 _TAG = "tag:yaml.org,2002:"
 _UNKNOWN_TAG = "the tag {} is not understood: plain values only"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -85,6 +88,19 @@ class Node:
             case _:
                 return "a number"
 
+    @property
+    def spelled(self) -> str:
+        """A scalar as the user spelled it."""
+        return self.text if self.text is not None else str(self.value)
+
+    @property
+    def shown(self) -> str:
+        """What a message says of it: a scalar as it is written, anything else by its kind."""
+        if isinstance(self.value, dict | list) or self.value is None:
+            return self.kind
+        text = self.spelled if len(self.spelled) <= MAX_SHOWN else f"{self.spelled[:MAX_SHOWN]}…"
+        return repr(text) if isinstance(self.value, str) else text
+
 
 def read(path: str | os.PathLike[str], problems: Problems | None = None) -> Node:
     """Return the map a file holds.
@@ -95,6 +111,11 @@ def read(path: str | os.PathLike[str], problems: Problems | None = None) -> Node
     """
     file = os.fspath(path)
     try:
+        about = Path(file).stat()
+        if not stat.S_ISREG(about.st_mode):  # a pipe may never end, a device neither
+            raise _failure(Code.UNREADABLE, "cannot be read: it is no plain file", file)
+        if about.st_size > MAX_BYTES:
+            raise _failure(Code.UNREADABLE, f"cannot be read: it is larger than {MAX_BYTES >> 20} MiB", file)
         content = Path(file).read_bytes()
     except FileNotFoundError:
         raise _failure(Code.UNREADABLE, "there is no such file", file) from None

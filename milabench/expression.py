@@ -99,9 +99,12 @@ def holds(expression: str, values: Names) -> bool:
     return bool(_parse(expression)(values))
 
 
-def check(expression: str) -> None:
-    """Raise ExpressionError when an expression cannot be read; names are not looked up."""
-    _parse(expression)
+def names(expression: str) -> tuple[str, ...]:
+    """Return the names that an expression looks up. Raises ExpressionError when it cannot be read."""
+    parser = Parser(expression, _QUANTITY_TOKENS)
+    _condition(parser)
+    parser.end()
+    return tuple(dict.fromkeys(parser.names))
 
 
 def duration(value: float | str) -> float:
@@ -249,6 +252,7 @@ def _atom(parser: Parser) -> Evaluate:
         case "word" if parser.take("("):
             return _call(parser, text, column)
         case "word":
+            parser.names.append(text)
             return lambda names: names[text] if text in names else parser.fail(f"{text!r} is not known", column)
         case _:
             return parser.fail(f"{text!r} is not expected here", column)

@@ -41,6 +41,7 @@ class Parser:
     """Tokens of a text, one ahead, and the rules both grammars have in common."""
 
     def __init__(self, text: str, pattern: re.Pattern[str]) -> None:
+        self.names: list[str] = []  # what a reader of quantities has met
         self._text = text
         self._depth = 0
         if len(text) > MAX_LENGTH:

@@ -21,6 +21,7 @@ from milabench.plan.types import Command, Job, Skip, Staged, Trial
 from milabench.problems import Code
 from milabench.suite.types import Benchmark, Limit
 from milabench.system.types import Node, System
+from milabench.tokens import ExpressionError
 
 MAIN_NODE = 0
 
@@ -135,7 +136,7 @@ def skip_reason(context: Context) -> str | None:
     benchmark, system = context.benchmark, context.system
     values = {**context.values, "num_machines": benchmark.nodes}
     for requirement in benchmark.requires:
-        if not expression.holds(requirement, values):
+        if not _holds(requirement, values, benchmark):
             return f"requires {requirement}"
     if benchmark.nodes > len(system.nodes):
         return f"needs {benchmark.nodes} machines, the system has {len(system.nodes)}"
@@ -145,6 +146,16 @@ def skip_reason(context: Context) -> str | None:
     if placement.method == "njobs" and placement.share and placement.n > count:
         return f"n: {placement.n} copies cannot share {count} device{'s' if count != 1 else ''}"
     return None
+
+
+def _holds(requirement: str, values: Mapping[str, Any], benchmark: Benchmark) -> bool:
+    """Return whether a condition holds. Raises ConfigurationError for one that cannot be computed of this system."""
+    try:
+        return expression.holds(requirement, values)
+    except ExpressionError as error:
+        path = f"{benchmark.name}.requires_capabilities"
+        problem = Problem(code=Code.BAD_CAPABILITY.code, message=f"{path}: {error}", mark=benchmark.mark, path=path)
+        raise ConfigurationError([problem]) from None
 
 
 def trials(context: Context, repeats: int) -> Iterator[Trial | Skip]:

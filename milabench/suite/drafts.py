@@ -20,9 +20,13 @@ from milabench.suite.layers import Layer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What one benchmark is made from; ``entry`` is the name of its entry, ``cell`` its part of that one's matrix."""
+    """What one benchmark is made from; ``entry`` is the name of its entry, ``cell`` its part of that one's matrix.
+
+    ``named_at`` is where its name stands.
+    """
 
     name: str
+    named_at: Mark
     entry: str
     node: Node
     cell: Mapping[str, Any] | None = None
@@ -62,7 +66,8 @@ class Drafts:
             if "matrix" in content or "job" in content:
                 yield from self._cells(name, entry, references)
             elif not _is_stub(name, content, self._problems):
-                yield Draft(name=name, entry=name, node=references.resolve(name))
+                node = references.resolve(name)
+                yield Draft(name=name, named_at=node.key_mark, entry=name, node=node)
 
     def templates(self) -> Iterator[tuple[str, Node]]:
         """Yield name and value of every private entry; references in it stay as they are written."""
@@ -105,7 +110,8 @@ class Drafts:
                 node = filler.fill(cell)
                 content = dict(node.value) if isinstance(node.value, dict) else {}
                 called = content.pop("name")
-                yield Draft(name=str(called.value), entry=name, node=node.replaced(content), cell=cell)
+                rest = node.replaced(content)
+                yield Draft(name=str(called.value), named_at=called.mark, entry=name, node=rest, cell=cell)
 
 
 def _is_stub(name: str, content: Mapping[str, Node], problems: Problems) -> bool:

@@ -17,6 +17,8 @@ from milabench.tokens import ExpressionError
 
 VOIR_OPTIONS = ("stop", "interval", "skip", "gpu_poll", "dash")
 METHODS = ("per_gpu", "njobs", "per_node")
+MAX_COPIES = 10_000
+SYSTEM_NAMES = ("arch", "cpu", "docker_image", "gpu", "nodes", "num_machines", "options", "sshkey")
 THRESHOLDS = ("gpu_load_threshold", "gpu_mem_threshold")
 
 
@@ -24,7 +26,7 @@ def _definition(read: Reader, node: Node, path: str) -> str | GitSource | None:
     if isinstance(node.value, dict):
         return git_source(read, node, path)
     if not isinstance(node.value, str) or not node.value:
-        read.wrong(node, path, f"needs the path of a folder, not {node.kind}")
+        read.wrong(node, path, f"needs the path of a folder, not {node.shown}")
         return None
     return _folder(read, node, path)
 
@@ -63,7 +65,7 @@ def _program(read: Reader, node: Node, path: str) -> Program | None:
 def _placement(read: Reader, node: Node, path: str) -> Placement:
     entries = read.known(node, path, ("method", "n", "share"))
     method = read.choice(entries["method"], f"{path}.method", METHODS) if "method" in entries else None
-    n = read.integer(entries["n"], f"{path}.n", 1) if "n" in entries else 1
+    n = read.integer(entries["n"], f"{path}.n", 1, MAX_COPIES) if "n" in entries else 1
     share = read.boolean(entries["share"], f"{path}.share") if "share" in entries else False
     return Placement(method=method or "njobs", n=n, share=share)  # type: ignore[arg-type]
 
@@ -93,6 +95,8 @@ def _limit(read: Reader, node: Node, path: str) -> Limit:
     if "precision" in amounts:
         message = "is not supported yet: give observations or seconds"
         read.wrong(amounts["precision"], f"{path}.stop.precision", message, Code.NOT_SUPPORTED)
+    if not stop.value:
+        read.wrong(stop, f"{path}.stop", "needs observations or seconds", Code.MISSING_KEY)
     count, seconds = amounts.get("observations"), amounts.get("seconds")
     return Limit(
         skip=skip,
@@ -110,6 +114,9 @@ def _close(word: str, names: tuple[str, ...]) -> str | None:
 def _validation(read: Reader, node: Node, path: str) -> None:
     for section, thresholds in read.entries(node, path).items():
         where = f"{path}.{section}"
+        if section != "usage" and _close(section, ("usage",)):
+            message = f"{section!r} has no meaning in {path}"
+            read.problems.add(Code.UNKNOWN_KEY, message, thresholds.key_mark, path=where, suggestion="usage")
         for key, value in read.entries(thresholds, where).items():
             near = None if key in THRESHOLDS else _close(key, THRESHOLDS)
             if section == "usage" and near:
@@ -137,19 +144,28 @@ def _argv(read: Reader, node: Node, path: str) -> list[str] | None:
 
 
 def _part(read: Reader, node: Node, path: str) -> None:
-    entries = read.entries(node, path)
-    if "argv" in entries:
-        _argv(read, entries["argv"], f"{path}.argv")
+    for key, entry in read.entries(node, path).items():
+        where = f"{path}.{key}"
+        if key == "argv":
+            _argv(read, entry, where)
+        elif _close(key, ("argv",)):
+            message = f"{key!r} has no meaning in {path}"
+            read.problems.add(Code.UNKNOWN_KEY, message, entry.key_mark, path=where, suggestion="argv")
 
 
 def _requires(read: Reader, node: Node, path: str) -> tuple[str, ...]:
     conditions = read.words(node, path)
     for index, condition in enumerate(conditions):
+        at = node.value[index] if isinstance(node.value, list) else node
         try:
-            expression.check(condition)
+            names = expression.names(condition)
         except ExpressionError as error:
-            at = node.value[index] if isinstance(node.value, list) else node
             read.wrong(at, f"{path}[{index}]", f"cannot be read: {error}", Code.BAD_CAPABILITY)
+            continue
+        for name in names:
+            if name not in SYSTEM_NAMES:
+                near = nearest(name, SYSTEM_NAMES)
+                read.wrong(at, f"{path}[{index}]", f"asks for {name!r}, which is not known", Code.BAD_CAPABILITY, near)
     return conditions
 
 

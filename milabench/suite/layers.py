@@ -10,7 +10,7 @@ from pathlib import Path
 from milabench import document
 from milabench.document import Node
 from milabench.errors import ConfigurationError
-from milabench.problems import Code, Problems
+from milabench.problems import Code, Problems, nearest
 
 BUILT_IN = """\
 _defaults:
@@ -108,6 +108,9 @@ class _Reader:
                 self._problems.add(Code.WRONG_FILE, message, node.key_mark, path=name)
             elif isinstance(node.value, dict) or node.value is None:
                 kept[name] = node
+            elif nearest(name, ["include"]):
+                message = f"{name!r} has no meaning here"
+                self._problems.add(Code.UNKNOWN_KEY, message, node.key_mark, path=name, suggestion="include")
             else:
                 message = f"a benchmark is described by a map, this is {node.kind}"
                 self._problems.add(Code.WRONG_TYPE, message, node.mark, path=name)

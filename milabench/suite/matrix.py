@@ -7,6 +7,7 @@ parents and its references are replaced once, and each cell fills the holes. Wha
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from typing import Any, TypeAlias
 
 from milabench.document import Node, plain, strings
 from milabench.merge import items, merge
-from milabench.problems import Code, Problems
+from milabench.problems import Code, Problems, nearest
 
 Cell: TypeAlias = Mapping[str, Any]
 ROWS = ("include", "exclude")
+MAX_CELLS = 100_000
 _HOLE = re.compile("\0(.+?)\0(.*?)\0")  # a character that YAML can hold in no other way than escaped
 
 
@@ -36,8 +38,9 @@ def read(name: str, entry: Node, problems: Problems) -> Matrix | None:
     matrix, job = content.get("matrix"), content.get("job")
     if matrix is None or job is None:
         there, missing = ("matrix", "job") if job is None else ("job", "matrix")
-        mark = content[there].key_mark
-        problems.add(Code.MATRIX, f"{name} has {there} but no {missing}: it needs both", mark, path=f"{name}.{there}")
+        if not _misspelt(missing, content, name, problems):
+            message, mark = f"{name} has {there} but no {missing}: it needs both", content[there].key_mark
+            problems.add(Code.MATRIX, message, mark, path=f"{name}.{there}")
         return None
     for key, node in (("matrix", matrix), ("job", job)):
         if not isinstance(node.value, dict):
@@ -47,16 +50,47 @@ def read(name: str, entry: Node, problems: Problems) -> Matrix | None:
     job = merge(job, entry.replaced(rest), problems, f"{name}.job") if rest else job
     axes = {key: node for key, node in _map(matrix).items() if key not in ROWS}
     rows = {key: _rows(key, _map(matrix).get(key) or content.get(key), name, problems) for key in ROWS}
-    cells = _cells({key: [plain(item) for item in items(node)] for key, node in axes.items()}, rows)
+    values = {key: [plain(item) for item in items(node)] for key, node in axes.items()}
+    count = math.prod(map(len, values.values()))
+    cells = _cells(values, rows) if count <= MAX_CELLS else ()
     if not cells:
-        problems.add(Code.MATRIX, "the matrix has no cell", matrix.mark, path=f"{name}.matrix")
+        message = (
+            "the matrix has no cell" if count <= MAX_CELLS else f"the matrix has {count} cells: {MAX_CELLS} at most"
+        )
+        problems.add(Code.MATRIX, message, matrix.mark, path=f"{name}.matrix")
         return None
-    keys = dict.fromkeys(key for cell in cells for key in cell)
-    if "name" not in _map(job):
-        message = f"job needs a name that differs from cell to cell, such as '{name}-{{{next(iter(keys), 'key')}}}'"
-        problems.add(Code.MATRIX, message, job.mark, path=f"{name}.job")
-        return None
-    return Matrix(cells=cells, job=_with_holes(job, list(keys)), entry=entry)
+    keys = list(dict.fromkeys(key for cell in cells for key in cell))
+    holed = _with_holes(job, keys)
+    return Matrix(cells=cells, job=holed, entry=entry) if _has_name(holed, keys, name, problems) else None
+
+
+def _misspelt(missing: str, content: Mapping[str, Node], path: str, problems: Problems) -> bool:
+    """Return whether a key is a slip of the one that is missing, and note it."""
+    near = nearest(missing, (key for key in content if key not in ("matrix", "job") and not key.startswith("x-")))
+    if near is not None:
+        message, mark = f"{near!r} has no meaning in {path}", content[near].key_mark
+        problems.add(Code.UNKNOWN_KEY, message, mark, path=f"{path}.{near}", suggestion=missing)
+    return near is not None
+
+
+def _has_name(job: Node, keys: list[str], name: str, problems: Problems) -> bool:
+    """Return whether a job says how its benchmarks are called; what is wrong with it is noted."""
+    content, path = _map(job), f"{name}.job"
+    if "name" not in content:
+        if not _misspelt("name", content, path, problems):
+            message = f"job needs a name that differs from cell to cell, such as '{name}-{{{next(iter(keys), 'key')}}}'"
+            problems.add(Code.MATRIX, message, job.mark, path=path)
+        return False
+    called = content["name"]
+    if isinstance(called.value, dict | list | None):
+        message = f"the name of a job needs text, not {called.kind}"
+        problems.add(Code.MATRIX, message, called.mark, path=f"{path}.name")
+        return False
+    unknown = re.search(r"(?<!\$)\{([^{}]+)\}", str(called.value))
+    if unknown:
+        message, near = f"{unknown[0]} names no key of the matrix", nearest(unknown[1], keys)
+        problems.add(Code.MATRIX, message, called.mark, path=f"{path}.name", suggestion=near)
+    return unknown is None
 
 
 def _map(node: Node) -> dict[str, Node]:
@@ -182,8 +216,10 @@ class Filler:
             self._problems.add(Code.MATRIX, message, node.mark, path=self._path)
             return ""
         try:
+            if re.search("[0-9]{3}", form):
+                raise ValueError("wider than any argument")
             return format(cell[key], form) if form else label(cell[key])
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             message = f"{cell[key]!r} cannot be written as {{{key}:{form}}}"
             self._problems.add(Code.MATRIX, message, node.mark, path=self._path)
             return ""

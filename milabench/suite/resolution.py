@@ -52,7 +52,7 @@ def resolution(
         benchmark = schema.benchmark(draft, complete=drafts.is_complete(draft))
         if draft.name in benchmarks:
             message = f"two benchmarks are called {draft.name}: the name of a job must differ from cell to cell"
-            problems.add(Code.EQUAL_NAMES, message, draft.node.key_mark, path=draft.name)
+            problems.add(Code.EQUAL_NAMES, message, draft.named_at, path=draft.name)
         benchmarks[draft.name] = benchmark
     templates = dict(drafts.templates())
     for name, node in templates.items():

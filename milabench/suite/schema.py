@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from milabench.document import Node, strings
-from milabench.problems import Code, Problems
+from milabench.problems import Code, Problems, nearest
 from milabench.suite.drafts import Draft
 from milabench.suite.fields import FIELDS
 from milabench.suite.matrix import label
@@ -53,6 +53,7 @@ LEGACY: Mapping[str, tuple[Code, str]] = {
     "tag": (Code.OWN_BOOKKEEPING, "'tag' is written by milabench and ignored in a file: 'tags' are the user's"),
 }
 DEFAULT_DURATION_S = 600.0
+_NEEDED = {"command", "definition", "inherits", "job", "matrix", "plan"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
 
 
@@ -80,10 +81,10 @@ class Schema:
         name, entry, cell = draft.name, draft.node, draft.cell
         if not _NAME.fullmatch(name):
             message = f"{name!r} cannot be a benchmark's name: letters, digits and . _ + = , @ - are allowed"
-            self._problems.add(Code.BAD_NAME, message, entry.key_mark, path=name)
+            self._problems.add(Code.BAD_NAME, message, draft.named_at, path=name)
         entries = self._entries(name, entry)
         values = self._fields(name, entries)
-        if complete:
+        if complete and not _slips(entry) & _NEEDED:
             self._needs(name, entry, entries)
         definition, program = values.get("definition"), values.get("command")
         source = definition if isinstance(definition, GitSource) else None
@@ -183,9 +184,15 @@ def _command(program: Program | None) -> dict[str, Any] | None:
 
 
 def _has_method(plan: Node) -> bool:
-    """Return whether a plan says how; a plan that is no map is told as such."""
-    return (
-        not isinstance(plan.value, dict)
-        or (method := plan.value.get("method")) is not None
-        and method.value is not None
-    )
+    """Return whether a plan says how; a plan that is no map, or misspells it, is told as such."""
+    if not isinstance(plan.value, dict):
+        return True
+    method = plan.value.get("method")
+    return method is not None and method.value is not None or "method" in _slips(plan, ("method",))
+
+
+def _slips(entry: Node, names: Iterable[str] = KEYS) -> set[str]:
+    """Return what the unknown keys of a map are most like."""
+    content = entry.value if isinstance(entry.value, dict) else {}
+    unknown = [key for key in content if key not in names and not key.startswith("x-")]
+    return {near for key in unknown if (near := nearest(key, names))}

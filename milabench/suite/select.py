@@ -64,7 +64,7 @@ def _nothing_like(word: str, benchmarks: Sequence[Benchmark], option: str) -> st
 def _why_empty(suite: Suite, wanted: Sequence[Benchmark], include: Sequence[str], exclude: Sequence[str]) -> str:
     if not suite.benchmarks:
         return f"{suite.sources[-1] if suite.sources else 'the suite'} describes no benchmark"
-    if wanted:
+    if wanted and (include or not exclude):
         names = ", ".join(_names(wanted)[:5]) + (", …" if len(wanted) > 5 else "")
         return f"nothing to run: {names} {'is' if len(wanted) == 1 else 'are'} disabled; set enabled: true"
     texts = " ".join([*(f"--select {text!r}" for text in include), *(f"--exclude {text!r}" for text in exclude)])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
 
 from milabench import expression
 from milabench.document import Node
 from milabench.merge import items
 from milabench.problems import Code, Problems, nearest
 from milabench.tokens import ExpressionError
+
+MAX_INTEGER = 2**63 - 1
+_SPELLED = {"second": "s", "minute": "min", "hour": "h", "day": "d"}
 
 
 class Reader:
@@ -35,12 +38,12 @@ class Reader:
 
     def boolean(self, node: Node, path: str) -> bool:
         if not isinstance(node.value, bool):
-            self.wrong(node, path, f"needs true or false, not {_shown(node)}")
+            self.wrong(node, path, f"needs true or false, not {node.shown}")
         return node.value is True
 
     def text(self, node: Node, path: str) -> str:
         if not isinstance(node.value, str) or not node.value:
-            self.wrong(node, path, f"needs a word, not {_shown(node)}")
+            self.wrong(node, path, f"needs a word, not {node.shown}")
         return str(node.value)
 
     def word(self, node: Node, path: str) -> str:
@@ -50,17 +53,20 @@ class Reader:
             self.wrong(node, path, f"names a folder and cannot be {text!r}", Code.BAD_NAME)
         return text
 
-    def integer(self, node: Node, path: str, least: int) -> int:
+    def integer(self, node: Node, path: str, least: int, most: int = MAX_INTEGER) -> int:
         value = node.value
-        if isinstance(value, str) and value.isdecimal():
+        if isinstance(value, str) and value.isdecimal() and len(value) < 20:
             value = int(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
-            self.wrong(node, path, f"needs a whole number, not {_shown(node)}")
+            self.wrong(node, path, f"needs a whole number, not {node.shown}")
             return least
         if value < least:
             self.wrong(node, path, f"needs at least {least}, not {value}", Code.OUT_OF_RANGE)
+            return least
+        if value > most:
+            self.wrong(node, path, f"needs at most {most}, not {node.shown}", Code.OUT_OF_RANGE)
             return least
         return value
 
@@ -68,8 +74,10 @@ class Reader:
         value = node.value
         if isinstance(value, str):
             value = _number(value)
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
+            value = math.inf
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            self.wrong(node, path, f"needs a number, not {_shown(node)}")
+            self.wrong(node, path, f"needs a number, not {node.shown}")
             return least
         if not least <= value <= most:
             span = f"between {least:g} and {most:g}" if math.isfinite(most) else f"of at least {least:g}"
@@ -87,15 +95,16 @@ class Reader:
     def seconds(self, node: Node, path: str) -> float:
         """Return a time above 0, in seconds."""
         if not isinstance(node.value, int | float | str) or isinstance(node.value, bool):
-            self.wrong(node, path, f"needs a time such as 90, 90s or 10m, not {_shown(node)}")
+            self.wrong(node, path, f"needs a time such as 90, 90s or 10m, not {node.shown}")
             return 1.0
         try:
             value = expression.duration(node.value)
         except ExpressionError as error:
-            self.wrong(node, path, f"is {error.message}: {node.value!r}", Code.BAD_UNIT)
+            near = _nearest_time(node.value) if isinstance(node.value, str) else None
+            self.wrong(node, path, f"is {error.message}: {node.value!r}", Code.BAD_UNIT, near)
             return 1.0
         if not 0 < value < math.inf:
-            self.wrong(node, path, f"needs a time above 0, not {_shown(node)}", Code.OUT_OF_RANGE)
+            self.wrong(node, path, f"needs a time above 0, not {node.shown}", Code.OUT_OF_RANGE)
             return 1.0
         return value
 
@@ -105,7 +114,7 @@ class Reader:
         word = node.value.replace("-", "_") if isinstance(node.value, str) else ""
         if word in allowed:
             return word
-        message = f"needs one of {', '.join(allowed)}, not {_shown(node)}"
+        message = f"needs one of {', '.join(allowed)}, not {node.shown}"
         self.wrong(node, path, message, Code.BAD_CHOICE, nearest(word, allowed))
         return None
 
@@ -114,16 +123,16 @@ class Reader:
         found = []
         for index, item in enumerate(items(node)):
             if isinstance(item.value, dict | list) or item.value is None:
-                self.wrong(item, f"{path}[{index}]", f"needs a word, not {_shown(item)}")
+                self.wrong(item, f"{path}[{index}]", f"needs a word, not {item.shown}")
             else:
-                found.append(spelled(item))
+                found.append(item.spelled)
         return tuple(found)
 
     def entries(self, node: Node, path: str) -> dict[str, Node]:
         """Return the entries of a map that are not null."""
         if not isinstance(node.value, dict):
             if node.value is not None:
-                self.wrong(node, path, f"needs a map, not {_shown(node)}")
+                self.wrong(node, path, f"needs a map, not {node.shown}")
             return {}
         return {key: entry for key, entry in node.value.items() if entry.value is not None}
 
@@ -132,11 +141,12 @@ class Reader:
         variables = {}
         for name, value in self.entries(node, path).items():
             if isinstance(value.value, dict | list):
-                self.wrong(value, f"{path}.{name}", f"needs text, not {_shown(value)}")
+                self.wrong(value, f"{path}.{name}", f"needs text, not {value.shown}")
             elif not name or "=" in name:
-                self.wrong(value, path, f"has a variable that cannot be named {name!r}", Code.BAD_NAME)
+                message = f"{path} has a variable that cannot be named {name!r}"
+                self.problems.add(Code.BAD_NAME, message, value.key_mark, path=f"{path}.{name}")
             else:
-                variables[name] = spelled(value)
+                variables[name] = value.spelled
         return variables
 
     def known(
@@ -159,16 +169,6 @@ class Reader:
         return found
 
 
-Read = Callable[[Node, str], Any]
-
-
-def spelled(node: Node) -> str:
-    """Return a scalar as the user spelled it."""
-    if isinstance(node.value, str):
-        return node.value
-    return node.text if node.text is not None else str(node.value)
-
-
 def _number(text: str) -> float | str:
     try:
         return float(text)
@@ -176,8 +176,8 @@ def _number(text: str) -> float | str:
         return text
 
 
-def _shown(node: Node) -> str:
-    """Return a scalar as it is written, anything else by its kind."""
-    if isinstance(node.value, dict | list) or node.value is None:
-        return node.kind
-    return repr(spelled(node)) if isinstance(node.value, str) else spelled(node)
+def _nearest_time(text: str) -> str | None:
+    """Return a time whose unit is only spelled otherwise: ``10 min`` for ``10 minutes``."""
+    found = re.fullmatch(r"([0-9.]+\s*)([a-z]+)", text)
+    near = nearest(found[2], (*expression.SECONDS, *_SPELLED)) if found else None
+    return f"{found[1]}{_SPELLED.get(near, near)}" if found and near and near[0] == found[2][0] else None

@@ -102,9 +102,8 @@ class _Reader:
     def _arch(self, node: Node) -> str | None:
         if node.value in ARCHES:
             return str(node.value)
-        word = str(node.value)
-        message = f"system.arch needs one of {', '.join(ARCHES)}, not {word!r}"
-        near = nearest(word, ARCHES)
+        message = f"system.arch needs one of {', '.join(ARCHES)}, not {node.shown}"
+        near = nearest(node.value, ARCHES) if isinstance(node.value, str) else None
         self._problems.add(Code.BAD_CHOICE, message, node.mark, path="system.arch", suggestion=near)
         return None
 
@@ -122,10 +121,9 @@ class _Reader:
                 self._wrong(item, f"system.nodes[{index}]", f"has the name {found.name} of another", Code.EQUAL_NAMES)
             nodes.append((found, item))
         mains = [(entry, item) for entry, item in nodes if entry.main]
-        if len(mains) > 1:
-            (first, _), (second, item) = mains[:2]
-            message = f"is main as {first.name} is: only one node can be"
-            self._wrong(item, f"node {second.name}", message, Code.TWO_MAINS)
+        for entry, item in mains[1:]:
+            message = f"is main as {mains[0][0].name} is: only one node can be"
+            self._wrong(item, f"node {entry.name}", message, Code.TWO_MAINS)
         if nodes and not mains:
             message = f"no node is main: the first one, {nodes[0][0].name}, is taken (write main: true)"
             self._problems.add(Code.NO_MAIN, message, node.mark, path="system.nodes")
@@ -133,16 +131,19 @@ class _Reader:
 
     def _node(self, node: Node, path: str) -> NodeEntry | None:
         entries = self._entries(node, path, NODE_KEYS)
+        if node.value is None:
+            self._wrong(node, path, "needs a map, not null")
         if not isinstance(node.value, dict):
             return None
         if "name" not in entries:
-            self._wrong(node, path, "needs a name", Code.MISSING_KEY)
+            if not any(nearest(key, ["name"]) for key in node.value if key not in NODE_KEYS):
+                self._wrong(node, path, "needs a name", Code.MISSING_KEY)
             return None
         name = self._text(entries["name"], f"{path}.name")
         port = entries.get("sshport") or entries.get("port")
         main = entries.get("main")
         if main is not None and not isinstance(main.value, bool):
-            self._wrong(main, f"{path}.main", f"needs true or false, not {main.kind}")
+            self._wrong(main, f"{path}.main", f"needs true or false, not {main.shown}")
         return NodeEntry(
             name=name,
             address=self._text(entries["ip"], f"{path}.ip") if "ip" in entries else name,
@@ -174,23 +175,23 @@ class _Reader:
 
     def _is_map(self, node: Node, path: str) -> bool:
         if not isinstance(node.value, dict) and node.value is not None:
-            self._wrong(node, path, f"needs a map, not {node.kind}")
+            self._wrong(node, path, f"needs a map, not {node.shown}")
         return isinstance(node.value, dict)
 
     def _text(self, node: Node, path: str) -> str:
         if isinstance(node.value, dict | list) or node.value is None or node.value == "":
-            self._wrong(node, path, f"needs text, not {node.kind}")
-        return node.text if node.text is not None else str(node.value)
+            self._wrong(node, path, f"needs text, not {node.shown}")
+        return node.spelled
 
     def _integer(self, node: Node, path: str, least: int, most: int = 1_000_000) -> int:
         value = node.value
-        if isinstance(value, str) and value.isdecimal():
+        if isinstance(value, str) and value.isdecimal() and len(value) < 20:
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
-            self._wrong(node, path, f"needs a whole number, not {node.kind}")
+            self._wrong(node, path, f"needs a whole number, not {node.shown}")
             return least
         if not least <= value <= most:
-            self._wrong(node, path, f"needs a number between {least} and {most}, not {value}", Code.OUT_OF_RANGE)
+            self._wrong(node, path, f"needs a number between {least} and {most}, not {node.shown}", Code.OUT_OF_RANGE)
             return least
         return value
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milabench import expression
-from milabench.expression import check, duration, evaluate, holds, selection, size
+from milabench.expression import duration, evaluate, holds, names, selection, size
 from milabench.tokens import ExpressionError
 
 SYSTEM: dict[str, Any] = {
@@ -93,7 +93,7 @@ def test_conditions_hold_or_not(text: str, fulfilled: bool) -> None:
 )
 def test_what_cannot_be_read_is_shown_with_a_caret(text: str, column: int, words: str) -> None:
     with pytest.raises(ExpressionError) as raised:
-        check(text)
+        names(text)
     assert raised.value.column == column
     assert words in raised.value.message
     assert str(raised.value).splitlines()[-1] == "  " + " " * column + "^"
@@ -118,14 +118,14 @@ def test_what_cannot_be_read_is_shown_with_a_caret(text: str, column: int, words
     ],
 )
 def test_what_cannot_be_computed_is_told(text: str, words: str) -> None:
-    check(text)
+    names(text)
     with pytest.raises(ExpressionError, match="(?s)" + words.replace("'", ".")):
         evaluate(text, SYSTEM)
 
 
 def test_a_long_text_is_refused() -> None:
     with pytest.raises(ExpressionError, match="longer than"):
-        check("1+" * 600 + "1")
+        names("1+" * 600 + "1")
     assert evaluate("1+" * 490 + "1") == 491
 
 

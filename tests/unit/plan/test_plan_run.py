@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import planned, workspace
+from plans import FACTS, planned, workspace
 
+from milabench import system
 from milabench.errors import ConfigurationError
 from milabench.plan import Command, Plan, check_placeholders
+from milabench.suite.fields import SYSTEM_NAMES
 
 CUDA: dict[str, Any] = {"arch": "cuda", "gpus": 2, "cpus": 16}
 SUITE = """
@@ -141,6 +143,19 @@ def test_what_cannot_run_here_is_skipped_with_its_reason(tmp_path: Path, entry: 
     plan = planned(tmp_path, {**FILES, "suite.yaml": FILES["suite.yaml"] + f"  {entry}\n"})
     assert [(skip.benchmark, skip.reason) for skip in plan.skipped] == [("one", reason)]
     assert plan.trials == ()
+
+
+@pytest.mark.parametrize("condition", ["gpu.conut > 1", "nodes[7].ip == ''", "arch > 2", "1 / 0 > 1"])
+def test_a_condition_that_cannot_be_computed_of_a_system_is_a_mistake(tmp_path: Path, condition: str) -> None:
+    entry = f'  requires_capabilities: ["{condition}"]\n'
+    with pytest.raises(ConfigurationError) as caught:
+        planned(tmp_path, {**FILES, "suite.yaml": FILES["suite.yaml"] + entry})
+    assert [problem.code for problem in caught.value.problems] == ["E305"]
+    assert condition in str(caught.value)
+
+
+def test_conditions_may_ask_for_what_a_system_has() -> None:
+    assert {*system.values(system.resolve(None, FACTS)), "num_machines"} == set(SYSTEM_NAMES)
 
 
 def test_an_unknown_placeholder_is_told_with_the_nearest(tmp_path: Path) -> None:
