@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,16 @@ from milabench import expression
 from milabench.document import Node
 from milabench.problems import Code, nearest
 from milabench.suite.git import git_source
+from milabench.suite.language import KEYS
 from milabench.suite.types import GitSource, Limit, Placement, Program
 from milabench.suite.values import Reader
 from milabench.tokens import ExpressionError
 
-VOIR_OPTIONS = ("stop", "interval", "skip", "gpu_poll", "dash")
-METHODS = ("per_gpu", "njobs", "per_node")
 MAX_COPIES = 10_000
 SYSTEM_NAMES = ("arch", "cpu", "docker_image", "gpu", "nodes", "num_machines", "options", "sshkey")
-THRESHOLDS = ("gpu_load_threshold", "gpu_mem_threshold")
+_OPTIONS = KEYS["voir"].inside["options"].inside
+_THRESHOLDS = KEYS["validation"].inside["usage"].inside
+_PLAN = KEYS["plan"].inside
 
 
 def _definition(read: Reader, node: Node, path: str) -> str | GitSource | None:
@@ -45,7 +46,7 @@ def _program(read: Reader, node: Node, path: str) -> Program | None:
     if not isinstance(node.value, dict):
         read.wrong(node, path, f"needs a map such as {{argv: [sh, run.sh], cwd: .}}, not {node.kind}")
         return None
-    entries = read.known(node, path, ("argv", "cwd", "env"))
+    entries = read.known(node, path, KEYS["command"].inside)
     argv = entries.get("argv")
     if argv is None:
         read.missing(node, path, "needs argv: a list with the program and its arguments")
@@ -63,21 +64,21 @@ def _program(read: Reader, node: Node, path: str) -> Program | None:
 
 
 def _placement(read: Reader, node: Node, path: str) -> Placement:
-    entries = read.known(node, path, ("method", "n", "share"))
-    method = read.choice(entries["method"], f"{path}.method", METHODS) if "method" in entries else None
+    entries = read.known(node, path, _PLAN)
+    method = read.choice(entries["method"], f"{path}.method", _PLAN["method"].choices) if "method" in entries else None
     n = read.integer(entries["n"], f"{path}.n", 1, MAX_COPIES) if "n" in entries else 1
     share = read.boolean(entries["share"], f"{path}.share") if "share" in entries else False
     return Placement(method=method or "njobs", n=n, share=share)  # type: ignore[arg-type]
 
 
 def _limit(read: Reader, node: Node, path: str) -> Limit:
-    options_node = read.known(node, path, ("options",)).get("options")
+    options_node = read.known(node, path, KEYS["voir"].inside).get("options")
     if options_node is None:
         return Limit()
     path = f"{path}.options"
     options = read.entries(options_node, path)
     for key, value in options.items():
-        near = None if key in VOIR_OPTIONS else _close(key, VOIR_OPTIONS)
+        near = None if key in _OPTIONS else _close(key, _OPTIONS)
         if near:
             message = f"{key!r} is no option of voir"
             read.problems.add(Code.UNKNOWN_KEY, message, value.key_mark, path=f"{path}.{key}", suggestion=near)
@@ -91,7 +92,7 @@ def _limit(read: Reader, node: Node, path: str) -> Limit:
     if not isinstance(stop.value, dict):
         observations = None if stop.value is None else read.integer(stop, f"{path}.stop", 1)
         return Limit(skip=skip, observations=observations)
-    amounts = read.known(stop, f"{path}.stop", ("observations", "seconds", "precision"))
+    amounts = read.known(stop, f"{path}.stop", _OPTIONS["stop"].inside)
     if "precision" in amounts:
         message = "is not supported yet: give observations or seconds"
         read.wrong(amounts["precision"], f"{path}.stop.precision", message, Code.NOT_SUPPORTED)
@@ -105,7 +106,7 @@ def _limit(read: Reader, node: Node, path: str) -> Limit:
     )
 
 
-def _close(word: str, names: tuple[str, ...]) -> str | None:
+def _close(word: str, names: Iterable[str]) -> str | None:
     """Return the name that a word is most likely a slip of."""
     near = nearest(word, names)
     return near if near and abs(len(near) - len(word)) <= 2 else None
@@ -118,11 +119,11 @@ def _validation(read: Reader, node: Node, path: str) -> None:
             message = f"{section!r} has no meaning in {path}"
             read.problems.add(Code.UNKNOWN_KEY, message, thresholds.key_mark, path=where, suggestion="usage")
         for key, value in read.entries(thresholds, where).items():
-            near = None if key in THRESHOLDS else _close(key, THRESHOLDS)
+            near = None if key in _THRESHOLDS else _close(key, _THRESHOLDS)
             if section == "usage" and near:
                 message = f"{key!r} is no threshold"
                 read.problems.add(Code.UNKNOWN_KEY, message, value.key_mark, path=f"{where}.{key}", suggestion=near)
-            if key in THRESHOLDS:
+            if key in _THRESHOLDS:
                 read.fraction(value, f"{where}.{key}")
 
 

@@ -1,4 +1,4 @@
-"""What an entry may say, and an entry as a Benchmark. ``KEYS`` and ``LEGACY`` are the one list of both."""
+"""An entry as a Benchmark. ``LEGACY`` lists what is no key any more; the keys themselves are in ``language.py``."""
 
 from __future__ import annotations
 
@@ -10,39 +10,11 @@ from milabench.document import Node, strings
 from milabench.problems import Code, Problems, nearest
 from milabench.suite.drafts import Draft
 from milabench.suite.fields import FIELDS
+from milabench.suite.language import KEYS
 from milabench.suite.matrix import label
 from milabench.suite.types import Benchmark, GitSource, Limit, Placement, Program
 from milabench.suite.values import Reader
 
-KEYS: Mapping[str, str] = {
-    "argv": "arguments of the program: a map of options, or a list taken word for word",
-    "client": "arguments of a client beside a server: {argv}",
-    "command": "any program instead of a definition: {argv, cwd, env}",
-    "definition": "the benchmark's folder, relative to the file that writes it; or {git: URL, branch | tag | commit}",
-    "dirs": "folders of its own instead of the common ones",
-    "enabled": "whether it runs and counts",
-    "env": "further environment variables",
-    "gradient_accumulation_steps": "for the accelerate launcher",
-    "group": "name of the group it is reported in; default: its own name",
-    "inherits": "one entry, or a list of entries, that it extends",
-    "install_group": "name of the environment it shares; default: its group",
-    "install_variant": "which requirements file is installed; default: that of the system's architecture",
-    "job": "template of the benchmarks of a matrix",
-    "matrix": "values to combine, each combination a benchmark",
-    "max_duration": "time after which it is ended and has failed (600, 10m)",
-    "num_machines": "how many nodes it uses",
-    "pip": "further arguments of the installer",
-    "plan": "placement: {method: per_gpu | njobs | per_node, n, share}",
-    "requires_capabilities": "conditions on the system without which it is skipped",
-    "server": "arguments of a server: {argv}",
-    "tags": "words to select it by",
-    "url": "where the model or data come from",
-    "use_deepspeed": "for the accelerate launcher",
-    "validation": "thresholds of the checks",
-    "venv": "how its environment is made",
-    "voir": "instrumentation: {options: {stop, skip, interval, gpu_poll, dash}}",
-    "weight": "share of the total score",
-}
 LEGACY: Mapping[str, tuple[Code, str]] = {
     "capabilities": (Code.CAPABILITIES, "'capabilities' does nothing: conditions stand in 'requires_capabilities'"),
     "<<<": (Code.ANCIENT_MERGE, "'<<<' is an ordinary key and does nothing: use 'inherits'"),

@@ -1,27 +1,17 @@
-"""What a system file says, checked: ``KEYS`` is the list of what it may say."""
+"""What a system file says, checked; the keys it may have are in ``language.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from milabench.document import Node
 from milabench.options import OPTIONS, Options, Unfit, path, value
 from milabench.problems import Code, Problems, nearest
+from milabench.system.language import KEYS
 from milabench.system.types import ARCHES
 
-KEYS: Mapping[str, str] = {
-    "arch": "architecture of the accelerators: cuda, rocm, xpu, hpu or cpu",
-    "dirs": "folders other than those under the base",
-    "docker": "container: {executable, image, base, args}",
-    "docker_image": "container image that benchmarks run in",
-    "gpu": "accelerators of each node that was not probed: {count, capacity}",
-    "nodes": "the machines: a list of {name, ip, user, main, port, sshport}",
-    "options": "options by their dotted path: milabench/options.py has the list",
-    "sshkey": "key file for SSH",
-}
-NODE_KEYS = ("name", "ip", "user", "main", "port", "sshport")
 PLACES = {
     section: tuple(name.removeprefix(f"{section}.") for name in OPTIONS if path(name).startswith(f"system.{section}."))
     for section in ("dirs", "docker", "gpu")
@@ -61,7 +51,7 @@ class _Reader:
         self._problems = problems
 
     def system(self, node: Node) -> SystemFile:
-        entries = self._entries(node, "system", tuple(KEYS), idle=IDLE_KEYS)
+        entries = self._entries(node, "system", KEYS, idle=IDLE_KEYS)
         if "docker_image" in entries:
             self._text(entries["docker_image"], "system.docker_image")
         options = Options(self._options(entries))
@@ -130,13 +120,13 @@ class _Reader:
         return tuple(sorted((entry for entry, _ in nodes), key=lambda entry: not entry.main))
 
     def _node(self, node: Node, path: str) -> NodeEntry | None:
-        entries = self._entries(node, path, NODE_KEYS)
+        entries = self._entries(node, path, KEYS["nodes"].inside)
         if node.value is None:
             self._wrong(node, path, "needs a map, not null")
         if not isinstance(node.value, dict):
             return None
         if "name" not in entries:
-            if not any(nearest(key, ["name"]) for key in node.value if key not in NODE_KEYS):
+            if not any(nearest(key, ["name"]) for key in node.value if key not in KEYS["nodes"].inside):
                 self._wrong(node, path, "needs a name", Code.MISSING_KEY)
             return None
         name = self._text(entries["name"], f"{path}.name")
@@ -154,7 +144,7 @@ class _Reader:
 
     # Values ------------------------------------------------------------------------------------------------------
 
-    def _entries(self, node: Node, path: str, known: tuple[str, ...], idle: tuple[str, ...] = ()) -> dict[str, Node]:
+    def _entries(self, node: Node, path: str, known: Collection[str], idle: tuple[str, ...] = ()) -> dict[str, Node]:
         """Return the entries with known keys that are not null."""
         found: dict[str, Node] = {}
         if not self._is_map(node, path) or not isinstance(node.value, dict):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from milabench import suite, system
 from milabench.errors import ConfigurationError
-from milabench.suite.schema import KEYS
-from milabench.system.file import KEYS as SYSTEM_KEYS
+from milabench.suite.language import KEYS
+from milabench.system.language import KEYS as SYSTEM_KEYS
 
 names = st.sampled_from(["a", "b", "_p", "*", "_defaults", "m"])
 words = st.sampled_from(

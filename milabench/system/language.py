@@ -1,0 +1,177 @@
+"""The keys of a system file: what each takes, means, and is by default.
+
+``KEYS`` are those under ``system:`` (their examples stand there), ``TOP`` those of the file (whole files as examples).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from milabench.keys import Key
+from milabench.system.types import ARCHES
+
+_DOCKER = {
+    "executable": Key(
+        kind="scalar",
+        meaning="The program that runs containers, such as docker or podman.",
+        example="docker: {image: 'example.org/bench:1', executable: podman}",
+    ),
+    "image": Key(
+        kind="scalar",
+        meaning="The image that benchmarks run in; it wins over docker_image.",
+        example="docker: {image: 'example.org/bench:${system.arch}'}",
+    ),
+    "base": Key(
+        kind="scalar",
+        meaning="The folder of the node that holds environments, data and runs.",
+        example="docker: {image: 'example.org/bench:1', base: /tmp/workspace}",
+    ),
+    "args": Key(
+        kind="any",
+        meaning="Further arguments of the program that runs containers.",
+        example="docker: {image: 'example.org/bench:1', args: [--ipc=host, --gpus=all]}",
+    ),
+}
+_NODE = {
+    "name": Key(
+        kind="scalar",
+        meaning="What the node is called, in plans and reports; needed, and different for each.",
+        example="nodes: [{name: node1, main: true}]",
+    ),
+    "ip": Key(
+        kind="scalar",
+        meaning="Its address.",
+        otherwise="its name",
+        example="nodes: [{name: node1, ip: 10.0.0.1, main: true}]",
+    ),
+    "user": Key(
+        kind="scalar",
+        meaning="Who logs in there.",
+        example="nodes: [{name: node1, user: bench, main: true}]",
+    ),
+    "main": Key(
+        kind="switch",
+        meaning="Whether it is the one that comes first: exactly one is.",
+        otherwise="the first node, with a warning",
+        example="nodes: [{name: node1}, {name: node2, main: true}]",
+    ),
+    "port": Key(
+        kind="whole",
+        meaning="Its port of SSH.",
+        default=22,
+        least=1,
+        most=65535,
+        example="nodes: [{name: node1, port: 2222, main: true}]",
+    ),
+    "sshport": Key(
+        kind="whole",
+        meaning="The same; it wins over port.",
+        otherwise="port",
+        least=1,
+        most=65535,
+        example="nodes: [{name: node1, sshport: 2222, main: true}]",
+    ),
+}
+_GPU = {
+    "count": Key(
+        kind="whole",
+        meaning="How many devices each node has.",
+        otherwise="what is probed",
+        least=0,
+        most=1_000_000,
+        example="gpu: {count: 8}",
+    ),
+    "capacity": Key(
+        kind="size",
+        meaning="Memory of each device.",
+        otherwise="what is probed",
+        example="gpu: {capacity: 80 GiB}",
+    ),
+}
+_RUN = {
+    "name": Key(
+        kind="text",
+        meaning="The name of each run; {option.path} stands for that option's value, {time} for the time.",
+        example="multirun: {runs: [{name: 'x{sizer.mult}.{time}', matrix: {sizer.mult: [0.5, 1]}}]}",
+    ),
+    "matrix": Key(
+        kind="map",
+        open=True,
+        meaning="Options by their path and the values to combine: a run for each combination.",
+        example="multirun: {runs: [{name: 'x{sizer.mult}', matrix: {sizer.auto: 1, sizer.mult: [0.5, 1, 2]}}]}",
+    ),
+}
+
+KEYS: Mapping[str, Key] = {
+    "arch": Key(
+        kind="choice",
+        choices=ARCHES,
+        meaning="The architecture of the accelerators.",
+        otherwise="what is probed",
+        example="arch: cuda",
+    ),
+    "nodes": Key(
+        kind="maps",
+        meaning="The machines.",
+        otherwise="this machine alone",
+        inside=_NODE,
+        example="nodes: [{name: node1, ip: 10.0.0.1, main: true}, {name: node2, ip: 10.0.0.2}]",
+    ),
+    "gpu": Key(
+        kind="map",
+        meaning="The devices of each node, where they are to differ from what is probed.",
+        inside=_GPU,
+        example="gpu: {count: 8, capacity: 80 GiB}",
+    ),
+    "sshkey": Key(
+        kind="scalar",
+        meaning="The key file for SSH.",
+        example="sshkey: ~/.ssh/id_ed25519",
+    ),
+    "docker_image": Key(
+        kind="scalar",
+        meaning="The container image that benchmarks run in.",
+        example="docker_image: example.org/bench:1",
+    ),
+    "docker": Key(
+        kind="map",
+        meaning="The container that benchmarks run in.",
+        inside=_DOCKER,
+        example="docker: {image: 'example.org/bench:1', executable: podman}",
+    ),
+    "dirs": Key(
+        kind="map",
+        open=True,
+        meaning="Folders other than those under the base: venv, data, runs, extra, cache.",
+        example="dirs: {data: /scratch/data}",
+    ),
+    "options": Key(
+        kind="map",
+        open=True,
+        meaning="Options by their path, such as torchrun.port.",
+        example="options: {torchrun: {port: 29500}}",
+    ),
+}
+
+TOP: Mapping[str, Key] = {
+    "system": Key(
+        kind="map",
+        meaning="The machines that benchmarks run on.",
+        otherwise="this machine, as it is probed",
+        inside=KEYS,
+        example="system: {arch: cuda, nodes: [{name: node1, main: true}]}",
+    ),
+    "multirun": Key(
+        kind="map",
+        meaning="Repeats the whole run over values of options.",
+        inside={
+            "runs": Key(
+                kind="maps",
+                meaning="The repetitions, one after the other.",
+                inside=_RUN,
+                example=_RUN["name"].example,
+            )
+        },
+        example=_RUN["matrix"].example,
+    ),
+}
