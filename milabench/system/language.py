@@ -53,7 +53,7 @@ _NODE = {
         kind="switch",
         meaning="Whether it is the one that comes first: exactly one is.",
         otherwise="the first node, with a warning",
-        example="nodes: [{name: node1}, {name: node2, main: true}]",
+        example="nodes: [{name: node1, main: true}, {name: node2}]",
     ),
     "port": Key(
         kind="whole",
