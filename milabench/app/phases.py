@@ -12,7 +12,7 @@ from pathlib import Path
 from milabench import plan as planning
 from milabench import resources
 from milabench.app.options import Options
-from milabench.app.workspace import check_index, indexes, resolve_suite, resolve_system, site, workspace
+from milabench.app.workspace import assembled, check_index, indexes, resolve_suite, resolve_system, site
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
@@ -53,7 +53,7 @@ class Operation:
         _check_is_built(resolved)
         _check_devices(resolved, facts)
         unfetched = await self.fetch(selected) if installing else {}
-        ready = workspace(options, selected, resolved, unfetched)
+        ready = assembled(options, selected, resolved, unfetched)
         for warning in (*ready.suite.warnings, *ready.system.warnings):
             self.console.note(f"warning {warning.code}: {warning}")
         return ready

@@ -57,7 +57,12 @@ def resolve_system(options: Options, facts: Mapping[str, Any]) -> System:
     return system.resolve(options.system, facts, options.shape, options.environ, options.override)
 
 
-def workspace(
+def workspace(options: Options, facts: Mapping[str, Any]) -> Workspace:
+    """Return all that the options name, for a system with these facts; errors are those of ``assembled``."""
+    return assembled(options, resolve_suite(options), resolve_system(options, facts))
+
+
+def assembled(
     options: Options, selected: Suite, resolved: System, unfetched: Mapping[str, str] = MappingProxyType({})
 ) -> Workspace:
     """Return what plans are made of: the benchfiles of the selected benchmarks are loaded.
