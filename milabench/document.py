@@ -6,12 +6,12 @@ numbers in base 8 or 60, all of which turn words into something else; plain, saf
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
@@ -111,12 +111,7 @@ def read(path: str | os.PathLike[str], problems: Problems | None = None) -> Node
     """
     file = os.fspath(path)
     try:
-        about = Path(file).stat()
-        if not stat.S_ISREG(about.st_mode):  # a pipe may never end, a device neither
-            raise _failure(Code.UNREADABLE, "cannot be read: it is no plain file", file)
-        if about.st_size > MAX_BYTES:
-            raise _failure(Code.UNREADABLE, f"cannot be read: it is larger than {MAX_BYTES >> 20} MiB", file)
-        content = Path(file).read_bytes()
+        content = _content(file)
     except FileNotFoundError:
         raise _failure(Code.UNREADABLE, "there is no such file", file) from None
     except OSError as error:
@@ -127,6 +122,17 @@ def read(path: str | os.PathLike[str], problems: Problems | None = None) -> Node
     if not isinstance(root.value, dict):
         raise _failure(Code.NO_MAP, f"the top level must be a map, this is {root.kind}", file, root.line, root.column)
     return root
+
+
+def _content(file: str) -> bytes:
+    """Return what a plain file holds; nothing that may never end is waited for."""
+    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise _failure(Code.UNREADABLE, "cannot be read: it is no plain file", file)
+        content = stream.read(MAX_BYTES + 1) or b""
+    if len(content) > MAX_BYTES:
+        raise _failure(Code.UNREADABLE, f"cannot be read: it is larger than {MAX_BYTES >> 20} MiB", file)
+    return content
 
 
 def parse(content: str | bytes, file: str, problems: Problems | None = None) -> Node | None:
@@ -187,6 +193,7 @@ def _failure(code: Code, message: str, file: str, line: int = 1, column: int = 1
     )
 
 
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # where YAML has lines end
 _NUMBER_STARTS = "-+.0123456789"
 _IMPLICIT = (
     ("bool", "tTfF", r"^(?:true|True|TRUE|false|False|FALSE)$"),
@@ -237,8 +244,9 @@ def _compose(content: str | bytes, file: str) -> yaml.Node | None:
 def _position(content: str | bytes, offset: int) -> tuple[int, int]:
     """Return line and column (from 1) of an offset into a file."""
     text = content.encode() if isinstance(content, str) else content
-    before = text[:offset]
-    return before.count(b"\n") + 1, offset - (before.rfind(b"\n") + 1) + 1
+    wide = text[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    lines = _BREAK.split(text[:offset].decode("utf-16" if wide else "utf-8", errors="replace"))
+    return len(lines), len(lines[-1]) + 1
 
 
 class _Builder:

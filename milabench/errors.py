@@ -6,6 +6,8 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MAX_TOLD = 800  # characters of a message
+
 
 class ExitCode(enum.IntEnum):
     """What a command exits with; documented in the README, never a count."""
@@ -40,6 +42,13 @@ class Problem:
     mark: Mark | None = None
     path: str = ""
     suggestion: str | None = None
+
+    def __post_init__(self) -> None:
+        """Keep what is told short, whatever a file holds."""
+        for name in ("message", "path", "suggestion"):
+            text = getattr(self, name)
+            if text is not None and len(text) > MAX_TOLD:
+                object.__setattr__(self, name, f"{text[:MAX_TOLD]}…")
 
     def __str__(self) -> str:
         where = f"{self.mark}: " if self.mark else ""

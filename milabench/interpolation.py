@@ -8,6 +8,7 @@ beyond these forms is left to OmegaConf, whose meaning the simple forms have as 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ Path = tuple[str, ...]
 
 MAX_HOPS = 50
 ENVIRONMENT = "environment variable"  # with its name, the file of a value that comes from there
+MAX_MADE = 50_000  # values, or hundreds of letters, that references make of one entry
+MAX_BEYOND = 10_000  # values that OmegaConf is given: each takes it 0.1 ms
 LAUNCH_TIME = ("node", "main", "secret", "run")  # known only when a process starts: they stay as they stand
 _SIMPLE = re.compile(r"(\\*)\$\{\s*(\.*)([^\\{}()\[\]:.\s'\"$]+(?:\.[^\\{}()\[\]:.\s'\"$]+)*)\s*\}")
 _ENVIRON = re.compile(r"(?<!\\)\$\{oc\.env:\s*(\w+)\s*(?:,\s*([^{}]*?)\s*)?\}")
@@ -54,9 +57,12 @@ class Interpolator:
         self._keep = keep
         self._clean: dict[int, Node] = {}
         self._open: list[Path] = []
+        self._made = 0
+        self._trees: dict[tuple[int, ...], tuple[Any, list[Node]]] = {}  # entries for OmegaConf, by their identities
 
     def resolve(self, name: str) -> Node:
         """Return an entry without references; problems are noted and leave the text as it was."""
+        self._made = 0
         return self._value(self._entry(name), (name,))
 
     def _value(self, node: Node, path: Path) -> Node:
@@ -68,6 +74,8 @@ class Interpolator:
             return node
         if id(node) in self._clean:
             return node
+        if self._open:
+            self._count(len(value))
         result = node
         if isinstance(value, dict):
             entries = {key: self._value(entry, (*path, key)) for key, entry in value.items()}
@@ -90,6 +98,8 @@ class Interpolator:
             return node
 
     def _replace(self, node: Node, text: str, path: Path) -> Node:
+        if len(self._open) > MAX_HOPS:
+            raise _Failure(Code.REFERENCE_CYCLE, f"references lead through more than {MAX_HOPS} others")
         if path in self._open:
             circle = " → ".join(".".join(step) for step in [*self._open[self._open.index(path) :], path])
             raise _Failure(Code.REFERENCE_CYCLE, f"references lead to each other: {circle}")
@@ -104,10 +114,17 @@ class Interpolator:
             if whole and not whole[1]:
                 found = self._reference(whole, path)
                 return node.made(text) if found is None else node.made(found.value, found, found.text)
-            text = _SIMPLE.sub(lambda match: self._embedded(match, path, origins), text)
-            return node.made(text, origins[0] if origins else None)
+            result = _SIMPLE.sub(lambda match: self._embedded(match, path, origins), text)
+            self._count(1 + len(result) // 100)
+            return node.made(result, origins[0] if origins else None)
         finally:
             self._open.pop()
+
+    def _count(self, values: int) -> None:
+        """Count what references make of an entry: a few that repeat each other could make it endless."""
+        self._made += values
+        if self._made > MAX_MADE:
+            raise _Failure(Code.REFERENCE_CYCLE, "references repeat each other to more than anyone can use")
 
     def _embedded(self, match: re.Match[str], path: Path, origins: list[Node]) -> str:
         slashes = match[1]
@@ -173,28 +190,61 @@ class Interpolator:
 
     def _beyond(self, node: Node, text: str, path: Path) -> Node:
         """Let OmegaConf work out what is more than a simple reference."""
-        from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
         mentioned = {name for name in self._names if name in text} | {path[0]}
         hidden, shown = _hide_launch_time(text)
         try:
-            container: Any = OmegaConf.create({name: plain(self._entry(name)) for name in mentioned})
-            holder: Any = container
-            for key in path[:-1]:
-                holder = holder[int(key) if OmegaConf.is_list(holder) else key]
-            last: Any = int(path[-1]) if OmegaConf.is_list(holder) else path[-1]
-            holder[last] = hidden
-            value = holder[last]
-            if OmegaConf.is_config(value):
-                value = OmegaConf.to_container(value, resolve=True)
-        except (OmegaConfBaseException, ValueError, TypeError) as error:
+            value = _by_omegaconf(self._tree(mentioned), path, hidden, text)
+        except (OmegaConfBaseException, ValueError, TypeError, LookupError, RecursionError) as error:
             if any(f"${{{name}." in text for name in self._keep):
                 return node.made(text)
             message = str(error).splitlines()[0] if str(error) else "cannot be worked out"
             raise _Failure(Code.UNKNOWN_REFERENCE, f"{text}: {message}") from None
         made = annotate(shown(value) if isinstance(value, str) else value, node)
         return node.made(made.value)
+
+    def _tree(self, names: Collection[str]) -> Any:
+        """Return some entries as OmegaConf has them, the same for the same entries."""
+        from omegaconf import OmegaConf
+
+        entries = {name: self._entry(name) for name in sorted(names)}
+        key = tuple(map(id, entries.values()))
+        if key not in self._trees:
+            count = sum(map(_size, entries.values()))
+            if count > MAX_BEYOND:
+                raise ValueError(f"what it may refer to is more than {MAX_BEYOND} values")
+            tree = OmegaConf.create({name: plain(entry) for name, entry in entries.items()})
+            self._trees[key] = (tree, list(entries.values()))
+        return self._trees[key][0]
+
+
+def _by_omegaconf(tree: Any, path: Path, text: str, before: str) -> Any:
+    """Return what a text means to OmegaConf at a path of a tree, where ``before`` stands."""
+    from omegaconf import OmegaConf
+
+    holder: Any = tree
+    for key in path[:-1]:
+        holder = holder[int(key) if OmegaConf.is_list(holder) else key]
+    last: Any = int(path[-1]) if OmegaConf.is_list(holder) else path[-1]
+    holder[last] = text
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            value = holder[last]
+            return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        finally:
+            holder[last] = before
+
+
+def _size(node: Node) -> int:
+    """Return how many values there are in one, as if each was written out; more than are allowed are not counted."""
+    count = 1
+    for _, part in _parts(node):
+        if count > MAX_BEYOND:
+            break
+        count += _size(part)
+    return count
 
 
 def _parts(node: Node) -> Iterator[tuple[str, Node]]:

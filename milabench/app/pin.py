@@ -10,7 +10,7 @@ from pathlib import Path
 from milabench import plan as planning
 from milabench.app.options import Options
 from milabench.app.phases import operation
-from milabench.app.workspace import OWN_INDEX, indexes, resolve_suite, resolve_system, workspace
+from milabench.app.workspace import OWN_INDEX, indexes, workspace
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError, UsageError
 from milabench.outcome import GOOD
@@ -38,7 +38,7 @@ async def pin(options: Options, console: Console, *, hashes: bool = False, upgra
         else:
             facts["indexes"] = []
         options = replace(options, shape={**options.shape, "arch": arch})
-        ready = workspace(options, resolve_suite(options), resolve_system(options, facts))
+        ready = workspace(options, facts)
         plan, groups = planning.pins(ready, hashes=hashes)
         for each in ready.fetched:
             console.note(f"left out: {each.benchmark} is fetched by git: its locks belong into {each.git}")

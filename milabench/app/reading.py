@@ -9,7 +9,7 @@ from milabench import plan as planning
 from milabench import suite, system
 from milabench.agent import probe
 from milabench.app.options import Options
-from milabench.app.workspace import find_config, resolve_suite, resolve_system, workspace
+from milabench.app.workspace import find_config, resolve_suite, workspace
 from milabench.errors import ConfigurationError, Problem
 from milabench.overrides import SYSTEM
 from milabench.plan import Phase, Plan
@@ -72,7 +72,7 @@ def plan(options: Options, phase: Phase) -> Plan:
     facts = dict(probe.facts("cpu" if options.arch else None, {}))
     if shape or options.system or options.arch:
         facts["environ"] = {}
-    ready = workspace(options, resolve_suite(options), resolve_system(options, facts))
+    ready = workspace(options, facts)
     return planning.plan(ready, phase, repeats=options.repeats)
 
 

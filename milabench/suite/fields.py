@@ -36,8 +36,8 @@ def _folder(read: Reader, node: Node, path: str) -> str:
     """Return the absolute path of a folder, which must be there."""
     file = Path(node.file)
     base = Path.cwd() / file.parent if file.exists() else Path.cwd()
-    folder = os.path.normpath(base / Path(str(node.value)).expanduser())
-    if not Path(folder).is_dir():
+    folder = os.path.normpath(base / os.path.expanduser(str(node.value)))  # noqa: PTH111 - Path's raises for no user
+    if not os.path.isdir(folder):  # noqa: PTH112 - what cannot be looked at is none either
         read.wrong(node, path, f"is {node.value!r}, and there is no folder {folder}", Code.NO_FOLDER)
     return folder
 

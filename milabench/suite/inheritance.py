@@ -11,6 +11,7 @@ from milabench.suite.layers import Layer
 
 EVERY = "*"
 DEFAULTS = "_defaults"
+MAX_PARENTS = 50
 
 
 def is_private(name: str) -> bool:
@@ -51,6 +52,7 @@ class Inheritance:
         self._problems = problems
         self._done: dict[str, Node] = {}
         self._open: list[str] = []
+        self._near: dict[str, str | None] = {}
 
     def entry(self, name: str) -> Node:
         """Return a named entry over all its parents."""
@@ -83,18 +85,28 @@ class Inheritance:
             node = Node(merge(node, every, self._problems, path).value, node.file, node.line, node.column, node.key)
         return settled(node)
 
+    def _nearest(self, name: str, path: str) -> str | None:
+        """Return the entry most like a name, for all that inherit it; thousands may."""
+        if name not in self._near:
+            self._near[name] = nearest(name, self.entries)
+        near = self._near[name]
+        return nearest(name, (other for other in self.entries if other != path)) if near == path else near
+
     def _parent(self, reference: Node, path: str) -> Node | None:
         name, where = reference.value, f"{path}.inherits"
         if not isinstance(name, str):
             message = f"inherits needs a name, or a list of names, not {reference.kind}"
             self._problems.add(Code.WRONG_TYPE, message, reference.mark, path=where)
         elif name not in self.entries:
-            near = nearest(name, (other for other in self.entries if other != path))
+            near = self._nearest(name, path)
             message = f"{path} inherits {name}, and there is no such entry"
             self._problems.add(Code.UNKNOWN_PARENT, message, reference.mark, path=where, suggestion=near)
         elif name in self._open:
             circle = " → ".join([*self._open[self._open.index(name) :], name])
             self._problems.add(Code.INHERIT_CYCLE, f"entries inherit each other: {circle}", reference.mark, path=where)
+        elif len(self._open) > MAX_PARENTS:
+            message = f"{path} inherits through more than {MAX_PARENTS} others"
+            self._problems.add(Code.INHERIT_CYCLE, message, reference.mark, path=where)
         elif "matrix" in (self.entries[name].value or {}):  # type: ignore[operator]
             message = f"{path} inherits {name}, which is a matrix: write what they share in an entry of its own"
             self._problems.add(Code.UNKNOWN_PARENT, message, reference.mark, path=where)

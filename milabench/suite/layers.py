@@ -22,6 +22,7 @@ _defaults:
       skip: 5
       interval: 1s
 """
+MAX_INCLUDES = 50
 _SYSTEM_KEYS = ("system", "multirun")
 
 
@@ -67,8 +68,12 @@ class _Reader:
             return
         if real in self._known:
             return
+        if len(self._open) > MAX_INCLUDES:
+            message = f"files include each other through more than {MAX_INCLUDES} others"
+            self._problems.add(Code.INCLUDE, message, include.mark if include else None, path="include")
+            return
         self._known.add(real)
-        if include is not None and not Path(real).is_file():
+        if include is not None and not os.path.isfile(real):  # noqa: PTH113 - what cannot be looked at is none either
             message = f"there is no file {file} to include (paths are relative to the file that names them)"
             self._problems.add(Code.INCLUDE, message, include.mark, path="include")
             return
@@ -80,7 +85,7 @@ class _Reader:
         entries = dict(root.value) if isinstance(root.value, dict) else {}
         self._open.append(real)
         for item in self._includes(entries.pop("include", None)):
-            path = Path(file).parent / Path(str(item.value)).expanduser()
+            path = Path(file).parent / os.path.expanduser(str(item.value))  # noqa: PTH111 - raises for no user
             self.read(os.path.normpath(path), item)
         self._open.pop()
         self.layers.append(Layer(file=file, entries=self._entries(entries)))
@@ -88,7 +93,7 @@ class _Reader:
     def _includes(self, node: Node | None) -> Iterator[Node]:
         items = node.value if node and isinstance(node.value, list) else [node] if node else []
         for item in items:
-            if isinstance(item.value, str) and item.value:
+            if isinstance(item.value, str) and item.value and "\0" not in item.value:
                 yield item
             elif item.value is not None:
                 message = f"include needs the path of a file, or a list of paths, not {item.kind}"
