@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import OBSERVED, Project
+from milabench.resources import benchmate_sources
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
@@ -68,15 +69,17 @@ def small(project: Project) -> Project:
 
 
 def golden(small: Project, text: str, name: str) -> None:
-    """Compare with a golden file, which UPDATE_GOLDEN=1 writes anew; what differs between machines is named."""
+    """Compare with a golden file, which `make golden` writes anew; what differs between machines is named."""
     text = text.replace(str(small.folder), "<project>").replace(sys.executable, "<python>")
     text = re.sub(r"[^\s=']*/bin/uv\b", "<uv>", text)
+    text = text.replace(str(benchmate_sources()), "<benchmate>")
+    text = re.sub(r"(/prepared/[^/]+)\.[0-9a-f]{16}\.json", r"\1.<argv>.json", text)
     text = re.sub(r"benchmate-[0-9.]+\+[0-9a-f]{12}", "benchmate-<version>", text)
     text = re.sub(r"'?[^ '=]*/constraints/", "<constraints>/", text)
     path = GOLDEN / name
     if UPDATE:
         path.write_text(text)
-    assert text == path.read_text(), f"{path.name} differs: look at it, and write it anew with UPDATE_GOLDEN=1"
+    assert text == path.read_text(), f"{path.name} differs: look at it, and write it anew with `make golden`"
 
 
 @pytest.mark.parametrize("form", ["text", "sh"])
