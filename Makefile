@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format performance clean
+.PHONY: demo test check format golden performance clean
 
 demo: $(VENV)/.ready
 	$(BIN)/milabench run --all --config quickstart --base workdir/results
@@ -21,6 +21,10 @@ check: $(VENV)/.ready
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Pinned plans as they are now; what changed in them is for `git diff` to show.
+golden: $(VENV)/.ready
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/contract/test_suite_plans.py tests/end_to_end/test_plan_command.py
 
 performance: $(VENV)/.ready
 	for script in tests/performance/measure_*.py; do $(BIN)/python $$script || exit 1; done
