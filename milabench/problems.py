@@ -38,6 +38,7 @@ class Code(enum.Enum):
     NOT_SUPPORTED = ("E214", "part of the language that is not supported yet")
     TWO_MAINS = ("E215", "two nodes of a system are main")
     MISSING_KEY = ("E216", "a key that is needed is not given")
+    PER_NODE = ("E217", "a key that contradicts plan: {method: per_node}")
 
     WRONG_TYPE = ("E301", "a value of the wrong kind")
     OUT_OF_RANGE = ("E302", "a number outside its range")

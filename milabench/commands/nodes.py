@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from milabench.commands.base import Change, Command, ListCommand, Rendered, TransparentCommand
@@ -19,7 +19,7 @@ SILENT = "nolog"  # in a tag: the process measures nothing
 
 
 class SSHCommand(TransparentCommand):
-    """The same command on another node: the one whose address is ``host``.
+    """The same command on another node: the one whose name or address is ``host``.
 
     Which way leads there is the runner's business, so that the ``ssh`` options that milabench's takes do nothing.
     """
@@ -32,8 +32,8 @@ class SSHCommand(TransparentCommand):
     @property
     def options(self) -> dict[str, Any]:
         nodes = self.pack.config["system"]["nodes"]
-        named = next((node["name"] for node in nodes if self.host in (node["ip"], node["name"])), self.host)
-        return {**super().options, "node": named}
+        named = {node["ip"]: node["name"] for node in reversed(nodes)} | {node["name"]: node["name"] for node in nodes}
+        return {**super().options, "node": named.get(self.host, self.host)}
 
 
 class DockerRunCommand(TransparentCommand):
@@ -76,7 +76,7 @@ class ForeachNode(ListCommand):
         if len(nodes) == 1:
             return (self.single_node(),)
         made = ((node, self.make_new_node_executor(rank, node, self.executor)) for rank, node in enumerate(nodes))
-        return tuple(SSHCommand(command, node["ip"]) for node, command in made)
+        return tuple(SSHCommand(command, node["name"]) for node, command in made)
 
     @executors.setter
     def executors(self, commands: tuple[Command, ...]) -> None:
@@ -88,9 +88,17 @@ class ForeachNode(ListCommand):
         return self.executor
 
     def make_new_node_pack(self, rank: int, node: Mapping[str, Any], base: Command) -> BasePackage:
-        """Return the package as a node sees it."""
+        """Return the package as a node sees it: with that node's devices, its ``gpu`` and ``cpu`` in ``system``."""
         silent = [] if rank == 0 else [SILENT]  # the main node's ranks measure for all
-        return base.pack.copy({"tag": [*base.pack.config["tag"], str(node["name"]), *silent]})
+        config = base.pack.config
+        seen = {key: node[key] for key in ("gpu", "cpu") if key in node}
+        return base.pack.copy(
+            {
+                "tag": [*config["tag"], str(node["name"]), *silent],
+                "devices": _like(config.get("devices") or [], self.nodes[0].get("devices"), node.get("devices")),
+                "system": {**config["system"], **seen},
+            }
+        )
 
     def make_new_node_executor(self, rank: int, node: Mapping[str, Any], base: Command) -> Command:
         """Return what a node runs."""
@@ -153,7 +161,12 @@ class AccelerateAllNodes(ForeachNode):
         return self.executor
 
     def make_new_node_executor(self, rank: int, node: Mapping[str, Any], base: Command) -> Command:
-        return AccelerateLaunchCommand(super().make_new_node_executor(rank, node, base), rank)
+        made = super().make_new_node_executor(rank, node, base)
+        here, there = (len(each.pack.config.get("devices") or ()) for each in (base, made))
+        if here != there:
+            uneven = f"{self.nodes[0]['name']} has {here} for it, {node['name']} has {there}"
+            raise TypeError(f"accelerate starts as many processes on every node, one a device: {uneven}")
+        return AccelerateLaunchCommand(made, rank)
 
 
 class ClientServer(ListCommand):
@@ -180,6 +193,15 @@ class ClientServer(ListCommand):
     @staticmethod
     def new_server_pack(pack: BasePackage, has_logs: bool = True) -> BasePackage:
         return _part(pack, "server", has_logs)
+
+
+def _like(ids: Sequence[int], mains: Sequence[int] | None, nodes: Sequence[int] | None) -> list[int]:
+    """Return a node's devices for a process that has ``ids`` of the main one's: all for all, else in their places."""
+    if mains is None or nodes is None:
+        return list(ids)
+    if list(ids) == list(mains):
+        return list(nodes)
+    return [there for here, there in zip(mains, nodes, strict=False) if here in ids]
 
 
 def _part(pack: BasePackage, name: str, has_logs: bool) -> BasePackage:

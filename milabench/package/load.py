@@ -86,10 +86,13 @@ def evaluate(package: type[BasePackage], config: Mapping[str, Any], environ: Map
     return Evaluation(command=command, env=env, env_delta=delta)
 
 
-def render(command: Command, environ: Mapping[str, str], folder: str) -> list[Rendered]:
-    """Return the processes of a command, under the same guard as ``evaluate``; ``cwd`` is among their options."""
+def render(command: Command, environ: Mapping[str, str], folder: str) -> list[tuple[Command, list[Rendered]]]:
+    """Return what lives and dies together in a command, each part with its processes, under the guard of ``evaluate``.
+
+    ``cwd`` is among the options of each process.
+    """
     with _asked(known(folder), environ):
-        return _rendered(command)
+        return [(part, _rendered(part)) for part in command.jobs()]
 
 
 def requirements(

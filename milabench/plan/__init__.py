@@ -59,7 +59,7 @@ def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
 
 def needs(workspace: Workspace) -> tuple[dict[str, Once], dict[str, Once]]:
     """Return what a run needs: the environment of every install group, the data of every benchmark."""
-    contexts = [context for context in _contexts(workspace) if run.skip_reason(context) is None]
+    contexts = [context for context in _contexts(workspace) if run.placed(context)[0]]
     prepared = {context.benchmark.name: once for context in contexts if (once := setup.preparation(context))}
     return {group: setup.environment(members) for group, members in _groups(contexts).items()}, prepared
 
@@ -99,7 +99,13 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
             problems.extend(error.problems)
     if problems:
         raise ConfigurationError(problems)
-    return Plan(phase="run", trials=tuple(trials), skipped=tuple(skipped), configs=_configs(contexts))
+    return Plan(
+        phase="run",
+        trials=tuple(trials),
+        skipped=tuple(skipped),
+        configs={context.benchmark.name: context.config for context in contexts},
+        node_configs=_node_configs(contexts),
+    )
 
 
 def _with_unfetched(plan: Plan, workspace: Workspace) -> Plan:
@@ -121,6 +127,7 @@ def _contexts(workspace: Workspace) -> list[Context]:
             benchmark=each,
             package=packages[each.definition] if each.definition is not None else None,
             system=workspace.system,
+            node=workspace.system.main,
             site=workspace.site,
             values=seen,
             secrets=secrets,
@@ -159,5 +166,13 @@ def _setup_configs(contexts: Sequence[Context]) -> dict[str, Mapping[str, object
     }
 
 
-def _configs(contexts: Sequence[Context]) -> dict[str, Mapping[str, object]]:
-    return {context.benchmark.name: context.config for context in contexts}
+def _node_configs(contexts: Sequence[Context]) -> dict[str, dict[str, Mapping[str, object]]]:
+    """Return the keys in which a benchmark's configuration is another on a node than on the main one."""
+    found: dict[str, dict[str, Mapping[str, object]]] = {}
+    for context in contexts:
+        for other in context.system.nodes[1:] if context.is_on_all else ():
+            config = context.on(other).config
+            own = {key: value for key, value in config.items() if value != context.config[key]}
+            if own:
+                found.setdefault(other.name, {})[context.benchmark.name] = own
+    return found

@@ -10,7 +10,7 @@ from typing import Any
 from milabench.errors import ConfigurationError, Mark, Problem
 from milabench.plan.site import Dirs
 from milabench.problems import Code
-from milabench.system.types import Node, System
+from milabench.system.types import Arch, Node
 
 SELECTION_VARIABLES = {
     "cuda": "CUDA_VISIBLE_DEVICES",
@@ -64,12 +64,17 @@ def threads(node: Node) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(max(node.cpus // max(len(node.devices), 1), 1))}
 
 
-def devices(system: System, ids: Sequence[int]) -> dict[str, str]:
-    """Return the vendor's variables that show a process only the given devices; none on a CPU."""
-    if system.arch == "cpu":
+def devices(arch: Arch, node: Node, ids: Sequence[int]) -> dict[str, str]:
+    """Return the vendor's variables that show a process only the given devices of a node; none on a CPU.
+
+    Where some are MIG slices all go by their UUIDs: slices have no number, and others would be numbered without them.
+    """
+    if arch == "cpu":
         return {}
-    selected = {SELECTION_VARIABLES[system.arch]: ",".join(map(str, ids))}
-    if system.arch == "cuda":
+    sliced = any(device.parent is not None for device in node.devices)
+    uuids = {device.id: device.uuid for device in node.devices if device.uuid} if sliced else {}
+    selected = {SELECTION_VARIABLES[arch]: ",".join(uuids.get(device, str(device)) for device in ids)}
+    if arch == "cuda":
         selected["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order nvidia-smi numbers devices in
     return selected
 

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from itertools import count as numbered
 from typing import Any, Literal
 
-from milabench import expression
+from milabench import expression, system
 from milabench.commands import SILENT, NJobs, PerGPU, SequenceCommand
 from milabench.commands import Command as Combinator
 from milabench.errors import ConfigurationError, Problem
@@ -19,29 +19,35 @@ from milabench.plan import environ, placeholders
 from milabench.plan.site import Dirs, Site
 from milabench.plan.types import Command, Job, Skip, Staged, Trial
 from milabench.problems import Code
-from milabench.suite.types import Benchmark, Limit
-from milabench.system.types import Node, System
+from milabench.suite.types import Benchmark, Limit, Placement
+from milabench.system.types import Device, Node, System
 from milabench.tokens import ExpressionError
 
-MAIN_NODE = 0
+SLICES = "would give one process several MIG slices, and CUDA shows a process one only: place it per_gpu"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One benchmark on its way into a plan: what is the same for all its processes."""
+    """One benchmark on its way into a plan, on one node: the main one unless it is placed ``per_node``."""
 
     benchmark: Benchmark
     package: type[BasePackage] | None
     system: System
     site: Site
-    values: Mapping[str, Any]  # the system as conditions and benchfiles see it
+    node: Node
+    values: Mapping[str, Any]  # the system as conditions and benchfiles see it from that node
     secrets: environ.Secrets  # of the operator's environment
     code: str | None  # name of the staged folder
     commit: str | None = None  # where the folder was fetched by git
 
+    def on(self, node: Node) -> Context:
+        """Return the benchmark as it is placed on another node."""
+        return self if node is self.node else replace(self, node=node, values=system.values(self.system, node))
+
     @property
-    def node(self) -> Node:
-        return self.system.nodes[MAIN_NODE]
+    def is_on_all(self) -> bool:
+        """Whether it is the same on every one of several nodes."""
+        return self.benchmark.placement.method == "per_node" and len(self.system.nodes) > 1
 
     @cached_property
     def dirs(self) -> Dirs:
@@ -99,13 +105,14 @@ class Context:
         values = placeholders.resolve(tuple(env.values()), self.known, mark=benchmark.mark, name=benchmark.name)
         return dict(zip(env, values, strict=True))
 
-    def environ(self, *, activated: bool) -> dict[str, str]:
-        """Return the variables that milabench gives to every process of the benchmark."""
+    def environ(self, *, activated: bool, node: Node | None = None) -> dict[str, str]:
+        """Return the variables that milabench gives to every process of the benchmark that runs on a node."""
+        node = node or self.node
         return {
             **environ.folders(self.dirs),
             **environ.caches(self.dirs),
-            **environ.threads(self.node),
-            **(environ.activated(self.dirs, self.node) if activated else {}),
+            **environ.threads(node),
+            **(environ.activated(self.dirs, node) if activated else {}),
             "MILABENCH_ARCH": self.system.arch,
             "PYTHONUNBUFFERED": "1",
         }
@@ -131,20 +138,38 @@ class Context:
         return placeholders.resolve((value,), known, mark=self.benchmark.mark, name=self.benchmark.name)[0]
 
 
+def placed(context: Context) -> tuple[list[Context], list[Skip]]:
+    """Return the benchmark on each node that it is placed on, and why it is not on others."""
+    contexts = [context.on(node) for node in context.system.nodes] if context.is_on_all else [context]
+    reasons = [skip_reason(each) for each in contexts]
+    able = [each for each, reason in zip(contexts, reasons, strict=True) if reason is None]
+    name = context.benchmark.name
+    if not able and len(set(reasons)) == 1:
+        return [], [Skip(benchmark=name, reason=str(reasons[0]))]
+    return able, [
+        Skip(benchmark=name, reason=f"not on {each.node.name}: {reason}")
+        for each, reason in zip(contexts, reasons, strict=True)
+        if reason is not None
+    ]
+
+
 def skip_reason(context: Context) -> str | None:
-    """Return why a benchmark cannot run on this system, or None."""
-    benchmark, system = context.benchmark, context.system
+    """Return why a benchmark cannot run on its node, or None."""
+    benchmark, nodes = context.benchmark, context.system.nodes
     values = {**context.values, "num_machines": benchmark.nodes}
     for requirement in benchmark.requires:
         if not _holds(requirement, values, benchmark):
             return f"requires {requirement}"
-    if benchmark.nodes > len(system.nodes):
-        return f"needs {benchmark.nodes} machines, the system has {len(system.nodes)}"
+    if benchmark.nodes > len(nodes):
+        return f"needs {benchmark.nodes} machines, the system has {len(nodes)}"
     placement, count = benchmark.placement, len(context.node.devices)
     if placement.method == "per_gpu" and count == 0:
         return "per_gpu starts a process per device, and there is no device"
     if placement.method == "njobs" and placement.share and placement.n > count:
         return f"n: {placement.n} copies cannot share {count} device{'s' if count != 1 else ''}"
+    used = nodes[: benchmark.nodes] if benchmark.nodes > 1 else [context.node]
+    if any(_has_slice_beside(group) for node in used for group in _groups(placement, node.devices)):
+        return f"{placement.method} {SLICES}, or as njobs with share: true and n: {count}"
     return None
 
 
@@ -158,19 +183,41 @@ def _holds(requirement: str, values: Mapping[str, Any], benchmark: Benchmark) ->
         raise ConfigurationError([problem]) from None
 
 
+def _has_slice_beside(devices: Sequence[Device]) -> bool:
+    return len(devices) > 1 and any(device.parent is not None for device in devices)
+
+
+def _groups(placement: Placement, devices: tuple[Device, ...]) -> list[tuple[Device, ...]]:
+    """Return the devices of each process that a node's placement makes."""
+    match placement.method:
+        case "per_gpu":
+            return [(device,) for device in devices]
+        case "njobs":
+            return [devices[index :: placement.n] if placement.share else devices for index in range(placement.n)]
+        case "per_node":
+            return [devices]
+
+
 def trials(context: Context, repeats: int) -> Iterator[Trial | Skip]:
-    """Yield the trials of one benchmark, or the reason it is skipped."""
-    if reason := skip_reason(context):
-        yield Skip(benchmark=context.benchmark.name, reason=reason)
-        return
-    for repeat in range(repeats):
+    """Yield the trials of one benchmark, and the reason where it is skipped.
+
+    What is on several nodes is one trial, since it runs on all at the same time (they may share a file system, or the
+    power), and a job for each, since one that fails says nothing about the others.
+    """
+    contexts, skipped = placed(context)
+    yield from skipped
+    for repeat in range(repeats if contexts else 0):
         tag = [context.benchmark.name, *([f"R{repeat}"] if repeat else [])]
-        jobs = (
-            (_program_job(context, tag),)
-            if context.package is None
-            else tuple(_package_jobs(context, context.package, tag))
-        )
+        jobs = tuple(job for each in contexts for job in _jobs(each, tag))
         yield Trial(benchmark=context.benchmark.name, repeat=repeat, jobs=jobs)
+
+
+def _jobs(context: Context, tag: list[str]) -> Iterator[Job]:
+    tag = [*tag, context.node.name] if context.is_on_all else tag
+    if context.package is None:
+        yield _program_job(context, tag)
+    else:
+        yield from _package_jobs(context, context.package, tag)
 
 
 def _package_jobs(context: Context, package: type[BasePackage], tag: list[str]) -> Iterator[Job]:
@@ -179,17 +226,25 @@ def _package_jobs(context: Context, package: type[BasePackage], tag: list[str]) 
     if overrides(package, "run"):
         package = _runs_itself(package, context.site)
     answer = evaluate(package, config, node.environ)
-    placed = _placed(answer.command, context)
+    command = _placed(answer.command, context)
     changed = {name: value for name, value in answer.env_delta.items() if value is not None}
     given, secrets = context.split_secrets({**changed, **answer.env, **context.own_env})
     env = {**context.environ(activated=True), **given}
-    for part in placed.jobs():
+    for part, processes in render(command, node.environ, str(benchmark.definition)):
         commands: list[Command] = []
-        for pack, argv, options in render(part, node.environ, str(benchmark.definition)):
+        for pack, argv, options in processes:
             own, more = context.split_secrets({name: str(value) for name, value in options.get("env", {}).items()})
             secrets |= more
-            commands.append(_command(context, pack, argv, options, {**env, **own}))
+            node = _node(context, options)
+            there = env if node is context.node else {**context.environ(activated=True, node=node), **given}
+            commands.append(_command(context, pack, argv, options, {**there, **own}))
         yield _job(context, tag, _told_apart(commands), secrets, sequence=isinstance(part, SequenceCommand))
+
+
+def _node(context: Context, options: Mapping[str, Any]) -> Node:
+    """Return the node that a rendered process is for: the one its options name, else the benchmark's own."""
+    name = options.get("node", context.node.name)
+    return next((node for node in (context.node, *context.system.nodes) if node.name == name), context.node)
 
 
 def _told_apart(commands: Sequence[Command]) -> tuple[Command, ...]:
@@ -216,7 +271,7 @@ def _program_job(context: Context, tag: list[str]) -> Job:
             argv=argv,
             cwd=program.cwd,
             devices=ids,
-            env={**env, **environ.devices(context.system, ids)},
+            env={**env, **environ.devices(context.system.arch, context.node, ids)},
             metrics="stdout",
         )
         for suffix, ids in _program_places(context)
@@ -225,15 +280,11 @@ def _program_job(context: Context, tag: list[str]) -> Job:
 
 
 def _program_places(context: Context) -> Iterator[tuple[list[str], tuple[int, ...]]]:
-    placement, ids = context.benchmark.placement, tuple(device.id for device in context.node.devices)
-    match placement.method:
-        case "per_gpu":
-            yield from (([f"D{device}"], (device,)) for device in ids)
-        case "njobs":
-            for index in range(placement.n):
-                yield [str(index)] if placement.n > 1 else [], ids[index :: placement.n] if placement.share else ids
-        case "per_node":
-            yield [], ids
+    placement = context.benchmark.placement
+    for index, group in enumerate(_groups(placement, context.node.devices)):
+        ids = tuple(device.id for device in group)
+        copy = [str(index)] if placement.n > 1 else []
+        yield [f"D{ids[0]}"] if placement.method == "per_gpu" else copy, ids
 
 
 def _placed(command: Combinator, context: Context) -> Combinator:
@@ -251,7 +302,7 @@ def _placed(command: Combinator, context: Context) -> Combinator:
 def _command(
     context: Context, pack: BasePackage, argv: list[str], options: Mapping[str, Any], env: Mapping[str, str]
 ) -> Command:
-    benchmark = context.benchmark
+    benchmark, node = context.benchmark, _node(context, options)
     ids = tuple(pack.config.get("devices") or ())
     tag = [part for part in pack.config["tag"] if part != SILENT]
     metrics: Literal["stdout", "file", "none"] = "stdout" if options.get("use_stdout") else "file"
@@ -262,12 +313,12 @@ def _command(
     return Command(
         tag=".".join(tag),
         benchmark=benchmark.name,
-        node=options.get("node") or context.node.name,
+        node=options.get("node") or node.name,
         rank=options.get("rank", 0),
         argv=placeholders.resolve(argv, context.known, mark=benchmark.mark, name=benchmark.name),
         cwd=str(options["cwd"]),
         devices=ids,
-        env={**env, **environ.devices(context.system, ids)},
+        env={**env, **environ.devices(context.system.arch, node, ids)},
         metrics=metrics,
         service=bool(options.get("service")),
     )

@@ -112,7 +112,10 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What will be run, in order. ``configs`` is what each benchmark's processes see, once per benchmark."""
+    """What will be run, in order. ``configs`` is what each benchmark's processes see, once per benchmark.
+
+    ``node_configs``: by node and benchmark, the keys that differ for processes there (placeholders of its arguments).
+    """
 
     phase: Phase
     trials: tuple[Trial, ...]
@@ -120,6 +123,7 @@ class Plan:
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     fetched: tuple[Fetched, ...] = ()
+    node_configs: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def time_bound_s(self) -> float:
@@ -130,4 +134,5 @@ class Plan:
         """Return what a process sees as its configuration: its benchmark's, with its own tag and devices."""
         own = {"tag": command.tag.split("."), "devices": list(command.devices)}
         first = {"device": command.devices[0]} if command.devices else {}
-        return {**self.configs.get(command.benchmark, {}), **own, **first}
+        there = self.node_configs.get(command.node, {}).get(command.benchmark, {})
+        return {**self.configs.get(command.benchmark, {}), **there, **own, **first}

@@ -68,6 +68,12 @@ def _placement(read: Reader, node: Node, path: str) -> Placement:
     method = read.choice(entries["method"], f"{path}.method", _PLAN["method"].choices) if "method" in entries else None
     n = read.integer(entries["n"], f"{path}.n", 1, MAX_COPIES) if "n" in entries else 1
     share = read.boolean(entries["share"], f"{path}.share") if "share" in entries else False
+    for key, given in (("n", n > 1), ("share", share)):
+        if method == "per_node" and given:
+            message = (
+                "has no meaning with per_node, the same once on every node: take it out (or null an inherited one)"
+            )
+            read.wrong(entries[key], f"{path}.{key}", message, Code.PER_NODE)
     return Placement(method=method or "njobs", n=n, share=share)  # type: ignore[arg-type]
 
 

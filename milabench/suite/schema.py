@@ -58,6 +58,7 @@ class Schema:
         values = self._fields(name, entries)
         if complete and not _slips(entry) & _NEEDED:
             self._needs(name, entry, entries)
+            self._check_nodes(name, entries, values)
         definition, program = values.get("definition"), values.get("command")
         source = definition if isinstance(definition, GitSource) else None
         definition = None if source else definition
@@ -129,6 +130,14 @@ class Schema:
         elif "command" in entries and "argv" in entries:
             message = f"{name}.argv does nothing beside command: write it in command.argv"
             self._problems.add(Code.IDLE_ARGV, message, entries["argv"].key_mark, path=f"{name}.argv")
+
+    def _check_nodes(self, name: str, entries: Mapping[str, Node], values: Mapping[str, Any]) -> None:
+        """Note a multi-node job that is to be the same on every node."""
+        placement = values.get("plan")
+        if placement and placement.method == "per_node" and values.get("num_machines", 1) > 1:
+            message = f"{name}.num_machines makes it one job over several nodes, and per_node one on each: choose"
+            mark = entries["num_machines"].mark
+            self._problems.add(Code.PER_NODE, message, mark, path=f"{name}.num_machines")
 
     def _plain_of(self, node: Node) -> Any:
         """Return a value without marks and without what is null; the same object for the same node."""

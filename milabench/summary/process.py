@@ -20,13 +20,17 @@ _REPEAT = re.compile(r"R(\d+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the plan puts a process: its trial, and the devices of it and of the largest job it belongs to."""
+    """Where the plan puts a process: its trial, and the devices of it and of the largest job it belongs to.
+
+    ``node`` is its node's name in a plan of several.
+    """
 
     benchmark: str
     trial: str
     repeat: int
     devices: tuple[int | str, ...]
     ngpu: int
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,7 @@ def places(plan: Plan, *, cpu: bool) -> dict[str, Place]:
                     repeat=trial.repeat,
                     devices=() if cpu else tuple(named),
                     ngpu=0 if cpu else len(used),
+                    node=command.node if len(nodes) > 1 else None,
                 )
     return found
 
@@ -76,7 +81,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         tag=tag,
         benchmark=benchmark,
         repeat=(context.index, repeat),
-        slot=_slot(reading.config, parts),
+        slot=_slot(reading.config, parts, place.node),
         outcome=outcome.kind,
         reason=outcome.reason,
         rates=rates,
@@ -112,12 +117,22 @@ def _parts(config: Mapping[str, Any], tag: str, benchmark: str) -> list[str]:
     return tag.removeprefix(benchmark).lstrip(".").split(".")
 
 
-def _slot(config: Mapping[str, Any], parts: list[str]) -> str | None:
-    """Return the device of a per-device process: its ``D<id>`` (and node); in other tools' runs the config's device."""
+def _slot(config: Mapping[str, Any], parts: list[str], node: str | None) -> str | None:
+    """Return what a process has to itself: its ``D<id>`` (and node), or its node where there is one on each of several.
+
+    In other tools' runs it is the config's device.
+    """
     if any(_DEVICE.fullmatch(part) for part in parts):
         return ".".join(part for part in parts if not _REPEAT.fullmatch(part))
+    if node is not None and _method(config) == "per_node":
+        return node
     device = config.get("device")
     return None if device is None else f"D{device}"
+
+
+def _method(config: Mapping[str, Any]) -> object:
+    plan = config.get("plan")
+    return plan.get("method") if isinstance(plan, dict) else None
 
 
 def _legacy_place(config: Mapping[str, Any], benchmark: str, trial: str, repeat: int, cpu: bool) -> Place:
@@ -125,10 +140,8 @@ def _legacy_place(config: Mapping[str, Any], benchmark: str, trial: str, repeat:
     written = config.get("devices") or [config.get("device")]
     several = map(str, written) if isinstance(written, list) else ()
     devices = tuple(int(device) for device in several if device.isdecimal())
-    plan = config.get("plan")
-    method = plan.get("method") if isinstance(plan, dict) else None
     nodes = config.get("num_machines")
-    local = len(devices) if method == "njobs" else 1
+    local = len(devices) if _method(config) == "njobs" else 1
     return Place(
         benchmark=benchmark,
         trial=trial,

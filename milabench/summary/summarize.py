@@ -106,6 +106,8 @@ def _weighted(benchmarks: Sequence[BenchmarkSummary], missing: Sequence[Missing]
 def _warnings(pages: Sequence[Page], benchmarks: Sequence[BenchmarkSummary]) -> Iterator[str]:
     for page in pages:
         yield from page.warnings
+        ran = {process.benchmark for process in page.processes if process.outcome != "skipped"}
+        yield from (f"{skip.benchmark}: skipped {skip.reason}" for skip in page.skipped if skip.benchmark in ran)
     for name in dict.fromkeys(name for page in pages for name in page.configs):
         asked = [_asked(page.configs[name]) for page in pages if name in page.configs]
         if any(each != asked[0] for each in asked):

@@ -72,7 +72,8 @@ class ProcessSummary:
 
     ``rates``: of each measured step, in ``unit``, in the order taken. ``warmup``: steps that are not in them.
     ``repeat`` sets apart what did not run at the same time: the run's index and the repeat in it. ``slot`` is the
-    device of a per-device process, else None. ``devices`` are ids on one node, ``node:id`` in a plan of several.
+    device of a per-device process, the node of one that is on every node, else None. ``devices`` are ids on one node,
+    ``node:id`` in a plan of several.
     """
 
     tag: str

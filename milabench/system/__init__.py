@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -71,25 +71,40 @@ def is_local(node: Node, facts: Mapping[str, Any]) -> bool:
     return _is_here(node.name, node.address, facts)
 
 
-def values(system: System) -> Mapping[str, Any]:
-    """Return what conditions and placeholders call a system: ``arch``, ``nodes``, ``gpu``, ``cpu``, ``options``.
+def values(system: System, node: Node | None = None) -> Mapping[str, Any]:
+    """Return what conditions and benchfiles call a system: ``arch``, ``nodes``, ``gpu``, ``cpu``, ``options``.
 
-    ``gpu`` has the count and the least capacity (bytes, 0 where unknown) of the main node; a CPU-only node has none.
+    ``gpu`` has the count and the least capacity (bytes, 0 where unknown) of one node, the main one where none is given,
+    and ``cpu`` its cores and memory; a CPU-only node has no accelerators. Each of ``nodes`` has its own of both.
     """
-    main = system.main
-    devices = () if system.arch == "cpu" else main.devices
-    memory = [device.memory_bytes or 0 for device in devices]
     return {
         "arch": system.arch,
-        "nodes": [
-            {"name": node.name, "ip": node.address, "user": node.user, "port": node.port, "main": node.main}
-            for node in system.nodes
-        ],
-        "gpu": {"arch": system.arch, "count": len(devices), "capacity": min(memory, default=0)},
-        "cpu": {"count": main.cpus, "memory": main.memory_bytes or 0},
+        "nodes": [_node_values(system.arch, each) for each in system.nodes],
+        **_hardware(system.arch, node or system.main),
         "docker_image": system.container,
         "sshkey": system.options["sshkey"],
         "options": system.options.nested(),
+    }
+
+
+def _node_values(arch: Arch, node: Node) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "ip": node.address,
+        "user": node.user,
+        "port": node.port,
+        "main": node.main,
+        "devices": [device.id for device in node.devices],
+        **_hardware(arch, node),
+    }
+
+
+def _hardware(arch: Arch, node: Node) -> dict[str, Any]:
+    devices = () if arch == "cpu" else node.devices
+    memory = [device.memory_bytes or 0 for device in devices]
+    return {
+        "gpu": {"arch": arch, "count": len(devices), "capacity": min(memory, default=0)},
+        "cpu": {"count": node.cpus, "memory": node.memory_bytes or 0},
     }
 
 
@@ -134,14 +149,13 @@ def _is_here(name: str, address: str, facts: Mapping[str, Any]) -> bool:
 
 
 class _Maker:
-    """Make nodes; a node that is not this machine is taken to be like it where nothing else is said."""
+    """Make nodes; one that is not this machine is taken to have as much of everything where nothing else is said."""
 
     def __init__(self, arch: Arch, facts: Mapping[str, Any], said: SystemFile, asked: Mapping[str, Any]) -> None:
         self._arch = arch
         self._facts = facts
+        self._said = said
         self._asked = asked
-        self._count = asked.get("gpus", said.options["gpu.count"])
-        self._memory = asked.get("gpu_memory", said.options["gpu.capacity"])
 
     def node(self, entry: NodeEntry, *, main: bool) -> Node:
         facts = self._facts
@@ -152,23 +166,28 @@ class _Maker:
             port=entry.port,
             user=entry.user,
             main=main,
-            devices=self._devices(),
-            cpus=self._asked.get("cpus") or facts.get("cpus") or 1,
+            devices=tuple(self._devices(entry, here=here)),
+            cpus=self._asked.get("cpus") or entry.cpus or facts.get("cpus") or 1,
             memory_bytes=facts.get("memory_bytes"),
             environ=facts.get("environ", {}) if here else {},
         )
 
-    def _devices(self) -> tuple[Device, ...]:
+    def _devices(self, entry: NodeEntry, *, here: bool) -> Iterator[Device]:
         if self._arch == "cpu":
             name = self._facts.get("cpu_name") or "cpu"
-            return (Device(id=0, name=name, memory_bytes=self._facts.get("memory_bytes")),)
+            yield Device(id=0, name=name, memory_bytes=self._facts.get("memory_bytes"))
+            return
+        count = self._first("gpus", entry.gpu_count, self._said.options["gpu.count"])
+        memory = self._first("gpu_memory", entry.gpu_capacity_bytes, self._said.options["gpu.capacity"])
         probed = self._probed() if self._facts.get("arch") == self._arch else ()
-        count = len(probed) if self._count is None else self._count
-        made_up = (Device(id=number, name=f"{self._arch}:{number}") for number in range(len(probed), count))
-        devices = (*probed, *made_up)[:count]
-        if self._memory is None:
-            return devices
-        return tuple(replace(device, memory_bytes=self._memory) for device in devices)
+        made_up = (Device(id=number, name=f"{self._arch}:{number}") for number in range(len(probed), count or 0))
+        for device in (*probed, *made_up)[:count]:
+            known = device if here else replace(device, uuid=None, numa=None)
+            yield known if memory is None else replace(known, memory_bytes=memory)
+
+    def _first(self, option: str, *said: int | None) -> int | None:
+        """Return what the command line asks for, else the first that the file says."""
+        return next((value for value in (self._asked.get(option), *said) if value is not None), None)
 
     def _probed(self) -> tuple[Device, ...]:
         return tuple(
@@ -178,6 +197,7 @@ class _Maker:
                 uuid=device.get("uuid"),
                 memory_bytes=device.get("memory_bytes"),
                 numa=device.get("numa"),
+                parent=device.get("parent"),
             )
             for device in self._facts.get("devices", ())
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,17 +19,21 @@ PLACES = {
 }
 IDLE_KEYS = ("base", "config", "dash", "executor", "github", "noterm", "run_name", "use_uv")
 SSH_PORT = 22
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEntry:
-    """One node as the file has it; ``port`` is that of SSH."""
+    """One node as the file has it; ``port`` is that of SSH, and its devices win over those of ``system.gpu``."""
 
     name: str
     address: str
     port: int = SSH_PORT
     user: str | None = None
     main: bool = False
+    gpu_count: int | None = None
+    gpu_capacity_bytes: int | None = None
+    cpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +82,8 @@ class _Reader:
                 self._option(name, node, given)
         return given
 
-    def _option(self, name: str, node: Node, given: dict[str, Any]) -> None:
-        option, where = OPTIONS.get(name), path(name)
+    def _option(self, name: str, node: Node, given: dict[str, Any], where: str | None = None) -> None:
+        option, where = OPTIONS.get(name), where or path(name)
         if option is None or node.value is None:
             return
         if option.idle:
@@ -130,6 +135,13 @@ class _Reader:
                 self._wrong(node, path, "needs a name", Code.MISSING_KEY)
             return None
         name = self._text(entries["name"], f"{path}.name")
+        if not _NAME.fullmatch(name):
+            message = f"is {name!r}, and ends up in names of files: letters, digits and . _ - are allowed"
+            self._wrong(entries["name"], f"{path}.name", message, Code.BAD_NAME)
+        gpu: dict[str, Any] = {}
+        inside = self._entries(entries["gpu"], f"{path}.gpu", PLACES["gpu"]) if "gpu" in entries else {}
+        for key, entry in inside.items():
+            self._option(f"gpu.{key}", entry, gpu, f"{path}.gpu.{key}")
         port = entries.get("sshport") or entries.get("port")
         main = entries.get("main")
         if main is not None and not isinstance(main.value, bool):
@@ -140,6 +152,9 @@ class _Reader:
             port=self._integer(port, f"{path}.port", 1, 65535) if port else SSH_PORT,
             user=self._text(entries["user"], f"{path}.user") if "user" in entries else None,
             main=main is not None and main.value is True,
+            gpu_count=gpu.get("gpu.count"),
+            gpu_capacity_bytes=gpu.get("gpu.capacity"),
+            cpus=self._integer(entries["cpus"], f"{path}.cpus", 1) if "cpus" in entries else None,
         )
 
     # Values ------------------------------------------------------------------------------------------------------

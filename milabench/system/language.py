@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from milabench.keys import Key
 from milabench.system.types import ARCHES
@@ -30,6 +31,22 @@ _DOCKER = {
         kind="any",
         meaning="Further arguments of the program that runs containers.",
         example="docker: {image: 'example.org/bench:1', args: [--ipc=host, --gpus=all]}",
+    ),
+}
+_GPU = {
+    "count": Key(
+        kind="whole",
+        meaning="How many devices each node has.",
+        otherwise="what is probed",
+        least=0,
+        most=1_000_000,
+        example="gpu: {count: 8}",
+    ),
+    "capacity": Key(
+        kind="size",
+        meaning="Memory of each device.",
+        otherwise="what is probed",
+        example="gpu: {capacity: 80 GiB}",
     ),
 }
 _NODE = {
@@ -71,21 +88,21 @@ _NODE = {
         most=65535,
         example="nodes: [{name: node1, sshport: 2222, main: true}]",
     ),
-}
-_GPU = {
-    "count": Key(
-        kind="whole",
-        meaning="How many devices each node has.",
-        otherwise="what is probed",
-        least=0,
-        most=1_000_000,
-        example="gpu: {count: 8}",
+    "gpu": Key(
+        kind="map",
+        meaning="Its devices, where they are to differ from those of the other nodes.",
+        inside={
+            name: replace(key, otherwise="as system.gpu says", example=f"nodes: [{{name: node1, {key.example}}}]")
+            for name, key in _GPU.items()
+        },
+        example="nodes: [{name: node1, main: true, gpu: {count: 4, capacity: 40 GiB}}]",
     ),
-    "capacity": Key(
-        kind="size",
-        meaning="Memory of each device.",
-        otherwise="what is probed",
-        example="gpu: {capacity: 80 GiB}",
+    "cpus": Key(
+        kind="whole",
+        meaning="Its cores.",
+        otherwise="those of this machine",
+        least=1,
+        example="nodes: [{name: node1, main: true, cpus: 64}]",
     ),
 }
 _RUN = {

@@ -15,13 +15,17 @@ ARCHES: tuple[Arch, ...] = ("cuda", "rocm", "xpu", "hpu", "cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """One accelerator; a CPU-only node has one device without uuid that stands for the whole CPU."""
+    """One accelerator; a CPU-only node has one device without uuid that stands for the whole CPU.
+
+    ``parent`` is the number of the GPU that the device is a MIG slice of, None where it is a whole one.
+    """
 
     id: int
     name: str
     uuid: str | None = None
     memory_bytes: int | None = None
     numa: int | None = None
+    parent: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ SUITE = """
       num_machines: 2
 """
 SHAPE = ("--arch", "cuda", "--gpus", "2", "--cpus", "16", "--gpu-memory", "80GiB")
-KEYS = {"version", "phase", "trials", "skipped", "configs", "notes", "time_bound_s"}
+KEYS = {"version", "phase", "trials", "skipped", "configs", "node_configs", "notes", "time_bound_s"}
 
 
 @pytest.fixture

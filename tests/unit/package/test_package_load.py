@@ -35,7 +35,7 @@ def folder(path: Path, **files: str) -> str:
 def argv(packages: Mapping[str, type[BasePackage]], definition: str) -> list[str]:
     dirs = {**dict.fromkeys(("venv", "data", "runs", "extra", "cache"), "/x"), "code": definition}
     config: dict[str, Any] = {"name": "a", "tag": ["a"], "definition": definition, "dirs": dirs}
-    ((_, words, _),) = render(evaluate(packages[definition], config, {}).command, {}, definition)
+    ((_, ((_, words, _),)),) = render(evaluate(packages[definition], config, {}).command, {}, definition)
     return words
 
 

@@ -43,15 +43,24 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def workspace(
-    folder: Path, files: Mapping[str, str], *, environ: Mapping[str, str] = NOTHING, site: Site = SITE, **shape: Any
+    folder: Path,
+    files: Mapping[str, str],
+    *,
+    environ: Mapping[str, str] = NOTHING,
+    site: Site = SITE,
+    facts: Mapping[str, Any] = FACTS,
+    **shape: Any,
 ) -> Workspace:
-    """Return what a plan is made of; ``suite.yaml`` is among the files, ``environ`` the operator's environment."""
+    """Return what a plan is made of; ``suite.yaml`` is among the files, and ``system.yaml`` where there is one.
+
+    ``environ`` is the operator's environment, ``facts`` what was probed on this machine.
+    """
     write(folder, files)
     found = suite.select(suite.resolve(folder / "suite.yaml", (), environ), (), ())
     definitions = {each.definition: each.mark for each in found.benchmarks if each.definition}
     return Workspace(
         suite=found,
-        system=system.resolve(None, FACTS, shape),
+        system=system.resolve(folder / "system.yaml" if "system.yaml" in files else None, facts, shape),
         packages=package.load(definitions, FACTS["environ"]),
         site=site,
         environ=environ,

@@ -47,6 +47,11 @@ def test_what_is_not_written_has_a_default(suites: Any) -> None:
     assert (one.mark.line, one.mark.column) == (2, 1)
 
 
+def test_one_job_over_nodes_and_one_on_each_contradict_each_other(suites: Any) -> None:
+    (problem,) = suites.problems("x: {inherits: _base, plan: {method: per_node}, num_machines: 2}\n")
+    assert (problem.code, problem.path, problem.mark.line, problem.mark.column) == ("E217", "x.num_machines", 2, 62)
+
+
 def test_a_config_is_the_merged_entry_with_all_that_milabench_adds(suites: Any) -> None:
     one = suites.one(
         "x:\n  inherits: _base\n  argv: {--a: 1, --b: null, --c: [x, y]}\n  env: {N: 3}\n  max_duration: 10m\n"
@@ -116,6 +121,8 @@ def test_a_definition_is_relative_to_the_file_that_writes_it(suites: Any) -> Non
     [
         ("wieght: 2", "E201", "weight"),
         ("plan: {method: per_gpu, number: 2}", "E201", None),
+        ("plan: {method: per_node, n: 2}", "E217", None),
+        ("plan: {method: per_node, share: true}", "E217", None),
         ("voir: {options: {stopp: 3}}", "E201", "stop"),
         ("voir: {option: {stop: 3}}", "E201", "options"),
         ("validation: {usage: {gpu_load_treshold: 0.5}}", "E201", "gpu_load_threshold"),

@@ -84,6 +84,23 @@ def test_a_job_on_two_nodes_counts_all_its_devices_and_names_them(make_run: Make
     assert (found.n, found.ngpu, found.devices) == (2, 4, ("n0:0", "n0:1", "n1:0", "n1:1"))
 
 
+def test_what_is_on_every_node_scores_the_sum_of_its_nodes(make_run: MakeRun) -> None:
+    jobs = {"net": [[("net.a", "a", (0, 1))], [("net.b", "b", (0, 1))]]}
+    run = make_run(recorded=GPU, planned=plan(jobs, {"net": "not on c: requires gpu.count > 1"}))
+    for tag, rate in (("net.a", 10), ("net.b", 30)):
+        node = tag.split(".")
+        config = {"name": "net", "plan": {"method": "per_node", "n": 1}, "tag": node, "device": 0, "devices": [0, 1]}
+        run.write(tag, *rates(rate, rate), end(), config=config)
+    summary = summarize(run)
+    found = only(summary)
+    assert (found.perf, found.score, found.ngpu) == (20.0, 40.0, 2)
+    assert [(process.tag, process.slot, process.devices) for process in found.processes] == [
+        ("net.a", "a", ("a:0", "a:1")),
+        ("net.b", "b", ("b:0", "b:1")),
+    ]
+    assert summary.warnings == ("net: skipped not on c: requires gpu.count > 1",)
+
+
 def test_losses_are_means_over_processes(make_run: MakeRun) -> None:
     run = make_run()
     for tag, losses in (("net.D0", (4.0, 2.0)), ("net.D1", (6.0, float("nan")))):

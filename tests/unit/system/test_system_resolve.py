@@ -194,6 +194,9 @@ def test_what_is_old_or_does_nothing_is_a_warning(tmp_path: Path, text: str, cod
         ("system: {nodes: [{name: a, main: yes}]}\n", "E301", (1, 34), None),
         ("system: {nodes: [{name: a, main: true, port: 99999}]}\n", "E302", (1, 46), None),
         ("system: {nodes: [{name: a, main: true, port: ssh}]}\n", "E301", (1, 46), None),
+        ("system: {nodes: [{name: a/b, main: true}]}\n", "E209", (1, 25), None),
+        ("system: {nodes: [{name: a, main: true, gpu: {cout: 3}}]}\n", "E201", (1, 46), "count"),
+        ("system: {nodes: [{name: a, main: true, cpus: 0}]}\n", "E302", (1, 46), None),
         ("system: {gpu: {capacity: 10m}}\n", "E303", (1, 26), None),
         ("system: {gpu: {count: many}}\n", "E301", (1, 23), None),
         ("system: {docker_image: 'm:${system.arhc}', arch: cuda}\n", "E205", (1, 24), "arch"),
@@ -235,4 +238,44 @@ def test_conditions_see_the_system(tmp_path: Path) -> None:
     names = values(from_file(tmp_path, OVERVIEW))
     assert holds("gpu['count'] > 1 and len(nodes) >= 2 and gpu.capacity >= 80 GiB", names)
     assert holds("nodes >= 2", names)
-    assert names["nodes"][1] == {"name": "node1", "ip": "192.168.11.12", "user": "username", "port": 22, "main": False}
+    assert names["nodes"][1] == {
+        "name": "node1",
+        "ip": "192.168.11.12",
+        "user": "username",
+        "port": 22,
+        "main": False,
+        "devices": [0, 1],
+        "gpu": {"arch": "cuda", "count": 2, "capacity": 80 * GIB},
+        "cpu": {"count": 32, "memory": 256 * GIB},
+    }
+
+
+UNEVEN = """\
+system:
+  arch: cuda
+  gpu: {count: 4, capacity: 40GiB}
+  nodes:
+    - {name: a, ip: 192.168.11.11, main: true}
+    - {name: b, gpu: {count: 2}, cpus: 8}
+    - {name: c, gpu: {count: 8, capacity: 80GiB}}
+"""
+
+
+def test_a_node_may_have_other_devices_and_cores_than_the_rest(tmp_path: Path) -> None:
+    system = from_file(tmp_path, UNEVEN)
+    assert [(len(node.devices), node.devices[-1].memory_bytes, node.cpus) for node in system.nodes] == [
+        (4, 40 * GIB, 32),
+        (2, 40 * GIB, 8),
+        (8, 80 * GIB, 32),
+    ]
+    assert [node["gpu"]["count"] for node in values(system)["nodes"]] == [4, 2, 8]
+    assert (values(system)["gpu"]["count"], values(system, system.nodes[1])["gpu"]["count"]) == (4, 2)
+    assert values(system, system.nodes[1])["cpu"]["count"] == 8
+    asked = from_file(tmp_path, UNEVEN, gpus=1, cpus=2)
+    assert [(len(node.devices), node.cpus) for node in asked.nodes] == [(1, 2)] * 3
+
+
+def test_what_was_probed_here_is_no_other_nodes_identity(tmp_path: Path) -> None:
+    here, there = from_file(tmp_path, OVERVIEW).nodes
+    assert [device.uuid for device in here.devices] == ["GPU-0", "GPU-1"]
+    assert [(device.uuid, device.numa, device.memory_bytes) for device in there.devices] == [(None, None, 80 * GIB)] * 2

@@ -1,0 +1,189 @@
+"""Plans over several nodes: what runs where, and what each process is told of its own node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plans import FACTS, planned
+
+from milabench.errors import ConfigurationError
+from milabench.plan import Command, Plan, codec
+
+UNEVEN = """
+system:
+  arch: cuda
+  nodes:
+    - {name: a, ip: 10.0.0.1, main: true, gpu: {count: 4}, cpus: 64}
+    - {name: b, ip: 10.0.0.2, gpu: {count: 2}, cpus: 8}
+"""
+HERE: dict[str, Any] = {**FACTS, "ips": ["10.0.0.1"]}
+SUITE = 'one: {{definition: bench, plan: {{method: {method}}}, argv: {{--workers: "{{cpu_per_gpu}}"}}{more}}}\n'
+
+
+def files(method: str = "per_node", more: str = "", **others: str) -> dict[str, str]:
+    named = {name.replace("__", "/") + ".py": text for name, text in others.items()}
+    return {"suite.yaml": SUITE.format(method=method, more=more), "bench/main.py": "", "system.yaml": UNEVEN, **named}
+
+
+def commands(plan: Plan) -> list[Command]:
+    return [command for trial in plan.trials for job in trial.jobs for command in job.commands]
+
+
+def test_per_node_is_a_trial_with_a_job_on_every_node(tmp_path: Path) -> None:
+    plan = planned(tmp_path, files(), repeats=2, facts=HERE)
+    assert [(trial.id, [job.tag for job in trial.jobs]) for trial in plan.trials] == [
+        ("one", ["one.a", "one.b"]),
+        ("one.R1", ["one.R1.a", "one.R1.b"]),
+    ]
+    assert [(each.tag, each.node, each.devices) for each in commands(plan)][:2] == [
+        ("one.a", "a", (0, 1, 2, 3)),
+        ("one.b", "b", (0, 1)),
+    ]
+
+
+@pytest.mark.parametrize("what", ["definition", "command"])
+def test_a_process_is_told_of_its_own_node(tmp_path: Path, what: str) -> None:
+    found = files()
+    if what == "command":
+        found["suite.yaml"] = "one: {command: {argv: [x, '{cpu_per_gpu}']}, plan: {method: per_node}}\n"
+    first, second = commands(planned(tmp_path, found, facts=HERE))
+    assert (first.argv[-1], second.argv[-1]) == ("16", "4")
+    assert (first.env["OMP_NUM_THREADS"], second.env["OMP_NUM_THREADS"]) == ("16", "4")
+    assert (first.env["CUDA_VISIBLE_DEVICES"], second.env["CUDA_VISIBLE_DEVICES"]) == ("0,1,2,3", "0,1")
+    if what == "definition":
+        assert first.env["PATH"] == "/base/venv/one/bin:/bin"
+        assert second.env["PATH"] == "/base/venv/one/bin:/usr/local/bin:/usr/bin:/bin"  # its own is not known here
+
+
+def test_a_processs_configuration_has_the_placeholders_of_its_node(tmp_path: Path) -> None:
+    plan = planned(tmp_path, files(), facts=HERE)
+    assert plan.node_configs == {"b": {"one": {"argv": {"--workers": "4"}}}}
+    configs = [plan.config_of(command) for command in commands(plan)]
+    assert [(config["argv"], config["tag"], config["devices"]) for config in configs] == [
+        ({"--workers": "16"}, ["one", "a"], [0, 1, 2, 3]),
+        ({"--workers": "4"}, ["one", "b"], [0, 1]),
+    ]
+    assert codec.from_json(json.loads("".join(codec.lines(plan)))).node_configs == plan.node_configs
+
+
+def test_a_benchfile_is_asked_for_every_node(tmp_path: Path) -> None:
+    benchfile = """
+    from milabench.commands import CmdCommand, PackCommand, TorchrunAllGPU
+    from milabench.pack import Package
+
+    class __pack__(Package):
+        def build_run_plan(self):
+            system = self.config["system"]
+            return TorchrunAllGPU(PackCommand(self, str(system["gpu"]["count"]), str(system["cpu"]["count"])))
+    """
+    found = commands(planned(tmp_path, files(bench__benchfile=benchfile), facts=HERE))
+    assert [each.argv[-2:] for each in found] == [("4", "64"), ("2", "8")]
+    assert [each.argv[1] for each in found] == ["--nproc-per-node=4", "--nproc-per-node=2"]
+
+
+def test_parts_of_a_benchmark_stand_behind_the_node(tmp_path: Path) -> None:
+    benchfile = """
+    from milabench.commands import ClientServer, CmdCommand
+    from milabench.pack import Package
+
+    class __pack__(Package):
+        def build_run_plan(self):
+            client, server = ClientServer.new_client_pack(self), ClientServer.new_server_pack(self)
+            return ClientServer(self, client=CmdCommand(client, "ask"), server=CmdCommand(server, "serve"))
+    """
+    found = commands(planned(tmp_path, files(bench__benchfile=benchfile), facts=HERE))
+    assert [each.tag for each in found] == ["one.a.server", "one.a.client", "one.b.server", "one.b.client"]
+
+
+def test_on_a_system_of_one_node_the_tag_is_the_name(tmp_path: Path) -> None:
+    found = files()
+    del found["system.yaml"]
+    plan = planned(tmp_path, found, arch="cuda", gpus=2)
+    assert [(each.tag, each.devices) for each in commands(plan)] == [("one", (0, 1))]
+    assert plan.node_configs == {}
+
+
+def test_conditions_are_asked_of_every_node(tmp_path: Path) -> None:
+    plan = planned(tmp_path, files(more=", requires_capabilities: ['gpu.count > 2']"), facts=HERE)
+    assert [each.tag for each in commands(plan)] == ["one.a"]
+    assert [(skip.benchmark, skip.reason) for skip in plan.skipped] == [("one", "not on b: requires gpu.count > 2")]
+
+
+def test_what_no_node_fulfils_is_one_skip(tmp_path: Path) -> None:
+    plan = planned(tmp_path, files(more=", requires_capabilities: ['gpu.count > 8']"), facts=HERE)
+    assert (plan.trials, [skip.reason for skip in plan.skipped]) == ((), ["requires gpu.count > 8"])
+
+
+@pytest.mark.parametrize(
+    ("method", "tags"), [("per_gpu", ["one.D0", "one.D1", "one.D2", "one.D3"]), ("njobs", ["one"])]
+)
+def test_other_placements_are_on_the_main_node(tmp_path: Path, method: str, tags: list[str]) -> None:
+    found = commands(planned(tmp_path, files(method), facts=HERE))
+    assert [(each.tag, each.node) for each in found] == [(tag, "a") for tag in tags]
+
+
+MANY = """
+    from milabench.commands import *
+    from milabench.pack import Package
+
+    class __pack__(Package):
+        def build_run_plan(self):
+            return {body}
+    """
+
+
+def many(body: str, method: str = "njobs") -> dict[str, str]:
+    return files(method, ", num_machines: 2", bench__benchfile=MANY.format(body=body))
+
+
+def test_a_job_over_nodes_has_each_nodes_devices_and_surroundings(tmp_path: Path) -> None:
+    body = "TorchrunAllNodes(PackCommand(self, lazy=True))"
+    first, second = commands(planned(tmp_path, many(body), facts=HERE))
+    assert [(each.tag, each.node, each.devices) for each in (first, second)] == [
+        ("one.a", "a", (0, 1, 2, 3)),
+        ("one.b", "b", (0, 1)),
+    ]
+    assert ("--nproc-per-node=4" in first.argv, "--nproc-per-node=2" in second.argv) == (True, True)
+    assert (first.env["CUDA_VISIBLE_DEVICES"], second.env["CUDA_VISIBLE_DEVICES"]) == ("0,1,2,3", "0,1")
+    assert (first.env["OMP_NUM_THREADS"], second.env["OMP_NUM_THREADS"]) == ("16", "4")
+    assert second.env["PATH"] == "/base/venv/one/bin:/usr/local/bin:/usr/bin:/bin"
+
+
+def test_the_arguments_of_a_job_over_nodes_are_those_of_the_main_node(tmp_path: Path) -> None:
+    found = commands(planned(tmp_path, many("ForeachNode(PackCommand(self, lazy=True))"), facts=HERE))
+    assert [each.argv[-1] for each in found] == ["16", "16"]
+
+
+def test_ranks_on_cpus_share_the_cores_of_their_node(tmp_path: Path) -> None:
+    body = "TorchrunAllNodes(PackCommand(self, lazy=True), cpu_ranks=4)"
+    made = {**many(body), "system.yaml": UNEVEN.replace("cuda", "cpu").replace("cpus: 8", "cpus: 2")}
+    first, second = commands(planned(tmp_path, made, facts=HERE))
+    assert ("--nproc-per-node=4" in first.argv, "--nproc-per-node=2" in second.argv) == (True, True)
+    assert (first.env["OMP_NUM_THREADS"], second.env["OMP_NUM_THREADS"]) == ("16", "1")
+
+
+def test_a_share_of_the_devices_is_one_on_every_node(tmp_path: Path) -> None:
+    made = many("TorchrunAllNodes(PackCommand(self, lazy=True))", "njobs, n: 2, share: true")
+    found = commands(planned(tmp_path, made, facts=HERE))
+    assert [(each.tag, each.devices) for each in found] == [
+        ("one.0.a", (0, 2)),
+        ("one.0.b", (0,)),
+        ("one.1.a", (1, 3)),
+        ("one.1.b", (1,)),
+    ]
+
+
+def test_accelerate_needs_nodes_of_as_many_devices(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match="as many processes on every node, one a device: a has 4 for it, b has 2"
+    ):
+        planned(tmp_path, many("AccelerateAllNodes(PackCommand(self, lazy=True))"), facts=HERE)
+
+
+def test_nodes_of_one_address_are_told_apart_by_name(tmp_path: Path) -> None:
+    made = many("ForeachNode(PackCommand(self, lazy=True))")
+    made["system.yaml"] = UNEVEN.replace("10.0.0.2", "10.0.0.1, port: 2222")
+    assert [each.node for each in commands(planned(tmp_path, made, facts=HERE))] == ["a", "b"]
