@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from milabench.tokens import Evaluate, ExpressionError, Names, Parser, kind_of
+from milabench.tokens import NO_FUNCTIONS, Evaluate, ExpressionError, Functions, Names, Parser, kind_of
 
 SECONDS: Mapping[str, float] = {
     "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400,
@@ -83,12 +83,13 @@ def _selection_word(parser: Parser, words: list[str]) -> Evaluate:
 # Quantities ------------------------------------------------------------------------------------------------------
 
 
-def evaluate(text: str, names: Names | None = None) -> Any:
+def evaluate(text: str, names: Names | None = None, functions: Functions = NO_FUNCTIONS) -> Any:
     """Return the value of a quantity expression; time is in seconds, size in bytes.
 
-    ``names`` are what names in it mean: numbers, text, maps and lists. Raises ExpressionError.
+    ``names`` are what names in it mean: numbers, text, maps and lists; ``functions`` may be called besides those of
+    the grammar, and raise ExpressionError for what they cannot be given. Raises ExpressionError.
     """
-    return _parse(text)(names or {})
+    return _parse(text, functions)(names or {})
 
 
 def holds(expression: str, values: Names) -> bool:
@@ -101,7 +102,7 @@ def holds(expression: str, values: Names) -> bool:
 
 def names(expression: str) -> tuple[str, ...]:
     """Return the names that an expression looks up. Raises ExpressionError when it cannot be read."""
-    parser = Parser(expression, _QUANTITY_TOKENS)
+    parser = Parser(expression, _QUANTITY_TOKENS, _FUNCTIONS)
     _condition(parser)
     parser.end()
     return tuple(dict.fromkeys(parser.names))
@@ -127,8 +128,8 @@ def _amount(value: float | str, units: Mapping[str, float], wanted: str) -> floa
     return float(found[1]) * (units[found[2]] if found[2] else 1)
 
 
-def _parse(text: str) -> Evaluate:
-    parser = Parser(text, _QUANTITY_TOKENS)
+def _parse(text: str, functions: Functions = NO_FUNCTIONS) -> Evaluate:
+    parser = Parser(text, _QUANTITY_TOKENS, {**_FUNCTIONS, **functions})
     result = _condition(parser)
     parser.end()
     return result
@@ -281,13 +282,16 @@ def _arguments(parser: Parser, closing: str) -> list[Evaluate]:
 
 
 def _call(parser: Parser, name: str, column: int) -> Evaluate:
-    if name not in _FUNCTIONS:
-        parser.fail(f"there is no function {name!r}: there are {', '.join(_FUNCTIONS)}", column)
+    function = parser.functions.get(name)
+    if function is None:
+        parser.fail(f"there is no function {name!r}: there are {', '.join(parser.functions)}", column)
     items = _arguments(parser, ")")
 
     def call(names: Names) -> Any:
         try:
-            return _FUNCTIONS[name](*(item(names) for item in items))
+            return function(*(item(names) for item in items))
+        except ExpressionError:
+            raise
         except (TypeError, ValueError, OverflowError):
             return parser.fail(f"{name}() cannot be computed of these values", column)
 
@@ -325,7 +329,7 @@ def _power(base: Any, exponent: Any) -> Any:
 _CONSTANTS: Mapping[str, Any] = {
     "true": True, "True": True, "false": False, "False": False, "null": None, "None": None,
 }  # fmt: skip
-_FUNCTIONS: Mapping[str, Callable[..., Any]] = {"len": len, "min": min, "max": max, "round": round, "int": int}
+_FUNCTIONS: Functions = {"len": len, "min": min, "max": max, "round": round, "int": int}
 _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
     "%": operator.mod, "**": _power,

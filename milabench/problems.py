@@ -53,6 +53,7 @@ class Code(enum.Enum):
     BENCHFILE = ("E404", "a benchfile raises an exception")
     PLACEHOLDER = ("E410", "a placeholder that stands for nothing")
     SECRET = ("E411", "the value of a secret where only its name may stand")
+    FUNCTION = ("E412", "a function in a token that cannot be read or computed")
 
     CAPABILITIES = ("W101", "the legacy key capabilities does nothing: use requires_capabilities")
     STUB = ("W102", "an entry switches off a benchmark that does not exist")

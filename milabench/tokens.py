@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
 MAX_LENGTH = 1000
@@ -12,6 +13,9 @@ _WORDS = ("and", "or", "not", "in")
 
 Names: TypeAlias = Mapping[str, Any]
 Evaluate: TypeAlias = Callable[[Names], Any]
+Functions: TypeAlias = Mapping[str, Callable[..., Any]]
+
+NO_FUNCTIONS: Functions = MappingProxyType({})
 
 
 class ExpressionError(ValueError):
@@ -38,9 +42,10 @@ def kind_of(value: Any) -> str:
 
 
 class Parser:
-    """Tokens of a text, one ahead, and the rules both grammars have in common."""
+    """Tokens of a text, one ahead, and the rules both grammars have in common; ``functions`` can be called in it."""
 
-    def __init__(self, text: str, pattern: re.Pattern[str]) -> None:
+    def __init__(self, text: str, pattern: re.Pattern[str], functions: Functions = NO_FUNCTIONS) -> None:
+        self.functions = functions
         self.names: list[str] = []  # what a reader of quantities has met
         self._text = text
         self._depth = 0

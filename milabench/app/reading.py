@@ -30,7 +30,6 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
         try:
             path = find_config(options.config)
             found = suite.resolve(path, options.override, options.environ, lenient=options.lenient)
-            planning.check_placeholders(found)
         except ConfigurationError as error:
             errors.extend(error.problems)
     try:

@@ -10,7 +10,6 @@ from milabench import system
 from milabench.errors import ConfigurationError, Problem
 from milabench.plan import codec, environ, fetch, pin, run, setup
 from milabench.plan.fetch import fetches, locate
-from milabench.plan.placeholders import check as check_placeholders
 from milabench.plan.run import Context
 from milabench.plan.site import Dirs, Site, Workspace
 from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Skip, Staged, Trial
@@ -28,7 +27,6 @@ __all__ = [
     "Staged",
     "Trial",
     "Workspace",
-    "check_placeholders",
     "codec",
     "fetches",
     "locate",
@@ -133,6 +131,7 @@ def _contexts(workspace: Workspace) -> list[Context]:
             secrets=secrets,
             code=codes[each.definition] if each.definition is not None else None,
             commit=commits.get(each.name),
+            lenient=workspace.suite.lenient,
         )
         for each in benchmarks
     ]

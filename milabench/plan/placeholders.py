@@ -1,30 +1,78 @@
-"""Placeholders of a suite's tokens, resolved once, when the plan is made: ``{cpu_per_gpu}``, ``{milabench_data}``, …"""
+"""What the placeholders and functions of a benchmark's tokens stand for on a node: ``{cpu_per_gpu}``, ``auto(…)``."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+from milabench import placeholders
 from milabench.errors import ConfigurationError, Mark, Problem
+from milabench.options import OPTIONS, Options
+from milabench.placeholders import PlaceholderError
 from milabench.plan.site import Dirs
 from milabench.problems import Code
-from milabench.suite.types import Suite
 from milabench.system.types import Node, System
+from milabench.tokens import Functions
 
-_WORD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*(?:\[\d+\])?(?:\.[A-Za-z_][A-Za-z0-9_]*)*)\}")
-_ANY_NODE = re.compile(r"nodes\[\d+\]")
+# What torch calls them: for rocm milabench says rccl, a word that torch.distributed does not know.
 COLLECTIVES = {"cuda": "nccl", "rocm": "nccl", "xpu": "ccl", "hpu": "hccl", "cpu": "gloo"}
 
 
-def values(system: System, node: Node, dirs: Dirs, name: str) -> dict[str, str]:
-    """Return what every placeholder stands for in a benchmark on a node."""
-    gpus = max(len(node.devices), 1)
-    found = {
-        "cpu_count": node.cpus,
+@dataclass(frozen=True, kw_only=True)
+class Meanings:
+    """What placeholders and functions mean in one benchmark on one node.
+
+    ``words`` are those of the benchmark and node, ``seen`` the system as benchfiles see it. ``lenient``: a token whose
+    placeholder stands for nothing is left as it is written.
+    """
+
+    words: Mapping[str, Any]
+    seen: Mapping[str, Any]
+    options: Options
+    lenient: bool = False
+
+    @cached_property
+    def functions(self) -> Functions:
+        return placeholders.function_table(self._auto, self._auto_batch)
+
+    def word(self, name: str) -> Any:
+        """Return what a placeholder stands for. Raises LookupError."""
+        if name in self.words:
+            return self.words[name]
+        if name.startswith("options."):
+            option = name.removeprefix("options.")
+            if option not in OPTIONS:
+                raise LookupError(name)
+            return self.options[option]
+        value: Any = self.seen
+        for part in re.findall(r"\w+", name):
+            if not isinstance(value, Mapping | list):
+                raise LookupError(name)
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        if isinstance(value, Mapping | list):
+            raise LookupError(name)
+        return value
+
+    def _auto(self, value: Any, default: Any) -> Any:
+        return value if self.options.cpu.enabled else default
+
+    def _auto_batch(self, default: int) -> int:
+        return default
+
+
+def values(system: System, node: Node, dirs: Dirs, name: str) -> dict[str, Any]:
+    """Return what the words of a benchmark stand for on a node."""
+    cpu, gpus = system.options.cpu, max(len(node.devices), 1)
+    cores = max((cpu.total_count or node.cpus) - cpu.reserved_cores, 1)
+    workers = min(max(cores // gpus, cpu.min), cpu.max)
+    return {
+        "cpu_count": cores,
         "gpu_count": gpus,
-        "cpu_per_gpu": max(node.cpus // gpus, 1),
-        "n_worker": max(node.cpus // gpus, 1),
+        "cpu_per_gpu": max(cores // gpus, 1),
+        "n_worker": workers if cpu.n_workers is None else cpu.n_workers,
         "arch": system.arch,
         "device_name": "cuda" if system.arch == "rocm" else system.arch,
         "ccl": COLLECTIVES[system.arch],
@@ -38,54 +86,29 @@ def values(system: System, node: Node, dirs: Dirs, name: str) -> dict[str, str]:
         "milabench_cache": dirs.cache,
         "milabench_name": name,
     }
-    for index, each in enumerate(system.nodes):
-        found |= {
-            f"nodes[{index}].ip": each.address,
-            f"nodes[{index}].name": each.name,
-            f"nodes[{index}].port": each.port,
-        }
-    return {key: str(value) for key, value in found.items()}
 
 
-def check(suite: Suite) -> None:
-    """Raise ConfigurationError for every unknown placeholder of a suite, whatever the system."""
-    somewhere = System(arch="cpu", nodes=(Node(name="local"),))
-    dirs = Dirs(**dict.fromkeys(("base", "venv", "code", "data", "runs", "extra", "cache"), ""))
-    known = values(somewhere, somewhere.main, dirs, "")
-    problems: list[Problem] = []
-    for benchmark in suite.benchmarks:
-        argv = benchmark.config.get("argv") or {}
-        program = benchmark.program
-        of_program = (*program.argv, *program.env.values()) if program else ()
-        tokens = argv.values() if isinstance(argv, Mapping) else argv
-        texts = [token for token in (*tokens, *benchmark.env.values(), *of_program) if isinstance(token, str)]
-        try:
-            resolve(
-                [_ANY_NODE.sub("nodes[0]", text) for text in texts], known, mark=benchmark.mark, name=benchmark.name
-            )
-        except ConfigurationError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise ConfigurationError(problems)
+def resolve(tokens: Sequence[str], meanings: Meanings, *, mark: Mark, name: str) -> tuple[str, ...]:
+    """Return the tokens with their placeholders replaced and their functions computed.
 
-
-def resolve(tokens: Sequence[str], known: Mapping[str, str], *, mark: Mark, name: str) -> tuple[str, ...]:
-    """Return the tokens with their placeholders resolved; JSON such as ``{"image": 10}`` passes through.
-
-    Raises ConfigurationError for a bare word that is no placeholder.
+    Raises ConfigurationError with all that stand for nothing on this system.
     """
     problems: list[Problem] = []
 
-    def value(match: re.Match[str]) -> str:
-        word = match.group(1)
-        if word not in known:
-            near = difflib.get_close_matches(word, known, 1)
-            code, message = Code.PLACEHOLDER.code, f"{name}: unknown placeholder {match.group(0)}"
-            hint = near[0] if near else None
-            problems.append(Problem(code=code, message=message, mark=mark, path=f"{name}.argv", suggestion=hint))
-        return known.get(word, match.group(0))
+    def resolved(token: str) -> str:
+        if placeholders.is_plain(token):
+            return token
+        try:
+            return placeholders.resolve(token, meanings.word, meanings.functions)
+        except PlaceholderError as error:
+            if not (meanings.lenient and error.code is Code.PLACEHOLDER):
+                code, message = error.code.code, f"{name}: {error}"
+                problems.append(
+                    Problem(code=code, message=message, mark=mark, path=f"{name}.argv", suggestion=error.suggestion)
+                )
+            return token
 
-    resolved = tuple(_WORD.sub(value, token) if "{" in token else token for token in tokens)
+    found = tuple(map(resolved, tokens))
     if problems:
         raise ConfigurationError(problems)
-    return resolved
+    return found

@@ -39,6 +39,7 @@ class Context:
     secrets: environ.Secrets  # of the operator's environment
     code: str | None  # name of the staged folder
     commit: str | None = None  # where the folder was fetched by git
+    lenient: bool = False  # about tokens whose placeholders stand for nothing
 
     def on(self, node: Node) -> Context:
         """Return the benchmark as it is placed on another node."""
@@ -60,8 +61,13 @@ class Context:
         return (Staged(source=self.benchmark.definition, target=self.dirs.code),)
 
     @cached_property
-    def known(self) -> dict[str, str]:
-        return placeholders.values(self.system, self.node, self.dirs, self.benchmark.name)
+    def known(self) -> placeholders.Meanings:
+        return placeholders.Meanings(
+            words=placeholders.values(self.system, self.node, self.dirs, self.benchmark.name),
+            seen=self.values,
+            options=self.system.options,
+            lenient=self.lenient,
+        )
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -130,10 +136,10 @@ class Context:
         message = f"{name}: the value of {secret}, a secret, stands among its arguments or other values: {remedy}"
         raise ConfigurationError([Problem(code=Code.SECRET.code, message=message, mark=self.benchmark.mark, path=name)])
 
-    def _resolved(self, value: Any, known: Mapping[str, str]) -> Any:
+    def _resolved(self, value: Any, known: placeholders.Meanings) -> Any:
         if isinstance(value, list):
             return [self._resolved(item, known) for item in value]
-        if not isinstance(value, str) or "{" not in value:
+        if not isinstance(value, str):
             return value
         return placeholders.resolve((value,), known, mark=self.benchmark.mark, name=self.benchmark.name)[0]
 

@@ -57,7 +57,7 @@ def _program(read: Reader, node: Node, path: str) -> Program | None:
     here = Node(".", argv.file, argv.line, argv.column)
     cwd = entries.get("cwd", here)
     return Program(
-        argv=read.words(argv, f"{path}.argv"),
+        argv=read.tokens(argv, f"{path}.argv"),
         cwd=_folder(read, cwd, f"{path}.cwd") if read.text(cwd, f"{path}.cwd") else ".",
         env=read.environment(entries["env"], f"{path}.env") if "env" in entries else {},
     )
@@ -136,17 +136,18 @@ def _validation(read: Reader, node: Node, path: str) -> None:
 def _argv(read: Reader, node: Node, path: str) -> list[str] | None:
     """Return the words of a list as they are spelled; a map is only looked through."""
     if isinstance(node.value, list):
-        return list(read.words(node, path))
+        return list(read.tokens(node, path))
     for key, value in read.entries(node, path).items():
         where = f"{path}.{key}"
+        read.token(key, value.key_mark, where)
         if value.value is False:
             read.wrong(value, where, "is false: use null to drop an option, true to set it", Code.ARGV_FALSE)
         elif key == "--" and not isinstance(value.value, list):
             read.wrong(value, where, "needs a list of what follows the options")
         elif isinstance(value.value, dict):
             read.wrong(value, where, "needs a value or a list of values, not a map")
-        elif isinstance(value.value, list):
-            read.words(value, where)
+        elif isinstance(value.value, list | str):
+            read.tokens(value, where)
     return None
 
 

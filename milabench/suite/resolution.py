@@ -60,7 +60,12 @@ def resolution(
     if not benchmarks:
         problems.add(Code.NO_BENCHMARKS, f"{path} describes no benchmark")
     problems.raise_errors()
-    suite = Suite(benchmarks=tuple(benchmarks.values()), sources=drafts.sources, warnings=tuple(problems.warnings))
+    suite = Suite(
+        benchmarks=tuple(benchmarks.values()),
+        sources=drafts.sources,
+        lenient=lenient,
+        warnings=tuple(problems.warnings),
+    )
     by_name = {draft.name: draft for draft in found}
     return Resolution(suite=suite, drafts=by_name, entries=drafts.entries, templates=templates)
 

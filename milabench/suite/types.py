@@ -116,8 +116,12 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """The benchmarks in the order they were written, the files they came from (first read first), and warnings."""
+    """The benchmarks in the order they were written, the files they came from (first read first), and warnings.
+
+    ``lenient``: tokens whose placeholders stand for nothing are passed on as they are written.
+    """
 
     benchmarks: tuple[Benchmark, ...]
     sources: tuple[str, ...]
+    lenient: bool = False
     warnings: tuple[Problem, ...] = ()

@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
-from milabench import expression
+from milabench import expression, placeholders
 from milabench.document import Node
+from milabench.errors import Mark
 from milabench.merge import items
 from milabench.problems import Code, Problems, nearest
 from milabench.tokens import ExpressionError
@@ -128,6 +129,22 @@ class Reader:
                 found.append(item.spelled)
         return tuple(found)
 
+    def tokens(self, node: Node, path: str) -> tuple[str, ...]:
+        """Return words in which placeholders and functions may stand."""
+        for index, item in enumerate(items(node)):
+            if isinstance(item.value, str):
+                self.token(item.value, item.mark, f"{path}[{index}]" if item is not node else path)
+        return self.words(node, path)
+
+    def token(self, text: str, mark: Mark, path: str) -> None:
+        """Note a placeholder or function in a text that stands for nothing; templates may hold what others fill in."""
+        if placeholders.is_plain(text) or not self.complete or self.problems.failed(mark):
+            return
+        try:
+            placeholders.check(text)
+        except placeholders.PlaceholderError as error:
+            self.problems.add(error.code, f"{path}: {error}", mark, path=path, suggestion=error.suggestion)
+
     def entries(self, node: Node, path: str) -> dict[str, Node]:
         """Return the entries of a map that are not null."""
         if not isinstance(node.value, dict):
@@ -137,7 +154,7 @@ class Reader:
         return {key: entry for key, entry in node.value.items() if entry.value is not None}
 
     def environment(self, node: Node, path: str) -> dict[str, str]:
-        """Return variables as text: numbers as they are spelled."""
+        """Return variables as text: numbers as they are spelled; placeholders may stand in it."""
         variables = {}
         for name, value in self.entries(node, path).items():
             if isinstance(value.value, dict | list):
@@ -146,6 +163,7 @@ class Reader:
                 message = f"{path} has a variable that cannot be named {name!r}"
                 self.problems.add(Code.BAD_NAME, message, value.key_mark, path=f"{path}.{name}")
             else:
+                self.token(value.spelled, value.mark, f"{path}.{name}")
                 variables[name] = value.spelled
         return variables
 

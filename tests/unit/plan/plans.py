@@ -60,7 +60,7 @@ def workspace(
     definitions = {each.definition: each.mark for each in found.benchmarks if each.definition}
     return Workspace(
         suite=found,
-        system=system.resolve(folder / "system.yaml" if "system.yaml" in files else None, facts, shape),
+        system=system.resolve(folder / "system.yaml" if "system.yaml" in files else None, facts, shape, environ),
         packages=package.load(definitions, FACTS["environ"]),
         site=site,
         environ=environ,

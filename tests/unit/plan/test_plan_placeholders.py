@@ -1,0 +1,108 @@
+"""What words and functions come to on a node, as milabench counts cores and workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plans import FACTS, planned, workspace, write
+
+from milabench import plan, suite, system
+from milabench.errors import ConfigurationError
+from milabench.plan import Plan
+from milabench.plan.placeholders import values
+from milabench.plan.site import Dirs
+from milabench.system.types import Device, Node, System
+
+DIRS = Dirs(**{name: f"/{name}" for name in ("base", "venv", "code", "data", "runs", "extra", "cache")})
+
+
+def argv(plan: Plan) -> tuple[str, ...]:
+    ((command,),) = [job.commands for trial in plan.trials for job in trial.jobs]
+    return command.argv
+
+
+def of_program(folder: Path, *tokens: str, **given: Any) -> tuple[str, ...]:
+    words = ", ".join(f"'{token}'" for token in tokens)
+    return argv(planned(folder, {"suite.yaml": f"x: {{command: {{argv: [{words}]}}}}\n"}, **given))
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "options", "wanted"),
+    [
+        (64, 8, {}, (64, 8, 8, 8)),
+        (64, 2, {}, (64, 2, 32, 16)),
+        (4, 8, {}, (4, 8, 1, 2)),
+        (4, 8, {"cpu.min": "0"}, (4, 8, 1, 0)),
+        (64, 8, {"cpu.max": "4"}, (64, 8, 8, 4)),
+        (64, 8, {"cpu.reserved_cores": "16"}, (48, 8, 6, 6)),
+        (64, 8, {"cpu.total_count": "32", "cpu.reserved_cores": "8"}, (24, 8, 3, 3)),
+        (4, 1, {"cpu.reserved_cores": "9"}, (1, 1, 1, 2)),
+        (64, 8, {"cpu.n_workers": "99"}, (64, 8, 8, 99)),
+        (64, 8, {"cpu.n_workers": "0"}, (64, 8, 8, 0)),
+        (6, 0, {}, (6, 1, 6, 6)),
+    ],
+)
+def test_cores_are_counted_as_milabench_does(
+    cpus: int, gpus: int, options: dict[str, str], wanted: tuple[int, ...]
+) -> None:
+    changes = [f"system.options.{name}={value}" for name, value in options.items()]
+    given = system.resolve(None, {**FACTS, "cpus": cpus}, {}, {}, changes).options
+    devices = tuple(Device(id=number, name="GPU") for number in range(gpus))
+    node = Node(name="local", cpus=cpus, devices=devices)
+    found = values(System(arch="cuda", nodes=(node,), options=given), node, DIRS, "x")
+    assert (found["cpu_count"], found["gpu_count"], found["cpu_per_gpu"], found["n_worker"]) == wanted
+
+
+def test_functions_are_computed_when_the_plan_is_made(tmp_path: Path) -> None:
+    tokens = ("auto({n_worker}, 8)", "b=auto_batch(32)", "expr({gpu_count} * 2)")
+    assert of_program(tmp_path, *tokens, cpus=4) == ("8", "b=32", "2")
+    assert of_program(tmp_path, *tokens, cpus=4, environ={"MILABENCH_CPU_ENABLED": "1"}) == ("4", "b=32", "2")
+
+
+def test_a_system_has_values_for_tokens(tmp_path: Path) -> None:
+    tokens = ("{options.cpu.max}", "{options.torchrun.port}", "{gpu.count}", "{nodes[0].name}", "${system.arch}")
+    environ = {"MILABENCH_CPU_MAX": "3"}
+    assert of_program(tmp_path, *tokens, environ=environ) == ("3", "29400", "0", "local", "cpu")
+
+
+def test_options_and_positionals_of_a_benchmark_are_computed(tmp_path: Path) -> None:
+    text = (
+        "x:\n  definition: bench\n  plan: {method: njobs}\n"
+        "  argv: {'batch_size=auto_batch(2)': true, --workers: 'auto({n_worker}, 8)', --n: 'expr(2 * 3)'}\n"
+    )
+    plan = planned(tmp_path, {"suite.yaml": text, "bench/main.py": ""})
+    assert argv(plan)[-5:] == ("batch_size=2", "--workers", "8", "--n", "6")
+    assert plan.configs["x"]["argv"]["--workers"] == "8"
+
+
+@pytest.mark.parametrize(
+    ("token", "code", "message"),
+    [
+        ("{nodes[7].ip}", "E410", "x: {nodes[7].ip} is nothing that this system has"),
+        ("{sshkey}", "E410", "x: {sshkey} has no value on this system"),
+        ("expr(1 // ({gpu_count} - 1))", "E412", "x: expr(1 // (1 - 1)): division by zero"),
+    ],
+)
+def test_what_this_system_cannot_be_asked_is_a_mistake(tmp_path: Path, token: str, code: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        of_program(tmp_path, token)
+    assert [(each.code, each.message) for each in raised.value.problems] == [(code, message)]
+
+
+def test_with_legacy_what_stands_for_nothing_is_passed_on_as_it_is_written(tmp_path: Path) -> None:
+    write(tmp_path, {"suite.yaml": "x: {command: {argv: ['{ncpu}/{arch}', '{arch}']}}\n"})
+    found = suite.resolve(tmp_path / "suite.yaml", lenient=True)
+    assert [(each.code, each.mark and each.mark.column) for each in found.warnings] == [("W113", 22)]
+    whole = workspace(tmp_path, {"suite.yaml": "x: {command: {argv: [a]}}\n"})
+    lenient = plan.Workspace(
+        suite=found, system=whole.system, packages=whole.packages, site=whole.site, environ=whole.environ
+    )
+    assert argv(plan.plan(lenient, "run")) == ("{ncpu}/{arch}", "cpu")
+
+
+def test_with_legacy_a_function_that_cannot_be_read_is_still_a_mistake(tmp_path: Path) -> None:
+    write(tmp_path, {"suite.yaml": "x: {command: {argv: ['auto(1)']}}\n"})
+    with pytest.raises(ConfigurationError, match="auto needs an expression and a default"):
+        suite.resolve(tmp_path / "suite.yaml", lenient=True)
