@@ -187,6 +187,13 @@ def strings(node: Node) -> Iterator[str]:
                 yield from strings(item)
 
 
+def dump(value: Any) -> str:
+    """Return plain data as YAML text that ``parse`` reads as the same, in block style and in the order it has."""
+    return yaml.dump(
+        value, Dumper=_dumper(), sort_keys=False, allow_unicode=True, default_flow_style=False, width=1_000_000
+    )
+
+
 def _failure(code: Code, message: str, file: str, line: int = 1, column: int = 1) -> ConfigurationError:
     return ConfigurationError(
         [Problem(code=code.code, message=message, mark=Mark(file=file, line=line, column=column))]
@@ -220,6 +227,19 @@ class _Reader(_Loader):  # type: ignore[misc]
     """The fast safe loader with fewer implicit types than its own."""
 
     yaml_implicit_resolvers = _implicit_types()
+
+
+def _dumper() -> type:
+    """Return a safe dumper that quotes what would be no text here, or no text for other readers of YAML."""
+
+    class Writer(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        def ignore_aliases(self, data: object) -> bool:
+            del data
+            return True
+
+    for tag, starts, pattern in _IMPLICIT:
+        Writer.add_implicit_resolver(_TAG + tag, re.compile(pattern), list(starts))
+    return Writer
 
 
 def _compose(content: str | bytes, file: str) -> yaml.Node | None:

@@ -25,6 +25,7 @@ LAUNCH_TIME = ("node", "main", "secret", "run")  # known only when a process sta
 _SIMPLE = re.compile(r"(\\*)\$\{\s*(\.*)([^\\{}()\[\]:.\s'\"$]+(?:\.[^\\{}()\[\]:.\s'\"$]+)*)\s*\}")
 _ENVIRON = re.compile(r"(?<!\\)\$\{oc\.env:\s*(\w+)\s*(?:,\s*([^{}]*?)\s*)?\}")
 _LAUNCH = re.compile(rf"\$\{{(?:{'|'.join(LAUNCH_TIME)}):[^{{}}]*\}}")
+_OPENING = re.compile(rf"(\\*{_LAUNCH.pattern})|(\\*)\$\{{")
 
 
 class _Failure(Exception):
@@ -245,6 +246,18 @@ def _size(node: Node) -> int:
             break
         count += _size(part)
     return count
+
+
+def escaped(text: str, keep: Collection[str] = ()) -> str:
+    """Return the text that is read as this one: nothing in it is taken for a reference.
+
+    ``keep`` are the names that an Interpolator keeps.
+    """
+    rest = _LAUNCH.sub("", text)
+    kept = [match[3].split(".")[0] in keep and not match[1] and not match[2] for match in _SIMPLE.finditer(rest)]
+    if all(kept) and "${" not in _SIMPLE.sub("", rest):
+        return text
+    return _OPENING.sub(lambda match: match[1] or f"{match[2] * 2}\\${{", text)
 
 
 def _parts(node: Node) -> Iterator[tuple[str, Node]]:

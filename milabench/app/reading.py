@@ -1,8 +1,9 @@
-"""The verbs that only read: ``check``, ``list`` and ``plan``. They change nothing on any disk."""
+"""The verbs that only read: ``check``, ``list``, ``resolve``, ``explain`` and ``plan``. They change no disk."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from milabench import plan as planning
@@ -10,9 +11,10 @@ from milabench import suite, system
 from milabench.agent import probe
 from milabench.app.options import Options
 from milabench.app.workspace import find_config, resolve_suite, workspace
-from milabench.errors import ConfigurationError, Problem
+from milabench.errors import ConfigurationError, Problem, UsageError
 from milabench.overrides import SYSTEM
-from milabench.plan import Phase, Plan
+from milabench.plan import Phase, Plan, environ
+from milabench.problems import nearest
 from milabench.provenance import Setting
 from milabench.suite import Suite
 
@@ -55,6 +57,27 @@ def listed(options: Options) -> list[dict[str, Any]]:
         }
         for each in resolve_suite(options).benchmarks
     ]
+
+
+def resolved(options: Options, names: Sequence[str]) -> dict[str, Any]:
+    """Return the suite the options name as a suite of its own: of its benchmarks those named, else all or the selected.
+
+    Secrets stand in it by name. Raises UsageError for a name that is none.
+    """
+    path = find_config(options.config)
+    whole = suite.resolve(path, options.override, options.environ, lenient=options.lenient)
+    if options.select or options.exclude:
+        whole = suite.select(whole, options.select, options.exclude)
+    known = {each.name: each for each in whole.benchmarks}
+    for name in names:
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"did you mean {near!r}?" if near else "`milabench list` shows them"
+            raise UsageError(f"{name!r} is no benchmark of {options.config}: {hint}")
+    secrets = environ.secrets(options.environ)
+    chosen = [known[name] for name in dict.fromkeys(names)] or whole.benchmarks
+    by_name = (replace(each, config=environ.without_secrets(each.config)) for each in chosen)
+    return suite.flat(by_name, lambda text: environ.redacted(text, secrets))
 
 
 def explain(options: Options, target: str) -> list[Setting]:

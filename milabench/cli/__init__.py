@@ -29,6 +29,7 @@ VERBS = {
     "check": ("milabench.cli.check", "Find all mistakes in a suite or system file."),
     "list": ("milabench.cli.check", "List the benchmarks of a suite."),
     "explain": ("milabench.cli.explain", "Show where each value of a benchmark comes from."),
+    "resolve": ("milabench.cli.resolve", "Print a suite with everything worked out, as a suite of its own."),
     "schema": ("milabench.cli.schema", "Print the JSON Schema of suite or system files."),
     "new": ("milabench.cli.new", "Start a benchmark from a template."),
     "dev": ("milabench.cli.dev", "Open a shell, or run a command, as a benchmark's process."),

@@ -7,8 +7,9 @@ a matrix into its cells, and read what it says. All mistakes are told at once.
 from __future__ import annotations
 
 from milabench.suite.explain import explain
+from milabench.suite.flat import flat
 from milabench.suite.resolution import resolve
 from milabench.suite.select import select
 from milabench.suite.types import Benchmark, GitSource, Limit, Placement, Program, Suite
 
-__all__ = ["Benchmark", "GitSource", "Limit", "Placement", "Program", "Suite", "explain", "resolve", "select"]
+__all__ = ["Benchmark", "GitSource", "Limit", "Placement", "Program", "Suite", "explain", "flat", "resolve", "select"]

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milabench.document import Node, annotate, parse, plain, read, strings
+from milabench.document import Node, annotate, dump, parse, plain, read, strings
 from milabench.errors import ConfigurationError, Mark
 
 
@@ -158,3 +158,33 @@ data = st.recursive(
 @given(st.dictionaries(words, data, max_size=4))
 def test_what_yaml_writes_is_read_as_it_was(value: dict[str, object]) -> None:
     assert plain(root(yaml.safe_dump(value))) == value
+
+
+ODD = ["1.5e3", "6e-4", "yes", "0x1f", "1_0", "~", "null", "010", "1:30", "2020-01-01", "<<", "=", "- a", "a: b", "#x"]
+texts = st.text(st.characters(blacklist_categories=("Cs",)), max_size=8) | st.sampled_from(ODD)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
+data = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8
+)
+
+
+def typed(value: object) -> object:
+    """Return a value in which 1, 1.0 and true differ."""
+    match value:
+        case dict():
+            return {key: typed(item) for key, item in value.items()}
+        case list():
+            return [typed(item) for item in value]
+        case _:
+            return type(value), value
+
+
+@settings(max_examples=200, deadline=None)
+@given(data)
+def test_what_is_dumped_is_read_as_it_was(value: object) -> None:
+    assert typed(plain(root(dump({"v": value})))) == typed({"v": value})
+
+
+@pytest.mark.parametrize("word", ["yes", "1.5e3", "010", "1:30"])
+def test_a_text_that_any_reader_of_yaml_could_misread_is_quoted(word: str) -> None:
+    assert dump({"v": word}) == f"v: '{word}'\n"

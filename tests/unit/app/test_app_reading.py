@@ -9,7 +9,7 @@ import pytest
 
 from milabench.agent import probe
 from milabench.app.options import Options
-from milabench.app.reading import check, plan
+from milabench.app.reading import check, plan, resolved
 from milabench.app.workspace import addresses
 from milabench.errors import UsageError
 
@@ -100,3 +100,29 @@ def test_a_system_file_looks_into_the_operators_environment(tmp_path: Path) -> N
 
 def test_the_machine_knows_its_own_addresses() -> None:
     assert "127.0.0.1" in addresses()
+
+
+def test_a_resolved_suite_is_whole_or_what_is_named_or_selected(tmp_path: Path) -> None:
+    whole = options(tmp_path)
+    (tmp_path / "suite.yaml").write_text(SUITE + "off: {command: {argv: [x]}, enabled: false}\n")
+    assert list(resolved(whole, ())) == ["one", "two", "off"]
+    assert list(resolved(whole, ("off", "one", "off"))) == ["off", "one"]
+    chosen = Options(config=whole.config, base=whole.base, select=("t*",))
+    assert list(resolved(chosen, ())) == ["two"]
+    with pytest.raises(UsageError, match="'offf' is no benchmark of .*: did you mean 'off'"):
+        resolved(whole, ("offf",))
+    with pytest.raises(UsageError, match="'one' is no benchmark of .*: `milabench list` shows them"):
+        resolved(chosen, ("one",))
+
+
+def test_a_resolved_suite_holds_secrets_by_name_only(tmp_path: Path) -> None:
+    given = options(tmp_path, environ={"HF_TOKEN": "hf_0123456789", "PLACE": "here"})
+    (tmp_path / "suite.yaml").write_text(
+        "one:\n  command:\n    argv: [x, '--key=${oc.env:HF_TOKEN}', '${oc.env:PLACE}']\n"
+        "    env: {HF_TOKEN: '${oc.env:HF_TOKEN}'}\n  env: {API_KEY: abc, PLAIN: abc}\n"
+    )
+    one = resolved(given, ())["one"]
+    assert one["command"]["argv"] == ["x", "--key=${secret:HF_TOKEN}", "here"]
+    assert one["command"]["env"] == {"HF_TOKEN": "${secret:HF_TOKEN}"}
+    assert one["env"] == {"API_KEY": "${secret:API_KEY}", "PLAIN": "abc"}
+    assert "hf_" not in repr(one)

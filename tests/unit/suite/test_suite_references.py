@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from milabench.document import Node, annotate, plain
-from milabench.interpolation import Interpolator
+from milabench.interpolation import Interpolator, escaped
 from milabench.problems import Problems
 
 HERE = Node(None, "f.yaml", 1, 1)
@@ -122,3 +122,36 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, dict):
         value = list(value.values())
     return [value] if isinstance(value, str) else sum(map(_texts, value), []) if isinstance(value, list) else []
+
+
+PIECES = [
+    "\\",
+    "${",
+    "}",
+    "$",
+    "{",
+    "a",
+    "system.arch",
+    ".",
+    ":",
+    "oc.env:",
+    "${secret:A}",
+    "${system.x}",
+    "${a.b}",
+    " ",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=7).map("".join))
+def test_an_escaped_text_is_read_as_the_text(text: str) -> None:
+    problems = Problems()
+    at = Node(None, "f.yaml", 1, 1)
+    entry = annotate({"x": escaped(text, keep=("system",)), "b": 1}, at)
+    read = Interpolator({"a": entry}, lambda _: entry, problems, environ={}, keep=("system",)).resolve("a")
+    assert (plain(read)["x"], problems.errors) == (text, [])
+
+
+@pytest.mark.parametrize("text", ["${system.arch}/x", "NAME=${secret:NAME}", "$5 {cpu_count}"])
+def test_what_stays_as_it_stands_is_not_escaped(text: str) -> None:
+    assert escaped(text, keep=("system",)) == text
