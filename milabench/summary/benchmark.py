@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmate.statistics import Estimate, between, estimate, mean, std
 from milabench.outcome import GOOD
+from milabench.suite.matrix import label
 from milabench.summary.reading import is_number
 from milabench.summary.score import performance, score, trimmed
 from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary
@@ -72,8 +73,9 @@ def enabled_of(config: Mapping[str, Any]) -> bool:
 
 
 def _labels(config: Mapping[str, Any]) -> dict[str, str]:
-    labels = config.get("labels")
-    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, Mapping) else {}
+    """Return what a matrix has for the benchmark, by the matrix's keys."""
+    cell = config.get("matrix")
+    return {str(key): label(value) for key, value in cell.items()} if isinstance(cell, Mapping) else {}
 
 
 def _pooled(processes: Sequence[ProcessSummary]) -> array[float]:

@@ -17,7 +17,7 @@ from milabench.summary import summarize
 KEYS = {
     "top": ["event", "data", "seq", "nonfinite", "pipe", "time_ns", "task", "rate", "loss"],
     "data": ["task", "rate", "units", "steps", "loss", "memory_peak_bytes", "gpudata", "type", "message"],
-    "config": ["name", "tag", "device", "devices", "plan", "weight", "enabled", "labels", "num_machines", "group"],
+    "config": ["name", "tag", "device", "devices", "plan", "weight", "enabled", "matrix", "num_machines", "group"],
     "end": ["outcome", "reason", "code", "return_code", "seconds", "time", "max_rss_bytes"],
 }
 EVENTS = ["data", "config", "start", "end", "stop", "error", "message", "line", "other"]

@@ -22,7 +22,7 @@ def only(summary: Summary) -> BenchmarkSummary:
 
 def test_two_devices_are_summed_and_their_rates_pooled(make_run: MakeRun) -> None:
     jobs = {"net": [[("net.D0", "local", (0,))], [("net.D1", "local", (1,))]]}
-    run = make_run(recorded=GPU, planned=plan(jobs, net={"labels": {"size": 8}}))
+    run = make_run(recorded=GPU, planned=plan(jobs, net={"matrix": {"size": 8, "pair": [1, 2]}}))
     memory = ("data", {"task": "main", "memory_peak_bytes": 2**30, "source": "torch"})
     run.write("net.D0", *rates(1, task="warmup"), *rates(9, 10, 11), memory, end(max_rss_bytes=2**33))
     run.write("net.D1", *rates(1, task="warmup"), *rates(19, 20, 21), end("early_stop", seconds=3.0))
@@ -34,7 +34,7 @@ def test_two_devices_are_summed_and_their_rates_pooled(make_run: MakeRun) -> Non
     assert found.sem == pytest.approx(math.sqrt(20.5) / 2)
     assert (found.ngpu, found.devices, found.memory) == (1, (0, 1), Memory(peak_bytes=2**30, source="device"))
     assert (found.warmup_steps, found.measured_steps, found.seconds) == (2, 6, 3.0)
-    assert (found.weight, found.enabled, found.labels) == (1.0, True, {"size": "8"})
+    assert (found.weight, found.enabled, found.labels) == (1.0, True, {"size": "8", "pair": "1,2"})
     assert summary.score == {"milabench": pytest.approx(31.0)}
     assert (summary.runs[0].name, summary.runs[0].started, summary.warnings) == ("night", "2030-01-01", ())
 
