@@ -25,6 +25,7 @@ MAX_VALUES = 2_000_000  # aliases can make a small file mean a huge one
 MAX_DEPTH = 60
 MAX_BYTES = 64 * 2**20
 MAX_SHOWN = 100
+LARGEST = 10**300  # of whole numbers: a floating-point number still holds it
 _TAG = "tag:yaml.org,2002:"
 _UNKNOWN_TAG = "the tag {} is not understood: plain values only"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -265,7 +266,7 @@ def _position(content: str | bytes, offset: int) -> tuple[int, int]:
     """Return line and column (from 1) of an offset into a file."""
     text = content.encode() if isinstance(content, str) else content
     wide = text[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    lines = _BREAK.split(text[:offset].decode("utf-16" if wide else "utf-8", errors="replace"))
+    lines = _BREAK.split(text[:offset].decode("utf-16" if wide else "utf-8", errors="ignore"))
     return len(lines), len(lines[-1]) + 1
 
 
@@ -353,9 +354,13 @@ class _Builder:
                 return text.lower() == "true"
             case "int" | "float" as kind:
                 try:
-                    return int(text, 0) if kind == "int" else _float(text)
+                    number = int(text, 0) if kind == "int" else _float(text)
                 except ValueError:
-                    self._note(Code.SYNTAX, f"{text!r} is no number", source)
+                    self._note(Code.SYNTAX, f"{text[:MAX_SHOWN]!r} is no number", source)
+                    return None
+                if isinstance(number, int) and abs(number) >= LARGEST:
+                    self._note(Code.OUT_OF_RANGE, "the number is too large for any use", source)
+                return number
             case _:
                 self._note(Code.SYNTAX, _UNKNOWN_TAG.format(source.tag), source)
         return None

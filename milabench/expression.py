@@ -27,6 +27,7 @@ BYTES: Mapping[str, int] = {
     "Ko": 1000,
 }
 MAX_BITS = 4096
+LARGEST = 1e290  # that a unit leaves finite
 
 _SELECTION_TOKENS = re.compile(r"(?P<space>\s+)|(?P<sign>[(),])|(?P<word>(?:\[[^\]\s]*\]|[^\s(),\[\]])+)")
 _QUANTITY_TOKENS = re.compile(
@@ -119,13 +120,16 @@ def size(value: float | str) -> int:
 
 
 def _amount(value: float | str, units: Mapping[str, float], wanted: str) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST:
         return float(value)
     text = str(value).strip()
     found = re.fullmatch(r"([-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-zµ]*)", text)
     if not found or (found[2] and found[2] not in units):
         raise ExpressionError(f"not {wanted}", text, found.start(2) if found else 0)
-    return float(found[1]) * (units[found[2]] if found[2] else 1)
+    amount = float(found[1].replace("_", "")) * (units[found[2]] if found[2] else 1)
+    if abs(amount) >= LARGEST:
+        raise ExpressionError(f"too large for {wanted}", text, 0)
+    return amount
 
 
 def _parse(text: str, functions: Functions = NO_FUNCTIONS) -> Evaluate:
@@ -159,7 +163,7 @@ def _comparison(parser: Parser) -> Evaluate:
         for relation, right_of, column in links:
             right = right_of(names)
             try:
-                if not relation(*_alike(left, right)):
+                if not relation(*(_alike(left, right) if relation not in _LOOKED_FOR else (left, right))):
                     return False
             except TypeError:
                 parser.fail(f"{kind_of(left)} and {kind_of(right)} cannot be compared", column)
@@ -263,6 +267,8 @@ def _number(parser: Parser, text: str, column: int) -> float | int:
     found = re.fullmatch(r"(.*?)\s*([A-Za-zµ]+|%)?", text)
     digits, unit = (found[1], found[2]) if found and not re.fullmatch(r"[\d.]+[eE][-+]?\d+", text) else (text, None)
     value = float(digits) if re.search(r"[.eE]", digits) else int(digits)
+    if abs(value) > LARGEST:
+        parser.fail("the number is too large", column)
     if unit is None:
         return value
     if unit == "%":
@@ -338,3 +344,4 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt,
     "in": lambda left, right: left in right, "not in": lambda left, right: left not in right,
 }  # fmt: skip
+_LOOKED_FOR = (_COMPARISONS["in"], _COMPARISONS["not in"])

@@ -25,6 +25,7 @@ LEGACY: Mapping[str, tuple[Code, str]] = {
     "tag": (Code.OWN_BOOKKEEPING, "'tag' is written by milabench and ignored in a file: 'tags' are the user's"),
 }
 DEFAULT_DURATION_S = 600.0
+MAX_NAME = 200  # files are named by it, with more after it
 _NEEDED = {"command", "definition", "inherits", "job", "matrix", "plan"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
 
@@ -51,8 +52,9 @@ class Schema:
     def benchmark(self, draft: Draft, *, complete: bool) -> Benchmark:
         """Return the benchmark a draft describes; what is wrong is noted, and what is missing if ``complete``."""
         name, entry, cell = draft.name, draft.node, draft.cell
-        if not _NAME.fullmatch(name):
-            message = f"{name!r} cannot be a benchmark's name: letters, digits and . _ + = , @ - are allowed"
+        if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+            allowed = f"at most {MAX_NAME} letters, digits and . _ + = , @ - are allowed"
+            message = f"{name[:MAX_NAME]!r} cannot be a benchmark's name: {allowed}"
             self._problems.add(Code.BAD_NAME, message, draft.named_at, path=name)
         entries = self._entries(name, entry)
         values = self._fields(name, entries)

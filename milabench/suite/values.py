@@ -14,6 +14,7 @@ from milabench.problems import Code, Problems, nearest
 from milabench.tokens import ExpressionError
 
 MAX_INTEGER = 2**63 - 1
+MAX_FOLDER = 200  # bytes of its name
 _SPELLED = {"second": "s", "minute": "min", "hour": "h", "day": "d"}
 
 
@@ -50,8 +51,9 @@ class Reader:
     def word(self, node: Node, path: str) -> str:
         """Return text that may be the name of a folder."""
         text = self.text(node, path)
-        if isinstance(node.value, str) and node.value and (set(text) & set("/\\\0\n") or text in (".", "..")):
-            self.wrong(node, path, f"names a folder and cannot be {text!r}", Code.BAD_NAME)
+        bad = set(text) & set("/\\\0\n") or text in (".", "..") or len(text.encode()) > MAX_FOLDER
+        if isinstance(node.value, str) and node.value and bad:
+            self.wrong(node, path, f"names a folder and cannot be {node.shown}", Code.BAD_NAME)
         return text
 
     def integer(self, node: Node, path: str, least: int, most: int = MAX_INTEGER) -> int:
@@ -170,13 +172,14 @@ class Reader:
     def known(
         self, node: Node, path: str, known: Iterable[str], legacy: Mapping[str, tuple[Code, str]] | None = None
     ) -> dict[str, Node]:
-        """Return the entries with a known key; another key is a mistake, a legacy one a warning."""
-        found = {}
+        """Return the entries with a known key that are not null; another key is a mistake, a legacy one a warning."""
+        found = self.entries(node, path)
         names = list(known)
-        for key, entry in self.entries(node, path).items():
+        for key, entry in node.value.items() if isinstance(node.value, dict) else ():
             if key in names or key.startswith("x-"):
-                found[key] = entry
-            elif legacy and key in legacy:
+                continue
+            found.pop(key, None)
+            if legacy and key in legacy:
                 code, message = legacy[key]
                 self.problems.add(code, message, entry.key_mark, path=f"{path}.{key}")
             else:

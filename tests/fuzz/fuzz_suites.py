@@ -17,6 +17,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import pwd  # noqa: F401 - for the home folders of users, imported before anything is watched
 import queue
 import random
 import re
@@ -165,6 +166,7 @@ def _planned(whole: suite.Suite) -> str:
 
 def _told(problems: Sequence[Problem]) -> None:
     """Check that problems can be shown and lie inside the files they are of."""
+    known: dict[str, list[str]] = {}
     for problem in problems:
         json.dumps(str(problem)).encode()
         str(problem).encode()
@@ -173,23 +175,30 @@ def _told(problems: Sequence[Problem]) -> None:
         if problem.mark is None:
             if problem.code != "W108":
                 raise Failure(f"a mistake of no place: {problem}")
-        elif not _inside(problem.mark.file, problem.mark.line, problem.mark.column):
+        elif not _inside(problem.mark.file, problem.mark.line, problem.mark.column, known):
             raise Failure(f"a place outside the file: {problem!s:.300}")
 
 
-def _inside(file: str, line: int, column: int) -> bool:
+def _inside(file: str, line: int, column: int, known: dict[str, list[str]]) -> bool:
     if not file.startswith(WATCH.folder):
         return file == "built-in defaults" or (line, column) == (1, 1) or Path(file).is_file()
+    if file not in known:
+        known[file] = _lines(Path(file))
+    lines = known[file]
+    return 1 <= line <= len(lines) + 1 and 1 <= column <= (len(lines[line - 1]) + 2 if line <= len(lines) else 1)
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a file as YAML has them end; of one that cannot be read, one."""
     WATCH.is_judging = True
     try:
-        content = Path(file).read_bytes()
+        content = path.read_bytes()
     except OSError:
-        return (line, column) == (1, 1)
+        return [""]
     finally:
         WATCH.is_judging = False
-    text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", errors="replace")
-    lines = re.split("\r\n|[\r\n\x85\u2028\u2029]", text)
-    return 1 <= line <= len(lines) + 1 and 1 <= column <= (len(lines[line - 1]) + 2 if line <= len(lines) else 1)
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return re.split("\r\n|[\r\n\x85\u2028\u2029]", content.decode("utf-16" if wide else "utf-8", errors="replace"))
 
 
 # Many files ------------------------------------------------------------------------------------------------------

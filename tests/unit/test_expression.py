@@ -3,10 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from milabench import expression
 from milabench.expression import duration, evaluate, holds, names, selection, size
 from milabench.tokens import ExpressionError
 
@@ -110,7 +107,7 @@ def test_what_cannot_be_read_is_shown_with_a_caret(text: str, column: int, words
         ("9 ** 9 ** 9", "too large"),
         ("2 ** 5000", "too large"),
         ("10.0 ** 1000", "too large"),
-        ("1e308 * 10", "no finite number"),
+        ("1e200 * 1e200", "no finite number"),
         ("(0 - 8) ** 0.5", "no finite number"),
         ("'a' * 1000", "needs numbers"),
         ("arch > 2", "cannot be compared"),
@@ -177,46 +174,3 @@ def test_a_selection_names_its_words_once() -> None:
 def test_a_selection_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ExpressionError):
         selection(text)
-
-
-numbers = st.integers(0, 50).map(str)
-sums = st.recursive(
-    numbers,
-    lambda inner: st.tuples(inner, st.sampled_from(["+", "-", "*"]), inner).map(lambda parts: f"({' '.join(parts)})"),
-    max_leaves=8,
-)
-
-
-def python_value(text: str) -> int:
-    import ast
-
-    def value(node: ast.expr) -> int:
-        match node:
-            case ast.Constant(value=int() as number):
-                return number
-            case ast.BinOp(left=left, op=ast.Add(), right=right):
-                return value(left) + value(right)
-            case ast.BinOp(left=left, op=ast.Sub(), right=right):
-                return value(left) - value(right)
-            case ast.BinOp(left=left, op=ast.Mult(), right=right):
-                return value(left) * value(right)
-        raise AssertionError(node)
-
-    return value(ast.parse(text, mode="eval").body)
-
-
-@settings(max_examples=60, deadline=None)
-@given(sums)
-def test_arithmetic_is_that_of_python(text: str) -> None:
-    assert evaluate(text) == python_value(text)
-    assert evaluate(text[1:-1] if text.startswith("(") else text) == python_value(text)
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.text(alphabet="a1 .()[]'+-*/<>=%notiGB,", max_size=25))
-def test_any_text_is_computed_or_refused_but_never_breaks(text: str) -> None:
-    for function in (expression.evaluate, lambda one: expression.selection(one).holds(lambda word: True)):
-        try:
-            function(text)
-        except ExpressionError as error:
-            assert 0 <= error.column <= len(text)

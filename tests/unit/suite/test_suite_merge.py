@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from milabench.document import Node, annotate, plain
@@ -80,6 +81,110 @@ def test_merging_maps_is_by_key_in_order_and_changes_nothing(one: Any, two: Any,
     assert (plain(low), plain(middle), plain(top)) == (one, two, three)
     assert plain(merge(low, low, problems, "")) == one
     assert plain(merge(low, annotate({}, HERE), problems, "")) == one
+
+
+scalars = st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["p", ""])
+lists = st.lists(st.integers(0, 9), max_size=3)
+appends = lists.map(lambda items: {"append": items})
+mixed = st.recursive(
+    scalars | lists | appends,
+    lambda inner: st.dictionaries(keys, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+class Mixed(Exception):
+    """A map over a list, or an append onto a map."""
+
+
+def added(value: Any) -> list[Any] | None:
+    return value["append"] if isinstance(value, dict) and set(value) == {"append"} else None
+
+
+def by_the_rules(lower: Any, upper: Any) -> Any:
+    """Merge plain values, rule by rule."""
+    if not isinstance(upper, dict):
+        return upper
+    more, pending = added(upper), added(lower)
+    if more is not None:
+        if isinstance(lower, list):
+            return [*lower, *more]
+        if pending is not None:
+            return {"append": [*pending, *more]}
+        if isinstance(lower, dict) and lower:
+            raise Mixed
+        return upper
+    if isinstance(lower, list) or pending is not None:
+        raise Mixed
+    if not isinstance(lower, dict):
+        return upper
+    return {**lower, **upper, **{key: by_the_rules(lower[key], upper[key]) for key in lower if key in upper}}
+
+
+def without_append(value: Any) -> Any:
+    if isinstance(value, dict):
+        items = added(value)
+        return {key: without_append(entry) for key, entry in value.items()} if items is None else items
+    return value
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(keys, mixed, max_size=3), st.dictionaries(keys, mixed, max_size=3))
+def test_values_of_any_kinds_merge_by_the_rules(lower: Any, upper: Any) -> None:
+    try:
+        expected = without_append(by_the_rules(lower, upper))
+    except Mixed:
+        assert set(merged(lower, upper)[1]) == {"E204"}
+    else:
+        assert merged(lower, upper) == (expected, [])
+
+
+of_a_kind = st.recursive(
+    st.fixed_dictionaries({}, optional={"n": st.integers(0, 9), "list": lists | appends}),
+    lambda inner: st.fixed_dictionaries({}, optional={"n": st.integers(0, 9), "a": inner, "b": inner}),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(of_a_kind, of_a_kind, of_a_kind)
+def test_where_kinds_agree_layers_may_be_merged_from_either_side(one: Any, two: Any, three: Any) -> None:
+    problems = Problems()
+    low, middle, top = (annotate(tree, HERE) for tree in (one, two, three))
+    left = merge(merge(low, middle, problems, ""), top, problems, "")
+    right = merge(low, merge(middle, top, problems, ""), problems, "")
+    assert plain(settled(left)) == plain(settled(right))
+    assert settled(settled(left)) is settled(left) or plain(settled(settled(left))) == plain(settled(left))
+    assert (plain(low), plain(middle), plain(top), problems.errors) == (one, two, three, [])
+
+
+def pruned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: pruned(entry) for key, entry in value.items() if entry is not None}
+    return value
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(maps, maps, maps)
+def test_null_in_a_layer_removes_what_layers_below_have(suites: Any, one: Any, two: Any, three: Any) -> None:
+    for name, tree in (("one.yaml", one), ("two.yaml", two)):
+        suites.write(json.dumps({"x": {"x-data": tree}}), name)
+    text = "include: [one.yaml, two.yaml]\n" + f"x: {json.dumps({'inherits': '_base', 'x-data': three})}\n"
+    assert suites.one(text).config.get("x-data") == pruned(reference(reference(one, two), three))
+
+
+words = st.sampled_from(["a", "b", "c", "d"])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(words, max_size=3), min_size=1, max_size=4))
+def test_tags_are_the_sorted_union_of_all_along_inherits(suites: Any, tags: list[list[str]]) -> None:
+    chain = "".join(
+        f"_{number}: {{inherits: {f'_{number - 1}' if number else '_base'}, tags: {json.dumps(each)}}}\n"
+        for number, each in enumerate(tags)
+    )
+    expected = tuple(sorted({word for each in tags for word in each}))
+    assert suites.one(f"{chain}x: {{inherits: _{len(tags) - 1}}}\n").tags == expected
 
 
 def test_a_parent_is_merged_once_all_layers_are(suites: Any) -> None:

@@ -118,6 +118,22 @@ def test_simple_references_mean_what_omegaconf_has_them_mean(tree: dict[str, Any
         assert codes or result == expected
 
 
+pieces = st.lists(
+    st.sampled_from(
+        ["${a}", "${b.c}", "${.y}", r"\${a}", r"\\${a}", r"\\\${a}", "\\", "$", "{a}", "x", " ", "$${a}", "é"]
+    ),
+    min_size=1,
+    max_size=6,
+).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(pieces)
+def test_references_and_backslashes_inside_a_text_mean_what_omegaconf_has_them_mean(text: str) -> None:
+    tree = {"a": 1, "b": {"c": "two"}, "x": {"y": True, "z": text}}
+    assert resolved(tree) == (oracle(tree), [])
+
+
 def _texts(value: Any) -> list[str]:
     if isinstance(value, dict):
         value = list(value.values())
