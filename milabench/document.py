@@ -128,10 +128,11 @@ def read(path: str | os.PathLike[str], problems: Problems | None = None) -> Node
 def _content(file: str) -> bytes:
     """Return what a plain file holds; nothing that may never end is waited for."""
     with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:  # noqa: PTH123
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        about = os.fstat(stream.fileno())
+        if not stat.S_ISREG(about.st_mode):
             raise _failure(Code.UNREADABLE, "cannot be read: it is no plain file", file)
-        content = stream.read(MAX_BYTES + 1) or b""
-    if len(content) > MAX_BYTES:
+        content = b"" if about.st_size > MAX_BYTES else stream.read(MAX_BYTES + 1) or b""
+    if max(about.st_size, len(content)) > MAX_BYTES:  # some files do not know their size
         raise _failure(Code.UNREADABLE, f"cannot be read: it is larger than {MAX_BYTES >> 20} MiB", file)
     return content
 
