@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from milabench import expression, placeholders
 from milabench.document import Node
@@ -170,13 +170,12 @@ class Reader:
         return variables
 
     def known(
-        self, node: Node, path: str, known: Iterable[str], legacy: Mapping[str, tuple[Code, str]] | None = None
+        self, node: Node, path: str, known: Collection[str], legacy: Mapping[str, tuple[Code, str]] | None = None
     ) -> dict[str, Node]:
         """Return the entries with a known key that are not null; another key is a mistake, a legacy one a warning."""
         found = self.entries(node, path)
-        names = list(known)
         for key, entry in node.value.items() if isinstance(node.value, dict) else ():
-            if key in names or key.startswith("x-"):
+            if key in known or key.startswith("x-"):
                 continue
             found.pop(key, None)
             if legacy and key in legacy:
@@ -185,7 +184,7 @@ class Reader:
             else:
                 message = f"{key!r} has no meaning in {path}"
                 self.problems.add(
-                    Code.UNKNOWN_KEY, message, entry.key_mark, path=f"{path}.{key}", suggestion=nearest(key, names)
+                    Code.UNKNOWN_KEY, message, entry.key_mark, path=f"{path}.{key}", suggestion=nearest(key, known)
                 )
         return found
 

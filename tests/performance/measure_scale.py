@@ -4,8 +4,9 @@ The peer is a checkout of mila-iqia/milabench, whose dependencies are those of a
 
     python tests/performance/measure_scale.py --peer ~/milabench --peer-python ~/milabench/.venv/bin/python
 
-A job has one process. A time per job is that over the same command's for a suite of one job, so that times per job
-that are equal from size to size mean linear.
+A job has one process. What a job costs is CPU and memory over those of the same command for a suite of one job: costs
+that are equal from size to size mean linear. The ratio to the peer is one of CPU too, which other work on the machine
+disturbs less than wall time.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def main() -> None:
             print(f"  {_row('', jobs, cost, alone)}; goal {GOALS[jobs]}")
             if beside is not None and jobs <= asked.peer_most:
                 theirs = _peer(where, asked, form, jobs, times if jobs == min(TIMES) else 1)
-                print(f"  {_row('the peer', jobs, theirs, beside)}; × {theirs.wall_s / cost.wall_s:.1f}")
+                print(f"  {_row('the peer', jobs, theirs, beside)}; × {theirs.cpu_s / cost.cpu_s:.1f}")
             elif form == "matrix" and jobs in QUOTED:
                 print(f"  {'the peer':>8} {jobs:>6,} jobs: {QUOTED[jobs]} (quoted)")
         if beside is not None and asked.peer_most < max(TIMES):
@@ -120,10 +121,10 @@ def _median(costs: list[Cost]) -> Cost:
 
 
 def _row(who: str, jobs: int, cost: Cost, alone: Cost) -> str:
-    each_ms = 1_000 * (cost.wall_s - alone.wall_s) / jobs
+    each_ms = 1_000 * (cost.cpu_s - alone.cpu_s) / jobs
     each_kib = 1_024 * (cost.rss_mib - alone.rss_mib) / jobs
     total = f"{cost.wall_s:7.2f} s wall, {cost.cpu_s:7.2f} s CPU, {cost.rss_mib:5.0f} MiB"
-    return f"{who:>8} {jobs:>6,} jobs: {total}; a job {each_ms:.3f} ms, {each_kib:.1f} KiB"
+    return f"{who:>8} {jobs:>6,} jobs: {total}; a job {each_ms:.3f} ms CPU, {each_kib:.1f} KiB"
 
 
 main()
