@@ -1,6 +1,6 @@
 """What a node is: its processor, memory and accelerators, asked of the vendors' own tools; each optional and quiet.
 
-The tools' output formats are those of nvidia-smi, rocm-smi, xpu-smi and hl-smi; not yet run on hardware.
+The tools' output formats are those of nvidia-smi, rocm-smi, xpu-smi and hl-smi; not yet run on hardware, nor on MIG.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from urllib.parse import urlsplit
 _TOOL_TIMEOUT_S = 20.0
 _REACH_TIMEOUT_S = 2.0
 Device = dict[str, Any]
+_LISTED_GPU = re.compile(r"GPU (\d+): ")
+_LISTED_SLICE = re.compile(r"\s+MIG (\S+)\s+Device\s+(\d+): \(UUID: (MIG-[^)]+)\)")
 
 
 def facts(arch: str | None, reach: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -68,7 +71,49 @@ def _cuda() -> tuple[list[Device], str | None]:
         }
         for row in rows
     ]
+    modes = _rows(_run("nvidia-smi", "--query-gpu=index,mig.mode.current", "--format=csv,noheader"), 2)
+    if divided := {int(index) for index, mode in modes if mode == "Enabled"}:
+        devices = _divided(devices, divided)
     return _visible(devices, "CUDA_VISIBLE_DEVICES"), rows[0]["driver_version"] if rows else None
+
+
+def _divided(gpus: list[Device], divided: set[int]) -> list[Device]:
+    """Return the MIG slices instead of the GPUs that are divided, numbered with the other GPUs as they are listed."""
+    slices: dict[int, list[tuple[str, int, str]]] = {}
+    gpu = -1
+    for line in _run("nvidia-smi", "-L").splitlines():
+        if found := _LISTED_GPU.match(line):
+            gpu = int(found[1])
+        elif found := _LISTED_SLICE.match(line):
+            slices.setdefault(gpu, []).append((found[1], int(found[2]), found[3]))
+    memory = _slice_memory(_run("nvidia-smi", "-q", "-x"))
+    devices: list[Device] = []
+    for each in gpus:
+        number = each["id"]
+        whole = {**each, "gpu": number, "gpu_uuid": each["uuid"]}
+        if number not in divided:
+            devices.append(whole)
+        for profile, index, uuid in slices.get(number, ()) if number in divided else ():
+            own = {"uuid": uuid, "name": f"{each['name']} MIG {profile}", "parent": number}
+            devices.append({**whole, **own, "memory_bytes": memory.get((each["uuid"], index))})
+    return [{**each, "id": number} for number, each in enumerate(devices)]
+
+
+def _slice_memory(document: str) -> dict[tuple[str, int], int | None]:
+    """Return the memory of MIG slices, in bytes, by the UUID of their GPU and their number on it."""
+    from xml.etree import ElementTree
+
+    try:
+        root = ElementTree.fromstring(document)
+    except ElementTree.ParseError:
+        return {}
+    return {
+        (gpu.findtext("uuid", ""), int(each.findtext("index", ""))): _bytes(
+            each.findtext("fb_memory_usage/total", "").removesuffix(" MiB"), 2**20
+        )
+        for gpu in root.iter("gpu")
+        for each in gpu.iter("mig_device")
+    }
 
 
 def _rocm() -> tuple[list[Device], str | None]:
@@ -139,14 +184,22 @@ def _bytes(text: str, unit: int) -> int | None:
 
 
 def _visible(devices: list[Device], variable: str) -> list[Device]:
-    """Keep the devices that the operator's own selection variable shows, by number or by the beginning of a UUID."""
+    """Keep the devices that the operator's own selection variable shows, by number or by the beginning of a UUID.
+
+    A number or UUID of a GPU that is divided shows its slices.
+    """
     shown = os.environ.get(variable)
     if shown is None:
         return devices
     names = {name.strip() for name in shown.split(",") if name.strip()}
     numbers = {name for name in names if name.isdigit()}
     prefixes = tuple(names - numbers)
-    return [each for each in devices if str(each["id"]) in numbers or str(each["uuid"]).startswith(prefixes)]
+    return [
+        each
+        for each in devices
+        if str(each.get("gpu", each["id"])) in numbers
+        or any(str(uuid).startswith(prefixes) for uuid in (each["uuid"], each.get("gpu_uuid")))
+    ]
 
 
 def _run(tool: str, *arguments: str) -> str:

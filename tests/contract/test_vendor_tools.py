@@ -19,6 +19,49 @@ NVIDIA = """\
 NVIDIA_MIXED = """\
 0, GPU-1, NVIDIA GB10, [N/A], 580.1, [N/A], 0000000F:01:00.0, 9A.0B
 """
+MIG_ROWS = """\
+0, GPU-7fdaf0a5-0, NVIDIA A100-SXM4-80GB, 81920, 550.54.15, 1, 00000000:18:00.0, 92.00.45.00.03
+1, GPU-7fdaf0a5-1, NVIDIA A100-SXM4-80GB, 81920, 550.54.15, 2, 00000000:2A:00.0, 92.00.45.00.03
+2, GPU-7fdaf0a5-2, NVIDIA A100-SXM4-80GB, 81920, 550.54.15, 3, 00000000:3A:00.0, 92.00.45.00.03
+"""
+MIG_LISTED = """\
+GPU 0: NVIDIA A100-SXM4-80GB (UUID: GPU-7fdaf0a5-0)
+  MIG 1g.10gb     Device  0: (UUID: MIG-feb88891-0)
+  MIG 3g.40gb     Device  1: (UUID: MIG-feb88891-1)
+GPU 1: NVIDIA A100-SXM4-80GB (UUID: GPU-7fdaf0a5-1)
+GPU 2: NVIDIA A100-SXM4-80GB (UUID: GPU-7fdaf0a5-2)
+  MIG 7g.80gb     Device  0: (UUID: MIG-GPU-7fdaf0a5-2/0/0)
+"""
+MIG_XML = """\
+<?xml version="1.0" ?>
+<!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">
+<nvidia_smi_log>
+  <driver_version>550.54.15</driver_version>
+  <gpu id="00000000:18:00.0">
+    <mig_mode><current_mig>Enabled</current_mig><pending_mig>Enabled</pending_mig></mig_mode>
+    <mig_devices>
+      <mig_device><index>0</index><gpu_instance_id>7</gpu_instance_id><compute_instance_id>0</compute_instance_id>
+        <fb_memory_usage><total>9728 MiB</total><used>12 MiB</used></fb_memory_usage></mig_device>
+      <mig_device><index>1</index><gpu_instance_id>2</gpu_instance_id><compute_instance_id>0</compute_instance_id>
+        <fb_memory_usage><total>40192 MiB</total><used>37 MiB</used></fb_memory_usage></mig_device>
+    </mig_devices>
+    <uuid>GPU-7fdaf0a5-0</uuid>
+    <fb_memory_usage><total>81920 MiB</total></fb_memory_usage>
+  </gpu>
+  <gpu id="00000000:2A:00.0">
+    <mig_mode><current_mig>Disabled</current_mig><pending_mig>Disabled</pending_mig></mig_mode>
+    <mig_devices>None</mig_devices>
+    <uuid>GPU-7fdaf0a5-1</uuid>
+  </gpu>
+  <gpu id="00000000:3A:00.0">
+    <mig_devices>
+      <mig_device><index>0</index>
+        <fb_memory_usage><total>Insufficient Permissions</total></fb_memory_usage></mig_device>
+    </mig_devices>
+    <uuid>GPU-7fdaf0a5-2</uuid>
+  </gpu>
+</nvidia_smi_log>
+"""
 ROCM = {
     "card0": {
         "Unique ID": "0x1a2b3c4d5e6f7081",
@@ -79,6 +122,18 @@ def xpu(folder: Path) -> None:
     tool(folder, "xpu-smi", json.dumps(XPU_LIST), one)
 
 
+def mig(folder: Path, *modes: str, listed: str = MIG_LISTED, document: str = MIG_XML) -> None:
+    """Write an nvidia-smi of as many GPUs as there are modes of MIG."""
+    answers = {
+        "*mig.mode.current*": "".join(f"{number}, {mode}\n" for number, mode in enumerate(modes)),
+        "--query-gpu=*": "".join(MIG_ROWS.splitlines(keepends=True)[: len(modes)]),
+        "-L": listed,
+        "'-q -x'": document,
+    }
+    cases = "".join(f"{words}) cat <<'END'\n{answer}END\n;;\n" for words, answer in answers.items())
+    tool(folder, "nvidia-smi", "", f'case "$*" in\n{cases}*) exit 2;; esac')
+
+
 def described(arch: str | None = None) -> tuple[str, list[dict[str, Any]], str | None]:
     found = probe.facts(arch, {})
     return found["arch"], found["devices"], found["driver"]
@@ -126,6 +181,56 @@ def test_habana_devices_are_found(tools: Path) -> None:
     arch, devices, driver = described()
     assert (arch, driver, [each["id"] for each in devices]) == ("hpu", "1.16.0-94aaa2a", [0, 1])
     assert devices[0]["memory_bytes"] == 98304 * 2**20
+
+
+def test_mig_slices_are_devices_instead_of_the_gpu_they_are_cut_from(tools: Path) -> None:
+    mig(tools, "Enabled", "Disabled", "Enabled")
+    arch, devices, driver = described()
+    assert (arch, driver) == ("cuda", "550.54.15")
+    assert [(each["id"], each["uuid"], each["name"], each["memory_bytes"]) for each in devices] == [
+        (0, "MIG-feb88891-0", "NVIDIA A100-SXM4-80GB MIG 1g.10gb", 9728 * 2**20),
+        (1, "MIG-feb88891-1", "NVIDIA A100-SXM4-80GB MIG 3g.40gb", 40192 * 2**20),
+        (2, "GPU-7fdaf0a5-1", "NVIDIA A100-SXM4-80GB", 81920 * 2**20),
+        (3, "MIG-GPU-7fdaf0a5-2/0/0", "NVIDIA A100-SXM4-80GB MIG 7g.80gb", None),
+    ]
+    assert [each.get("parent") for each in devices] == [0, 0, None, 2]
+
+
+@pytest.mark.parametrize("modes", [("Disabled", "Disabled"), ("[N/A]", "[N/A]")])
+def test_gpus_that_could_be_divided_and_are_not_keep_their_numbers(tools: Path, modes: tuple[str, str]) -> None:
+    mig(tools, *modes)
+    assert [(each["id"], each["uuid"]) for each in described()[1]] == [(0, "GPU-7fdaf0a5-0"), (1, "GPU-7fdaf0a5-1")]
+
+
+def test_a_divided_gpu_without_slices_is_no_device(tools: Path) -> None:
+    mig(tools, "Enabled", "Disabled", listed=MIG_LISTED.replace("  MIG", "  none"))
+    assert [(each["id"], each["uuid"]) for each in described()[1]] == [(0, "GPU-7fdaf0a5-1")]
+
+
+def test_slices_whose_memory_is_not_told_are_devices(tools: Path) -> None:
+    mig(tools, "Enabled", document="<?xml\n")
+    assert [(each["uuid"], each["memory_bytes"]) for each in described()[1]] == [
+        ("MIG-feb88891-0", None),
+        ("MIG-feb88891-1", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shown", "wanted"),
+    [
+        ("0", ["MIG-feb88891-0", "MIG-feb88891-1"]),
+        ("1", ["GPU-7fdaf0a5-1"]),
+        ("GPU-7fdaf0a5-0", ["MIG-feb88891-0", "MIG-feb88891-1"]),
+        ("MIG-feb88891-1", ["MIG-feb88891-1"]),
+        ("MIG-GPU-7fdaf0a5-2/0/0,1", ["GPU-7fdaf0a5-1", "MIG-GPU-7fdaf0a5-2/0/0"]),
+    ],
+)
+def test_the_operators_own_selection_of_slices_is_kept(
+    tools: Path, monkeypatch: pytest.MonkeyPatch, shown: str, wanted: list[str]
+) -> None:
+    mig(tools, "Enabled", "Disabled", "Enabled")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    assert [each["uuid"] for each in described()[1]] == wanted
 
 
 SHOWN = [
@@ -190,6 +295,22 @@ def test_a_run_places_processes_on_the_devices_that_were_found(project: Project,
     assert [run.files(tag).stdout.read_text().split()[0] for tag in run.tags()] == ["0", "1"]
     assert run.facts()["system"]["driver"] == "550.54.15"
     assert project.report()["printer"]["devices"] == [0, 1]
+
+
+@pytest.mark.usefixtures("tools")
+def test_a_run_shows_a_process_the_slice_that_it_is_placed_on(project: Project, tools: Path) -> None:
+    mig(tools, "Enabled", "Disabled")
+    project.environ["PATH"] = os.environ["PATH"]
+    said = shell(f"echo $CUDA_VISIBLE_DEVICES; {PRINTER}", plan={"method": "per_gpu"})
+    project.suite(printer=said, all=shell(PRINTER, plan={"method": "njobs", "n": 1}))
+    done = project.verb("run")
+    assert done.code == 0, done.err
+    run = project.run()
+    assert run.tags() == ("printer.D0", "printer.D1", "printer.D2")
+    shown = [run.files(tag).stdout.read_text().split()[0] for tag in run.tags()]
+    assert shown == ["MIG-feb88891-0", "MIG-feb88891-1", "GPU-7fdaf0a5-1"]
+    skipped = project.report()["all"]["skipped"]
+    assert skipped.startswith("njobs would give one process several MIG slices, and CUDA shows a process one only")
 
 
 @pytest.mark.usefixtures("tools")

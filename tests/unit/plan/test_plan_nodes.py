@@ -187,3 +187,57 @@ def test_nodes_of_one_address_are_told_apart_by_name(tmp_path: Path) -> None:
     made = many("ForeachNode(PackCommand(self, lazy=True))")
     made["system.yaml"] = UNEVEN.replace("10.0.0.2", "10.0.0.1, port: 2222")
     assert [each.node for each in commands(planned(tmp_path, made, facts=HERE))] == ["a", "b"]
+
+
+SLICED: dict[str, Any] = {
+    **FACTS,
+    "arch": "cuda",
+    "devices": [
+        {"id": 0, "name": "GPU MIG 1g.10gb", "uuid": "MIG-0", "memory_bytes": 10 * 2**30, "parent": 0},
+        {"id": 1, "name": "GPU MIG 1g.10gb", "uuid": "MIG-1", "memory_bytes": 10 * 2**30, "parent": 0},
+        {"id": 2, "name": "GPU", "uuid": "GPU-1", "memory_bytes": 80 * 2**30},
+    ],
+}
+
+
+def on_slices(folder: Path, plan: str, devices: slice = slice(None), what: str = "definition: bench") -> Plan:
+    written = {"suite.yaml": f"one: {{{what}, plan: {plan}}}\n", "bench/main.py": ""}
+    return planned(folder, written, facts={**SLICED, "devices": SLICED["devices"][devices]})
+
+
+@pytest.mark.parametrize("what", ["definition: bench", "command: {argv: [x]}"])
+@pytest.mark.parametrize(
+    ("plan", "tags"),
+    [
+        ("{method: per_gpu}", ["one.D0", "one.D1", "one.D2"]),
+        ("{method: njobs, n: 3, share: true}", ["one.0", "one.1", "one.2"]),
+    ],
+)
+def test_slices_are_shown_by_their_uuids_and_named_by_their_numbers(
+    tmp_path: Path, plan: str, tags: list[str], what: str
+) -> None:
+    found = commands(on_slices(tmp_path, plan, what=what))
+    assert [each.tag for each in found] == tags
+    assert [(each.devices, each.env["CUDA_VISIBLE_DEVICES"]) for each in found] == [
+        ((0,), "MIG-0"),
+        ((1,), "MIG-1"),
+        ((2,), "GPU-1"),
+    ]
+
+
+@pytest.mark.parametrize("what", ["definition: bench", "command: {argv: [x]}"])
+@pytest.mark.parametrize(
+    "plan", ["{method: njobs}", "{method: njobs, n: 2}", "{method: njobs, n: 2, share: true}", "{method: per_node}"]
+)
+def test_several_slices_for_one_process_are_a_skip_that_says_why(tmp_path: Path, plan: str, what: str) -> None:
+    found = on_slices(tmp_path, plan, what=what)
+    assert found.trials == ()
+    (skip,) = found.skipped
+    assert "several MIG slices, and CUDA shows a process one only" in skip.reason
+    assert skip.reason.endswith("njobs with share: true and n: 3")
+
+
+@pytest.mark.parametrize("plan", ["{method: njobs}", "{method: per_node}"])
+def test_one_slice_alone_is_a_device_like_any(tmp_path: Path, plan: str) -> None:
+    (found,) = commands(on_slices(tmp_path, plan, slice(1)))
+    assert (found.devices, found.env["CUDA_VISIBLE_DEVICES"]) == ((0,), "MIG-0")
