@@ -160,9 +160,10 @@ BENCHFILES = {
     "forks": (BENCHFILE.format("__import__('os').fork()"), "benchfile.py:5: a benchfile may not start a process"),
     "has no variables": (BENCHFILE.format("return None"), "benchfile.py"),
     "places its work badly": (
-        "from milabench.pack import Package\nclass A(Package):\n    working_directory = property(lambda self: 1 / 0)\n"
-        "__pack__ = A\n",
-        "benchfile.py:3: the benchfile raised ZeroDivisionError",
+        "import milabench.commands as cmd\nfrom milabench.pack import Package\nclass A(Package):\n"
+        "    working_directory = property(lambda self: 1 / 0)\n"
+        "    def build_run_plan(self): return cmd.PackCommand(self)\n__pack__ = A\n",
+        "benchfile.py:4: the benchfile raised ZeroDivisionError",
     ),
     "answers with nothing": (
         "from milabench.pack import Package\nclass A(Package):\n    def build_run_plan(self): pass\n__pack__ = A\n",
