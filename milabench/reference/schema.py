@@ -7,11 +7,12 @@ refused.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from milabench import document
+from milabench import document, options
 from milabench.expression import BYTES, SECONDS
 from milabench.keys import Key, Kind
 from milabench.suite.forms import FORMS
@@ -74,7 +75,9 @@ def system() -> Schema:
     idle = {
         name: {"description": "Does nothing: an option of the command line.", "deprecated": True} for name in IDLE_KEYS
     }
-    top["system"]["anyOf"][0]["properties"] |= idle
+    properties = top["system"]["anyOf"][0]["properties"]
+    properties |= idle
+    properties["options"]["anyOf"][0]["properties"] = _options()
     return {
         "$schema": DRAFT,
         "title": "milabench system",
@@ -82,6 +85,36 @@ def system() -> Schema:
         **_closed(top),
         "$defs": _DEFINITIONS,
     }
+
+
+def _options() -> Schema:
+    """Return the schemas of what stands under ``options``: a map for each part of an option's dotted name."""
+    found: Schema = {}
+    for name, option in options.OPTIONS.items():
+        if options.path(name) != f"system.options.{name}":
+            continue
+        *parts, last = name.split(".")
+        inner = found
+        for part in parts:
+            inner = inner.setdefault(part, {"type": ["object", "null"], "properties": {}})["properties"]
+        inner[last] = _option(name, option)
+    return found
+
+
+def _option(name: str, option: options.Option) -> Schema:
+    words = f"{option.meaning} (variable: {options.variable(name)})"
+    about: Schema = {"title": options.path(name), "description": words}
+    if option.idle:
+        about |= {"description": f"{words}; no effect: {option.idle}", "deprecated": True}
+    if option.default is not None:
+        about["default"] = option.default
+    key = Key(kind=_OPTION_KINDS[option.kind], meaning="", example="", least=option.least, most=option.most)
+    forms = _FORMS[key.kind](key, ())
+    if option.kind == "switch":
+        forms += [{"type": "number"}, {"enum": [*options.ON, *options.OFF]}]
+    if option.choices:
+        forms.append({"enum": list(option.choices)})
+    return {**about, "anyOf": [*forms, _HELD_OPEN, _NULL]}
 
 
 def _described(key: Key, path: tuple[str, ...]) -> Schema:
@@ -126,7 +159,7 @@ def _maps(key: Key, path: tuple[str, ...]) -> list[Schema]:
 
 def _bounds(key: Key) -> Schema:
     found = {"minimum": key.least, "maximum": key.most}
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
 def _amount(units: Mapping[str, float]) -> Schema:
@@ -172,4 +205,14 @@ _FORMS: Mapping[Kind, Callable[[Key, tuple[str, ...]], list[Schema]]] = {
     "variables": lambda _, __: [{"type": "object", "additionalProperties": {"anyOf": [_SCALAR, _NULL]}}],
     "whole": lambda key, _: [{"type": "integer", **_bounds(key)}, {"type": "string", "pattern": "^[0-9]+$"}],
     "words": lambda _, __: [_SCALAR, *_list(_SCALAR)],
+}
+_OPTION_KINDS: Mapping[options.Kind, Kind] = {
+    "duration": "time",
+    "integer": "whole",
+    "number": "number",
+    "path": "scalar",
+    "size": "size",
+    "switch": "switch",
+    "text": "scalar",
+    "words": "words",
 }

@@ -20,7 +20,8 @@ _STOP = {
     ),
     "precision": Key(
         kind="fraction",
-        meaning="Half width of the rate's 95 % interval, relative to the rate, at which a process is ended.",
+        meaning="Half width of the rate's 95 % interval, relative to the rate, at which a process is ended; "
+        "not supported yet.",
         example="voir: {options: {stop: {precision: 2%, seconds: 60s}}}",
     ),
 }
@@ -108,7 +109,7 @@ _DEFINITION = {
     ),
     "branch": Key(
         kind="scalar",
-        meaning="The branch to take; what it points at when it is installed is recorded.",
+        meaning="The branch to take; the commit it leads to when it is installed is kept.",
         example="definition: {git: 'https://example.org/mine.git', branch: main}",
     ),
     "tag": Key(
@@ -118,7 +119,7 @@ _DEFINITION = {
     ),
     "commit": Key(
         kind="scalar",
-        meaning="The commit to take: the one way to name exactly what is measured.",
+        meaning="The commit to take, all 40 digits of it: the one way to name exactly what is measured.",
         example="definition: {git: 'https://example.org/mine.git', commit: 3f9ab0c2d4e6f8091a2b3c4d5e6f708192a3b4c5}",
     ),
     "path": Key(
@@ -199,7 +200,7 @@ KEYS: Mapping[str, Key] = {
     "requires_capabilities": Key(
         kind="words",
         meaning="Conditions on the system; where one does not hold the benchmark is skipped, and says so.",
-        example="requires_capabilities: [\"gpu['count'] > 1\", 'len(nodes) >= ${..num_machines}']",
+        example="requires_capabilities: [\"gpu['count'] > 1\", 'len(nodes) >= ${..num_machines}']\nnum_machines: 2",
     ),
     "argv": Key(
         kind="argv",
@@ -251,7 +252,8 @@ KEYS: Mapping[str, Key] = {
     "validation": Key(
         kind="map",
         open=True,
-        meaning="Thresholds of the checks; what is not written is not checked.",
+        meaning="Thresholds of the checks; what is not written is not checked. They are kept with a run, nothing "
+        "judges them yet.",
         inside={
             "usage": Key(
                 kind="map",
@@ -340,7 +342,7 @@ KEYS: Mapping[str, Key] = {
     "dirs": Key(
         kind="map",
         open=True,
-        meaning="Folders of its own; handed to the benchmark's benchfile.",
+        meaning="Folders of its own instead of the common ones; nothing uses them so far.",
         example="dirs: {data: /fast/images}",
     ),
     "pip": Key(

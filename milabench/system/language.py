@@ -20,7 +20,7 @@ _DOCKER = {
     "image": Key(
         kind="scalar",
         meaning="The image that benchmarks run in; it wins over docker_image.",
-        example="docker: {image: 'example.org/bench:${system.arch}'}",
+        example="arch: cuda\ndocker: {image: 'example.org/bench:${system.arch}'}",
     ),
     "base": Key(
         kind="scalar",
@@ -92,7 +92,9 @@ _NODE = {
         kind="map",
         meaning="Its devices, where they are to differ from those of the other nodes.",
         inside={
-            name: replace(key, otherwise="as system.gpu says", example=f"nodes: [{{name: node1, {key.example}}}]")
+            name: replace(
+                key, otherwise="as system.gpu says", example=f"nodes: [{{name: node1, main: true, {key.example}}}]"
+            )
             for name, key in _GPU.items()
         },
         example="nodes: [{name: node1, main: true, gpu: {count: 4, capacity: 40 GiB}}]",

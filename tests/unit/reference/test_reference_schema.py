@@ -167,10 +167,34 @@ def test_a_file_that_holds_something_else_is_refused(text: str, place: str) -> N
         ("system: {gpu: {capacity: lots}}", "system"),
         ("system: {docker: {name: x}}", "system"),
         ("multirun: {run: []}", "multirun"),
+        ("system: {options: {sizer: {multiple: many}}}", "system"),
+        ("system: {options: {torchrun: {port: 0}}}", "system"),
+        ("system: {options: {cpu: 3}}", "system"),
     ],
 )
 def test_a_system_that_an_editor_points_at(text: str, place: str) -> None:
     assert mistakes(text, SYSTEM) == [place]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "sizer: {auto: 1, multiple: 8, capacity: 64Go, save: here.yaml}",
+        "sizer: {auto: 'yes', capacity: All, add: -8, mult: 0.5}",
+        "sizer.auto: true",
+        "cpu: {enabled: '${oc.env:ENABLED,0}', max: null}",
+        "mine: 3",
+    ],
+)
+def test_options_are_taken_as_the_system_takes_them(written: str) -> None:
+    assert mistakes(f"system: {{options: {{{written}}}}}", SYSTEM) == []
+
+
+def test_an_option_says_its_variable_and_whether_it_has_an_effect() -> None:
+    options = schema.system()["properties"]["system"]["anyOf"][0]["properties"]["options"]["anyOf"][0]["properties"]
+    assert "MILABENCH_CPU_MAX" in options["cpu"]["properties"]["max"]["description"]
+    assert options["cpu"]["properties"]["max"]["default"] == 16
+    assert options["pip"]["properties"]["avoid_newer"]["deprecated"] is True
 
 
 def test_a_key_says_all_an_editor_shows() -> None:
