@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from milabench import options
+from milabench import options, placeholders
 from milabench.document import dump
 from milabench.keys import Key, Kind
 from milabench.problems import Code
@@ -83,6 +83,11 @@ def _options(_: Iterable[str]) -> Iterator[str]:
     return _table("option", "value", "default", "variable", "meaning", rows=rows)
 
 
+def _placeholders(_: Iterable[str]) -> Iterator[str]:
+    known = {**placeholders.NUMBERS, **placeholders.TEXTS}
+    return _table("placeholder", "is", rows=((f"`{{{name}}}`", meaning) for name, meaning in known.items()))
+
+
 _BLOCKS: Mapping[str, Callable[[Iterable[str]], Iterator[str]]] = {
     "file": lambda names: _keys(SUITE, names),
     "forms": lambda _: _keys(FORMS, FORMS),
@@ -90,6 +95,7 @@ _BLOCKS: Mapping[str, Callable[[Iterable[str]], Iterator[str]]] = {
     "system": lambda names: _keys({**SYSTEM, **SYSTEM_FILE}, names),
     "codes": _codes,
     "options": _options,
+    "placeholders": _placeholders,
 }
 _VALUES: Mapping[Kind, str] = {
     "any": "anything",
