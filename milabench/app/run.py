@@ -12,12 +12,13 @@ from typing import Any
 
 import milabench
 from milabench import plan as planning
+from milabench.app import sizing
 from milabench.app.options import Options
 from milabench.app.phases import Operation, Outcomes, operation
 from milabench.console import Console
-from milabench.errors import ExitCode, PreflightError
+from milabench.errors import ConfigurationError, ExitCode, PreflightError
 from milabench.outcome import GOOD
-from milabench.plan import Workspace
+from milabench.plan import Plan, Workspace
 from milabench.plan.environ import is_secret, redacted, secrets, without_secrets
 from milabench.rundir import RunDir
 
@@ -79,7 +80,22 @@ async def run(options: Options, console: Console, *, everything: bool = False) -
             state = "interrupted" if work.interrupt.asked else "complete"
         finally:
             record.finish(state)
+        if state == "complete":
+            _save_sizes(ready, plan, record, console)
         return work.exit_code(outcomes, ExitCode.FAILED), record
+
+
+def _save_sizes(ready: Workspace, plan: Plan, record: RunDir, console: Console) -> None:
+    """Write what the run shows of batch sizes where ``sizer.save`` says; the run has ended well if that fails."""
+    name = ready.system.options.sizer.save
+    if name is None:
+        return
+    try:
+        count = sizing.save(plan, record, Path(name).expanduser())
+    except (ConfigurationError, OSError) as error:
+        console.note(f"warning: {name} has not taken what the run shows of batch sizes: {error}")
+    else:
+        console.note(f"{count} observation{'' if count == 1 else 's'} of batch sizes added to {name}")
 
 
 async def _set_all_up(work: Operation, ready: Workspace) -> Mapping[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import benchmate
 from milabench import package, resources, suite, system
+from milabench.app import sizing
 from milabench.app.options import Options
 from milabench.errors import PreflightError, UsageError
 from milabench.plan import Site, Workspace, locate
@@ -78,6 +79,7 @@ def assembled(
         packages=package.load(definitions, resolved.main.environ),
         site=where,
         environ=options.environ,
+        scaling=sizing.wanted(resolved),
         fetched=fetched,
         unfetched=unfetched,
     )

@@ -12,7 +12,7 @@ from milabench.plan import codec, environ, fetch, pin, run, setup
 from milabench.plan.fetch import fetches, locate
 from milabench.plan.run import Context
 from milabench.plan.site import Dirs, Site, Workspace
-from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Skip, Staged, Trial
+from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Size, Skip, Staged, Trial
 
 __all__ = [
     "Command",
@@ -23,6 +23,7 @@ __all__ = [
     "Phase",
     "Plan",
     "Site",
+    "Size",
     "Skip",
     "Staged",
     "Trial",
@@ -37,8 +38,11 @@ __all__ = [
 
 
 def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
-    """Return what a phase does. Raises ConfigurationError with every mistake that only shows here."""
-    contexts = _contexts(workspace)
+    """Return what a phase does. Raises ConfigurationError with every mistake that only shows here.
+
+    Batch sizes follow the system's options in a run alone: what is prepared does not depend on them.
+    """
+    contexts = _contexts(workspace, sized=phase == "run")
     match phase:
         case "fetch":
             sources = (each.source for each in workspace.suite.benchmarks if each.source)
@@ -86,6 +90,7 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
     trials: list[Trial] = []
     skipped: list[Skip] = []
     problems: list[Problem] = []
+    sizes: list[Size] = []
     for context in contexts:
         try:
             for item in run.trials(context, repeats):
@@ -93,6 +98,7 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
                     skipped.append(item)
                 else:
                     trials.append(item)
+            sizes += context.sizes.all()
         except ConfigurationError as error:
             problems.extend(error.problems)
     if problems:
@@ -103,6 +109,7 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
         skipped=tuple(skipped),
         configs={context.benchmark.name: context.config for context in contexts},
         node_configs=_node_configs(contexts),
+        sizes=tuple(sizes),
     )
 
 
@@ -114,7 +121,7 @@ def _with_unfetched(plan: Plan, workspace: Workspace) -> Plan:
     return replace(plan, trials=(*plan.trials, *trials), configs={**plan.configs, **configs})
 
 
-def _contexts(workspace: Workspace) -> list[Context]:
+def _contexts(workspace: Workspace, *, sized: bool = False) -> list[Context]:
     packages = workspace.packages
     benchmarks = [each for each in workspace.suite.benchmarks if each.name not in workspace.unfetched]
     commits = {each.benchmark: each.commit for each in workspace.fetched}
@@ -132,6 +139,8 @@ def _contexts(workspace: Workspace) -> list[Context]:
             code=codes[each.definition] if each.definition is not None else None,
             commit=commits.get(each.name),
             lenient=workspace.suite.lenient,
+            sized=sized,
+            scaling=workspace.scaling,
         )
         for each in benchmarks
     ]

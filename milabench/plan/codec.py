@@ -10,7 +10,7 @@ from typing import Any
 
 from milabench.errors import RunDirError
 from milabench.plan import decode
-from milabench.plan.types import Command, Fetched, Job, Once, Plan, Skip, Staged, Trial
+from milabench.plan.types import Command, Fetched, Job, Once, Plan, Size, Skip, Staged, Trial
 from milabench.suite.types import Limit
 
 VERSION = 1
@@ -78,6 +78,6 @@ def _as_mapping(value: Any) -> dict[str, Any]:
 
 _FIELDS = {
     kind: tuple(field.name for field in fields(kind))
-    for kind in (Plan, Trial, Job, Command, Once, Staged, Skip, Limit, Fetched)
+    for kind in (Plan, Trial, Job, Command, Once, Staged, Skip, Limit, Fetched, Size)
 }
 _text = json.JSONEncoder(default=_as_mapping).encode

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from milabench import placeholders
@@ -25,18 +24,15 @@ COLLECTIVES = {"cuda": "nccl", "rocm": "nccl", "xpu": "ccl", "hpu": "hccl", "cpu
 class Meanings:
     """What placeholders and functions mean in one benchmark on one node.
 
-    ``words`` are those of the benchmark and node, ``seen`` the system as benchfiles see it. ``lenient``: a token whose
-    placeholder stands for nothing is left as it is written.
+    ``words`` are those of the benchmark and node, ``seen`` the system as benchfiles see it, ``functions`` those of
+    ``function_table``. ``lenient``: a token whose placeholder stands for nothing is left as it is written.
     """
 
     words: Mapping[str, Any]
     seen: Mapping[str, Any]
     options: Options
+    functions: Functions
     lenient: bool = False
-
-    @cached_property
-    def functions(self) -> Functions:
-        return placeholders.function_table(self._auto, self._auto_batch)
 
     def word(self, name: str) -> Any:
         """Return what a placeholder stands for. Raises LookupError."""
@@ -55,12 +51,6 @@ class Meanings:
         if isinstance(value, Mapping | list):
             raise LookupError(name)
         return value
-
-    def _auto(self, value: Any, default: Any) -> Any:
-        return value if self.options.cpu.enabled else default
-
-    def _auto_batch(self, default: int) -> int:
-        return default
 
 
 def values(system: System, node: Node, dirs: Dirs, name: str) -> dict[str, Any]:

@@ -15,8 +15,11 @@ from milabench.commands import Command as Combinator
 from milabench.errors import ConfigurationError, Problem
 from milabench.pack import BasePackage
 from milabench.package import evaluate, overrides, render
+from milabench.placeholders import function_table
 from milabench.plan import environ, placeholders
+from milabench.plan.scaling import Scaling
 from milabench.plan.site import Dirs, Site
+from milabench.plan.sizing import Sizes, sizing
 from milabench.plan.types import Command, Job, Skip, Staged, Trial
 from milabench.problems import Code
 from milabench.suite.types import Benchmark, Limit, Placement
@@ -40,6 +43,8 @@ class Context:
     code: str | None  # name of the staged folder
     commit: str | None = None  # where the folder was fetched by git
     lenient: bool = False  # about tokens whose placeholders stand for nothing
+    sized: bool = False  # batch sizes follow the system's options
+    scaling: Scaling | None = None
 
     def on(self, node: Node) -> Context:
         """Return the benchmark as it is placed on another node."""
@@ -61,11 +66,17 @@ class Context:
         return (Staged(source=self.benchmark.definition, target=self.dirs.code),)
 
     @cached_property
+    def sizes(self) -> Sizes:
+        known = sizing(self.scaling, self.system.arch, self.node) if self.sized else None
+        return Sizes(self.benchmark.name, self.system.options, known)
+
+    @cached_property
     def known(self) -> placeholders.Meanings:
         return placeholders.Meanings(
             words=placeholders.values(self.system, self.node, self.dirs, self.benchmark.name),
             seen=self.values,
             options=self.system.options,
+            functions=function_table(self.sizes.auto, self.sizes.auto_batch),
             lenient=self.lenient,
         )
 

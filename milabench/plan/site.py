@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from milabench.pack import BasePackage
+from milabench.plan.scaling import Scaling
 from milabench.plan.types import Fetched
 from milabench.suite.types import Suite
 from milabench.system.types import System
@@ -60,6 +61,7 @@ class Workspace:
 
     ``fetched`` says what came by git; ``unfetched`` names the benchmarks whose definition could not be, with why: they
     are part of a run, and cannot run.
+    ``scaling`` is the scaling file that batch sizes are worked out of, if any is needed.
     ``environ`` is the operator's environment, where secrets come from: a plan holds their names only.
     """
 
@@ -68,6 +70,7 @@ class Workspace:
     packages: Mapping[str, type[BasePackage]]
     site: Site
     environ: Mapping[str, str] = field(default_factory=dict)
+    scaling: Scaling | None = None
     fetched: tuple[Fetched, ...] = ()
     unfetched: Mapping[str, str] = field(default_factory=dict)
 

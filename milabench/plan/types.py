@@ -111,6 +111,20 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """What ``auto_batch(default)`` of a benchmark came to on its node; ``workers``: what ``auto`` came to.
+
+    ``reason`` is empty where sizing is off.
+    """
+
+    benchmark: str
+    batch_size: int
+    default: int
+    workers: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What will be run, in order. ``configs`` is what each benchmark's processes see, once per benchmark.
 
@@ -123,6 +137,7 @@ class Plan:
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     fetched: tuple[Fetched, ...] = ()
+    sizes: tuple[Size, ...] = ()
     node_configs: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     @property

@@ -32,6 +32,9 @@ def _lines(plan: Plan) -> Iterator[str]:
             yield from _job(job, shared)
     for skip in plan.skipped:
         yield f"\nskipped {skip.benchmark}: {skip.reason}"
+    for size in plan.sizes:
+        if size.reason:
+            yield f"\nbatch size of {size.benchmark}: {size.batch_size} for its own {size.default} ({size.reason})"
     for note in plan.notes:
         yield f"\nunpinned: {note} is installed as written"
 
