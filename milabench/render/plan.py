@@ -34,7 +34,8 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"\nskipped {skip.benchmark}: {skip.reason}"
     for size in plan.sizes:
         if size.reason:
-            yield f"\nbatch size of {size.benchmark}: {size.batch_size} for its own {size.default} ({size.reason})"
+            other = "" if size.batch_size == size.default else f" instead of {size.default}"
+            yield f"\nbatch size of {size.benchmark}: {size.batch_size}{other} ({size.reason})"
     for note in plan.notes:
         yield f"\nunpinned: {note} is installed as written"
 

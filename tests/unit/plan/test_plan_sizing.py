@@ -178,7 +178,7 @@ def test_a_plan_has_the_batch_size_and_says_why(tmp_path: Path) -> None:
     assert batches(made) == ["64", "64"]
     (size,) = made.sizes
     assert (size.batch_size, size.default, size.workers) == (64, 32, 8)
-    text = "batch size of line: 64 for its own 32 (fills 7.8 GiB by 3 points of H100.yaml)"
+    text = "batch size of line: 64 instead of 32 (fills 7.8 GiB by 3 points of H100.yaml)"
     assert text in render(made)
     assert made.configs["line"]["argv"]["--batch"] == "64"
 
