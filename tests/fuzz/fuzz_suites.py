@@ -130,7 +130,6 @@ def judge(path: Path, *, is_system: bool) -> str:
             return "well"
         whole = suite.resolve(path, (), FACTS["environ"])
         _told(whole.warnings)
-        planning.check_placeholders(whole)
         return _planned(whole)
     except ConfigurationError as error:
         _told(error.problems)
