@@ -158,7 +158,7 @@ def _planned(whole: suite.Suite) -> str:
         ),
         "run",
     )
-    for text in (codec.dumps(made), codec.to_shell(made), render(made)):
+    for text in ("".join(codec.lines(made)), codec.to_shell(made), render(made)):
         text.encode()
     return "planned"
 
