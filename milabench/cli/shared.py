@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -105,6 +106,7 @@ def carry_out(flow: Coroutine[Any, Any, T]) -> T:
     """Run a flow that starts processes. When nobody reads its log any more it is interrupted."""
     import asyncio
 
+    gc.enable()  # this may take days
     try:
         return asyncio.run(flow)
     except BrokenPipeError:
