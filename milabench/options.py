@@ -93,7 +93,7 @@ OPTIONS: Mapping[str, Option] = {
     "github.path": Option(kind="text", meaning="a token of GitHub", idle="nothing is written to GitHub"),
     "latex.columns": Option(kind="text", meaning="columns of the LaTeX report", idle=_LATEX),
     "latex.output": Option(kind="path", meaning="file of the LaTeX report", idle=_LATEX),
-    "multirun.cache": Option(kind="path", meaning="list of runs that are done", idle="multirun is not supported yet"),
+    "multirun.cache": Option(kind="path", meaning="list of runs that are done", idle="a multirun starts anew"),
     "no_build_isolation": Option(kind="switch", meaning="pip builds without isolation", idle="UV_… variables do it"),
     "noterm": Option(kind="switch", meaning="write plain lines", idle="the terminal says what can be shown"),
     "pip.args": Option(kind="text", meaning="arguments of pip", idle="PIP_… and UV_… variables are handed on"),

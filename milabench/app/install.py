@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from milabench.app.multirun import asked
 from milabench.app.options import Options
 from milabench.app.phases import Outcomes, operation
 from milabench.app.workspace import resolve_suite
@@ -16,12 +17,13 @@ async def install(options: Options, console: Console, *, fetch_only: bool = Fals
 
     ``fetch_only``: only what is fetched by git, which is also what a plan for another machine needs.
     """
+    runs = asked(options)
     async with operation(options, console) as work:
         if fetch_only:
             unfetched: Mapping[str, str] = await work.fetch(resolve_suite(options))
             outcomes: Outcomes = {}
         else:
-            ready = await work.workspace(installing=True)
-            unfetched, outcomes = ready.unfetched, await work.set_up("install", ready)
+            several = await work.workspaces(runs, installing=True)
+            unfetched, outcomes = several[0].unfetched, await work.set_up_all("install", several)
         code = work.exit_code(outcomes, ExitCode.ENVIRONMENT)
         return ExitCode.ENVIRONMENT if unfetched and code == ExitCode.OK else code

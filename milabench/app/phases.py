@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from milabench import plan as planning
 from milabench import resources
+from milabench.app.multirun import Asked
 from milabench.app.options import Options
 from milabench.app.workspace import assembled, check_index, indexes, resolve_suite, resolve_system, site
 from milabench.console import Console
@@ -20,7 +21,7 @@ from milabench.execute.hosts import Host
 from milabench.execute.hosts.local import LocalHost
 from milabench.execute.scheduler import Records
 from milabench.outcome import GOOD, Outcome
-from milabench.plan import Once, Phase, Plan, Workspace
+from milabench.plan import Once, Phase, Plan, Trial, Workspace
 from milabench.rundir import SetupLogs
 from milabench.suite import Suite
 from milabench.system import is_local
@@ -43,20 +44,40 @@ class Operation:
 
         Raises PreflightError when asked-for devices are missing.
         """
+        return (await self.workspaces([Asked(options=self.options)], installing=installing))[0]
+
+    async def workspaces(self, runs: Sequence[Asked], *, installing: bool = False) -> list[Workspace]:
+        """Return the same for each of several runs, of one suite; warnings that they share are told once."""
         options = self.options
         arch = options.arch
         reach = indexes() if installing and not options.offline else {}
         facts = (await self.host.request("probe", arch=arch, reach=reach))["facts"]
         if reach:
             check_index(facts, options.environ)
-        selected, resolved = resolve_suite(options), resolve_system(options, facts)
-        _check_is_built(resolved)
-        _check_devices(resolved, facts)
+        selected, systems = resolve_suite(options), []
+        for each in runs:
+            with each.told_at_its_place():
+                systems.append(resolve_system(each.options, facts))
+            _check_is_built(systems[-1])
+            _check_devices(systems[-1], facts)
         unfetched = await self.fetch(selected) if installing else {}
-        ready = assembled(options, selected, resolved, unfetched)
-        for warning in (*ready.suite.warnings, *ready.system.warnings):
+        found = [assembled(options, selected, resolved, unfetched) for resolved in systems]
+        warnings = (warning for ready in found for warning in (*ready.suite.warnings, *ready.system.warnings))
+        for warning in dict.fromkeys(warnings):
             self.console.note(f"warning {warning.code}: {warning}")
-        return ready
+        return found
+
+    async def set_up_all(self, phase: Phase, several: Sequence[Workspace]) -> Outcomes:
+        """Run install or prepare for several runs, once for those that need the same; a failure is kept."""
+        done: list[tuple[Trial, ...]] = []
+        outcomes: dict[str, Outcome] = {}
+        for ready in several:
+            trials = planning.plan(ready, phase).trials
+            if trials not in done and not self.interrupt.asked:
+                done.append(trials)
+                failed = {name: outcome for name, outcome in outcomes.items() if outcome.kind not in GOOD}
+                outcomes |= {**await self.set_up(phase, ready), **failed}
+        return outcomes
 
     async def fetch(self, selected: Suite) -> dict[str, str]:
         """Fetch the repositories that definitions name; return the benchmarks without theirs, with the reason."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from milabench.app.multirun import asked
 from milabench.app.options import Options
 from milabench.app.phases import operation
 from milabench.console import Console
@@ -10,7 +11,9 @@ from milabench.errors import ExitCode
 
 async def prepare(options: Options, console: Console) -> ExitCode:
     """Run the preparation scripts; exit code 4 when one fails or an environment is missing."""
+    runs = asked(options)
     async with operation(options, console) as work:
-        ready = await work.workspace()
-        await work.require(ready, "install")
-        return work.exit_code(await work.set_up("prepare", ready), ExitCode.ENVIRONMENT)
+        several = await work.workspaces(runs)
+        for ready in several:
+            await work.require(ready, "install")
+        return work.exit_code(await work.set_up_all("prepare", several), ExitCode.ENVIRONMENT)

@@ -9,6 +9,7 @@ from typing import Any
 from milabench import plan as planning
 from milabench import suite, system
 from milabench.agent import probe
+from milabench.app.multirun import Asked, asked
 from milabench.app.options import Options
 from milabench.app.workspace import find_config, resolve_suite, workspace
 from milabench.errors import ConfigurationError, Problem, UsageError
@@ -35,12 +36,28 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
         except ConfigurationError as error:
             errors.extend(error.problems)
     try:
-        warnings += system.resolve(options.system, _no_facts(), {}, options.environ, options.override).warnings
+        warnings += _judge_system(options)
     except ConfigurationError as error:
         errors.extend(problem for problem in error.problems if problem not in errors)
     if found and not errors and (options.select or options.exclude):
         found = suite.select(found, options.select, options.exclude)
     return found, errors, (*(found.warnings if found else ()), *warnings)
+
+
+def _judge_system(options: Options) -> Sequence[Problem]:
+    """Return the warnings of a system, for each run of its multirun. Raises ConfigurationError with all errors."""
+    errors: dict[Problem, None] = {}
+    warnings: dict[Problem, None] = {}
+    for each in asked(options):
+        try:
+            with each.told_at_its_place():
+                found = system.resolve(options.system, _no_facts(), {}, options.environ, each.options.override)
+                warnings.update(dict.fromkeys(found.warnings))
+        except ConfigurationError as error:
+            errors.update(dict.fromkeys(error.problems))
+    if errors:
+        raise ConfigurationError(list(errors))
+    return list(warnings)
 
 
 def listed(options: Options) -> list[dict[str, Any]]:
@@ -88,14 +105,19 @@ def explain(options: Options, target: str) -> list[Setting]:
     return suite.explain(path, target, options.override, options.environ, lenient=options.lenient)
 
 
-def plan(options: Options, phase: Phase) -> Plan:
-    """Return the plan of a phase on this machine, or on the system that the options describe."""
-    shape = options.shape
+def plans(options: Options, phase: Phase) -> list[tuple[Asked, Plan]]:
+    """Return the plan of a phase on this machine, or on the system that the options describe.
+
+    With a multirun it is the plan of each of its runs.
+    """
     facts = dict(probe.facts("cpu" if options.arch else None, {}))
-    if shape or options.system or options.arch:
+    if options.shape or options.system or options.arch:
         facts["environ"] = {}
-    ready = workspace(options, facts)
-    return planning.plan(ready, phase, repeats=options.repeats)
+    made = []
+    for each in asked(options):
+        with each.told_at_its_place():
+            made.append((each, planning.plan(workspace(each.options, facts), phase, repeats=options.repeats)))
+    return made
 
 
 def _no_facts() -> Mapping[str, Any]:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import milabench
 from milabench import plan as planning
 from milabench.app import sizing
+from milabench.app.multirun import Asked, asked
 from milabench.app.options import Options
 from milabench.app.phases import Operation, Outcomes, operation
 from milabench.console import Console
-from milabench.errors import ConfigurationError, ExitCode, PreflightError
+from milabench.errors import ConfigurationError, ExitCode, PreflightError, UsageError
 from milabench.outcome import GOOD
 from milabench.plan import Plan, Workspace
 from milabench.plan.environ import is_secret, redacted, secrets, without_secrets
 from milabench.rundir import RunDir
+from milabench.system.multirun import TIME
 
 _FIRST = (
     "amber",
@@ -53,36 +55,86 @@ _SECOND = (
 )
 
 
-async def run(options: Options, console: Console, *, everything: bool = False) -> tuple[ExitCode, RunDir | None]:
-    """Run the suite; with ``everything`` install and prepare first. Return the exit code and the run, if one began.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    asked: Asked
+    ready: Workspace
+    plan: Plan
 
-    With ``everything`` a benchmark whose environment or data could not be made counts as failed; the others run.
+
+async def run(
+    options: Options, console: Console, ended: Callable[[RunDir], None], *, everything: bool = False
+) -> ExitCode:
+    """Run the suite, once or for each run of a multirun, and hand each run that began to ``ended``.
+
+    With ``everything`` install and prepare first: a benchmark whose environment or data could not be made counts as
+    failed; the others run. Return the worst exit code of all runs. What is wrong with any of them, or not there, is
+    told before the first begins.
     """
+    several = asked(options)
+    if several[0].variation is not None and options.run_name and options.run_name[0] in "/.~":
+        raise UsageError(f"--run-name {options.run_name}: a multirun makes several: give what their names begin with")
     async with operation(options, console) as work:
-        ready = await work.workspace(installing=everything)
-        plan = planning.plan(ready, "run", repeats=options.repeats)
-        if not plan.trials:
-            reasons = "; ".join(f"{skip.benchmark}: {skip.reason}" for skip in plan.skipped)
-            raise PreflightError(f"nothing can run on this system: {reasons}")
-        work.require_secrets(plan)
-        blocked: Mapping[str, str] = {}
-        if everything:
-            blocked = await _set_all_up(work, ready)
-        else:
-            await work.require(ready, "install", "prepare")
-        if work.interrupt.asked:
-            return ExitCode.INTERRUPTED, None
-        record = RunDir.create(_path(options), plan=plan, facts=await _facts(work, ready), suite=_suite(ready))
-        state = "failed"  # if what follows raises
-        try:
-            console.note(f"{len(plan.trials)} to run, at most {plan.time_bound_s / 60:.0f} min on this machine")
-            outcomes = await work.carry_out(plan, record, blocked)
-            state = "interrupted" if work.interrupt.asked else "complete"
-        finally:
-            record.finish(state)
-        if state == "complete":
-            _save_sizes(ready, plan, record, console)
-        return work.exit_code(outcomes, ExitCode.FAILED), record
+        spaces = await work.workspaces(several, installing=everything)
+        runs = [_planned(work, each, ready) for each, ready in zip(several, spaces, strict=True)]
+        if not everything:
+            for each in runs:
+                await work.require(each.ready, "install", "prepare")
+        code = ExitCode.OK
+        set_up: list[tuple[object, Mapping[str, str]]] = []
+        for number, each in enumerate(runs, 1):
+            if each.asked.variation is not None:
+                console.note(f"run {number} of {len(runs)}, {each.asked.title}")
+            blocked = await _once(work, each.ready, set_up) if everything else {}
+            if work.interrupt.asked:
+                return ExitCode.INTERRUPTED
+            code = max(code, await _carry_out(work, each, blocked, ended))
+            if work.interrupt.asked:
+                break
+        return code
+
+
+def _planned(work: Operation, each: Asked, ready: Workspace) -> _Run:
+    with each.told_at_its_place():
+        plan = planning.plan(ready, "run", repeats=each.options.repeats)
+    if not plan.trials:
+        which = f"of run {each.name} " if each.variation is not None else ""
+        reasons = "; ".join(f"{skip.benchmark}: {skip.reason}" for skip in plan.skipped)
+        raise PreflightError(f"nothing {which}can run on this system: {reasons}")
+    work.require_secrets(plan)
+    return _Run(asked=each, ready=ready, plan=plan)
+
+
+async def _carry_out(
+    work: Operation, each: _Run, blocked: Mapping[str, str], ended: Callable[[RunDir], None]
+) -> ExitCode:
+    """Make one run's directory and fill it."""
+    plan, facts = each.plan, await _facts(work, each.ready)
+    if each.asked.variation is not None:
+        facts["multirun"] = {"name": each.asked.name, "options": each.asked.values}
+    record = RunDir.create(_path(each.asked.options), plan=plan, facts=facts, suite=_suite(each.ready))
+    state = "failed"  # if what follows raises
+    try:
+        work.console.note(f"{len(plan.trials)} to run, at most {plan.time_bound_s / 60:.0f} min on this machine")
+        outcomes = await work.carry_out(plan, record, blocked)
+        state = "interrupted" if work.interrupt.asked else "complete"
+    finally:
+        record.finish(state)
+    if state == "complete":
+        _save_sizes(each.ready, plan, record, work.console)
+    ended(record)
+    return work.exit_code(outcomes, ExitCode.FAILED)
+
+
+async def _once(work: Operation, ready: Workspace, known: list[tuple[object, Mapping[str, str]]]) -> Mapping[str, str]:
+    """Set everything up unless that has been done for a run that needs the same; ``known`` has what came of it."""
+    needed = [planning.plan(ready, phase).trials for phase in ("install", "prepare")]
+    for other, blocked in known:
+        if other == needed:
+            return blocked
+    blocked = await _set_all_up(work, ready)
+    known.append((needed, blocked))
+    return blocked
 
 
 def _save_sizes(ready: Workspace, plan: Plan, record: RunDir, console: Console) -> None:
@@ -129,6 +181,7 @@ def _path(options: Options) -> Path:
     if name and name[0] in "/.~":
         return Path(name).expanduser().absolute()
     now = time.strftime("%Y-%m-%d_%H-%M-%S", time.gmtime())
+    name = name.replace(f"{{{TIME}}}", now) if name else None
     while True:
         path = options.base / "runs" / f"{name or f'{random.choice(_FIRST)}_{random.choice(_SECOND)}'}.{now}"
         if name or not path.exists():

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from milabench.cli.shared import read_options, suite_options
 from milabench.errors import UsageError
 from milabench.system.types import ARCHES
+
+if TYPE_CHECKING:
+    from milabench.app.multirun import Asked
+    from milabench.plan import Plan
 
 
 @click.command()
@@ -25,17 +30,32 @@ from milabench.system.types import ARCHES
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
 def plan(phase: Any, form: str, as_json: bool, gpu_memory: str | None, **values: Any) -> int:
     """Show every process that would be started, for this machine or one you describe. Changes nothing."""
-    from milabench.app.reading import plan as flow
+    from milabench.app.reading import plans
+
+    memory = {"gpu_memory": _bytes(gpu_memory)} if gpu_memory else {}
+    made = plans(read_options({**values, **memory}), phase)
+    sys.stdout.writelines(_written(made, "json" if as_json else form))
+    return 0
+
+
+def _written(made: Sequence[tuple[Asked, Plan]], form: str) -> Iterator[str]:
+    """Yield the text of the one plan, or with a multirun that of each of its runs under a heading."""
     from milabench.plan import codec
     from milabench.render.plan import render
 
-    memory = {"gpu_memory": _bytes(gpu_memory)} if gpu_memory else {}
-    made = flow(read_options({**values, **memory}), phase)
-    if as_json or form == "json":
-        sys.stdout.writelines(codec.lines(made))
-    else:
-        sys.stdout.write(codec.to_shell(made) if form == "sh" else render(made))
-    return 0
+    plan, several = made[0][1], made[0][0].variation is not None
+    match form:
+        case "json" if several:
+            yield from codec.lines_of_runs((each.name, each.values, plan) for each, plan in made)
+        case "json":
+            yield from codec.lines(plan)
+        case "sh":
+            yield codec.to_shells([(each.title, plan) for each, plan in made]) if several else codec.to_shell(plan)
+        case _ if several:
+            for number, (each, plan) in enumerate(made, 1):
+                yield f"{'' if number == 1 else chr(10)}run {number} of {len(made)}, {each.title}\n\n{render(plan)}"
+        case _:
+            yield render(plan)
 
 
 def _bytes(text: str) -> int:

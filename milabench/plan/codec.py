@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -14,6 +14,7 @@ from milabench.plan.types import Command, Fetched, Job, Once, Plan, Size, Skip, 
 from milabench.suite.types import Limit
 
 VERSION = 1
+_HEAD = ("#!/bin/sh", "# Processes of one trial run at the same time; a blank line ends a trial.", "set -e")
 
 
 def lines(plan: Plan) -> Iterator[str]:
@@ -26,6 +27,16 @@ def lines(plan: Plan) -> Iterator[str]:
         yield f",\n{json.dumps(name)}: "
         yield from _listed(getattr(plan, name))
     yield f',\n"time_bound_s": {json.dumps(plan.time_bound_s)}}}\n'
+
+
+def lines_of_runs(runs: Iterable[tuple[str, Mapping[str, Any], Plan]]) -> Iterator[str]:
+    """Yield the plans of a multirun as JSON text, of each the name of its run and the values of its options."""
+    yield f'{{"version": {VERSION},\n"runs": ['
+    for number, (name, values, plan) in enumerate(runs):
+        yield f'{"," if number else ""}\n{{"name": {json.dumps(name)}, "options": {json.dumps(values)}, "plan": '
+        yield from lines(plan)
+        yield "}"
+    yield "\n]}\n"
 
 
 def _listed(value: Any) -> Iterator[str]:
@@ -56,14 +67,22 @@ def from_json(document: object) -> Plan:
 
 def to_shell(plan: Plan) -> str:
     """Return the plan as a shell script: one line per process, with its variables and working directory."""
-    lines = ["#!/bin/sh", "# Processes of one trial run at the same time; a blank line ends a trial.", "set -e"]
+    return "\n".join([*_HEAD, *_shell_lines(plan)]) + "\n"
+
+
+def to_shells(runs: Sequence[tuple[str, Plan]]) -> str:
+    """Return the plans of a multirun as one shell script, each under its title."""
+    body = (line for title, plan in runs for line in ("", f"# {title}", *_shell_lines(plan)))
+    return "\n".join([*_HEAD, *body]) + "\n"
+
+
+def _shell_lines(plan: Plan) -> Iterator[str]:
     for trial in plan.trials:
-        lines += ["", f"# {trial.id}"]
+        yield from ("", f"# {trial.id}")
         for job in trial.jobs:
             parallel = len(job.commands) > 1 and not job.sequence
-            lines += [_shell_line(command) + (" &" if parallel else "") for command in job.commands]
-            lines += ["wait"] if parallel else []
-    return "\n".join(lines) + "\n"
+            yield from (_shell_line(command) + (" &" if parallel else "") for command in job.commands)
+            yield from ["wait"] if parallel else []
 
 
 def _shell_line(command: Command) -> str:

@@ -15,6 +15,9 @@ from milabench.interpolation import Interpolator
 from milabench.merge import merge
 from milabench.options import OPTIONS, path, variable
 from milabench.problems import Code, Problems, nearest
+from milabench.system import multirun
+from milabench.system.language import TOP
+from milabench.system.multirun import MULTIRUN
 
 SYSTEM = overrides.SYSTEM
 OWN_VARIABLES = ("MILABENCH_SIZER_", "MILABENCH_CPU_", "MILABENCH_TORCHRUN_")  # what begins so is an option or a slip
@@ -46,21 +49,21 @@ def _from_file(file: Path, problems: Problems) -> Iterator[Node]:
     """Yield what stands under ``system`` in a file, or all of it where the file is older than that key."""
     root = document.read(file)
     content = root.value if isinstance(root.value, dict) else {}
-    if SYSTEM not in content and not any(nearest(key, [SYSTEM]) for key in content):
+    if MULTIRUN in content:
+        multirun.read(content[MULTIRUN], problems)
+    others = {key: node for key, node in content.items() if key not in TOP}
+    if SYSTEM not in content and any(not key.startswith("x-") and not nearest(key, TOP) for key in others):
         message = "an older file without the key 'system:'; its content is read as if it stood under it"
         problems.add(Code.NO_SYSTEM_KEY, message, root.mark)
-        yield root.replaced({key: node for key, node in content.items() if key != "multirun"})
+        yield root.replaced(others)
         return
     for key, node in content.items():
         if key == SYSTEM:
             if node.value is not None:
                 yield node
-        elif key == "multirun":
-            message = "'multirun' is not supported yet and ignored"
-            problems.add(Code.IDLE_SYSTEM_KEY, message, node.key_mark, path=key)
-        elif not key.startswith("x-"):
+        elif key not in TOP and not key.startswith("x-"):
             message = f"{key!r} has no meaning at the top of a system file"
-            problems.add(Code.UNKNOWN_KEY, message, node.key_mark, path=key, suggestion=nearest(key, [SYSTEM]))
+            problems.add(Code.UNKNOWN_KEY, message, node.key_mark, path=key, suggestion=nearest(key, TOP))
 
 
 def _from_environment(environ: Mapping[str, str], problems: Problems) -> Iterator[Node]:

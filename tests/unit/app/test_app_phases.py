@@ -66,8 +66,7 @@ def run(work: Operation, monkeypatch: pytest.MonkeyPatch) -> ExitCode:
         yield work
 
     monkeypatch.setattr(run_module, "operation", at_work)
-    code, _ = asyncio.run(run_module.run(work.options, work.console))
-    return code
+    return asyncio.run(run_module.run(work.options, work.console, lambda _: None))
 
 
 def facts(work: Operation) -> dict[str, Any]:

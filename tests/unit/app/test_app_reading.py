@@ -9,7 +9,7 @@ import pytest
 
 from milabench.agent import probe
 from milabench.app.options import Options
-from milabench.app.reading import check, plan, resolved
+from milabench.app.reading import check, plans, resolved
 from milabench.app.workspace import addresses
 from milabench.errors import UsageError
 
@@ -39,7 +39,7 @@ def options(folder: Path, *, system: str | None = None, **fields: Any) -> Option
 
 
 def tags(given: Options) -> list[str]:
-    made = plan(given, "run")
+    ((_, made),) = plans(given, "run")
     return [command.tag for trial in made.trials for job in trial.jobs for command in job.commands]
 
 
@@ -54,7 +54,7 @@ def test_what_the_options_leave_open_is_that_of_this_machine(tmp_path: Path, mac
 @pytest.mark.parametrize("shape", [{"gpus": 8}, {"gpu_memory": 2**36}])
 def test_accelerators_without_an_architecture_are_refused_on_a_cpu(tmp_path: Path, shape: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="give --arch"):
-        plan(options(tmp_path, shape=shape), "run")
+        plans(options(tmp_path, shape=shape), "run")
 
 
 @pytest.mark.parametrize(("select", "count"), [((), 2), (("one",), 1)])

@@ -171,7 +171,8 @@ def test_docker_dirs_and_options_are_handed_on(tmp_path: Path) -> None:
         ("arch: cuda\nnodes: [{name: a, main: true}]\n", ["W109"]),
         ("system: {nodes: [{name: a}, {name: b}]}\n", ["W110"]),
         ("system: {arch: cuda, dash: true}\n", ["W111"]),
-        ("system: {arch: cuda}\nmultirun: {runs: []}\n", ["W111"]),
+        ("system: {arch: cuda}\nmultirun: {runs: []}\n", []),
+        ("system: {arch: cuda}\nmultirun: {cache: done.jsonl}\n", ["W111"]),
         ("system: null\n", []),
     ],
 )
