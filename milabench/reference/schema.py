@@ -20,6 +20,7 @@ from milabench.suite.forms import TOP as SUITE
 from milabench.suite.language import KEYS
 from milabench.suite.schema import LEGACY
 from milabench.system.file import IDLE_KEYS
+from milabench.system.language import KIND_OF_OPTION
 from milabench.system.language import TOP as SYSTEM
 
 Schema: TypeAlias = dict[str, Any]
@@ -108,7 +109,7 @@ def _option(name: str, option: options.Option) -> Schema:
         about |= {"description": f"{words}; no effect: {option.idle}", "deprecated": True}
     if option.default is not None:
         about["default"] = option.default
-    key = Key(kind=_OPTION_KINDS[option.kind], meaning="", example="", least=option.least, most=option.most)
+    key = Key(kind=KIND_OF_OPTION[option.kind], meaning="", example="", least=option.least, most=option.most)
     forms = _FORMS[key.kind](key, ())
     if option.kind == "switch":
         forms += [{"type": "number"}, {"enum": [*options.ON, *options.OFF]}]
@@ -205,14 +206,4 @@ _FORMS: Mapping[Kind, Callable[[Key, tuple[str, ...]], list[Schema]]] = {
     "variables": lambda _, __: [{"type": "object", "additionalProperties": {"anyOf": [_SCALAR, _NULL]}}],
     "whole": lambda key, _: [{"type": "integer", **_bounds(key)}, {"type": "string", "pattern": "^[0-9]+$"}],
     "words": lambda _, __: [_SCALAR, *_list(_SCALAR)],
-}
-_OPTION_KINDS: Mapping[options.Kind, Kind] = {
-    "duration": "time",
-    "integer": "whole",
-    "number": "number",
-    "path": "scalar",
-    "size": "size",
-    "switch": "switch",
-    "text": "scalar",
-    "words": "words",
 }

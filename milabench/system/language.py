@@ -8,47 +8,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from milabench.keys import Key
+from milabench import options
+from milabench.keys import Key, Kind
 from milabench.system.types import ARCHES
 
-_DOCKER = {
-    "executable": Key(
-        kind="scalar",
-        meaning="The program that runs containers, such as docker or podman.",
-        example="docker: {image: 'example.org/bench:1', executable: podman}",
-    ),
-    "image": Key(
-        kind="scalar",
-        meaning="The image that benchmarks run in; it wins over docker_image.",
-        example="arch: cuda\ndocker: {image: 'example.org/bench:${system.arch}'}",
-    ),
-    "base": Key(
-        kind="scalar",
-        meaning="The folder of the node that holds environments, data and runs.",
-        example="docker: {image: 'example.org/bench:1', base: /tmp/workspace}",
-    ),
-    "args": Key(
-        kind="any",
-        meaning="Further arguments of the program that runs containers.",
-        example="docker: {image: 'example.org/bench:1', args: [--ipc=host, --gpus=all]}",
-    ),
+KIND_OF_OPTION: Mapping[options.Kind, Kind] = {
+    "duration": "time",
+    "integer": "whole",
+    "number": "number",
+    "path": "scalar",
+    "size": "size",
+    "switch": "switch",
+    "text": "scalar",
+    "words": "words",
 }
-_GPU = {
-    "count": Key(
-        kind="whole",
-        meaning="How many devices each node has.",
-        otherwise="what is probed",
-        least=0,
-        most=1_000_000,
-        example="gpu: {count: 8}",
-    ),
-    "capacity": Key(
-        kind="size",
-        meaning="Memory of each device.",
-        otherwise="what is probed",
-        example="gpu: {capacity: 80 GiB}",
-    ),
+_EXAMPLES = {
+    "docker.args": "docker: {image: 'example.org/bench:1', args: [--ipc=host, --gpus=all]}",
+    "docker.base": "docker: {image: 'example.org/bench:1', base: /tmp/workspace}",
+    "docker.executable": "docker: {image: 'example.org/bench:1', executable: docker}",
+    "docker.image": "arch: cuda\ndocker: {image: 'example.org/bench:${system.arch}'}",
+    "gpu.capacity": "gpu: {capacity: 80 GiB}",
+    "gpu.count": "gpu: {count: 8}",
 }
+
+
+def _options(section: str) -> dict[str, Key]:
+    """Return the keys of a part of the file that holds options."""
+    found = {}
+    for name, option in options.OPTIONS.items():
+        if options.path(name) == f"system.{name}" and name.startswith(f"{section}."):
+            found[name.removeprefix(f"{section}.")] = Key(
+                kind=KIND_OF_OPTION[option.kind],
+                meaning=f"{option.meaning[0].upper()}{option.meaning[1:]}.",
+                default=option.default,
+                least=option.least,
+                example=_EXAMPLES[name],
+            )
+    return found
+
+
+_GPU = _options("gpu")
 _NODE = {
     "name": Key(
         kind="scalar",
@@ -155,7 +154,7 @@ KEYS: Mapping[str, Key] = {
     "docker": Key(
         kind="map",
         meaning="The container that benchmarks run in.",
-        inside=_DOCKER,
+        inside=_options("docker"),
         example="docker: {image: 'example.org/bench:1', executable: podman}",
     ),
     "dirs": Key(
