@@ -82,9 +82,10 @@ async def run(
                 await work.require(each.ready, "install", "prepare")
         code = ExitCode.OK
         set_up: list[tuple[object, Mapping[str, str]]] = []
-        for number, each in enumerate(runs, 1):
-            if each.asked.variation is not None:
-                console.note(f"run {number} of {len(runs)}, {each.asked.title}")
+        for number, planned in enumerate(runs, 1):
+            if planned.asked.variation is not None:
+                console.note(f"run {number} of {len(runs)}, {planned.asked.title}")
+            each = _renewed(work, planned)
             blocked = await _once(work, each.ready, set_up) if everything else {}
             if work.interrupt.asked:
                 return ExitCode.INTERRUPTED
@@ -103,6 +104,12 @@ def _planned(work: Operation, each: Asked, ready: Workspace) -> _Run:
         raise PreflightError(f"nothing {which}can run on this system: {reasons}")
     work.require_secrets(plan)
     return _Run(asked=each, ready=ready, plan=plan)
+
+
+def _renewed(work: Operation, each: _Run) -> _Run:
+    """Return a run planned with what those before it have added to its scaling file."""
+    known = sizing.wanted(each.ready.system)
+    return each if known == each.ready.scaling else _planned(work, each.asked, replace(each.ready, scaling=known))
 
 
 async def _carry_out(

@@ -135,6 +135,22 @@ def test_an_interrupted_run_is_the_last(tmp_path: Path, monkeypatch: pytest.Monk
     assert (code, [record.facts()["state"] for record in ended]) == (ExitCode.INTERRUPTED, ["interrupted"])
 
 
+def test_a_run_is_sized_by_what_those_before_it_have_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, sizes, seen = options(tmp_path), tmp_path / "sizes.yaml", list[str]()
+    (tmp_path / "suite.yaml").write_text("one: {command: {argv: [x, auto_batch(32)]}, plan: {method: njobs}}\n")
+    matrix = f"{{sizer.auto: 1, sizer.optimized: 1, sizer.multiple: [1, 2], sizer.config: {sizes}}}"
+    (tmp_path / "system.yaml").write_text(f"multirun: {{runs: [{{name: 'm{{sizer.multiple}}', matrix: {matrix}}}]}}\n")
+    sizes.write_text("one: {optimized: 4}\n")
+
+    def script(launch: Launch) -> Exit:
+        seen.append(launch.command.argv[-1])
+        sizes.write_text("one: {optimized: 16}\n")
+        return measured(launch)
+
+    assert run(operation(given, script), monkeypatch)[0] == ExitCode.OK
+    assert seen == ["4", "16"]
+
+
 def test_the_names_of_several_runs_are_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="a multirun makes several"):
         run(operation(options(tmp_path, run_name="./here")), monkeypatch)
