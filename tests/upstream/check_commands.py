@@ -254,14 +254,22 @@ def _compare_suite(case: Case, source: Path, python: str, tally: Tally) -> None:
     system = system_file(source.parent / "system.yaml", case.nodes, _with_table(case.options, source))
     found = peers(source, python, path, system, base)
     plan = planned(path, system, base, CPUS)
-    failed = found["failed"]
-    kept = [process for process in ours(plan, source, base) if process.benchmark not in failed]
-    compare(where, list(theirs(found, source, base)), kept, tally, recorded=False)
+    failed, unsized = found["failed"], _unsized(plan)
+    kept = [process for process in ours(plan, source, base) if process.benchmark not in (*failed, *unsized)]
+    compared = [process for process in theirs(found, source, base) if process.benchmark not in unsized]
+    compare(where, compared, kept, tally, recorded=False)
     if failed:
         print(f"  milabench itself fails: {failed}")
+    if unsized:
+        print(f"  left out, as the table tells nothing of them: milabench takes a batch of 1, we their own: {unsized}")
     skipped = {skip["benchmark"] for skip in plan["skipped"]}
     if skipped != set(found["skipped"]):
         tally.failures[f"{where}: skipped by one alone: {skipped ^ set(found['skipped'])}"] += 1
+
+
+def _unsized(plan: dict[str, Any]) -> list[str]:
+    """Return the benchmarks that keep their own batch size although it was to be worked out."""
+    return sorted({size["benchmark"] for size in plan["sizes"] if size["reason"].startswith("its own, since ")})
 
 
 def _with_table(options: dict[str, Any], source: Path) -> dict[str, Any]:
