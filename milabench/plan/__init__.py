@@ -9,8 +9,8 @@ from pathlib import Path
 from milabench import system
 from milabench.errors import ConfigurationError, Problem
 from milabench.plan import codec, environ, fetch, pin, run, setup
+from milabench.plan.context import Context
 from milabench.plan.fetch import fetches, locate
-from milabench.plan.run import Context
 from milabench.plan.site import Dirs, Site, Workspace
 from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Size, Skip, Staged, Trial
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milabench.package import lockable
-from milabench.plan.run import Context
+from milabench.plan.context import Context
 from milabench.plan.setup import constraints, setup_command
 from milabench.plan.types import Command, Job, Plan, Trial
 

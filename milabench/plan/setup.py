@@ -13,7 +13,7 @@ from milabench import package
 from milabench.pack import BasePackage
 from milabench.package import overrides, requirements
 from milabench.plan import environ, placeholders
-from milabench.plan.run import Context
+from milabench.plan.context import Context
 from milabench.plan.types import Command, Job, Once, Phase, Staged, Trial
 
 DEADLINE_S = 7200.0

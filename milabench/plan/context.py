@@ -1,0 +1,178 @@
+"""What surrounds one benchmark on its way into a plan, and what its processes are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+from milabench import expression, system
+from milabench.errors import ConfigurationError, Problem
+from milabench.pack import BasePackage
+from milabench.placeholders import function_table
+from milabench.plan import environ, placeholders
+from milabench.plan.scaling import Scaling
+from milabench.plan.site import Dirs, Site
+from milabench.plan.sizing import Sizes, sizing
+from milabench.plan.types import Staged
+from milabench.problems import Code
+from milabench.suite.types import Benchmark, Limit
+from milabench.system.types import Node, System
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One benchmark on its way into a plan, on one node: the main one unless it is placed ``per_node``."""
+
+    benchmark: Benchmark
+    package: type[BasePackage] | None
+    system: System
+    site: Site
+    node: Node
+    values: Mapping[str, Any]  # the system as conditions and benchfiles see it from that node
+    secrets: environ.Secrets  # of the operator's environment
+    code: str | None  # name of the staged folder
+    commit: str | None = None  # where the folder was fetched by git
+    lenient: bool = False  # about tokens whose placeholders stand for nothing
+    sized: bool = False  # batch sizes follow the system's options
+    scaling: Scaling | None = None
+
+    def on(self, node: Node) -> Context:
+        """Return the benchmark as it is placed on another node."""
+        return self if node is self.node else replace(self, node=node, values=system.values(self.system, node))
+
+    @property
+    def is_on_all(self) -> bool:
+        """Whether it is the same on every one of several nodes."""
+        return self.benchmark.placement.method == "per_node" and len(self.system.nodes) > 1
+
+    @cached_property
+    def dirs(self) -> Dirs:
+        return self.site.dirs(self.benchmark.group, self.benchmark.install_group, self.code)
+
+    @property
+    def staged(self) -> tuple[Staged, ...]:
+        if self.benchmark.definition is None:
+            return ()
+        return (Staged(source=self.benchmark.definition, target=self.dirs.code),)
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        known = sizing(self.scaling, self.system.arch, self.node) if self.sized else None
+        return Sizes(self.benchmark.name, self.system.options, known)
+
+    @cached_property
+    def known(self) -> placeholders.Meanings:
+        return placeholders.Meanings(
+            words=placeholders.values(self.system, self.node, self.dirs, self.benchmark.name),
+            seen=self.values,
+            options=self.system.options,
+            functions=function_table(self.sizes.auto, self.sizes.auto_batch),
+            lenient=self.lenient,
+        )
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Return what the benchmark's processes see as MILABENCH_CONFIG, before a process adds its tag and devices."""
+        known, argv = self.known, self.benchmark.config.get("argv") or {}
+        config = environ.without_secrets(self.benchmark.config)
+        config |= {"dirs": self.dirs.as_mapping(), "voir": _voir(config.get("voir", {}), self.benchmark.limit)}
+        if isinstance(argv, Mapping):
+            config["argv"] = {key: self._resolved(value, known) for key, value in argv.items()}
+        else:
+            config["argv"] = [self._resolved(value, known) for value in argv]
+        if self.secrets:
+            self.refuse_secrets(repr(config))
+        return config
+
+    @property
+    def variant(self) -> str:
+        """Which locked requirements are installed: those of the architecture unless the suite says otherwise."""
+        named = self.benchmark.variant
+        return self.system.arch if named in (None, "${system.arch}") else str(named)
+
+    def package_config(self, phase: str, tag: list[str]) -> dict[str, Any]:
+        """Return the configuration a benchfile is evaluated with: its own, to change as it likes."""
+        ids = [device.id for device in self.node.devices]
+        return {
+            **_copied(self.config),
+            "definition": self.benchmark.definition,
+            "install_variant": self.variant,
+            "phase": phase,
+            "tag": tag,
+            "devices": ids,
+            "device": ids[0] if ids else None,
+            "system": self.values,
+        }
+
+    @cached_property
+    def own_env(self) -> dict[str, str]:
+        """Return the variables that the suite gives, those of a program's ``command`` last."""
+        benchmark, program = self.benchmark, self.benchmark.program
+        env = {**benchmark.env, **(program.env if program else {})}
+        values = placeholders.resolve(tuple(env.values()), self.known, mark=benchmark.mark, name=benchmark.name)
+        return dict(zip(env, values, strict=True))
+
+    def environ(self, *, activated: bool, node: Node | None = None) -> dict[str, str]:
+        """Return the variables that milabench gives to every process of the benchmark that runs on a node."""
+        node = node or self.node
+        return {
+            **environ.folders(self.dirs),
+            **environ.caches(self.dirs),
+            **environ.threads(node),
+            **(environ.activated(self.dirs, node) if activated else {}),
+            "MILABENCH_ARCH": self.system.arch,
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def split_secrets(self, env: Mapping[str, str]) -> tuple[dict[str, str], set[str]]:
+        """Split variables into values and names of secrets. Raises ConfigurationError for one that must not stand."""
+        return environ.split_secrets(env, self.secrets, mark=self.benchmark.mark, benchmark=self.benchmark.name)
+
+    def refuse_secrets(self, text: str) -> None:
+        """Raise ConfigurationError where the value of a secret stands in a text that would be written."""
+        secret = environ.exposed(text, self.secrets)
+        if secret is None:
+            return
+        name, remedy = self.benchmark.name, f"let the program read it from the variable {secret}"
+        message = f"{name}: the value of {secret}, a secret, stands among its arguments or other values: {remedy}"
+        raise ConfigurationError([Problem(code=Code.SECRET.code, message=message, mark=self.benchmark.mark, path=name)])
+
+    def _resolved(self, value: Any, known: placeholders.Meanings) -> Any:
+        if isinstance(value, list):
+            return [self._resolved(item, known) for item in value]
+        if not isinstance(value, str):
+            return value
+        return placeholders.resolve((value,), known, mark=self.benchmark.mark, name=self.benchmark.name)[0]
+
+
+def _voir(blocks: Mapping[str, Any], limit: Limit) -> dict[str, Any]:
+    """Return an entry's ``voir`` with its limit and times as what measures reads them: plain numbers.
+
+    The sampler's ``interval`` stays text where it is (``0.25s``): a bare number is a number of steps to voir.
+    """
+    options = dict(blocks.get("options") or {})
+    options |= {"skip": limit.skip, "stop": _stop(limit)}
+    if isinstance(options.get("interval"), str):
+        options["interval"] = f"{_seconds(options['interval']):g}s"
+    if isinstance(options.get("gpu_poll"), str):
+        options["gpu_poll"] = _seconds(options["gpu_poll"])
+    return {**blocks, "options": options}
+
+
+def _stop(limit: Limit) -> int | dict[str, float] | None:
+    if limit.seconds is None:
+        return limit.observations
+    observations = {} if limit.observations is None else {"observations": limit.observations}
+    return {**observations, "seconds": limit.seconds}
+
+
+_seconds = lru_cache(maxsize=64)(expression.duration)
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of maps and lists, all the way down (``copy.deepcopy`` takes four times as long)."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
