@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import shutil
@@ -102,18 +101,6 @@ class XPath(type(Path())):  # type: ignore[misc]  # pathlib picks its concrete c
             ignore = shutil.ignore_patterns(".git")
             shutil.copytree(source, target, dirs_exist_ok=True, symlinks=True, ignore=ignore)
         return XPath(target)
-
-
-@functools.lru_cache(maxsize=4096)
-def known(path: str) -> XPath:
-    """Return a path as one object for all who name it: thousands of jobs share a few folders."""
-    return XPath(path)
-
-
-@functools.lru_cache(maxsize=4096)
-def inside(folder: Path, name: str) -> Path:
-    """Return ``folder / name`` as one object for all who name it."""
-    return folder / name
 
 
 def _git(folder: str | os.PathLike[str], *arguments: str) -> str:

@@ -8,6 +8,7 @@ Standard library only: benchfiles are evaluated where plans are made and on node
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import os
@@ -19,11 +20,14 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from milabench import commands as cmd
-from milabench.fs import XPath, inside, known
+from milabench.fs import XPath
+from milabench.paths import joined
 from milabench.utils import assemble_options
 
 STAGED = ".milabench-staged.json"  # in a staged folder: where it came from, and its files
 LOCKED_FROM = "# sha256 of what it was made of: "  # begins a line of a lock
+
+_xpath = functools.lru_cache(maxsize=4096)(XPath)  # one object for all: thousands of jobs share a few folders
 
 
 def digest(requirements: str) -> str:
@@ -50,9 +54,9 @@ class BasePackage:
     def __init__(self, config: Mapping[str, Any], core: object = None) -> None:
         self.core = core
         self.config: dict[str, Any] = dict(config)
-        self.dirs = SimpleNamespace(**{name: known(path) for name, path in self.config["dirs"].items()})
+        self.dirs = SimpleNamespace(**{name: _xpath(path) for name, path in self.config["dirs"].items()})
         self.pack_path = self.dirs.code
-        self.definition = known(self.config.get("definition") or str(self.dirs.code))
+        self.definition = _xpath(self.config.get("definition") or str(self.dirs.code))
         self.phase: str = self.config.get("phase", "run")
 
     def copy(self, config: Mapping[str, Any]) -> BasePackage:
@@ -88,7 +92,7 @@ class BasePackage:
         path = PurePath(name)
         if not path.parts or path.is_absolute() or ".." in path.parts:
             return False
-        here, there = (inside(folder, os.fspath(name)).exists() for folder in (self.definition, self.dirs.code))
+        here, there = (joined(folder, os.fspath(name)).exists() for folder in (self.definition, self.dirs.code))
         return here or (there and self._is_staged())
 
     def _is_staged(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from milabench.fs import inside
+from milabench.paths import joined
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -115,7 +115,7 @@ class PackCommand(CmdCommand):
 
     def script(self) -> list[str]:
         name = self.main or self.pack.main_script
-        written, staged = inside(self.pack.definition, name), inside(self.pack.dirs.code, name)
+        written, staged = joined(self.pack.definition, name), joined(self.pack.dirs.code, name)
         arguments = map(str, self.pack.argv) if self.lazy else self.cmd_argv
         return [*(["-m", name] if written.is_dir() or staged.is_dir() else [str(staged)]), *arguments]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from milabench.commands.base import Command, SimpleCommand, TransparentCommand, WrapperCommand
-from milabench.fs import inside
+from milabench.paths import joined
 from milabench.utils import select_nodes
 
 RENDEZVOUS_PORT = 29400
@@ -17,7 +17,7 @@ class VoirCommand(WrapperCommand):
     def __init__(self, executor: Command, *voir_argv: object, **options: Any) -> None:
         options.pop("module", None)  # accepted for benchfiles written for milabench: there is one way to launch here
         super().__init__(executor, *voir_argv, **options)
-        file = inside(self.pack.dirs.code, "voirfile.py")
+        file = joined(self.pack.dirs.code, "voirfile.py")
         self.voirfile = str(file) if self.pack.has(file.name) else None
 
     @property

@@ -15,9 +15,9 @@ from typing import Any
 
 from milabench.commands import Command, Rendered
 from milabench.errors import ConfigurationError, Mark, Problem
-from milabench.fs import inside, known
 from milabench.pack import BasePackage, Package
 from milabench.package.guard import Refused, guarded
+from milabench.paths import joined, shared
 from milabench.problems import Code
 
 _PREFIX = "_benchfile_"  # of the names benchfiles have as modules
@@ -76,7 +76,7 @@ def evaluate(package: type[BasePackage], config: Mapping[str, Any], environ: Map
     ``environ`` is the node's probed environment; what the benchfile changes in it comes back as ``env_delta``.
     Raises ConfigurationError when the benchfile raises or is refused something.
     """
-    with _asked(known(config["definition"]), environ) as seen:
+    with _asked(shared(config["definition"]), environ) as seen:
         pack = package(config)
         env = {key: str(value) for key, value in pack.make_env().items()}
         command: object = pack.build_run_plan()
@@ -91,7 +91,7 @@ def render(command: Command, environ: Mapping[str, str], folder: str) -> list[tu
 
     ``cwd`` is among the options of each process.
     """
-    with _asked(known(folder), environ):
+    with _asked(shared(folder), environ):
         return [(part, _rendered(part)) for part in command.jobs()]
 
 
@@ -124,7 +124,7 @@ def preparation(
     package: type[BasePackage], config: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[list[Rendered], dict[str, str]]:
     """Return (processes, variables) of a benchmark's preparation, asked under the guard; none where there is none."""
-    with _asked(known(config["definition"]), environ):
+    with _asked(shared(config["definition"]), environ):
         pack = package(config)
         env = {key: str(value) for key, value in pack.make_env().items()}
         command = pack.build_prepare_plan()
@@ -166,7 +166,7 @@ def _module_name(folder: Path) -> str:
 @contextmanager
 def _asked(folder: Path, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Run a block that calls a folder's benchfile: errors named, the world held still, modules beside it found."""
-    errors = _benchfile_errors(inside(folder, "benchfile.py"))
+    errors = _benchfile_errors(joined(folder, "benchfile.py"))
     with errors, guarded(dict(environ)) as seen, _apart(folder), _importable(folder):
         yield seen
 

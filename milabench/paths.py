@@ -1,0 +1,29 @@
+"""Paths as users write them, looked at without an error; and paths made once for all the jobs that name them."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+
+def expanded(name: str) -> Path:
+    """Return a path with ``~`` and ``~user`` as their home folders; that of a user who is not there stays as it is."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path's raises for no user
+
+
+def exists(path: Path | str) -> bool:
+    """Return whether something is there; what cannot be looked at (a name too long, a closed folder) is not."""
+    return os.path.exists(path)  # noqa: PTH110 - Path's raises for what cannot be looked at
+
+
+@functools.lru_cache(maxsize=4096)
+def shared(path: str) -> Path:
+    """Return a path as one object for all who name it: thousands of jobs share a few folders."""
+    return Path(path)
+
+
+@functools.lru_cache(maxsize=4096)
+def joined(folder: Path, name: str) -> Path:
+    """Return ``folder / name`` as one object for all who name it."""
+    return folder / name
