@@ -17,6 +17,11 @@ def exists(path: Path | str) -> bool:
     return os.path.exists(path)  # noqa: PTH110 - Path's raises for what cannot be looked at
 
 
+def is_folder(path: Path | str) -> bool:
+    """Return whether a path is that of a folder; what cannot be looked at is none."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path's raises for what cannot be looked at
+
+
 @functools.lru_cache(maxsize=4096)
 def shared(path: str) -> Path:
     """Return a path as one object for all who name it: thousands of jobs share a few folders."""

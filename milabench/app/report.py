@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from milabench.errors import RunDirError
+from milabench.paths import expanded, is_folder
 from milabench.rundir import RunDir, open_run, runs
 from milabench.summary import Summary, summarize
 
@@ -26,8 +27,8 @@ def find_run(name: str | None, base: Path) -> RunDir:
         if not found:
             raise RunDirError(f"no run below {base}: give --base, or the folder of a run")
         return open_run(found[-1])
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = expanded(name)
+    if is_folder(path):
         return open_run(path)
     named = [run for run in found if run.name == name or run.name.split(".")[0] == name]
     if not named:

@@ -19,6 +19,7 @@ from milabench.app.phases import Operation, Outcomes, operation
 from milabench.console import Console
 from milabench.errors import ConfigurationError, ExitCode, PreflightError, UsageError
 from milabench.outcome import GOOD
+from milabench.paths import expanded
 from milabench.plan import Plan, Workspace
 from milabench.plan.environ import is_secret, redacted, secrets, without_secrets
 from milabench.rundir import RunDir
@@ -150,7 +151,7 @@ def _save_sizes(ready: Workspace, plan: Plan, record: RunDir, console: Console) 
     if name is None:
         return
     try:
-        count = sizing.save(plan, record, Path(name).expanduser())
+        count = sizing.save(plan, record, expanded(name))
     except (ConfigurationError, OSError) as error:
         console.note(f"warning: {name} has not taken what the run shows of batch sizes: {error}")
     else:
@@ -186,7 +187,7 @@ def _path(options: Options) -> Path:
     """Return where the run goes: ``runs/<name>.<time>``, or the path itself where the name is one."""
     name = options.run_name
     if name and name[0] in "/.~":
-        return Path(name).expanduser().absolute()
+        return expanded(name).absolute()
     now = time.strftime("%Y-%m-%d_%H-%M-%S", time.gmtime())
     name = name.replace(f"{{{TIME}}}", now) if name else None
     while True:

@@ -11,6 +11,7 @@ import yaml
 from milabench import document, resources
 from milabench.errors import UsageError
 from milabench.options import Sizer
+from milabench.paths import exists, expanded, is_folder
 from milabench.plan import Plan, Size, scaling
 from milabench.plan.scaling import Observation, Scaling
 from milabench.summary import BenchmarkSummary, summarize
@@ -80,12 +81,12 @@ def _path(system: System, sizer: Sizer) -> Path | None:
     if sizer.config is None:
         device = next(iter(system.main.devices), None)
         path = folder / f"{device.name.replace('/', '-')}.yaml" if device else None
-        return path if path and path.exists() else None
-    named = Path(sizer.config).expanduser()
-    if named.exists():
+        return path if path and exists(path) else None
+    named = expanded(sizer.config)
+    if exists(named):
         return named
     brought = (folder / named.name).with_suffix(".yaml")
-    if named.name == sizer.config and brought.exists():
+    if named.name == sizer.config and exists(brought):
         return brought
     if sizer.config == sizer.save:
         return None  # to be begun by this run
@@ -94,8 +95,8 @@ def _path(system: System, sizer: Sizer) -> Path | None:
 
 def _check_can_be_saved(name: str) -> None:
     """Raise an error before a run, not after it, where a file cannot take what it shows."""
-    path = Path(name).expanduser()
-    if path.exists():
+    path = expanded(name)
+    if exists(path):
         scaling.read(path)
-    elif not path.parent.is_dir():
+    elif not is_folder(path.parent):
         raise UsageError(f"sizer.save: there is no folder {path.parent}: make it, or name another file")

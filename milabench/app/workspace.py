@@ -17,6 +17,7 @@ from milabench import package, resources, suite, system
 from milabench.app import sizing
 from milabench.app.options import Options
 from milabench.errors import PreflightError, UsageError
+from milabench.paths import exists, expanded
 from milabench.plan import Site, Workspace, locate
 from milabench.plan.setup import wheel_name
 from milabench.suite import Suite
@@ -125,10 +126,10 @@ def find_config(name: str | None) -> Path:
     known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "base")
     if name is None:
         raise UsageError(f"no suite: give --config with a file, or one of {', '.join(known)}")
-    path = Path(name).expanduser()
-    if path.exists():
+    path = expanded(name)
+    if exists(path):
         return path.resolve()
-    if path.name == name and (folder / name).with_suffix(".yaml").exists():
+    if path.name == name and exists((folder / name).with_suffix(".yaml")):
         return (folder / name).with_suffix(".yaml")
     near = difflib.get_close_matches(path.stem, known, 1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""

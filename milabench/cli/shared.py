@@ -6,13 +6,13 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from milabench.app.options import Options
 from milabench.errors import ExitCode, UsageError
+from milabench.paths import exists, expanded
 from milabench.system.types import ARCHES
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def read_options(values: dict[str, Any]) -> Options:
     environ = dict(os.environ)
     config = values.get("config") or _config_from(environ)
     system = values.get("system") or environ.get("MILABENCH_SYSTEM")
-    if system and not Path(system).expanduser().exists():
+    if system and not exists(expanded(system)):
         raise UsageError(f"no system file {system}: give --system with a file")
     shape = {
         name: values[name] for name in ("arch", "gpus", "nodes", "gpu_memory", "cpus") if values.get(name) is not None
@@ -139,8 +139,8 @@ def read_options(values: dict[str, Any]) -> Options:
     base = values.get("base") or environ.get("MILABENCH_BASE") or DEFAULT_BASE
     return Options(
         config=config,
-        system=Path(system).expanduser() if system else None,
-        base=Path(base).expanduser().absolute(),
+        system=expanded(system) if system else None,
+        base=expanded(base).absolute(),
         select=tuple(values.get("select") or _words(environ.get("MILABENCH_SELECT"))),
         exclude=tuple(values.get("exclude") or _words(environ.get("MILABENCH_EXCLUDE"))),
         run_name=_run_name(values, environ),

@@ -9,6 +9,7 @@ from typing import Any
 
 from milabench import expression
 from milabench.document import Node
+from milabench.paths import expanded, is_folder
 from milabench.problems import Code, nearest
 from milabench.suite.git import git_source
 from milabench.suite.language import KEYS
@@ -36,8 +37,8 @@ def _folder(read: Reader, node: Node, path: str) -> str:
     """Return the absolute path of a folder, which must be there."""
     file = Path(node.file)
     base = Path.cwd() / file.parent if file.exists() else Path.cwd()
-    folder = os.path.normpath(base / os.path.expanduser(str(node.value)))  # noqa: PTH111 - Path's raises for no user
-    if not os.path.isdir(folder):  # noqa: PTH112 - what cannot be looked at is none either
+    folder = os.path.normpath(base / expanded(str(node.value)))
+    if not is_folder(folder):
         read.wrong(node, path, f"is {node.value!r}, and there is no folder {folder}", Code.NO_FOLDER)
     return folder
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from milabench.document import Node
+from milabench.paths import exists, expanded
 from milabench.problems import Code, nearest
 from milabench.suite.types import REFERENCES, GitSource, Reference
 from milabench.suite.values import Reader
@@ -66,8 +67,8 @@ def _is_remote(url: str) -> bool:
 def _local(read: Reader, node: Node, url: str, path: str) -> str:
     file = Path(node.file)
     base = Path.cwd() / file.parent if file.exists() else Path.cwd()
-    folder = os.path.normpath(base / Path(url).expanduser())
-    if not Path(folder).exists():
+    folder = os.path.normpath(base / expanded(url))
+    if not exists(folder):
         read.wrong(node, path, f"is {url!r}, and there is no repository {folder}", Code.NO_FOLDER)
     return folder
 

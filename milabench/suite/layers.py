@@ -10,6 +10,7 @@ from pathlib import Path
 from milabench import document
 from milabench.document import Node
 from milabench.errors import ConfigurationError
+from milabench.paths import expanded
 from milabench.problems import Code, Problems, nearest
 
 BUILT_IN = """\
@@ -85,7 +86,7 @@ class _Reader:
         entries = dict(root.value) if isinstance(root.value, dict) else {}
         self._open.append(real)
         for item in self._includes(entries.pop("include", None)):
-            path = Path(file).parent / os.path.expanduser(str(item.value))  # noqa: PTH111 - raises for no user
+            path = Path(file).parent / expanded(str(item.value))
             self.read(os.path.normpath(path), item)
         self._open.pop()
         self.layers.append(Layer(file=file, entries=self._entries(entries)))

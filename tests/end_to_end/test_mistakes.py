@@ -114,6 +114,13 @@ def test_a_wrong_option_is_refused(project: Project, code: int, message: str, ar
     assert_refused(project, code, message, *arguments)
 
 
+def test_the_home_of_a_user_who_is_not_there_is_a_folder_like_any_other(project: Project) -> None:
+    project.write("suite.yaml", FINE)
+    done = project.verb("run", "--run-name", "~nobody-there/run")
+    assert done.code == 0, done.err
+    assert (project.folder / "~nobody-there" / "run" / "run.json").exists()
+
+
 @pytest.mark.parametrize("verb", ["install", "prepare"])
 def test_a_base_that_cannot_be_written_is_told(project: Project, verb: str) -> None:
     project.write("plain/main.py", OBSERVED)

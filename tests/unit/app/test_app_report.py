@@ -40,3 +40,9 @@ def test_runs_of_different_work_are_pooled_with_a_warning(tmp_path: Path, lr: fl
     assert [warning for warning in found if "other arguments" in warning][:1] == [
         "a: the pooled runs gave it other arguments: its rate mixes different work"
     ][:warnings]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "~nobody-there/x", "x" * 300])
+def test_what_is_no_run_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RunDirError, match="it is no folder, and no run below .* has that name"):
+        report([name], tmp_path)

@@ -75,6 +75,14 @@ def test_a_file_that_is_not_there_is_told(brought: Path) -> None:
     assert wanted(system(auto="1", config="mine.yaml", save="mine.yaml")) is None
 
 
+@pytest.mark.parametrize("name", ["~nobody-there/mine.yaml", "x" * 300])
+def test_a_path_that_no_file_can_have_is_told(brought: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"sizer.config: there is no scaling file"):
+        wanted(system(auto="1", config=name))
+    with pytest.raises(UsageError, match=r"sizer.save: there is no folder"):
+        wanted(system(save=f"{name}/mine.yaml"))
+
+
 def test_what_cannot_be_saved_is_told_before_a_run(brought: Path) -> None:
     with pytest.raises(UsageError, match=r"sizer.save: there is no folder nowhere"):
         wanted(system(save="nowhere/mine.yaml"))

@@ -1,11 +1,11 @@
-"""Where packages of a vendor come from."""
+"""Where packages of a vendor come from; which suite a name means."""
 
 from __future__ import annotations
 
 import pytest
 
-from milabench.app.workspace import check_index, indexes
-from milabench.errors import PreflightError
+from milabench.app.workspace import check_index, find_config, indexes
+from milabench.errors import PreflightError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,9 @@ def test_no_environment_is_filled_with_another_vendors_torch(
     else:
         with pytest.raises(PreflightError, match=f"torch for {arch} comes from https://.* another vendor's"):
             check_index(facts, environ)
+
+
+@pytest.mark.parametrize("name", ["standrad", "~nobody-there/standard", "x" * 300])
+def test_what_is_no_suite_is_told_with_those_there_are(name: str) -> None:
+    with pytest.raises(UsageError, match="it is no file, and the suites milabench brings are .*standard"):
+        find_config(name)

@@ -46,16 +46,18 @@ def test_the_base_is_absolute_wherever_it_comes_from(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MILABENCH_BASE", "elsewhere")
     assert read_options({}).base == tmp_path / "elsewhere"
     assert read_options({"base": "/here"}).base == Path("/here")
+    assert read_options({"base": "~nobody-there/x"}).base == tmp_path / "~nobody-there" / "x"
+
+
+@pytest.mark.parametrize("name", ["nowhere.yaml", "/nowhere/none.yaml", "~nobody-there/x.yaml", "x" * 300])
+def test_a_system_file_that_is_not_there_is_told(name: str) -> None:
+    with pytest.raises(UsageError, match="no system file .*: give --system with a file"):
+        read_options({"system": name})
 
 
 def test_the_configuration_of_a_process_is_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILABENCH_CONFIG", '{"name": "resnet50"}')
     assert read_options({}).config is None
-
-
-def test_a_system_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no system file"):
-        read_options({"system": str(tmp_path / "none.yaml")})
 
 
 def test_the_command_to_type_repeats_the_options() -> None:

@@ -87,6 +87,8 @@ def test_benchmarks_share_a_repository_at_the_same_reference_only(suites: Any) -
         ("{git: 'https://ghp_0123456789@example.org/x'}", "E411", "'https", "credential helper"),
         ("{git: 'ssh://me:word@example.org/x'}", "E411", "'ssh", "credential helper"),
         ("{git: nowhere}", "E212", "nowhere", "there is no repository /"),
+        ("{git: ~nobody-there/x}", "E212", "~nobody", "there is no repository /"),
+        (f"{{git: {'x' * 300}}}", "E212", "xxx", "there is no repository /"),
         ("{git: bench, branch: a, tag: b}", "E213", "tag", "has branch and tag: write one"),
         ("{git: bench, commit: a, tag: b, branch: c}", "E213", "branch: c", "has branch and tag and commit: write one"),
         ("{git: bench, branch: [a]}", "E301", "[a]", "needs the name of a branch, not a list"),
