@@ -87,7 +87,7 @@ def fetch(url: str, kind: str, name: str, folder: Path, repository: str) -> str:
     if (tree / ".gitmodules").exists():
         _submodules(git)
     commit = git("rev-parse", "HEAD").strip()
-    _keep(partial, folder / commit)
+    _keep(partial, folder / commit, repository)
     pointer = folder / f"{COMMIT}.partial"
     pointer.write_text(commit + "\n")
     pointer.replace(folder / COMMIT)
@@ -147,11 +147,12 @@ def _submodules(git: _Git) -> None:
         git(*update)
 
 
-def _keep(partial: Path, whole: Path) -> None:
+def _keep(partial: Path, whole: Path, repository: str) -> None:
     """Give what is complete its name; the same commit, fetched before, stays as it is: a run may be reading it."""
-    if whole.exists():
+    if (whole / repository).is_dir():
         shutil.rmtree(partial)
     else:
+        shutil.rmtree(whole, ignore_errors=True)
         partial.rename(whole)
 
 

@@ -21,7 +21,7 @@ HERE = "here"  # benchfiles are loaded where milabench runs, so that is where re
 
 
 def fetches(sources: Iterable[GitSource], site: Site, operator: Mapping[str, str], *, refresh: bool = False) -> Plan:
-    """Return what fetches repositories, a trial each named by its key; what is recorded is left alone.
+    """Return what fetches repositories, a trial each named by its key; what is recorded, and there, is left alone.
 
     ``refresh``: branches, tags and HEADs are asked for anew. Raises ConfigurationError where a URL holds a secret of
     the operator's environment.
@@ -74,11 +74,19 @@ def locate(
 
 
 def _fetched(source: GitSource, site: Site) -> tuple[str, Path] | None:
-    """Return the commit that is recorded for a source and the folder of its files, None where it is not fetched."""
-    if not once.done({"record": _once(source, site).record, "base": _base(source), "parts": {}}):
+    """Return the commit of a source and the folder of its files, None where it is not fetched, or no longer there."""
+    if not _is_recorded(source, site):
         return None
-    commit = (_folder(source, site) / COMMIT).read_text().strip()
-    return commit, _folder(source, site) / commit / source.repository
+    try:
+        commit = (_folder(source, site) / COMMIT).read_text().strip()
+    except (OSError, ValueError):
+        return None
+    tree = _folder(source, site) / commit / source.repository
+    return (commit, tree) if commit and tree.is_dir() else None
+
+
+def _is_recorded(source: GitSource, site: Site) -> bool:
+    return once.done({"record": _record(source, site), "base": _base(source), "parts": {}})
 
 
 def _no_folder(name: str, source: GitSource, commit: str) -> Problem:
@@ -95,9 +103,8 @@ def _base(source: GitSource) -> dict[str, str]:
     return {"git": source.url, "reference": source.reference}
 
 
-def _once(source: GitSource, site: Site, *, always: bool = False) -> Once:
-    record = f"{_folder(source, site)}/{RECORD}"
-    return Once(record=record, folder=None, base=_base(source), parts={}, always=always)
+def _record(source: GitSource, site: Site) -> str:
+    return f"{_folder(source, site)}/{RECORD}"
 
 
 def _trial(source: GitSource, site: Site, refresh: bool) -> Trial:
@@ -111,8 +118,10 @@ def _trial(source: GitSource, site: Site, refresh: bool) -> Trial:
         env=OFFLINE if site.offline else {},
         metrics="none",
     )
-    once = _once(source, site, always=refresh and source.kind != "commit")
+    lost = _is_recorded(source, site) and _fetched(source, site) is None
+    always = lost or (refresh and source.kind != "commit")
+    needed = Once(record=_record(source, site), folder=None, base=_base(source), parts={}, always=always)
     return Trial(
         benchmark=source.key,
-        jobs=(Job(tag=source.key, commands=(command,), deadline_s=DEADLINE_S, once=once),),
+        jobs=(Job(tag=source.key, commands=(command,), deadline_s=DEADLINE_S, once=needed),),
     )

@@ -126,6 +126,19 @@ def test_what_is_fetched_needs_no_repository_any_more_and_a_branch_stays(
     assert said(project) == "second"
 
 
+@pytest.mark.parametrize("lost", ["commit", "*/repository"])
+def test_what_was_fetched_and_is_gone_is_fetched_again(project: Project, repository: Repository, lost: str) -> None:
+    project.suite(mine=defined(branch="main"))
+    assert project.verb("run", "--all").code == 0
+    (path,) = (project.base / "sources").glob(f"*/{lost}")
+    path.rename(project.folder / "elsewhere")
+    planned = project.verb("plan")
+    assert (planned.code, "not fetched: mine" in planned.err) == (4, True)
+    assert project.verb("install").code == 0
+    assert project.verb("run").code == 0
+    assert said(project) == "first"
+
+
 def test_a_new_commit_is_installed_anew(project: Project, repository: Repository) -> None:
     benchfile = """
 from milabench.pack import Package

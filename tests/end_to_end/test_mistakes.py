@@ -115,7 +115,7 @@ def test_a_wrong_option_is_refused(project: Project, code: int, message: str, ar
 
 
 def test_the_home_of_a_user_who_is_not_there_is_a_folder_like_any_other(project: Project) -> None:
-    project.write("suite.yaml", FINE)
+    project.suite(printer=shell(PRINTER))
     done = project.verb("run", "--run-name", "~nobody-there/run")
     assert done.code == 0, done.err
     assert (project.folder / "~nobody-there" / "run" / "run.json").exists()

@@ -115,6 +115,20 @@ def test_what_is_recorded_without_an_end_is_not_fetched(selected: Suite, site: S
         locate(selected, site, {}, "install")
 
 
+@pytest.mark.parametrize("lost", ["commit", SHA, f"{SHA}/mine"])
+def test_what_is_recorded_and_gone_is_not_fetched_and_is_fetched_again(selected: Suite, site: Site, lost: str) -> None:
+    fetch(selected, site)
+    for path in Path(site.base).glob(f"sources/mine-*/{lost}"):
+        path.rename(path.with_name("elsewhere"))
+    with pytest.raises(PreflightError, match="not fetched: a .*, b .*, c .*"):
+        locate(selected, site, {}, "install")
+    again = [trial.jobs[0].once for trial in plan.fetches(sources(selected), site, {}).trials]
+    assert [once.always for once in again if once] == [True, True]
+    fetch(selected, site)
+    again = [trial.jobs[0].once for trial in plan.fetches(sources(selected), site, {}).trials]
+    assert [once.always for once in again if once] == [False, False]
+
+
 def test_what_is_fetched_has_a_folder_and_a_commit(selected: Suite, site: Site) -> None:
     fetch(selected, site)
     here, fetched = locate(selected, site, {}, "install")
