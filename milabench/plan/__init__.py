@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from milabench.plan.context import Context
 from milabench.plan.fetch import fetches, locate
 from milabench.plan.site import Dirs, Site, Workspace
 from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Size, Skip, Staged, Trial
+from milabench.problems import Code
 
 __all__ = [
     "Command",
@@ -101,6 +102,7 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
             sizes += context.sizes.all()
         except ConfigurationError as error:
             problems.extend(error.problems)
+    problems += _equal_tags(trials, contexts)
     if problems:
         raise ConfigurationError(problems)
     return Plan(
@@ -111,6 +113,19 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
         node_configs=_node_configs(contexts),
         sizes=tuple(sizes),
     )
+
+
+def _equal_tags(trials: Sequence[Trial], contexts: Sequence[Context]) -> Iterator[Problem]:
+    """Yield a problem for each process with the tag of an earlier one: both would write the same files."""
+    marks = {context.benchmark.name: context.benchmark.mark for context in contexts}
+    first: dict[str, Command] = {}
+    for command in (command for trial in trials for job in trial.jobs for command in job.commands):
+        known = first.setdefault(command.tag, command)
+        if known is not command:
+            name, other = command.benchmark, known.benchmark
+            of = "another of its own" if name == other else f"one of {other}: give one of the two another name"
+            message = f"{name}: a process would write the files {command.tag}.*, and so would {of}"
+            yield Problem(code=Code.EQUAL_NAMES.code, message=message, mark=marks[name], path=name)
 
 
 def _with_unfetched(plan: Plan, workspace: Workspace) -> Plan:

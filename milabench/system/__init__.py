@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -180,10 +181,16 @@ class _Maker:
         count = self._first("gpus", entry.gpu_count, self._said.options["gpu.count"])
         memory = self._first("gpu_memory", entry.gpu_capacity_bytes, self._said.options["gpu.capacity"])
         probed = self._probed() if self._facts.get("arch") == self._arch else ()
-        made_up = (Device(id=number, name=f"{self._arch}:{number}") for number in range(len(probed), count or 0))
-        for device in (*probed, *made_up)[:count]:
+        for device in (*probed, *self._made_up(probed, (count or 0) - len(probed)))[:count]:
             known = device if here else replace(device, uuid=None, numa=None)
             yield known if memory is None else replace(known, memory_bytes=memory)
+
+    def _made_up(self, probed: Sequence[Device], count: int) -> Iterator[Device]:
+        """Yield devices with the lowest numbers that none of those probed has: some may be hidden from milabench."""
+        used = {device.id for device in probed}
+        free = (number for number in itertools.count() if number not in used)
+        for number in itertools.islice(free, max(count, 0)):
+            yield Device(id=number, name=f"{self._arch}:{number}")
 
     def _first(self, option: str, *said: int | None) -> int | None:
         """Return what the command line asks for, else the first that the file says."""

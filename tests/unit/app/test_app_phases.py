@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -23,10 +24,21 @@ from milabench.rundir import RunDir, runs
 
 SUITE = "one: {command: {argv: [x], env: {%s}}, plan: {method: njobs}}\n"
 FACTS = {"hostname": "here", "cpus": 4, "memory_bytes": 2**34, "arch": "cpu", "devices": [], "environ": {}}
-REPLIES = {"probe": {"facts": {**FACTS, "ips": ["10.0.0.1"]}}, "missing": {"names": []}, "freeze": {"packages": {}}}
+REPLIES: dict[str, Any] = {
+    "probe": {"facts": {**FACTS, "ips": ["10.0.0.1"]}},
+    "missing": {"names": []},
+    "freeze": {"packages": {}},
+}
 
 
-def operation(folder: Path, *, env: str = "", system: str | None = None, script: Script | None = None) -> Operation:
+def operation(
+    folder: Path,
+    *,
+    env: str = "",
+    system: str | None = None,
+    script: Script | None = None,
+    probed: Mapping[str, Any] = MappingProxyType({}),
+) -> Operation:
     (folder / "suite.yaml").write_text(SUITE % env)
     if system is not None:
         (folder / "system.yaml").write_text(system)
@@ -36,7 +48,7 @@ def operation(folder: Path, *, env: str = "", system: str | None = None, script:
         system=folder / "system.yaml" if system is not None else None,
         environ={"HF_TOKEN": "hf_0123456789"},
     )
-    host = FakeHost(script, REPLIES)
+    host = FakeHost(script, {**REPLIES, "probe": {"facts": {**REPLIES["probe"]["facts"], **probed}}})
     return Operation(options=options, console=Console(quiet=True), host=host, interrupt=Interrupt())
 
 
@@ -51,6 +63,13 @@ def operation(folder: Path, *, env: str = "", system: str | None = None, script:
 def test_what_would_be_passed_over_is_refused(tmp_path: Path, system: str, message: str) -> None:
     with pytest.raises(PreflightError, match=message):
         asyncio.run(operation(tmp_path, system=f"system: {{{system}}}\n").workspace())
+
+
+def test_more_devices_than_this_machine_shows_are_refused(tmp_path: Path) -> None:
+    probed = {"arch": "cuda", "devices": [{"id": 1, "name": "GPU"}]}
+    work = operation(tmp_path, system="system: {gpu: {count: 2}}\n", probed=probed)
+    with pytest.raises(PreflightError, match=r"asks for 2 cuda devices, this machine has 1, of the numbers \[1\]"):
+        asyncio.run(work.workspace())
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "here", "localhost"])

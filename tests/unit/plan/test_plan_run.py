@@ -262,3 +262,13 @@ def test_what_a_benchfile_does_to_its_configuration_stays_with_it(tmp_path: Path
     assert "--more" not in plan.configs["one"]["argv"]
     assert plan.configs["one"]["voir"]["options"]["stop"] == 60
     assert "--more" in commands(plan)[0].argv
+
+
+def test_two_processes_cannot_have_one_tag(tmp_path: Path) -> None:
+    text = (
+        "a: {command: {argv: [x]}, plan: {method: njobs, n: 2}}\na.1: {command: {argv: [x]}, plan: {method: njobs}}\n"
+    )
+    with pytest.raises(ConfigurationError) as raised:
+        planned(tmp_path, {"suite.yaml": text})
+    (problem,) = raised.value.problems
+    assert (problem.code, problem.mark and problem.mark.line, "a.1.*" in problem.message) == ("E208", 2, True)

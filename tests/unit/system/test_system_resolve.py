@@ -110,6 +110,11 @@ def test_what_the_command_line_asks_for_is_made_up(overrides: dict[str, Any], de
     assert system.main.main
 
 
+def test_made_up_devices_have_no_number_of_a_probed_one() -> None:
+    shown = {**FACTS, "devices": [{**FACTS["devices"][1], "id": number} for number in (1, 3)]}
+    assert [device.id for device in resolve(None, shown, {"gpus": 5}).main.devices] == [1, 3, 0, 2, 4]
+
+
 @pytest.mark.parametrize("override", [{"gpus": 4}, {"gpu_memory": 80 * GIB}, {"arch": "cpu", "gpus": 4}])
 def test_accelerators_of_a_cpu_are_refused(override: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"give --arch \(cuda, rocm, xpu, hpu\)"):
