@@ -21,6 +21,7 @@ Kind = Literal["switch", "integer", "number", "size", "duration", "text", "path"
 
 ON = ("1", "true", "yes", "on")
 OFF = ("0", "false", "no", "off")
+MOST_DEVICES = 1000  # of a node
 OWN_PLACES = ("arch", "dirs", "docker", "gpu", "sshkey")  # under ``system``: what begins otherwise, under its options
 
 
@@ -65,7 +66,9 @@ OPTIONS: Mapping[str, Option] = {
     "docker.image": Option(kind="text", meaning="container image that benchmarks run in"),
     "gpu.arch": Option(kind="text", meaning="another name of arch"),
     "gpu.capacity": Option(kind="size", least=1, meaning="memory of an accelerator, instead of what is found"),
-    "gpu.count": Option(kind="integer", least=0, meaning="accelerators of a node, instead of those found"),
+    "gpu.count": Option(
+        kind="integer", least=0, most=MOST_DEVICES, meaning="accelerators of a node, instead of those found"
+    ),
     "sizer.add": Option(kind="integer", meaning="added to a benchmark's own batch size; needs sizer.auto"),
     "sizer.auto": Option(kind="switch", default=False, meaning="auto_batch(default) is worked out of a scaling file"),
     "sizer.batch_size": Option(kind="integer", least=1, meaning="auto_batch(default) is this, everywhere"),

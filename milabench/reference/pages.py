@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -54,7 +55,8 @@ def _value(key: Key) -> str:
     if key.kind == "choice":
         words = ", ".join(f"`{choice}`" for choice in key.choices)
     if key.least is not None and key.kind in ("number", "whole"):
-        words += f", at least {key.least:g}"
+        bounded = key.most is not None and math.isfinite(key.most)
+        words += f", {key.least:g} to {key.most:g}" if bounded else f", at least {key.least:g}"
     return f"{words}; or a map" if key.inside and key.kind not in ("map", "maps", "entry") else words
 
 

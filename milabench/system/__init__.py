@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from milabench.errors import UsageError
+from milabench.options import MOST_DEVICES
 from milabench.problems import Problems, nearest
 from milabench.system import layers
 from milabench.system.explain import explain
@@ -19,6 +20,7 @@ from milabench.system.types import ARCHES, Arch, Device, Node, System
 __all__ = ["ARCHES", "Arch", "Device", "Node", "System", "asked_arch", "explain", "is_local", "resolve", "values"]
 
 OVERRIDES = ("arch", "gpus", "nodes", "gpu_memory", "cpus")
+_MOST = {"gpus": MOST_DEVICES, "nodes": 10_000}
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -121,6 +123,8 @@ def _check(asked: Mapping[str, Any]) -> None:
         least = 0 if key == "gpus" else 1
         if value < least:
             raise UsageError(f"--{key.replace('_', '-')} {value}: needs at least {least}")
+        if value > _MOST.get(key, value):
+            raise UsageError(f"--{key.replace('_', '-')} {value}: needs at most {_MOST[key]}")
 
 
 def _check_devices(arch: Arch, asked: Mapping[str, Any]) -> None:

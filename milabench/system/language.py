@@ -42,6 +42,7 @@ def _options(section: str) -> dict[str, Key]:
                 meaning=f"{option.meaning[0].upper()}{option.meaning[1:]}.",
                 default=option.default,
                 least=option.least,
+                most=option.most,
                 example=_EXAMPLES[name],
             )
     return found
