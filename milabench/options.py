@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from milabench import expression
 from milabench.document import Node
+from milabench.expression import LARGEST
 from milabench.problems import Code
 from milabench.tokens import ExpressionError
 
@@ -214,9 +215,9 @@ def value(option: Option, node: Node) -> Any:
         case "text" | "path":
             return _text(option.kind, word)
         case "integer":
-            return _bounded(option, _integer(node, word))
+            return _bounded(option, _integer(node), node)
         case _:
-            return _bounded(option, _amount(option.kind, node, word))
+            return _bounded(option, _amount(option.kind, node, word), node)
 
 
 _WANTED: Mapping[Kind, str] = {
@@ -250,7 +251,7 @@ def _switch(node: Node, word: str) -> bool:
     if isinstance(node.value, int | float):
         return node.value > 0
     if word not in (*ON, *OFF):
-        raise Unfit(f"needs true or false, not {word!r}")
+        raise Unfit(f"needs true or false, not {node.shown}")
     return word in ON
 
 
@@ -260,23 +261,23 @@ def _text(kind: Kind, word: str) -> str:
     return word
 
 
-def _integer(node: Node, word: str) -> int:
+def _integer(node: Node) -> int:
     number = node.value
     if isinstance(number, str):
         try:
             number = int(number)
         except ValueError:
-            raise Unfit(f"needs a whole number, not {word!r}") from None
+            raise Unfit(f"needs a whole number, not {node.shown}") from None
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if not isinstance(number, int) or isinstance(number, bool):
-        raise Unfit(f"needs a whole number, not {word}")
+        raise Unfit(f"needs a whole number, not {node.shown}")
     return number
 
 
 def _amount(kind: Kind, node: Node, word: str) -> float:
     if isinstance(node.value, bool):
-        raise Unfit(f"needs {_WANTED[kind]}, not {word}")
+        raise Unfit(f"needs {_WANTED[kind]}, not {node.shown}")
     given = node.value if isinstance(node.value, int | float) else word
     try:
         match kind:
@@ -287,13 +288,16 @@ def _amount(kind: Kind, node: Node, word: str) -> float:
             case _:
                 return float(given)
     except ExpressionError as error:
-        raise Unfit(f"is {error.message}: {word!r}", Code.BAD_UNIT) from None
+        raise Unfit(f"is {error.message}: {node.shown}", Code.BAD_UNIT) from None
     except (ValueError, OverflowError):
-        raise Unfit(f"needs {_WANTED[kind]}, not {word!r}") from None
+        raise Unfit(f"needs {_WANTED[kind]}, not {node.shown}") from None
 
 
-def _bounded(option: Option, number: float) -> float:
-    if not option.least <= number <= option.most or not math.isfinite(number):
-        bounds = f"of at least {option.least:g}" if option.most == math.inf else f"{option.least:g} to {option.most:g}"
-        raise Unfit(f"needs a number {bounds}, not {number:g}", Code.OUT_OF_RANGE)
+def _bounded(option: Option, number: float, node: Node) -> float:
+    """Return a number within the option's bounds, and within those that a floating-point number can be worked with."""
+    least, most = max(option.least, -LARGEST), min(option.most, LARGEST)
+    if not least <= number <= most:
+        above = number < least and option.most == math.inf
+        bounds = f"of at least {least:g}" if above else f"from {least:g} to {most:g}"
+        raise Unfit(f"needs a number {bounds}, not {node.shown}", Code.OUT_OF_RANGE)
     return number

@@ -176,6 +176,15 @@ def test_a_mistake_on_the_command_line_names_it(tmp_path: Path) -> None:
     assert str(problem) == "--override:2:14: system.nodes needs a list of nodes, not a number"
 
 
+@pytest.mark.parametrize("called", ["MILABENCH_CPU_MAX", "MILABENCH_SIZER_ADD", "MILABENCH_GPU_COUNT"])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_of_four_hundred_digits_is_out_of_range(tmp_path: Path, called: str, sign: str) -> None:
+    (problem,) = problems_of(tmp_path, None, {called: f"{sign}{'9' * 400}"})
+    assert (problem.code, str(problem.mark), "…" in problem.message) == ("E302", f"{called}:1:1", True)
+    (problem,) = problems_of(tmp_path, None, {called: f"{sign}inf"})
+    assert problem.code == "E301"
+
+
 def test_an_option_without_effect_is_a_warning_that_says_why(tmp_path: Path) -> None:
     system = resolved(tmp_path, None, {"MILABENCH_USE_UV": "1"})
     assert [(each.code, each.message) for each in system.warnings] == [
