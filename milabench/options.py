@@ -187,7 +187,9 @@ def path(name: str) -> str:
 def rows() -> Iterator[tuple[str, str, str, str, str]]:
     """Yield name, type, default, variable and meaning of every option, for a table in the documentation."""
     for name, option in OPTIONS.items():
-        default = {True: "on", False: "off", None: ""}.get(option.default, str(option.default))
+        default = "" if option.default is None else str(option.default)
+        if isinstance(option.default, bool):  # 0 and 1 are equal to them
+            default = "on" if option.default else "off"
         idle = f"; no effect: {option.idle}" if option.idle else ""
         yield name, option.kind, default, variable(name), option.meaning + idle
 

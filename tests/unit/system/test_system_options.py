@@ -195,6 +195,7 @@ def test_an_option_without_effect_is_a_warning_that_says_why(tmp_path: Path) -> 
 def test_every_option_has_a_row_and_a_variable_of_its_own() -> None:
     assert len({row[3] for row in rows()}) == len(OPTIONS) == len(list(rows()))
     assert ("sizer.auto", "switch", "off", "MILABENCH_SIZER_AUTO") in [row[:4] for row in rows()]
+    assert {row[0]: row[2] for row in rows()}["cpu.reserved_cores"] == "0"
 
 
 def test_defaults_are_values_their_options_can_have() -> None:
