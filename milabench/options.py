@@ -176,7 +176,7 @@ def variable(name: str) -> str:
     return f"MILABENCH_{name.upper().replace('.', '_')}"
 
 
-def path(name: str) -> str:
+def place_of(name: str) -> str:
     """Return where an option stands in a system file: ``system.options.sizer.auto``, ``system.gpu.count``."""
     if name == "gpu.arch":
         return "system.arch"
@@ -202,7 +202,7 @@ class Unfit(ValueError):
         self.code = code
 
 
-def value(option: Option, node: Node) -> Any:
+def read_value(option: Option, node: Node) -> Any:
     """Return what is written for an option as its type has it. Raises Unfit."""
     if option.kind == "words":
         return _words(node)

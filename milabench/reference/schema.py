@@ -92,7 +92,7 @@ def _options() -> Schema:
     """Return the schemas of what stands under ``options``: a map for each part of an option's dotted name."""
     found: Schema = {}
     for name, option in options.OPTIONS.items():
-        if options.path(name) != f"system.options.{name}":
+        if options.place_of(name) != f"system.options.{name}":
             continue
         *parts, last = name.split(".")
         inner = found
@@ -104,7 +104,7 @@ def _options() -> Schema:
 
 def _option(name: str, option: options.Option) -> Schema:
     words = f"{option.meaning} (variable: {options.variable(name)})"
-    about: Schema = {"title": options.path(name), "description": words}
+    about: Schema = {"title": options.place_of(name), "description": words}
     if option.idle:
         about |= {"description": f"{words}; no effect: {option.idle}", "deprecated": True}
     if option.default is not None:

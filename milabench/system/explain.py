@@ -7,7 +7,7 @@ from pathlib import Path
 
 from milabench.document import Node
 from milabench.errors import UsageError
-from milabench.options import OPTIONS, path
+from milabench.options import OPTIONS, place_of
 from milabench.overrides import dotted, keys
 from milabench.problems import Problems, nearest
 from milabench.provenance import Setting, below, settings
@@ -32,7 +32,7 @@ def explain(file: Path | None, target: str, environ: Mapping[str, str], changes:
     except UsageError:
         if unset:
             return unset
-        near = nearest(target, [path(name) for name in OPTIONS])
+        near = nearest(target, [place_of(name) for name in OPTIONS])
         if near:
             raise UsageError(f"nothing sets {target!r} (did you mean {near!r}?)") from None
         raise
@@ -42,5 +42,5 @@ def _unset(written: Node) -> Iterator[Setting]:
     """Yield the options that have a default and that nothing sets."""
     said = {dotted(setting.path) for setting in settings(written, ("system",))}
     for name, option in OPTIONS.items():
-        if option.default is not None and path(name) not in said:
-            yield Setting(path=tuple(path(name).split(".")), value=option.default, default="nothing sets it")
+        if option.default is not None and place_of(name) not in said:
+            yield Setting(path=tuple(place_of(name).split(".")), value=option.default, default="nothing sets it")

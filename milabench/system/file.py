@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from milabench.document import Node
-from milabench.options import OPTIONS, Options, Unfit, path, value
+from milabench.options import OPTIONS, Options, Unfit, place_of, read_value
 from milabench.problems import Code, Problems, nearest
 from milabench.system.language import KEYS
 from milabench.system.types import ARCHES
 
 PLACES = {
-    section: tuple(name.removeprefix(f"{section}.") for name in OPTIONS if path(name).startswith(f"system.{section}."))
+    section: tuple(
+        name.removeprefix(f"{section}.") for name in OPTIONS if place_of(name).startswith(f"system.{section}.")
+    )
     for section in ("dirs", "docker", "gpu")
 }
 IDLE_KEYS = ("base", "config", "dash", "executor", "github", "noterm", "run_name", "use_uv")
@@ -83,14 +85,14 @@ class _Reader:
         return given
 
     def _option(self, name: str, node: Node, given: dict[str, Any], where: str | None = None) -> None:
-        option, where = OPTIONS.get(name), where or path(name)
+        option, where = OPTIONS.get(name), where or place_of(name)
         if option is None or node.value is None:
             return
         if option.idle:
             message = f"{where} does nothing: {option.idle}"
             self._problems.add(Code.IDLE_SYSTEM_KEY, message, node.key_mark, path=where)
         try:
-            given[name] = value(option, node)
+            given[name] = read_value(option, node)
         except Unfit as error:
             self._wrong(node, where, str(error), error.code)
 

@@ -36,7 +36,7 @@ def _options(section: str) -> dict[str, Key]:
     """Return the keys of a part of the file that holds options."""
     found = {}
     for name, option in options.OPTIONS.items():
-        if options.path(name) == f"system.{name}" and name.startswith(f"{section}."):
+        if options.place_of(name) == f"system.{name}" and name.startswith(f"{section}."):
             found[name.removeprefix(f"{section}.")] = Key(
                 kind=KIND_OF_OPTION[option.kind],
                 meaning=f"{option.meaning[0].upper()}{option.meaning[1:]}.",

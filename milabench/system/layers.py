@@ -13,7 +13,7 @@ from milabench import document, overrides
 from milabench.document import Node
 from milabench.interpolation import Interpolator
 from milabench.merge import merge
-from milabench.options import OPTIONS, path, variable
+from milabench.options import OPTIONS, place_of, variable
 from milabench.problems import Code, Problems, nearest
 from milabench.system import multirun
 from milabench.system.language import TOP
@@ -71,7 +71,7 @@ def _from_environment(environ: Mapping[str, str], problems: Problems) -> Iterato
     known = {variable(name): name for name in OPTIONS}
     for called, text in environ.items():
         if called in known and text:
-            yield _at(path(known[called]).split(".")[1:], Node(text, called, 1, 1, (1, 1)))
+            yield _at(place_of(known[called]).split(".")[1:], Node(text, called, 1, 1, (1, 1)))
         elif called.startswith(OWN_VARIABLES) and called not in known:
             message = f"the variable {called} is set, and there is no such option"
             problems.add(Code.UNKNOWN_KEY, message, Node(None, called, 1, 1).mark, suggestion=nearest(called, known))
@@ -87,7 +87,7 @@ def _in_one_form(layer: Node, problems: Problems) -> Node:
     if written is None or not isinstance(written.value, dict):
         return layer
     for name, node in _options(written, "", problems):
-        keys = path(name).split(".")[1:]
+        keys = place_of(name).split(".")[1:]
         result = merge(result, _at(keys, node, beside=written), problems, SYSTEM)
     return result
 

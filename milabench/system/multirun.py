@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from milabench.document import Node, plain
-from milabench.options import OPTIONS
-from milabench.options import path as place
+from milabench.options import OPTIONS, place_of
 from milabench.problems import Code, Problems, nearest
 
 MULTIRUN = "multirun"
@@ -31,7 +30,7 @@ class Variation:
     def overrides(self) -> tuple[str, ...]:
         """The values as the command line would give them, in the order of ``values``."""
         return tuple(
-            f"{place(option)}={json.dumps(plain(node), ensure_ascii=False)}" for option, node in self.values.items()
+            f"{place_of(option)}={json.dumps(plain(node), ensure_ascii=False)}" for option, node in self.values.items()
         )
 
 

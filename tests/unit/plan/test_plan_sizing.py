@@ -14,7 +14,7 @@ from plans import planned, workspace
 
 from milabench import plan
 from milabench.document import Node
-from milabench.options import OPTIONS, Options, value
+from milabench.options import OPTIONS, Options, read_value
 from milabench.plan import Plan, codec, decode
 from milabench.plan.scaling import Entry, Observation, Scaling
 from milabench.plan.sizing import Sizing, choose, fit, rounded
@@ -42,7 +42,9 @@ SCALING = Scaling(
 
 
 def chosen(benchmark: str, mib: int | None, scaling: Scaling | None = SCALING, **options: Any) -> tuple[int, str]:
-    typed = {f"sizer.{name}": value(OPTIONS[f"sizer.{name}"], Node(given, "", 1, 1)) for name, given in options.items()}
+    typed = {
+        f"sizer.{name}": read_value(OPTIONS[f"sizer.{name}"], Node(given, "", 1, 1)) for name, given in options.items()
+    }
     memory = None if mib is None else mib * MIB
     return choose(benchmark, 32, Options(typed).sizer, Sizing(scaling=scaling, memory_bytes=memory))
 

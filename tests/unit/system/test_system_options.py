@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from milabench.document import Node
 from milabench.errors import ConfigurationError, Problem
-from milabench.options import OPTIONS, Options, Unfit, path, rows, value, variable
+from milabench.options import OPTIONS, Options, Unfit, place_of, read_value, rows, variable
 from milabench.problems import Problems
 from milabench.system import System, asked_arch, layers, resolve, values
 
@@ -52,13 +52,13 @@ def test_the_command_line_wins_over_variables_these_over_the_file_and_that_over_
     tmp_path: Path, name: str, layers: int
 ) -> None:
     file, environ, change, from_file, from_environ, from_change = SAMPLES[name]
-    *parts, last = path(name).split(".")
+    *parts, last = place_of(name).split(".")
     text = "{".join(f"{part}: " for part in parts) + f"{{{last}: {file}}}" + "}" * (len(parts) - 1) + "\n"
     system = resolved(
         tmp_path,
         text if layers & 1 else None,
         {variable(name): environ} if layers & 2 else {},
-        *([f"{path(name)}={change}"] if layers & 4 else []),
+        *([f"{place_of(name)}={change}"] if layers & 4 else []),
     )
     wanted = OPTIONS[name].default
     for bit, candidate in ((1, from_file), (2, from_environ), (4, from_change)):
@@ -201,7 +201,7 @@ def test_every_option_has_a_row_and_a_variable_of_its_own() -> None:
 def test_defaults_are_values_their_options_can_have() -> None:
     for name, option in OPTIONS.items():
         if option.default is not None:
-            assert value(option, Node(option.default, "", 1, 1)) == option.default, name
+            assert read_value(option, Node(option.default, "", 1, 1)) == option.default, name
 
 
 def test_sections_have_all_their_options() -> None:
@@ -212,6 +212,6 @@ def test_sections_have_all_their_options() -> None:
 @given(st.sampled_from(sorted(OPTIONS)), st.text() | st.integers() | st.floats() | st.booleans() | st.none())
 def test_a_value_is_read_or_refused(name: str, written: Any) -> None:
     try:
-        value(OPTIONS[name], Node(written, "", 1, 1))
+        read_value(OPTIONS[name], Node(written, "", 1, 1))
     except Unfit as error:
         assert str(error)
