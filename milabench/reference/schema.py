@@ -73,9 +73,7 @@ def suite() -> Schema:
 def system() -> Schema:
     """Return the schema of system files."""
     top = {name: _described(key, (name,)) for name, key in SYSTEM.items()}
-    idle = {
-        name: {"description": "Does nothing: an option of the command line.", "deprecated": True} for name in IDLE_KEYS
-    }
+    idle = {name: {"description": f"Does nothing: {why}.", "deprecated": True} for name, why in IDLE_KEYS.items()}
     properties = top["system"]["anyOf"][0]["properties"]
     properties |= idle
     properties["options"]["anyOf"][0]["properties"] = _options()

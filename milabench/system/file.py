@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from milabench.document import Node
@@ -13,13 +14,13 @@ from milabench.problems import Code, Problems, nearest
 from milabench.system.language import KEYS
 from milabench.system.types import ARCHES
 
-PLACES = {
-    section: tuple(
-        name.removeprefix(f"{section}.") for name in OPTIONS if place_of(name).startswith(f"system.{section}.")
-    )
-    for section in ("dirs", "docker", "gpu")
+IDLE_KEYS: Mapping[str, str] = {
+    **dict.fromkeys(("base", "config", "run_name"), "it is an option of the command line"),
+    **{
+        name.partition(".")[0]: OPTIONS[name].idle
+        for name in ("dash", "executor.timeout", "github.path", "noterm", "use_uv")
+    },
 }
-IDLE_KEYS = ("base", "config", "dash", "executor", "github", "noterm", "run_name", "use_uv")
 SSH_PORT = 22
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
@@ -73,9 +74,10 @@ class _Reader:
     def _options(self, entries: Mapping[str, Node]) -> dict[str, Any]:
         """Return the values of all options that are given, by their names."""
         given: dict[str, Any] = {}
-        own = {section: names for section, names in PLACES.items() if section in entries}
-        for section, names in own.items():
-            for key, node in self._entries(entries[section], f"system.{section}", names).items():
+        for section in ("dirs", "docker", "gpu"):
+            inside = KEYS[section].inside
+            found = self._entries(entries[section], f"system.{section}", inside) if section in entries else {}
+            for key, node in found.items():
                 self._option(f"{section}.{key}", node, given)
         if "sshkey" in entries:
             self._option("sshkey", entries["sshkey"], given)
@@ -141,7 +143,7 @@ class _Reader:
             message = f"is {name!r}, and ends up in names of files: letters, digits and . _ - are allowed"
             self._wrong(entries["name"], f"{path}.name", message, Code.BAD_NAME)
         gpu: dict[str, Any] = {}
-        inside = self._entries(entries["gpu"], f"{path}.gpu", PLACES["gpu"]) if "gpu" in entries else {}
+        inside = self._entries(entries["gpu"], f"{path}.gpu", KEYS["gpu"].inside) if "gpu" in entries else {}
         for key, entry in inside.items():
             self._option(f"gpu.{key}", entry, gpu, f"{path}.gpu.{key}")
         port = entries.get("sshport") or entries.get("port")
@@ -161,7 +163,9 @@ class _Reader:
 
     # Values ------------------------------------------------------------------------------------------------------
 
-    def _entries(self, node: Node, path: str, known: Collection[str], idle: tuple[str, ...] = ()) -> dict[str, Node]:
+    def _entries(
+        self, node: Node, path: str, known: Collection[str], idle: Mapping[str, str] = MappingProxyType({})
+    ) -> dict[str, Node]:
         """Return the entries with known keys that are not null."""
         found: dict[str, Node] = {}
         if not self._is_map(node, path) or not isinstance(node.value, dict):
@@ -172,7 +176,7 @@ class _Reader:
                 if entry.value is not None:
                     found[key] = entry
             elif key in idle:
-                message = f"{where} does nothing: it is an option of the command line"
+                message = f"{where} does nothing: {idle[key]}"
                 self._problems.add(Code.IDLE_SYSTEM_KEY, message, entry.key_mark, path=where)
             elif not key.startswith("x-"):
                 message = f"{key!r} has no meaning in {path}"

@@ -23,6 +23,11 @@ KIND_OF_OPTION: Mapping[options.Kind, Kind] = {
     "words": "words",
 }
 _EXAMPLES = {
+    "dirs.cache": "dirs: {cache: /scratch/cache}",
+    "dirs.data": "dirs: {data: /scratch/data}",
+    "dirs.extra": "dirs: {extra: /scratch/extra}",
+    "dirs.runs": "dirs: {runs: /scratch/runs}",
+    "dirs.venv": "dirs: {venv: /scratch/venv}",
     "docker.args": "docker: {image: 'example.org/bench:1', args: [--ipc=host, --gpus=all]}",
     "docker.base": "docker: {image: 'example.org/bench:1', base: /tmp/workspace}",
     "docker.executable": "docker: {image: 'example.org/bench:1', executable: docker}",
@@ -37,9 +42,10 @@ def _options(section: str) -> dict[str, Key]:
     found = {}
     for name, option in options.OPTIONS.items():
         if options.place_of(name) == f"system.{name}" and name.startswith(f"{section}."):
+            meaning = option.meaning + (f"; no effect: {option.idle}" if option.idle else "")
             found[name.removeprefix(f"{section}.")] = Key(
                 kind=KIND_OF_OPTION[option.kind],
-                meaning=f"{option.meaning[0].upper()}{option.meaning[1:]}.",
+                meaning=f"{meaning[0].upper()}{meaning[1:]}.",
                 default=option.default,
                 least=option.least,
                 most=option.most,
@@ -160,8 +166,8 @@ KEYS: Mapping[str, Key] = {
     ),
     "dirs": Key(
         kind="map",
-        open=True,
-        meaning="Folders other than those under the base: venv, data, runs, extra, cache.",
+        meaning="Folders other than those under the base: they do nothing yet.",
+        inside=_options("dirs"),
         example="dirs: {data: /scratch/data}",
     ),
     "options": Key(

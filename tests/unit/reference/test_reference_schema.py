@@ -166,6 +166,7 @@ def test_a_file_that_holds_something_else_is_refused(text: str, place: str) -> N
         ("system: {gpu: {count: -1}}", "system"),
         ("system: {gpu: {capacity: lots}}", "system"),
         ("system: {docker: {name: x}}", "system"),
+        ("system: {dirs: {foo: x}}", "system"),
         ("multirun: {run: []}", "multirun"),
         ("system: {options: {sizer: {multiple: many}}}", "system"),
         ("system: {options: {torchrun: {port: 0}}}", "system"),

@@ -186,6 +186,18 @@ def test_what_is_old_or_does_nothing_is_a_warning(tmp_path: Path, text: str, cod
 
 
 @pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("base: /b", "system.base does nothing: it is an option of the command line"),
+        ("dash: no", "system.dash does nothing: the terminal says what can be shown"),
+        ("executor: {timeout: 3}", "system.executor does nothing: max_duration of a benchmark is it"),
+    ],
+)
+def test_what_does_nothing_says_why(tmp_path: Path, key: str, why: str) -> None:
+    assert [each.message for each in from_file(tmp_path, f"system: {{{key}}}\n").warnings] == [why]
+
+
+@pytest.mark.parametrize(
     ("text", "code", "place", "suggestion"),
     [
         ("system: {arhc: cuda}\n", "E201", (1, 10), "arch"),
