@@ -47,7 +47,10 @@ class Meanings:
         for part in re.findall(r"\w+", name):
             if not isinstance(value, Mapping | list):
                 raise LookupError(name)
-            value = value[int(part)] if isinstance(value, list) else value[part]
+            try:
+                value = value[int(part)] if isinstance(value, list) else value[part]
+            except ValueError:  # a list asked for a name
+                raise LookupError(name) from None
         if isinstance(value, Mapping | list):
             raise LookupError(name)
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,16 @@ def test_with_legacy_what_stands_for_nothing_is_passed_on_as_it_is_written(tmp_p
     found = suite.resolve(tmp_path / "suite.yaml", lenient=True)
     assert [(each.code, each.mark and each.mark.column) for each in found.warnings] == [("W113", 22)]
     whole = workspace(tmp_path, {"suite.yaml": "x: {command: {argv: [a]}}\n"})
-    lenient = plan.Workspace(
-        suite=found, system=whole.system, packages=whole.packages, site=whole.site, environ=whole.environ
-    )
+    lenient = replace(whole, suite=found)
     assert argv(plan.plan(lenient, "run")) == ("{ncpu}/{arch}", "cpu")
+
+
+@pytest.mark.parametrize("token", ["{nodes.ip}", "{nodes.name.x}", "{cpu.count.x}", "{nodes[0][1]}"])
+def test_a_word_that_leads_nowhere_is_passed_on_with_legacy(tmp_path: Path, token: str) -> None:
+    write(tmp_path, {"suite.yaml": f"x: {{command: {{argv: ['{token}']}}}}\n"})
+    whole = workspace(tmp_path / "other", {"suite.yaml": "x: {command: {argv: [a]}}\n"})
+    lenient = replace(whole, suite=suite.resolve(tmp_path / "suite.yaml", lenient=True))
+    assert argv(plan.plan(lenient, "run")) == (token,)
 
 
 def test_with_legacy_a_function_that_cannot_be_read_is_still_a_mistake(tmp_path: Path) -> None:
