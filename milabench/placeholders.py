@@ -10,6 +10,7 @@ by ``check``.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -51,7 +52,7 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:\[\d+\])?(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
 _WORD = re.compile(rf"(?<!\$)\{{({_NAME})\}}|\$\{{system\.({_NAME})\}}")
 _NODE = re.compile(r"nodes\[\d+\]\.(\w+)")
 _CALL = re.compile(r"((?:auto|expr)\w*)\s*\(")  # milabench takes whatever begins so for a function
-_SAMPLES = (8, 3)  # what no sample value can be computed with is wrong on every system
+_SAMPLES = 12  # systems to try a token on: what can be computed on none of them is wrong on every one
 
 
 class PlaceholderError(ValueError):
@@ -88,9 +89,9 @@ def check(token: str) -> None:
     """Raise PlaceholderError for a token that stands for nothing on any system."""
     failure: PlaceholderError | None = None
     functions = function_table(lambda given, _: given, lambda default: default)
-    for number in _SAMPLES:
+    for system in range(_SAMPLES):
         try:
-            resolve(token, lambda word, number=number: _sample(word, number), functions)  # type: ignore[misc]
+            resolve(token, lambda word, system=system: _sample(word, system), functions)  # type: ignore[misc]
         except PlaceholderError as error:
             failure = failure or error
         else:
@@ -174,15 +175,19 @@ def _known_words(name: str) -> Iterator[str]:
 
 def _is_known(name: str) -> bool:
     try:
-        _sample(name, 1)
+        _sample(name, 0)
     except LookupError:
         return False
     return True
 
 
-def _sample(name: str, number: int) -> int | str | bool:
-    """Return a value of the kind that a word has. Raises LookupError for one that stands for nothing."""
+def _sample(name: str, system: int) -> int | str | bool:
+    """Return a value of the kind that a word has: of a number another one for each word, on each sample system.
+
+    Raises LookupError for a word that stands for nothing.
+    """
     option, node = OPTIONS.get(name.removeprefix("options.")), _NODE.fullmatch(name)
+    number = 1 + zlib.crc32(f"{name} {system}".encode()) % _SAMPLES
     if name in NUMBERS or name in NUMBERS_OF_SYSTEM:
         return number
     if name in TEXTS or name in OF_SYSTEM:

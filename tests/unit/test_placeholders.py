@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import operator
 from collections.abc import Callable
@@ -125,6 +126,20 @@ def test_what_only_one_system_shows_is_left_to_the_plan(token: str) -> None:
     check(token)
     with pytest.raises(PlaceholderError):
         resolved(token)
+
+
+@pytest.mark.parametrize(("left", "right"), [*itertools.permutations(NUMBERS, 2)])
+@pytest.mark.parametrize(
+    "token",
+    [
+        "expr(8 / ({LEFT} - {RIGHT}))",
+        "expr(8 // ({LEFT} // {RIGHT}))",
+        "expr(8 // max({LEFT} - {RIGHT}, 0))",
+        "expr(8 % ({LEFT} % {RIGHT}))",
+    ],
+)
+def test_what_some_system_can_compute_is_taken(token: str, left: str, right: str) -> None:
+    check(token.replace("LEFT", left).replace("RIGHT", right))
 
 
 def test_a_word_that_this_system_lacks_is_no_unknown_one() -> None:
