@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from harness import Project
-from milabench.cli import VERBS
 
-READING = [verb for verb in ("check", "list", "explain", "resolve", "schema") if verb in VERBS]
-ARGUMENTS = {"explain": ["program"]}
+CONFIG = ("--config", "suite.yaml")
+READING = (
+    *(("check", *CONFIG), ("list", *CONFIG), ("list", "--json", *CONFIG), ("explain", *CONFIG, "program")),
+    *(("resolve", *CONFIG), ("resolve", "--json", *CONFIG), ("schema",)),
+)
 
 # Runs the command line under an audit hook; what was seen is the last line of standard error.
 WATCHED = """
@@ -68,25 +71,65 @@ cells:
     argv: {--n: '{n:>4}', --word: '{word}', --class: '{n!r}{0.__class__}x'}
 """
 
-# Suites that are not, each a line that must be told.
+# Suites that are not, and what must be told of each: the code of each line, and words of it.
 PROGRAM = "x: {command: {argv: [a]}, "
 WRONG = {
-    "a tag that runs a program": "x: !!python/object/apply:os.system ['touch ran']\\n",
-    "a tag of a module": "x: {env: {A: !!python/module:os }}\n",
-    "a tag of a file": "x: {env: !include part.yaml}\n",
-    "a new object": "x: !!python/object/new:subprocess.Popen [[touch, ran]]\n",
-    "a resolver of nobody": PROGRAM + "env: {A: '${python:1}', B: '${oc.env:${oc.decode:1}}'}}\n",
-    "code as a condition": PROGRAM + """requires_capabilities: ["__import__('os').system('touch ran')"]}\n""",
-    "attributes in a condition": PROGRAM + 'requires_capabilities: ["nodes.__class__.__mro__ > 1", "().x"]}\n',
-    "attributes in a name": "x: {matrix: {n: 1}, job: {name: 'a{n.__class__}', command: {argv: [a]}}}\n",
-    "a conversion in a name": "x: {matrix: {n: 1}, job: {name: 'a{n!r}', command: {argv: [a]}}}\n",
-    "attributes of a placeholder": "x: {command: {argv: ['{arch.__class__}', '{nodes[0].__class__}']}}\n",
-    "git": "x: {definition: {git: 'ext::sh -c touch% ran', branch: main}, plan: {method: per_gpu}}\nwrong: 3\n",
-    "what never ends": "include: [pipe.yaml, /dev/zero, /dev/stdin, /dev/tty, loop.yaml]\n",
-    "what is no file": "include: [bench, '~', '~nobody/x', ' ', '/', /dev/null]\n",
-    "what is large": "include: large.yaml\n",
-    "the folder of a folder": "x: {definition: ../../../../../../dev/zero, plan: {method: per_gpu}}\n",
+    "a tag that runs a program": (
+        "x: !!python/object/apply:os.system ['touch ran']\n",
+        [("E102", "the tag tag:yaml.org,2002:python/object/apply:os.system is not understood")],
+    ),
+    "a tag of a module": (
+        "x: {env: {A: !!python/module:os }}\n",
+        [("E102", "the tag tag:yaml.org,2002:python/module:os is not understood")],
+    ),
+    "a tag of a file": ("x: {env: !include part.yaml}\n", [("E102", "the tag !include is not understood")]),
+    "a new object": (
+        "x: !!python/object/new:subprocess.Popen [[touch, ran]]\n",
+        [("E102", "the tag tag:yaml.org,2002:python/object/new:subprocess.Popen is not understood")],
+    ),
+    "a resolver of nobody": (
+        PROGRAM + "env: {A: '${python:1}', B: '${oc.env:${oc.decode:1}}'}}\n",
+        [("E205", "${python:1}: "), ("E205", "${oc.env:${oc.decode:1}}: ")],
+    ),
+    "code as a condition": (
+        PROGRAM + """requires_capabilities: ["__import__('os').system('touch ran')"]}\n""",
+        [("E305", "there is no function '__import__'")],
+    ),
+    "attributes in a condition": (
+        PROGRAM + 'requires_capabilities: ["().x"]}\n',
+        [("E305", "x.requires_capabilities[0] cannot be read: ')' is not expected here")],
+    ),
+    "attributes in a name": (
+        "x: {matrix: {n: 1}, job: {name: 'a{n.__class__}', command: {argv: [a]}}}\n",
+        [("E207", "{n.__class__} names no key of the matrix")],
+    ),
+    "a conversion in a name": (
+        "x: {matrix: {n: 1}, job: {name: 'a{n!r}', command: {argv: [a]}}}\n",
+        [("E207", "{n!r} names no key of the matrix")],
+    ),
+    "attributes of a placeholder": (
+        "x: {command: {argv: ['{arch.__class__}', '{nodes[0].__class__}']}}\n",
+        [("E410", "unknown placeholder {arch.__class__}"), ("E410", "unknown placeholder {nodes[0].__class__}")],
+    ),
+    "git": (
+        "x: {definition: {git: 'ext::sh -c touch% ran', branch: main}, plan: {method: per_gpu}}\n",
+        [("E213", "git would take it for something else than a URL")],
+    ),
+    "what never ends": (
+        "include: [pipe.yaml, /dev/zero, /dev/stdin, /dev/tty, loop.yaml]\n",
+        [("E105", "there is no file")] * 5,
+    ),
+    "what is no file": (
+        "include: [bench, '~', '~nobody-there/x', ' ', '/', /dev/null]\n",
+        [("E105", "there is no file")] * 6,
+    ),
+    "what is large": ("include: large.yaml\n", [("E101", "it is larger than 64 MiB")]),
+    "the folder of a folder": (
+        "x: {definition: ../../../../../../dev/zero, plan: {method: per_gpu}}\n",
+        [("E212", "there is no folder /dev/zero")],
+    ),
 }
+LINE = re.compile(r"^error (E\d{3}): (.*)$", re.MULTILINE)
 
 
 def _lay_out(project: Project) -> None:
@@ -133,28 +176,28 @@ def tree(project: Project) -> dict[str, tuple[int, int]]:
     return {str(path): (path.lstat().st_mode, path.lstat().st_mtime_ns) for path in project.folder.rglob("*")}
 
 
-@pytest.mark.parametrize("verb", READING)
-def test_a_suite_that_is_well_is_data(project: Project, verb: str) -> None:
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_a_suite_that_is_well_is_data(project: Project, arguments: tuple[str, ...]) -> None:
     _lay_out(project)
     project.write("suite.yaml", WELL)
     before = tree(project)
-    config = [] if verb == "schema" else ["--config", "suite.yaml"]
-    code, error, seen = watched(project, verb, *config, *ARGUMENTS.get(verb, ()))
+    code, error, seen = watched(project, *arguments)
     assert code == 0, error
     assert effects(seen, project, "suite.yaml", "part.yaml", "sub/other.yaml") == []
-    if config:
-        assert any(what.endswith("part.yaml") for _, what in seen)
+    assert any(what.endswith("part.yaml") for _, what in seen) is (arguments != ("schema",))
     assert tree(project) == before
 
 
-@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in WRONG.items()])
-def test_a_suite_that_is_not_is_told(project: Project, text: str) -> None:
+@pytest.mark.parametrize(("text", "told"), WRONG.values(), ids=WRONG)
+def test_a_suite_that_is_not_is_told(project: Project, text: str, told: list[tuple[str, str]]) -> None:
     _lay_out(project)
     project.write("suite.yaml", text)
     before = tree(project)
     code, error, seen = watched(project, "check", "--config", "suite.yaml")
     assert code == 2, error
-    assert "error E" in error
+    lines = LINE.findall(error)
+    assert [code for code, _ in lines] == [code for code, _ in told], error
+    assert all(words in line for (_, words), (_, line) in zip(told, lines, strict=True)), error
     assert "Traceback" not in error
     assert effects(seen, project, "suite.yaml", "part.yaml", "large.yaml") == []
     assert tree(project) == before
