@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from harness import PRINTER, Project, shell
 from milabench.agent import probe
 
+FORMATS = Path(__file__).parents[2] / "docs" / "reference" / "formats.md"
 NVIDIA = """\
 0, GPU-6b1c7f0a-0d5e-4a4e-0, NVIDIA H100 80GB HBM3, 81559, 550.54.15, 1650123000001, 00000000:18:00.0, 96.00.89.00.01
 1, GPU-6b1c7f0a-0d5e-4a4e-1, NVIDIA H100 80GB HBM3, 81559, 550.54.15, [N/A], 00000000:2A:00.0, 96.00.89.00.01
@@ -194,6 +196,8 @@ def test_mig_slices_are_devices_instead_of_the_gpu_they_are_cut_from(tools: Path
         (3, "MIG-GPU-7fdaf0a5-2/0/0", "NVIDIA A100-SXM4-80GB MIG 7g.80gb", None),
     ]
     assert [each.get("parent") for each in devices] == [0, 0, None, 2]
+    named = set(re.findall(r"\w+", re.search(r"devices with (.*?; driver)\)", FORMATS.read_text())[1]))  # type: ignore[index]
+    assert {key for each in devices for key in each} <= named
 
 
 @pytest.mark.parametrize("modes", [("Disabled", "Disabled"), ("[N/A]", "[N/A]")])

@@ -57,7 +57,6 @@ __pack__ = Trivial
 """
 TIMES = {54: 5, 1_000: 3, 5_000: 3, 50_000: 1}
 GOALS = {54: "≤ 0.3 s", 1_000: "linear", 5_000: "≤ 1.5 s", 50_000: "≤ 15 s"}
-QUOTED = {1_000: "7.7 s", 5_000: "45 s"}  # the peer's, as a matrix, on a machine of the same kind
 PLANNER = Path(__file__).with_name("peer_plan.py")
 
 
@@ -88,8 +87,6 @@ def main() -> None:
             if beside is not None and jobs <= asked.peer_most:
                 theirs = _peer(where, asked, form, jobs, times if jobs == min(TIMES) else 1)
                 print(f"  {_row('the peer', jobs, theirs, beside)}; × {theirs.cpu_s / cost.cpu_s:.1f}")
-            elif form == "matrix" and jobs in QUOTED:
-                print(f"  {'the peer':>8} {jobs:>6,} jobs: {QUOTED[jobs]} (quoted)")
         if beside is not None and asked.peer_most < max(TIMES):
             print(f"  the peer was not asked for more than {asked.peer_most:,} jobs")
 

@@ -49,8 +49,8 @@ def project() -> Project:
     return made
 
 
-def show(what: str, values: Sequence[float], unit: str, *, goal: str, peer: str) -> None:
-    """Print one row: the median, the range, the goal, and what the peer needs (quoted, same kind of machine)."""
+def show(what: str, values: Sequence[float], unit: str, *, goal: str | None = None) -> None:
+    """Print one row: the median, the range, and the goal where there is one."""
     low, high = min(values), max(values)
     spread = f"[{low:.4g} … {high:.4g}], n={len(values)}"
-    print(f"{what}: median {statistics.median(values):.4g} {unit} {spread}; goal {goal}; {peer}")
+    print(f"{what}: median {statistics.median(values):.4g} {unit} {spread}" + (f"; goal {goal}" if goal else ""))
