@@ -68,6 +68,7 @@ class Code(enum.Enum):
     IDLE_SYSTEM_KEY = ("W111", "a legacy key of system files that does nothing")
     LAST_COUNTS = ("W112", "with --legacy: a key stands twice in one map, and the last one counts")
     LITERAL = ("W113", "with --legacy: a placeholder that stands for nothing is passed on as it is written")
+    IDLE_ROW = ("W114", "a row of a matrix excludes nothing")
 
     def __init__(self, code: str, meaning: str) -> None:
         self.code = code

@@ -51,8 +51,9 @@ def read(name: str, entry: Node, problems: Problems) -> Matrix | None:
     axes = {key: node for key, node in _map(matrix).items() if key not in ROWS}
     rows = {key: _rows(key, _map(matrix).get(key) or content.get(key), name, problems) for key in ROWS}
     values = {key: [plain(item) for item in items(node)] for key, node in axes.items()}
+    _check_excluded(rows["exclude"], values, name, problems)
     count = math.prod(map(len, values.values()))
-    cells = _cells(values, rows) if count <= MAX_CELLS else ()
+    cells = _cells(values, {key: list(map(plain, nodes)) for key, nodes in rows.items()}) if count <= MAX_CELLS else ()
     if not cells:
         message = (
             "the matrix has no cell" if count <= MAX_CELLS else f"the matrix has {count} cells: {MAX_CELLS} at most"
@@ -97,15 +98,28 @@ def _map(node: Node) -> dict[str, Node]:
     return node.value if isinstance(node.value, dict) else {}
 
 
-def _rows(key: str, node: Node | None, name: str, problems: Problems) -> list[dict[str, Any]]:
+def _rows(key: str, node: Node | None, name: str, problems: Problems) -> list[Node]:
     rows = []
     for row in items(node) if node else []:
         if isinstance(row.value, dict):
-            rows.append(plain(row))
+            rows.append(row)
         else:
             message = f"{key} needs rows that are maps, not {row.kind}"
             problems.add(Code.MATRIX, message, row.mark, path=f"{name}.matrix.{key}")
     return rows
+
+
+def _check_excluded(rows: Iterable[Node], axes: Mapping[str, list[Any]], name: str, problems: Problems) -> None:
+    """Note what keeps a row from excluding anything: a key that no axis has, or a value that an axis has not."""
+    path = f"{name}.matrix.exclude"
+    for row in rows:
+        for key, value in _map(row).items():
+            if key not in axes:
+                message, near = f"{key!r} is no key of the matrix: nothing is excluded by it", nearest(key, axes)
+                problems.add(Code.MATRIX, message, value.key_mark, path=path, suggestion=near)
+            elif not any(_equal(plain(value), each) for each in axes[key]):
+                message = f"the matrix has no {key} that is {value.shown}: this row excludes nothing"
+                problems.add(Code.IDLE_ROW, message, value.mark, path=path)
 
 
 def _cells(axes: Mapping[str, list[Any]], rows: Mapping[str, list[dict[str, Any]]]) -> tuple[Cell, ...]:
@@ -117,7 +131,7 @@ def _cells(axes: Mapping[str, list[Any]], rows: Mapping[str, list[dict[str, Any]
     cells = [cell for cell in product if not any(_matches(cell, row) for row in rows["exclude"])]
     added = []
     for row in rows["include"]:
-        fitting = [cell for cell in cells if all(key not in axes or cell[key] == row[key] for key in row)]
+        fitting = [cell for cell in cells if all(key not in axes or _equal(cell[key], row[key]) for key in row)]
         for cell in fitting:
             cell.update(row)
         if not fitting:
@@ -126,7 +140,12 @@ def _cells(axes: Mapping[str, list[Any]], rows: Mapping[str, list[dict[str, Any]
 
 
 def _matches(cell: Cell, row: Mapping[str, Any]) -> bool:
-    return all(key in cell and cell[key] == value for key, value in row.items())
+    return all(key in cell and _equal(cell[key], value) for key, value in row.items())
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Return whether two values are the same to a user: 1 and true are not."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 # Holes -----------------------------------------------------------------------------------------------------------
@@ -134,7 +153,7 @@ def _matches(cell: Cell, row: Mapping[str, Any]) -> bool:
 
 def _with_holes(job: Node, keys: list[str]) -> Node:
     longest_first = sorted(keys, key=len, reverse=True)
-    pattern = re.compile(r"\{(" + "|".join(map(re.escape, longest_first)) + r")(?::([^{}]*))?\}")
+    pattern = re.compile(r"(?<!\$)\{(" + "|".join(map(re.escape, longest_first)) + r")(?::([^{}]*))?\}")
     return _rewritten(job, lambda text: pattern.sub(lambda match: f"\0{match[1]}\0{match[2] or ''}\0", text))
 
 
@@ -240,7 +259,7 @@ def place(entry: Node, key: str, value: Any) -> Node | None:
     table = _map(_map(entry).get("matrix", entry))
     for node in [table.get(key), *(row.value.get(key) for row in _row_nodes(table, _map(entry)))]:
         for item in items(node) if node else []:
-            if plain(item) == value:
+            if _equal(plain(item), value):
                 return item
     return None
 

@@ -59,6 +59,19 @@ def test_rows_are_excluded_and_included(suites: Any, beside: bool) -> None:
     ]
 
 
+def test_an_excluded_one_is_not_true(suites: Any) -> None:
+    text = "m: {matrix: {n: [1, 0, true], exclude: [{n: true}]}, job: {name: 'x{n}', inherits: _base}}\n"
+    assert list(suites.all(text)) == ["x1", "x0"]
+
+
+def test_a_dollar_before_a_key_is_a_reference_or_plain_text(suites: Any) -> None:
+    text = (
+        "n: {inherits: _base, env: {X: val}}\n"
+        "m: {matrix: {n: [1]}, job: {name: 'x{n}', inherits: _base, env: {A: '${n.env.X}{n}', B: '\\${n}'}}}\n"
+    )
+    assert suites.all(text)["x1"].env == {"A": "val1", "B": "${n}"}
+
+
 def test_parents_may_differ_from_cell_to_cell(suites: Any) -> None:
     text = (
         "_s: {inherits: _base, tags: [small]}\n_l: {inherits: _base, tags: [large]}\n"
