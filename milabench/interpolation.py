@@ -25,6 +25,9 @@ LAUNCH_TIME = ("node", "main", "secret", "run")  # known only when a process sta
 _SIMPLE = re.compile(r"(\\*)\$\{\s*(\.*)([^\\{}()\[\]:.\s'\"$]+(?:\.[^\\{}()\[\]:.\s'\"$]+)*)\s*\}")
 _ENVIRON = re.compile(r"(?<!\\)\$\{oc\.env:\s*(\w+)\s*(?:,\s*([^{}]*?)\s*)?\}")
 _LAUNCH = re.compile(rf"\$\{{(?:{'|'.join(LAUNCH_TIME)}):[^{{}}]*\}}")
+_MARKED = re.compile("\x01([0-9]{1,6})\x01")
+_ANYTHING = re.compile(".*", re.DOTALL)
+_HARMLESS = re.compile(r"[\w.+/-]*")  # text that OmegaConf reads as itself wherever it stands
 _OPENING = re.compile(rf"(\\*{_LAUNCH.pattern})|(\\*)\$\{{")
 
 
@@ -33,6 +36,27 @@ class _Failure(Exception):
         super().__init__(message)
         self.code = code
         self.suggestion = suggestion
+
+
+class _Aside:
+    """Parts of a text that are never read, such as the values of variables; a mark stands for each meanwhile."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+
+    def mark(self, part: str) -> str:
+        self._parts.append(part)
+        return f"\x01{len(self._parts) - 1}\x01"
+
+    def shown(self, text: str, only: re.Pattern[str] = _ANYTHING) -> str:
+        """Return the text with each part, or only those that match, in its place."""
+
+        def part(match: re.Match[str]) -> str:
+            index = int(match[1])
+            fits = index < len(self._parts) and only.fullmatch(self._parts[index])
+            return self._parts[index] if fits else match[0]
+
+        return _MARKED.sub(part, text) if self._parts else text
 
 
 class Interpolator:
@@ -107,15 +131,16 @@ class Interpolator:
         self._open.append(path)
         origins: list[Node] = []
         try:
-            text = _ENVIRON.sub(lambda match: self._variable(match, origins), text)
+            aside = _Aside()
+            text = _ENVIRON.sub(lambda match: aside.mark(self._variable(match, origins)), text)
             rest = _LAUNCH.sub("", _SIMPLE.sub("", text))
             if "${" in rest:
-                return self._beyond(node, text, path)
+                return self._beyond(node, text, path, aside)
             whole = _SIMPLE.fullmatch(text)
             if whole and not whole[1]:
-                found = self._reference(whole, path)
-                return node.made(text) if found is None else node.made(found.value, found, found.text)
-            result = _SIMPLE.sub(lambda match: self._embedded(match, path, origins), text)
+                found = self._reference(whole, path, aside)
+                return node.made(aside.shown(text)) if found is None else node.made(found.value, found, found.text)
+            result = aside.shown(_SIMPLE.sub(lambda match: self._embedded(match, path, origins, aside), text))
             self._count(1 + len(result) // 100)
             return node.made(result, origins[0] if origins else None)
         finally:
@@ -127,28 +152,30 @@ class Interpolator:
         if self._made > MAX_MADE:
             raise _Failure(Code.REFERENCE_CYCLE, "references repeat each other to more than anyone can use")
 
-    def _embedded(self, match: re.Match[str], path: Path, origins: list[Node]) -> str:
+    def _embedded(self, match: re.Match[str], path: Path, origins: list[Node], aside: _Aside) -> str:
         slashes = match[1]
         if len(slashes) % 2:
             return slashes[: len(slashes) // 2] + match[0][len(slashes) :]
-        found = self._reference(match, path)
+        found = self._reference(match, path, aside)
         if found is None:
             return match[0]
         origins.append(found)
         if isinstance(found.value, dict | list):
-            raise _Failure(Code.UNKNOWN_REFERENCE, f"{match[0]} is {found.kind} and cannot stand inside a text")
+            raise _Failure(
+                Code.UNKNOWN_REFERENCE, f"{aside.shown(match[0])} is {found.kind} and cannot stand inside a text"
+            )
         return slashes[: len(slashes) // 2] + str(found.value)
 
-    def _reference(self, match: re.Match[str], path: Path) -> Node | None:
+    def _reference(self, match: re.Match[str], path: Path, aside: _Aside) -> Node | None:
         """Return what a simple reference leads to, None where it stays as it stands."""
-        target = self._target(match, path)
-        return None if target is None else self._look_up(target, match[0])
+        target = self._target(match, path, aside)
+        return None if target is None else self._look_up(target, aside.shown(match[0]))
 
-    def _target(self, match: re.Match[str], path: Path) -> Path | None:
+    def _target(self, match: re.Match[str], path: Path, aside: _Aside) -> Path | None:
         """Return the path that a simple reference at a path names, None where it stays as it stands."""
-        dots, keys = len(match[2]), tuple(match[3].split("."))
+        dots, keys = len(match[2]), tuple(aside.shown(match[3]).split("."))
         if dots > len(path):
-            raise _Failure(Code.UNKNOWN_REFERENCE, f"{match[0]} leads above the top of the file")
+            raise _Failure(Code.UNKNOWN_REFERENCE, f"{aside.shown(match[0])} leads above the top of the file")
         start = path[: len(path) - dots] if dots else ()
         if not start and keys[0] in self._keep and keys[0] not in self._names:
             return None
@@ -162,7 +189,7 @@ class Interpolator:
         for depth, key in enumerate(path[1:], 1):
             if isinstance(node.value, str) and "${" in node.value:
                 whole = _SIMPLE.fullmatch(node.value)
-                target = self._target(whole, path[:depth]) if whole and not whole[1] else None
+                target = self._target(whole, path[:depth], _Aside()) if whole and not whole[1] else None
                 if target is not None and hops < MAX_HOPS:  # follow it alone: the rest of where it leads may need us
                     return self._look_up((*target, *path[depth:]), reference, hops + 1)
                 node = self._replace(node, node.value, path[:depth])
@@ -189,20 +216,21 @@ class Interpolator:
             )
         return default.strip("'\"")
 
-    def _beyond(self, node: Node, text: str, path: Path) -> Node:
+    def _beyond(self, node: Node, text: str, path: Path, aside: _Aside) -> Node:
         """Let OmegaConf work out what is more than a simple reference."""
         from omegaconf.errors import OmegaConfBaseException
 
+        text, written = aside.shown(text, only=_HARMLESS), aside.shown(text)
         mentioned = {name for name in self._names if name in text} | {path[0]}
-        hidden, shown = _hide_launch_time(text)
+        hidden = _LAUNCH.sub(lambda match: aside.mark(match[0]), text)
         try:
-            value = _by_omegaconf(self._tree(mentioned), path, hidden, text)
+            value = _by_omegaconf(self._tree(mentioned), path, hidden, str(node.value))
         except (OmegaConfBaseException, ValueError, TypeError, LookupError, RecursionError) as error:
             if any(f"${{{name}." in text for name in self._keep):
-                return node.made(text)
+                return node.made(written)
             message = str(error).splitlines()[0] if str(error) else "cannot be worked out"
-            raise _Failure(Code.UNKNOWN_REFERENCE, f"{text}: {message}") from None
-        made = annotate(shown(value) if isinstance(value, str) else value, node)
+            raise _Failure(Code.UNKNOWN_REFERENCE, f"{written}: {aside.shown(message)}") from None
+        made = annotate(aside.shown(value) if isinstance(value, str) else value, node)
         return node.made(made.value)
 
     def _tree(self, names: Collection[str]) -> Any:
@@ -265,15 +293,3 @@ def _parts(node: Node) -> Iterator[tuple[str, Node]]:
         yield from node.value.items()
     elif isinstance(node.value, list):
         yield from ((str(index), item) for index, item in enumerate(node.value))
-
-
-def _hide_launch_time(text: str) -> tuple[str, Callable[[str], str]]:
-    """Return the text with what is known only at launch replaced by words, and a function that puts it back."""
-    hidden: list[str] = []
-
-    def hide(match: re.Match[str]) -> str:
-        hidden.append(match[0])
-        return f"\x01{len(hidden) - 1}\x01"
-
-    result = _LAUNCH.sub(hide, text)
-    return result, lambda shown: re.sub("\x01([0-9]+)\x01", lambda match: hidden[int(match[1])], shown)

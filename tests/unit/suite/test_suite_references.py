@@ -47,6 +47,27 @@ def test_references_are_replaced(tree: dict[str, Any], result: dict[str, Any]) -
     assert resolved(tree, {"HOME": "/h"}) == (result, [])
 
 
+@pytest.mark.parametrize("value", ["${x}", "$(date) ${y}", "\\", "$", "a\\${b}", "\x010\x01", "}", "${oc.env:W}", "'"])
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("${oc.env:V}", "{}"),
+        ("${oc.env:V}${b}", "{}1"),
+        ("${oc.env:V}{b}", "{}{{b}}"),
+        ("${l[0]}/${oc.env:V}/${secret:T}", "2/{}/${{secret:T}}"),
+    ],
+)
+def test_the_value_of_a_variable_is_final(text: str, result: str, value: str) -> None:
+    tree = {"a": text, "b": 1, "l": [2], "y": 3}
+    assert resolved(tree, {"V": value, "W": "w"}) == ({**tree, "a": result.format(value)}, [])
+
+
+def test_a_variable_may_name_a_key() -> None:
+    tree = {"a": "${sizes.${oc.env:V}}", "b": "${sizes[${oc.env:V}]}", "sizes": {"large": 8}}
+    assert resolved(tree, {"V": "large"}) == ({"a": 8, "b": 8, "sizes": {"large": 8}}, [])
+    assert resolved(tree, {"V": "${b}"})[1] == ["E205"]
+
+
 @pytest.mark.parametrize(
     ("tree", "code"),
     [
