@@ -36,8 +36,9 @@ class Node:
     """A value and where it was written. Never changed once made (not frozen: that costs a third of reading a file).
 
     ``key`` is the line and column of the key it stands under, ``text`` how a number or truth value is spelled.
-    ``before`` is the value it was merged over, or the text it was worked out from, which then stands at the same
+    ``before`` is the value it was merged over, or what it was worked out from, which then stands at the same
     place; ``origin`` is what was put into that text (the value a reference leads to, or a matrix has for a cell).
+    ``united``: the list it was merged over is part of what was worked out from it.
     """
 
     value: Value
@@ -48,6 +49,7 @@ class Node:
     text: str | None = None
     before: Node | None = None
     origin: Node | None = None
+    united: bool = False
 
     @property
     def mark(self) -> Mark:
@@ -61,15 +63,16 @@ class Node:
 
     def replaced(self, value: Value) -> Node:
         """Return another value written at this place."""
-        return Node(value, self.file, self.line, self.column, self.key, None, self.before, self.origin)
+        return Node(value, self.file, self.line, self.column, self.key, None, self.before, self.origin, self.united)
 
-    def over(self, lower: Node) -> Node:
+    def over(self, lower: Node, *, united: bool = False) -> Node:
         """Return the same value as it stands over another, and over all that one stands over."""
-        before = lower if self.before is None else self.before.over(lower)
-        return Node(self.value, self.file, self.line, self.column, self.key, self.text, before, self.origin)
+        before = lower if self.before is None else self.before.over(lower, united=united)
+        united = united if self.before is None else self.united
+        return Node(self.value, self.file, self.line, self.column, self.key, self.text, before, self.origin, united)
 
     def made(self, value: Value, origin: Node | None = None, text: str | None = None) -> Node:
-        """Return what this text was worked out to be, with what was put into it."""
+        """Return what this text, or this part of a list, was worked out to be, with what was put into it."""
         return Node(value, self.file, self.line, self.column, self.key, text, self, origin)
 
     @property

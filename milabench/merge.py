@@ -12,6 +12,7 @@ from milabench.problems import Code, Problems
 APPEND = "append"
 UNITED_BY_INHERITANCE = ("tags",)
 NEVER_INHERITED = ("inherits", "matrix", "job")
+KEPT_AS_NULL = ("stop",)  # null is a value of it: nothing stops a measurement
 
 
 def merge(lower: Node, upper: Node, problems: Problems, path: str) -> Node:
@@ -25,14 +26,14 @@ def merge(lower: Node, upper: Node, problems: Problems, path: str) -> Node:
     added = appended(upper)
     if added is not None:
         if isinstance(below, list):
-            return upper.over(lower).replaced([*below, *added])
+            return upper.over(lower).made([*below, *added])
         pending = appended(lower)
         if pending is not None:
-            return upper.replaced({APPEND: upper.replaced([*pending, *added])})
+            return upper.over(lower).made({APPEND: upper.replaced([*pending, *added])})
         if isinstance(below, dict) and below:
             problems.add(Code.MAP_OVER_LIST, f"append needs a list, {path} is a map so far", upper.mark, path=path)
             return lower
-        return upper
+        return upper.over(lower)
     if isinstance(below, list) or appended(lower) is not None:
         message = f"{path} is a list so far and a map cannot be merged over it: write a list, or {{append: [...]}}"
         problems.add(Code.MAP_OVER_LIST, message, upper.mark, path=path)
@@ -55,7 +56,7 @@ def inherit(parent: Node, child: Node, problems: Problems, path: str) -> Node:
     for key in UNITED_BY_INHERITANCE:
         above, below = child.value.get(key), base.get(key)
         if above is not None and below is not None and above.value is not None and isinstance(merged.value, dict):
-            merged.value[key] = above.over(below).replaced([*items(below), *items(above)])
+            merged.value[key] = above.over(below, united=True).made([*items(below), *items(above)])
     return merged
 
 
@@ -65,7 +66,7 @@ def settled(node: Node) -> Node:
     if isinstance(value, dict):
         added = appended(node)
         if added is not None:
-            return node.replaced(added)
+            return node.made(added)
         entries = {key: settled(entry) for key, entry in value.items()}
         return node.replaced(entries) if any(entries[key] is not value[key] for key in entries) else node
     return node

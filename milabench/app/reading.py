@@ -16,7 +16,7 @@ from milabench.errors import ConfigurationError, Problem, UsageError
 from milabench.overrides import SYSTEM
 from milabench.plan import Phase, Plan, environ
 from milabench.problems import nearest
-from milabench.provenance import Setting
+from milabench.provenance import Provenance
 from milabench.suite import Suite
 
 
@@ -97,7 +97,7 @@ def resolved(options: Options, names: Sequence[str]) -> dict[str, Any]:
     return suite.flat(by_name, lambda text: environ.redacted(text, secrets))
 
 
-def explain(options: Options, target: str) -> list[Setting]:
+def explain(options: Options, target: str) -> list[Provenance]:
     """Return every value at ``target`` with the places that set it; values of secrets stand in it as they are."""
     if target.split(".", maxsplit=1)[0] == SYSTEM:
         return system.explain(options.system, target, options.environ, options.override)

@@ -9,55 +9,62 @@ from typing import Any
 from milabench.errors import Mark
 from milabench.interpolation import ENVIRONMENT
 from milabench.overrides import dotted
-from milabench.provenance import Setting, Source, Step
+from milabench.provenance import Place, Provenance, Source
 
 WIDTH = 48  # columns of the places; a longer one moves its value to the right
 
 
-def render(settings: Sequence[Setting]) -> str:
-    """Return each value with the places that set it below it: the first counts, it replaced the one after it."""
-    return "\n".join(line for setting in settings for line in _lines(setting)) + "\n"
+def render(values: Sequence[Provenance]) -> str:
+    """Return each value with the places that set it below it: the first counts; of each other, what became of it."""
+    return "\n".join(line for each in values for line in _lines(each)) + "\n"
 
 
-def as_json(settings: Sequence[Setting]) -> dict[str, Any]:
+def as_json(values: Sequence[Provenance]) -> dict[str, Any]:
+    """Return the same as plain data."""
     return {
         "version": 1,
-        "settings": [
+        "values": [
             {
-                "path": dotted(setting.path),
-                "value": setting.value,
-                "default": setting.default or None,
-                "steps": [
-                    {**_json(step.source), "inserted": [_json(source) for source in step.inserted]}
-                    for step in setting.steps
+                "path": dotted(each.path),
+                "value": each.value,
+                "removed": each.removed,
+                "default": each.default or None,
+                "places": [
+                    {
+                        **_json(place.source),
+                        "inserted": [_json(source) for source in place.inserted],
+                        "below": place.below or None,
+                    }
+                    for place in each.places
                 ],
             }
-            for setting in settings
+            for each in values
         ],
     }
 
 
-def _lines(setting: Setting) -> Iterator[str]:
-    value = "removed" if setting.value is None else _shown(setting.value)
-    yield f"{dotted(setting.path)} = {value}" + (f"  (default: {setting.default})" if setting.default else "")
-    for index, step in enumerate(setting.steps):
-        yield f"    {_place(step.source.mark):<{WIDTH}}  {_said(step)}{'  replaced' if index else ''}"
+def _lines(value: Provenance) -> Iterator[str]:
+    shown = "removed" if value.removed else _shown(value.value)
+    yield f"{dotted(value.path)} = {shown}" + (f"  (default: {value.default})" if value.default else "")
+    became = ""
+    for place in value.places:
+        yield f"    {_where(place.source.mark):<{WIDTH}}  {_said(place)}{became}"
+        became = f"  {place.below}"
 
 
-def _said(step: Step) -> str:
-    inserted = ", ".join(f"{_shown(source.value)} from {_place(source.mark)}" for source in step.inserted)
-    value = "null" if step.source.value is None else _shown(step.source.value)
-    return value + (f"  ← {inserted}" if inserted else "")
+def _said(place: Place) -> str:
+    inserted = ", ".join(f"{_shown(source.value)} from {_where(source.mark)}" for source in place.inserted)
+    return _shown(place.source.value) + (f"  ← {inserted}" if inserted else "")
 
 
-def _place(mark: Mark) -> str:
+def _where(mark: Mark) -> str:
     if mark.file.startswith("MILABENCH_"):  # the variable of an option
         return f"{ENVIRONMENT} {mark.file}"
     return mark.file if mark.file.startswith(ENVIRONMENT) else str(mark)
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool | None) else str(value)
 
 
 def _json(source: Source) -> dict[str, Any]:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from milabench.document import Node
 from milabench.errors import UsageError
+from milabench.keys import Key
 from milabench.overrides import keys
 from milabench.problems import nearest
-from milabench.provenance import Setting, Templates, below, settings
+from milabench.provenance import Path as Keys
+from milabench.provenance import Provenance, Templates, below, provenances
 from milabench.suite import matrix
+from milabench.suite.language import KEYS
 from milabench.suite.resolution import NO_ENVIRON, Resolution, resolution
-from milabench.suite.types import Benchmark
-
-DEFAULTS = {
-    "group": "its own name",
-    "install_group": "its group",
-    "weight": "1 where no benchmark of the suite has a weight, else 0",
-}
 
 
 def explain(
@@ -29,8 +26,10 @@ def explain(
     environ: Mapping[str, str] = NO_ENVIRON,
     *,
     lenient: bool = False,
-) -> list[Setting]:
+) -> list[Provenance]:
     """Return every value at ``target`` (``resnet50``, ``resnet50.argv.--lr``) with all places that set it.
+
+    What is written nowhere is told with its default.
 
     A target is a benchmark or a private entry, and keys below it; the other arguments are those of ``resolve``.
     Raises ConfigurationError with every mistake of the suite, UsageError for a target that is not there.
@@ -39,12 +38,17 @@ def explain(
     name, under = _target(target, found)
     where = (name, *under)
     if name in found.templates:
-        return list(settings(below(found.templates[name], where), where))
+        return list(provenances(below(found.templates[name], where), where))
     draft = found.drafts[name]
     templates = _templates(found.entries[draft.entry], draft.cell or {})
-    said = list(settings(below(draft.node, where), where, templates))
     benchmark = next(each for each in found.suite.benchmarks if each.name == name)
-    return said if under else [*said, *_defaults(benchmark, draft.node)]
+    unwritten = list(_unwritten(KEYS, draft.node, benchmark.config, _Asked(path=(name,), target=where)))
+    try:
+        return [*provenances(below(draft.node, where), where, templates), *unwritten]
+    except UsageError:
+        if unwritten:
+            return unwritten
+        raise
 
 
 def _target(target: str, found: Resolution) -> tuple[str, list[str]]:
@@ -63,12 +67,41 @@ def _target(target: str, found: Resolution) -> tuple[str, list[str]]:
     raise UsageError(f"the suite has no entry {wanted!r}" + (f" (did you mean {near!r}?)" if near else ""))
 
 
-def _defaults(benchmark: Benchmark, node: Node) -> Iterator[Setting]:
-    """Yield the values that a benchmark has without their being written anywhere."""
-    content = node.value if isinstance(node.value, dict) else {}
-    for key, said in DEFAULTS.items():
-        if key not in content or content[key].value is None:
-            yield Setting(path=(benchmark.name, key), value=getattr(benchmark, key), default=said)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A path, and the one that is asked for."""
+
+    path: Keys
+    target: Keys
+
+    def inside(self, key: str) -> _Asked:
+        return replace(self, path=(*self.path, key))
+
+    @property
+    def leads_there(self) -> bool:
+        """Whether what is asked for is below the path."""
+        return len(self.path) < len(self.target) and self.target[: len(self.path)] == self.path
+
+    def is_told(self, value: Any, key: Key) -> bool:
+        """Return whether the path is what is asked for, or has a value and is below that."""
+        if self.path == self.target:
+            return value is not None or bool(key.otherwise)
+        return value is not None and self.path[: len(self.target)] == self.target
+
+
+def _unwritten(keys: Mapping[str, Key], written: Node | None, seen: Any, asked: _Asked) -> Iterator[Provenance]:
+    """Yield what holds for keys that are written nowhere; ``seen`` is the value that a benchmark has of all of them.
+
+    Below the target, keys without a value, and those of maps that it does not have, are left out.
+    """
+    content = written.value if written and isinstance(written.value, dict) else {}
+    values = seen if isinstance(seen, Mapping) else {}
+    for name, key in keys.items():
+        node, here, value = content.get(name), asked.inside(name), values.get(name, key.default)
+        if isinstance(value, Mapping) or (key.inside and here.leads_there):
+            yield from _unwritten(key.inside, node, value, here)
+        elif (node is None or node.value is None) and here.is_told(value, key):
+            yield Provenance(path=here.path, value=value, default=key.otherwise or "nothing sets it")
 
 
 def _templates(entry: Node, cell: Mapping[str, Any]) -> Templates:

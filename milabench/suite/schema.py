@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from milabench.document import Node, strings
+from milabench.merge import KEPT_AS_NULL
 from milabench.problems import Code, Problems, nearest
 from milabench.suite.drafts import Draft
 from milabench.suite.fields import FIELDS
@@ -158,8 +159,8 @@ class Schema:
 
 
 def _is_kept(key: str, node: Node) -> bool:
-    """Null removes a key; but ``stop: null`` says that nothing stops a measurement."""
-    return node.value is not None or key == "stop"
+    """Null removes a key, where it is no value of it."""
+    return node.value is not None or key in KEPT_AS_NULL
 
 
 def _command(program: Program | None) -> dict[str, Any] | None:

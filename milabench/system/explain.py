@@ -10,12 +10,14 @@ from milabench.errors import UsageError
 from milabench.options import OPTIONS, place_of
 from milabench.overrides import dotted, keys
 from milabench.problems import Problems, nearest
-from milabench.provenance import Setting, below, settings
+from milabench.provenance import Provenance, below, provenances
 from milabench.system import layers
 from milabench.system.file import read
 
 
-def explain(file: Path | None, target: str, environ: Mapping[str, str], changes: Sequence[str] = ()) -> list[Setting]:
+def explain(
+    file: Path | None, target: str, environ: Mapping[str, str], changes: Sequence[str] = ()
+) -> list[Provenance]:
     """Return every value at ``target`` (``system``, ``system.options.sizer.auto``) with all places that set it.
 
     Options that nothing sets are told with their defaults. Raises ConfigurationError with every mistake, UsageError
@@ -26,9 +28,9 @@ def explain(file: Path | None, target: str, environ: Mapping[str, str], changes:
     read(written, problems)
     problems.raise_errors()
     where = tuple(keys(target))
-    unset = [setting for setting in _unset(written) if setting.path[: len(where)] == where]
+    unset = [each for each in _unset(written) if each.path[: len(where)] == where]
     try:
-        return [*settings(below(written, where), where), *unset] if written.value or len(where) > 1 else unset
+        return [*provenances(below(written, where), where), *unset] if written.value or len(where) > 1 else unset
     except UsageError:
         if unset:
             return unset
@@ -38,9 +40,10 @@ def explain(file: Path | None, target: str, environ: Mapping[str, str], changes:
         raise
 
 
-def _unset(written: Node) -> Iterator[Setting]:
+def _unset(written: Node) -> Iterator[Provenance]:
     """Yield the options that have a default and that nothing sets."""
-    said = {dotted(setting.path) for setting in settings(written, ("system",))}
+    said = {dotted(each.path) for each in provenances(written, ("system",))}
     for name, option in OPTIONS.items():
         if option.default is not None and place_of(name) not in said:
-            yield Setting(path=tuple(place_of(name).split(".")), value=option.default, default="nothing sets it")
+            where = tuple(place_of(name).split("."))
+            yield Provenance(path=where, value=option.default, default="nothing sets it")

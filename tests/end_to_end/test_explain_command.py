@@ -63,9 +63,9 @@ def test_explain_as_json_and_without_the_values_of_secrets(project: Project) -> 
     secret = {"MY_API_KEY": "a-long-secret-value"}
     done = project.milabench("explain", "sweep-8", "--config", "suite.yaml", "--json", **secret)
     assert done.code == 0, done.err
-    said = {setting["path"]: setting for setting in json.loads(done.out)["settings"]}
+    said = {value["path"]: value for value in json.loads(done.out)["values"]}
     assert said["sweep-8.weight"]["value"] == 3
-    assert said["sweep-8.weight"]["steps"][0]["line"] == 4
+    assert said["sweep-8.weight"]["places"][0]["line"] == 4
     assert said["sweep-8.command.env.TOKEN_OF"]["value"] == "${secret:MY_API_KEY}"
     assert "a-long-secret-value" not in done.out
 

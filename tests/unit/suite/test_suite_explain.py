@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from milabench.errors import UsageError
-from milabench.provenance import Setting
+from milabench.provenance import Provenance
 from milabench.suite import explain
+from milabench.suite.language import KEYS
 
 LOW = """\
 _parent:
@@ -51,15 +52,17 @@ def explained(suites: Any) -> Any:
 
     def answer(target: str, *changes: str) -> list[tuple[Any, list[str]]]:
         found = explain(path, target, changes, {"USER_NAME": "someone"})
-        return [(setting.value, _places(setting, str(path.parent))) for setting in found]
+        return [(each.value, _places(each, str(path.parent))) for each in found]
 
     return answer
 
 
-def _places(setting: Setting, folder: str) -> list[str]:
+def _places(told: Provenance, folder: str) -> list[str]:
     return [
-        " ".join(f"{source.mark}={source.value}".replace(f"{folder}/", "") for source in (step.source, *step.inserted))
-        for step in setting.steps
+        " ".join(
+            f"{source.mark}={source.value}".replace(f"{folder}/", "") for source in (place.source, *place.inserted)
+        )
+        for place in told.places
     ]
 
 
@@ -94,16 +97,89 @@ def test_a_removed_key_says_what_it_was(explained: Any) -> None:
 
 
 def test_a_union_names_all_its_parts(explained: Any) -> None:
-    assert explained("one.tags") == [(["a", "b"], ["suite.yaml:6:9=['a', 'b']", "low.yaml:5:9=['a']"])]
+    assert explained("one.tags") == [(["a", "b"], ["suite.yaml:6:9=['b']", "low.yaml:5:9=['a']"])]
+
+
+LISTS = {
+    "a union along parents": (
+        "v: {inherits: p, tags: b}",
+        ["a", "b"],
+        [("b", "united with"), (["a"], "")],
+    ),
+    "an append": (
+        "v: {inherits: p, tags: {append: [b]}}",
+        ["a", "b"],
+        [({"append": ["b"]}, "appended to"), (["a"], "")],
+    ),
+    "an append of an append": (
+        "q: {inherits: p, url: {append: [b]}}\nv: {inherits: q, url: {append: ['${v.group}']}, group: g}",
+        ["a", "b", "g"],
+        [({"append": ["${v.group}"]}, "appended to"), ({"append": ["b"]}, "appended to"), (["a"], "")],
+    ),
+    "one that another layer replaces": (
+        "include: lower.yaml\nv: {inherits: p, tags: [c]}",
+        ["a", "c"],
+        [(["c"], "replaced"), (["b"], "united with"), (["a"], "")],
+    ),
+    "appends of two layers": (
+        "include: appending.yaml\nv: {inherits: p, url: {append: [c]}}",
+        ["a", "b", "c"],
+        [({"append": ["c"]}, "appended to"), ({"append": ["b"]}, "appended to"), (["a"], "")],
+    ),
+    "an append over nothing": ("v: {inherits: p, x-list: {append: [1]}}", [1], [({"append": [1]}, "")]),
+    "an append of a cell": (
+        "v: {matrix: {n: [7]}, job: {name: 'v-{n}', inherits: p, url: {append: ['u{n}']}}}",
+        ["a", "u7"],
+        [({"append": ["u{n}"]}, "appended to"), (["a"], "")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "value", "places"), LISTS.values(), ids=LISTS)
+def test_a_list_of_several_places_tells_what_each_adds(suites: Any, text: str, value: Any, places: Any) -> None:
+    suites.write("v: {tags: [b]}", "lower.yaml")
+    suites.write("v: {url: {append: [b]}}", "appending.yaml")
+    path = suites.write(f"p: {{command: {{argv: [x]}}, tags: [a], url: [a]}}\n{text}")
+    key = next(key for key in ("x-list", "url", "tags") if key in text)
+    (found,) = explain(path, f"v-7.{key}" if "matrix" in text else f"v.{key}")
+    assert found.value == value or sorted(found.value) == value
+    assert [(place.source.value, place.below) for place in found.places] == places
+
+
+def test_a_null_that_is_a_value_is_not_said_to_remove_its_key(suites: Any) -> None:
+    path = suites.write("v: {command: {argv: [x]}, voir: {options: {stop: null}}, env: null}")
+    said = {each.path[-1]: (each.value, each.removed) for each in explain(path, "v") if each.places}
+    assert (said["stop"], said["env"]) == ((None, False), (None, True))
 
 
 def test_a_whole_benchmark_tells_its_defaults_too(suites: Any, explained: Any) -> None:
     del explained
     found = explain(suites.folder / "suite.yaml", "one", (), {"USER_NAME": ""})
-    said = {setting.path[1:]: setting for setting in found}
-    assert said["group",].default
-    assert (said["group",].value, said["weight",].value) == ("one", 1.0)
+    said = {each.path[1:]: each for each in found}
+    assert said["group",].default == KEYS["group"].otherwise
+    assert (said["group",].value, said["weight",].value, said["num_machines",].value) == ("one", 1.0, 1)
     assert not said["plan", "method"].default
+    assert ("validation", "usage", "gpu_load_threshold") not in said
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("one.weight", {"one.weight": 1.0}),
+        ("one.num_machines", {"one.num_machines": 1}),
+        ("one.plan.n", {"one.plan.n": 1}),
+        ("one.plan", {"one.plan.method": "per_gpu", "one.plan.n": 1, "one.plan.share": False}),
+        ("one.voir.options.gpu_poll", {"one.voir.options.gpu_poll": None}),
+        ("one.validation.usage.gpu_load_threshold", {"one.validation.usage.gpu_load_threshold": None}),
+    ],
+)
+def test_a_key_that_nothing_writes_can_be_asked_for(
+    suites: Any, explained: Any, target: str, told: dict[str, Any]
+) -> None:
+    del explained
+    found = explain(suites.folder / "suite.yaml", target, (), {"USER_NAME": ""})
+    assert {".".join(each.path): each.value for each in found} == told
+    assert all(bool(each.default) != bool(each.places) for each in found)
 
 
 def test_templates_can_be_asked_for(explained: Any) -> None:

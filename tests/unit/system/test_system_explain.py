@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from milabench.errors import UsageError
-from milabench.provenance import Setting
+from milabench.provenance import Provenance
 from milabench.system import explain
 
 FILE = """\
@@ -25,29 +25,29 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def _places(setting: Setting) -> list[tuple[Any, str]]:
-    return [(step.source.value, Path(str(step.source.mark)).name) for step in setting.steps]
+def _places(told: Provenance) -> list[tuple[Any, str]]:
+    return [(place.source.value, Path(str(place.source.mark)).name) for place in told.places]
 
 
 def test_an_option_names_file_variable_and_command_line(file: Path) -> None:
     target, variables = "system.options.sizer.auto", {"MILABENCH_SIZER_AUTO": "1"}
-    (setting,) = explain(file, target, variables, ["system.options.sizer.auto=2"])
-    assert _places(setting) == [(2, "--override:1:27"), ("1", "MILABENCH_SIZER_AUTO:1:1"), (0, "system.yaml:5:19")]
-    (setting,) = explain(file, target, {})
-    assert _places(setting) == [(0, "system.yaml:5:19")]
+    (each,) = explain(file, target, variables, ["system.options.sizer.auto=2"])
+    assert _places(each) == [(2, "--override:1:27"), ("1", "MILABENCH_SIZER_AUTO:1:1"), (0, "system.yaml:5:19")]
+    (each,) = explain(file, target, {})
+    assert _places(each) == [(0, "system.yaml:5:19")]
 
 
 def test_what_nothing_sets_is_told_with_its_default(file: Path) -> None:
-    found = {setting.path[-1]: setting for setting in explain(file, "system.options.cpu", {})}
-    assert (found["max"].value, found["max"].steps) == (16, ())
+    found = {each.path[-1]: each for each in explain(file, "system.options.cpu", {})}
+    assert (found["max"].value, found["max"].places) == (16, ())
     assert found["max"].default
-    assert [setting.value for setting in explain(None, "system.options.cpu.max", {})] == [16]
+    assert [each.value for each in explain(None, "system.options.cpu.max", {})] == [16]
 
 
 def test_a_reference_names_what_it_leads_to(file: Path) -> None:
-    (setting,) = explain(file, "system.docker.image", {})
-    assert setting.value == "suite:cuda"
-    assert [source.value for source in setting.steps[0].inserted] == ["cuda"]
+    (each,) = explain(file, "system.docker.image", {})
+    assert each.value == "suite:cuda"
+    assert [source.value for source in each.places[0].inserted] == ["cuda"]
 
 
 @pytest.mark.parametrize(
