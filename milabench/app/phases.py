@@ -22,6 +22,7 @@ from milabench.execute.hosts.local import LocalHost
 from milabench.execute.scheduler import Records
 from milabench.outcome import GOOD, Outcome
 from milabench.plan import Once, Phase, Plan, Trial, Workspace
+from milabench.plan.environ import redacted_message, secrets
 from milabench.rundir import SetupLogs
 from milabench.suite import Suite
 from milabench.system import is_local
@@ -64,7 +65,7 @@ class Operation:
         found = [assembled(options, selected, resolved, unfetched) for resolved in systems]
         warnings = (warning for ready in found for warning in (*ready.suite.warnings, *ready.system.warnings))
         for warning in dict.fromkeys(warnings):
-            self.console.note(f"warning {warning.code}: {warning}")
+            self.console.note(f"warning {warning.code}: {redacted_message(str(warning), secrets(options.environ))}")
         return found
 
     async def set_up_all(self, phase: Phase, several: Sequence[Workspace]) -> Outcomes:

@@ -24,7 +24,7 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
     """Return (suite, errors, warnings) of a suite, and of the system; loads no benchfile.
 
     Where a system file is given and no suite, that file alone is judged. Else the suite has the selected benchmarks;
-    all are judged. Raises UsageError for a selection that cannot be.
+    all are judged. Secrets stand in the messages by name. Raises UsageError for a selection that cannot be.
     """
     errors: list[Problem] = []
     warnings: list[Problem] = []
@@ -41,7 +41,16 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
         errors.extend(problem for problem in error.problems if problem not in errors)
     if found and not errors and (options.select or options.exclude):
         found = suite.select(found, options.select, options.exclude)
-    return found, errors, (*(found.warnings if found else ()), *warnings)
+    told = (*(found.warnings if found else ()), *warnings)
+    secrets = environ.secrets(options.environ)
+    return found, [_by_name(each, secrets) for each in errors], [_by_name(each, secrets) for each in told]
+
+
+def _by_name(problem: Problem, secrets: environ.Secrets) -> Problem:
+    """Return a problem that tells the values of secrets by name."""
+    suggestion = problem.suggestion and environ.redacted_message(problem.suggestion, secrets)
+    message, path = (environ.redacted_message(text, secrets) for text in (problem.message, problem.path))
+    return replace(problem, message=message, path=path, suggestion=suggestion)
 
 
 def _judge_system(options: Options) -> Sequence[Problem]:
@@ -98,11 +107,14 @@ def resolved(options: Options, names: Sequence[str]) -> dict[str, Any]:
 
 
 def explain(options: Options, target: str) -> list[Provenance]:
-    """Return every value at ``target`` with the places that set it; values of secrets stand in it as they are."""
+    """Return every value at ``target`` with the places that set it; secrets stand in it by name."""
     if target.split(".", maxsplit=1)[0] == SYSTEM:
-        return system.explain(options.system, target, options.environ, options.override)
-    path = find_config(options.config)
-    return suite.explain(path, target, options.override, options.environ, lenient=options.lenient)
+        found = system.explain(options.system, target, options.environ, options.override)
+    else:
+        path = find_config(options.config)
+        found = suite.explain(path, target, options.override, options.environ, lenient=options.lenient)
+    secrets = environ.secrets(options.environ)
+    return [each.shown(lambda value: environ.redacted_data(value, secrets)) for each in found]
 
 
 def plans(options: Options, phase: Phase) -> list[tuple[Asked, Plan]]:

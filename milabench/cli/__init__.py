@@ -110,7 +110,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except UserError as error:
-        print(f"milabench: {error}", file=sys.stderr)
+        print(f"milabench: {_without_secrets(str(error))}", file=sys.stderr)
         code = error.exit_code
     except click.ClickException as error:
         error.show()
@@ -121,7 +121,8 @@ def main() -> None:
     except ReaderGone:
         code = ExitCode.OK
     except OSError as error:
-        print(f"milabench: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        message = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        print(f"milabench: {_without_secrets(message)}", file=sys.stderr)
         code = ExitCode.ENVIRONMENT
     except Exception:
         import traceback
@@ -134,6 +135,13 @@ def main() -> None:
         code = ExitCode.BUG
     _flush()
     sys.exit(int(code or 0))
+
+
+def _without_secrets(message: str) -> str:
+    """Return a message with the values of the operator's secrets by name."""
+    from milabench.plan.environ import redacted_message, secrets
+
+    return redacted_message(message, secrets(os.environ))
 
 
 def _flush() -> None:

@@ -23,11 +23,8 @@ def explain(target: str, as_json: bool, **values: Any) -> int:
     milabench explain system.options.sizer --system cluster.yaml
     """
     from milabench.app.reading import explain as flow
-    from milabench.plan.environ import redacted, secrets
     from milabench.render import explain as page
 
-    options = read_options(values)
-    found = flow(options, target)
-    text = json.dumps(page.as_json(found), indent=1) + "\n" if as_json else page.render(found)
-    sys.stdout.write(redacted(text, secrets(options.environ)))
+    found = flow(read_options(values), target)
+    sys.stdout.write(json.dumps(page.as_json(found), indent=1) + "\n" if as_json else page.render(found))
     return 0

@@ -83,7 +83,7 @@ class Context:
         else:
             config["argv"] = [self._resolved(value, known) for value in argv]
         if self.secrets:
-            self.refuse_secrets(repr(config))
+            self.refuse_secrets(config)
         return config
 
     @property
@@ -130,9 +130,9 @@ class Context:
         """Split variables into values and names of secrets. Raises ConfigurationError for one that must not stand."""
         return environ.split_secrets(env, self.secrets, mark=self.benchmark.mark, benchmark=self.benchmark.name)
 
-    def refuse_secrets(self, text: str) -> None:
-        """Raise ConfigurationError where the value of a secret stands in a text that would be written."""
-        secret = environ.exposed(text, self.secrets)
+    def refuse_secrets(self, written: Any) -> None:
+        """Raise ConfigurationError where the value of a secret stands in plain data that would be written."""
+        secret = environ.exposed(written, self.secrets)
         if secret is None:
             return
         name, remedy = self.benchmark.name, f"let the program read it from the variable {secret}"

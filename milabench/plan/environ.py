@@ -107,21 +107,85 @@ def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def exposed(text: str, known: Secrets) -> str | None:
-    """Return the name of a secret whose value stands in a text."""
-    return next((name for name, value in known.items() if len(value) >= _TELLING and value in text), None)
+def exposed(value: Any, known: Secrets) -> str | None:
+    """Return the name of a secret whose value stands in a text, or in a part of plain data."""
+    telling = _telling(known)
+    return next((name for text in _texts(value) for secret, name in telling.items() if secret in text), None)
 
 
 def redacted(text: str, known: Secrets) -> str:
-    """Return a text with the values of secrets that stand in it by name."""
-    while name := exposed(text, known):
-        text = text.replace(known[name], by_name(name))
-    return text
+    """Return a text with the values of secrets that stand in it by name; one within another goes with that one."""
+    return _replaced(text, _telling(known))
+
+
+def redacted_data(value: Any, known: Secrets) -> Any:
+    """Return plain data in which each text, and each number spelled like one, is ``redacted``."""
+    match value:
+        case Mapping():
+            return {redacted(key, known): redacted_data(item, known) for key, item in value.items()}
+        case list() | tuple():
+            return [redacted_data(item, known) for item in value]
+        case None | bool():
+            return value
+        case _:
+            return value if exposed(value, known) is None else redacted(str(value), known)
+
+
+def redacted_message(message: str, known: Secrets) -> str:
+    """Return what a user is told with secrets by name, also where it shows a value quoted or cut off (by an ``…``)."""
+    spelled = {spelling: name for value, name in _telling(known).items() for spelling in _spellings(value)}
+    pieces = _replaced(message, spelled).split("…")
+    return "…".join([*(_without_start(piece, spelled) for piece in pieces[:-1]), pieces[-1]])
 
 
 def by_name(name: str) -> str:
     """Return how a secret stands in a suite or a configuration."""
     return f"${{secret:{name}}}"
+
+
+def _telling(known: Secrets) -> dict[str, str]:
+    """Return the name of each value that is long enough to be looked for; the first of several."""
+    return {value: name for name, value in reversed(list(known.items())) if len(value) >= _TELLING}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text and number of plain data, keys included, as text."""
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for key, item in value.items():
+                yield key
+                yield from _texts(item)
+        case list() | tuple():
+            for item in value:
+                yield from _texts(item)
+        case None | bool():
+            pass
+        case _:
+            yield str(value)
+
+
+def _replaced(text: str, names: Mapping[str, str]) -> str:
+    """Return a text with each of some values by the name that belongs to it."""
+    if not any(value in text for value in names):
+        return text
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), lambda match: by_name(names[match[0]]), text)
+
+
+def _spellings(value: str) -> set[str]:
+    """Return how a value may stand in a message: as it is, or quoted by ``repr``, whichever quotes it then takes."""
+    return {value, repr(value)[1:-1], repr(f"'\"{value}")[4:-1]}
+
+
+def _without_start(text: str, names: Mapping[str, str]) -> str:
+    """Return a text that ends with the start of one of some values with that one's name instead."""
+    for value, name in names.items():
+        for size in range(min(len(value), len(text)), _TELLING - 1, -1):
+            if text.endswith(value[:size]):
+                return text[:-size] + by_name(name)
+    return text
 
 
 def _by_name(env: Mapping[str, str]) -> dict[str, str]:

@@ -197,7 +197,7 @@ def _command(
     if len(tag) < len(pack.config["tag"]) or options.get("silent") or options.get("service"):
         metrics = "none"
     if context.secrets:
-        context.refuse_secrets(" ".join(argv))
+        context.refuse_secrets(argv)
     return Command(
         tag=".".join(tag),
         benchmark=benchmark.name,

@@ -49,7 +49,7 @@ def _written(value: Any, shown: Callable[[str], str]) -> Any:
         case str() as text:
             return escaped(shown(text), keep=("system",))
         case dict() as entries:
-            return {key: _written(item, shown) for key, item in entries.items()}
+            return {shown(key): _written(item, shown) for key, item in entries.items()}
         case list() as items:
             return [_written(item, shown) for item in items]
         case _:

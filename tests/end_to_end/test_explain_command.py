@@ -75,3 +75,20 @@ def test_a_misspelt_target_is_one_line_with_what_is_meant(project: Project) -> N
     done = project.milabench("explain", "sweeep-8", "--config", "suite.yaml", MY_API_KEY="")
     assert (done.code, done.out) == (2, "")
     assert "did you mean 'sweep-8'?" in done.err
+
+
+def test_a_secret_that_is_spelled_like_its_variable_is_no_trap(project: Project) -> None:
+    project.write("suite.yaml", 'one: {command: {argv: [x]}, url: "${oc.env:OPENAI_API_KEY}"}')
+    for verb in ("explain", "resolve"):
+        done = project.milabench(verb, "one", "--config", "suite.yaml", OPENAI_API_KEY="OPENAI_API_KEY")
+        assert (done.code, done.err) == (0, "")
+        assert "${secret:OPENAI_API_KEY}" in done.out
+
+
+def test_no_mistake_is_told_with_the_value_of_a_secret(project: Project) -> None:
+    project.write("suite.yaml", 'one: {command: {argv: [x]}, weight: "${oc.env:MY_SECRET}"}')
+    for words in (("check",), ("check", "--json"), ("plan",)):
+        done = project.milabench(*words, "--config", "suite.yaml", MY_SECRET="it's \"a\\secret")
+        assert done.code == 2
+        assert "${secret:MY_SECRET}" in done.out + done.err
+        assert "secret'" not in done.out + done.err

@@ -9,7 +9,7 @@ import pytest
 
 from milabench.agent import probe
 from milabench.app.options import Options
-from milabench.app.reading import check, plans, resolved
+from milabench.app.reading import check, explain, plans, resolved
 from milabench.app.workspace import addresses
 from milabench.errors import UsageError
 
@@ -126,3 +126,27 @@ def test_a_resolved_suite_holds_secrets_by_name_only(tmp_path: Path) -> None:
     assert one["command"]["env"] == {"HF_TOKEN": "${secret:HF_TOKEN}"}
     assert one["env"] == {"API_KEY": "${secret:API_KEY}", "PLAIN": "abc"}
     assert "hf_" not in repr(one)
+
+
+NEEDS_TEXT = 'one: {command: {argv: [x]}, weight: "${oc.env:MY_SECRET}", x-a: "${oc.env:MY_SECRET}!"}\n'
+
+
+@pytest.mark.parametrize("value", ["plain-value", 'with"quotes', "back\\slash", "umlaut-äöü-ä"])
+def test_no_reading_verb_tells_the_value_of_a_secret(tmp_path: Path, value: str) -> None:
+    asked = options(tmp_path, environ={"MY_SECRET": value})
+    (tmp_path / "suite.yaml").write_text(NEEDS_TEXT)
+    _, errors, _ = check(asked)
+    assert errors[0].code == "E301"
+    assert "${secret:MY_SECRET}" in errors[0].message
+    assert not any(text in errors[0].message for text in (value, repr(value)[1:-1]))
+    (tmp_path / "suite.yaml").write_text(NEEDS_TEXT.replace("weight", "url"))
+    said = {".".join(each.path): each for each in explain(asked, "one")}
+    assert (said["one.url"].value, said["one.x-a"].value) == ("${secret:MY_SECRET}", "${secret:MY_SECRET}!")
+    assert [source.value for source in said["one.url"].places[0].inserted] == ["${secret:MY_SECRET}"]
+    assert resolved(asked, ())["one"]["url"] == "${secret:MY_SECRET}"
+
+
+def test_the_values_of_a_system_are_told_without_secrets(tmp_path: Path) -> None:
+    text = 'system: {arch: cuda, docker_image: "a\\"${oc.env:MY_SECRET}"}\n'
+    asked = options(tmp_path, system=text, environ={"MY_SECRET": 'sec"ret\\value'})
+    assert [each.value for each in explain(asked, "system.docker_image")] == ['a"${secret:MY_SECRET}']

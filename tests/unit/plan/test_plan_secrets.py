@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from plans import planned
 
-from milabench.errors import ConfigurationError
+from milabench.document import Node
+from milabench.errors import ConfigurationError, Problem
 from milabench.plan import codec
-from milabench.plan.environ import is_secret, redacted, without_secrets
+from milabench.plan.environ import is_secret, redacted, redacted_data, redacted_message, without_secrets
 
 VALUE = "hf_0123456789"
 OPERATOR = {"HF_TOKEN": VALUE}
@@ -88,6 +89,59 @@ def test_a_configuration_holds_secrets_by_name() -> None:
 def test_a_text_is_freed_of_the_values_of_secrets() -> None:
     assert redacted(f"a={VALUE}, {VALUE}", OPERATOR) == "a=${secret:HF_TOKEN}, ${secret:HF_TOKEN}"
     assert redacted("a=1", {"PASSWORD": "1"}) == "a=1"
+
+
+@pytest.mark.parametrize(
+    ("secrets", "text", "shown"),
+    [
+        ({"OPENAI_API_KEY": "OPENAI_API_KEY"}, "OPENAI_API_KEY", "${secret:OPENAI_API_KEY}"),
+        (
+            {"API_KEY": "is ${secret:", "A_TOKEN": "A_TOKEN_"},
+            "is ${secret: A_TOKEN_",
+            "${secret:API_KEY} ${secret:A_TOKEN}",
+        ),
+        ({"API_KEY": "abcdefgh", "A_TOKEN": "abcdefghi"}, "abcdefghi abcdefgh", "${secret:A_TOKEN} ${secret:API_KEY}"),
+        ({"A_TOKEN": "abcdefgh", "B_TOKEN": "abcdefgh"}, "abcdefgh", "${secret:A_TOKEN}"),
+    ],
+)
+def test_a_value_that_looks_like_a_name_is_replaced_once(secrets: dict[str, str], text: str, shown: str) -> None:
+    assert redacted(text, secrets) == shown
+
+
+@pytest.mark.parametrize("value", ['quoted"value', "back\\slash\\", "umlauts-äöü", "line\nbreak\t", "both'and\"quotes"])
+def test_a_value_with_characters_that_are_escaped_is_found(tmp_path: Path, value: str) -> None:
+    known = {"MY_SECRET": value}
+    assert redacted_data({f"{value}.": [value, 1, None, (f"a{value}",)]}, known) == {
+        "${secret:MY_SECRET}.": ["${secret:MY_SECRET}", 1, None, ["a${secret:MY_SECRET}"]]
+    }
+    for files in (entry("definition: bench, argv: {--x: '${oc.env:MY_SECRET}'}"), benchfile(argument=f"{value!r},")):
+        with pytest.raises(ConfigurationError, match=r"the value of MY_SECRET"):
+            planned(tmp_path, files, environ=known)
+
+
+def test_a_number_that_is_spelled_like_a_secret_is_one() -> None:
+    assert redacted_data([123456789, 12345678, True], {"PASSWORD": "123456789"}) == [
+        "${secret:PASSWORD}",
+        12345678,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    "value", ["plain-value", 'quoted"value', "it's a value", "back\\slash", "both'and\"quotes", "ä" * 500]
+)
+@pytest.mark.parametrize("around", ["{}", "'{}", '"{}', "--token={} and more"])
+def test_a_message_shows_no_secret_however_it_is_quoted_or_cut(value: str, around: str) -> None:
+    text = around.format(value)
+    for told in (
+        f"not {text}",
+        f"not {text!r}",
+        f"not {Node(text, 'f', 1, 1).shown}",
+        Problem(code="", message=text * 9).message,
+    ):
+        message = redacted_message(told, {"MY_SECRET": value})
+        assert "${secret:MY_SECRET}" in message
+        assert not any(part in message for part in (value, repr(value)[1:-1], value[:8]))
 
 
 @pytest.mark.parametrize(
