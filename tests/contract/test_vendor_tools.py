@@ -326,4 +326,4 @@ def test_asking_for_more_devices_than_there_are_is_refused(project: Project, too
         "system.yaml", "system: {arch: cuda, gpu: {count: 4}, nodes: [{name: local, ip: localhost, main: true}]}"
     )
     done = project.verb("run", "--system", "system.yaml")
-    assert (done.code, "device 2 is not there" in done.err) == (4, True)
+    assert (done.code, "the system asks for 4 cuda devices, this machine has 2" in done.err) == (4, True)
