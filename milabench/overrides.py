@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from milabench import document
@@ -18,11 +18,28 @@ _KEYS = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """One override: its text, the entry it changes, and what is merged over that entry."""
+    """One override: its text, the dotted path that it names, and the value it gives."""
 
     text: str
-    name: str
-    node: Node
+    path: str
+    value: Node
+
+    @property
+    def name(self) -> str:
+        """The first key, which is the entry's name where it has no dots."""
+        return keys(self.path)[0]
+
+    @property
+    def node(self) -> Node:
+        """What is merged over the entry of that name."""
+        return self.below(keys(self.path)[1:])
+
+    def below(self, path: Sequence[str]) -> Node:
+        """Return the value as it stands below some keys."""
+        node, at = self.value, self.value
+        for key in reversed(path):
+            node = Node({key: node}, at.file, at.line, at.column, at.key)
+        return node
 
 
 def read(texts: Sequence[str], problems: Problems, file: str = "--override") -> list[Override]:
@@ -41,8 +58,8 @@ def _read(text: str, number: int, problems: Problems, file: str) -> Override | N
     if not found:
         problems.add(Code.OVERRIDE, f"{text!r} is no override: write name.key=value", here)
         return None
-    parts = keys(found[1].strip())
-    if len(parts) < 2:
+    path = found[1].strip()
+    if len(keys(path)) < 2:
         problems.add(Code.OVERRIDE, f"{text!r} names no key: write name.key=value", here)
         return None
     column = found.start(2) + 1
@@ -54,9 +71,17 @@ def _read(text: str, number: int, problems: Problems, file: str) -> Override | N
     value: Node = Node(node.value if node else None, file, number, column, (number, 1), node.text if node else None)
     if node is not None and isinstance(node.value, dict | list):
         value = document.annotate(document.plain(node), value)
-    for key in reversed(parts[1:]):
-        value = Node({key: value}, file, number, column, (number, 1))
-    return Override(text=text, name=parts[0], node=value)
+    return Override(text=text, path=path, value=value)
+
+
+def fitting(path: str, names: Collection[str]) -> tuple[str, list[str]] | None:
+    """Return the longest name (it may have dots itself) that a dotted path begins with, and the keys after it."""
+    found = [name for name in names if path == name or path.startswith((f"{name}.", f"{name}["))]
+    if found:
+        name = max(found, key=len)
+        return name, keys(path[len(name) :])
+    first, *rest = keys(path) or [""]
+    return (first, rest) if first in names else None
 
 
 def keys(path: str) -> list[str]:

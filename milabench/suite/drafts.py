@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from milabench import overrides
 from milabench.document import Node
 from milabench.errors import Mark
 from milabench.interpolation import Interpolator
-from milabench.merge import merge, settled
+from milabench.merge import NEVER_INHERITED, merge, settled
+from milabench.overrides import Override
 from milabench.problems import Code, Problems, nearest
 from milabench.suite import layers, matrix
 from milabench.suite.inheritance import DEFAULTS, EVERY, Inheritance, is_private, limits, merge_layers
+from milabench.suite.language import KEYS
 from milabench.suite.layers import Layer
 
 
@@ -43,9 +45,9 @@ class Drafts:
         known = {name for layer in files for name in layer.entries} | {DEFAULTS, EVERY}
         asked = [override for override in overrides.read(changes, problems) if override.name != overrides.SYSTEM]
         self.sources = tuple(layer.file for layer in files)
-        changed = [Layer(file=each.node.file, entries={each.name: each.node}) for each in asked if each.name in known]
+        self._late: list[Override] = []
+        changed = list(self._changes(asked, known))
         self.entries = merge_layers([built_in, *files, *changed], problems)
-        self._of_cells = [override for override in asked if override.name not in known]
         self._environ = environ
         self._problems = problems
         self._inheritance = Inheritance(self.entries, limits(built_in.entries[DEFAULTS]), problems)
@@ -54,7 +56,7 @@ class Drafts:
     def all(self) -> list[Draft]:
         """Return the draft of every benchmark, disabled ones too."""
         drafts = list(self._written())
-        return self._with_cells_overridden(drafts) if self._of_cells else drafts
+        return self._with_late_overrides(drafts) if self._late else drafts
 
     def _written(self) -> Iterator[Draft]:
         # Not kept in self, which it leads back to: all that is read would stay until Python looks for cycles.
@@ -77,18 +79,29 @@ class Drafts:
         """Return whether a draft has all its parents: what it misses otherwise need not be told."""
         return draft.entry not in self._inheritance.broken
 
-    def _with_cells_overridden(self, drafts: list[Draft]) -> list[Draft]:
-        """Return the drafts with what overrides say that name a cell of a matrix, and no entry."""
-        by_name = {draft.name: draft for draft in drafts}
-        for override in self._of_cells:
-            draft = by_name.get(override.name)
-            if draft is None:
-                message = f"{override.text!r} names no benchmark of this suite"
-                here = Mark(file=override.node.file, line=override.node.line, column=1)
-                near = nearest(override.name, [*self.entries, *by_name])
-                self._problems.add(Code.OVERRIDE, message, here, suggestion=near)
+    def _changes(self, asked: Sequence[Override], known: Collection[str]) -> Iterator[Layer]:
+        """Yield the overrides of entries as layers; keep those that may mean a cell of a matrix, not known so far."""
+        for each in asked:
+            name, keys = overrides.fitting(each.path, known) or ("", [])
+            if keys and (is_private(name) or keys[0] in KEYS or keys[0] in matrix.ROWS or keys[0].startswith("x-")):
+                yield Layer(file=each.value.file, entries={name: each.below(keys)})
             else:
-                node = merge(draft.node, override.node, self._problems, draft.name)
+                self._late.append(each)
+
+    def _with_late_overrides(self, drafts: list[Draft]) -> list[Draft]:
+        """Return the drafts with what overrides say of cells of a matrix, and what is no key of any entry."""
+        by_name = {draft.name: draft for draft in drafts}
+        for override in self._late:
+            name, keys = overrides.fitting(override.path, {*self.entries, *by_name}) or (override.name, [])
+            meant = [by_name[name]] if name in by_name else [each for each in by_name.values() if each.entry == name]
+            wrong = _why_not(keys, meant)
+            if wrong:
+                here = Mark(file=override.value.file, line=override.value.line, column=1)
+                near = None if meant else nearest(name, [*self.entries, *by_name])
+                self._problems.add(Code.OVERRIDE, f"{override.text!r} {wrong}", here, suggestion=near)
+                continue
+            for draft in meant:
+                node = merge(draft.node, override.below(keys), self._problems, draft.name)
                 by_name[draft.name] = replace(draft, node=draft.node.replaced(settled(node).value))
         return [by_name[draft.name] for draft in drafts]
 
@@ -112,6 +125,18 @@ class Drafts:
                 called = content.pop("name")
                 rest = node.replaced(content)
                 yield Draft(name=str(called.value), named_at=called.mark, entry=name, node=rest, cell=cell)
+
+
+def _why_not(keys: Sequence[str], meant: Sequence[Draft]) -> str | None:
+    """Return why an override of some keys cannot be merged over the drafts that it means, None where it can."""
+    if not meant:
+        return "names no benchmark of this suite"
+    if not keys:
+        return "names no key: write name.key=value"
+    one = meant[0]
+    if one.cell is not None and keys[0] in NEVER_INHERITED:
+        return f"does nothing: {one.name} is a combination of the matrix {one.entry}, which alone has {keys[0]}"
+    return None
 
 
 def _is_stub(name: str, content: Mapping[str, Node], problems: Problems) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from milabench.document import Node
 from milabench.errors import UsageError
 from milabench.keys import Key
-from milabench.overrides import keys
+from milabench.overrides import fitting, keys
 from milabench.problems import nearest
 from milabench.provenance import Path as Keys
 from milabench.provenance import Provenance, Templates, below, provenances
@@ -54,10 +54,9 @@ def explain(
 def _target(target: str, found: Resolution) -> tuple[str, list[str]]:
     """Return the name and the keys of a target; names may have dots themselves."""
     names = [*found.drafts, *found.templates]
-    fitting = [name for name in names if target == name or target.startswith((f"{name}.", f"{name}["))]
-    if fitting:
-        name = max(fitting, key=len)
-        return name, keys(target[len(name) :])
+    known = fitting(target, names)
+    if known:
+        return known
     wanted = next(iter(keys(target)), target)
     cells = [name for name, draft in found.drafts.items() if draft.entry == wanted]
     if cells:

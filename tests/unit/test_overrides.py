@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from milabench.document import plain
-from milabench.overrides import read
+from milabench.overrides import fitting, read
 from milabench.problems import Problems
 
 
@@ -39,3 +39,19 @@ def test_what_is_no_override_is_told_at_its_number(text: str) -> None:
     assert problem.code == "E107"
     assert problem.mark is not None
     assert problem.mark.line == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("x-0.weight", ("x-0", ["weight"])),
+        ("x-0.1.weight", ("x-0.1", ["weight"])),
+        ("[x-0.1].weight", ("x-0.1", ["weight"])),
+        ("x-0.1[a.b]", ("x-0.1", ["a.b"])),
+        ("x-0.1", ("x-0.1", [])),
+        ("x-01.weight", None),
+        ("", None),
+    ],
+)
+def test_the_longest_name_that_fits_a_path_is_meant(path: str, found: object) -> None:
+    assert fitting(path, ["x-0", "x-0.1"]) == found

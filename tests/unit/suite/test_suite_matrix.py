@@ -150,6 +150,20 @@ def test_an_override_of_one_cell_leaves_the_others_alone(suites: Any) -> None:
     assert found["sweep-2"].weight == 2
 
 
+def test_an_override_may_name_a_cell_whose_name_has_dots(suites: Any) -> None:
+    text = (
+        "m: {matrix: {lr: [0, 0.1]}, job: {name: 'm.{lr}', inherits: _base}}\n"
+        "v1.5: {inherits: _base}\nv1: {inherits: _base}\n"
+    )
+    found = suites.all(text, "m.0.1.weight=2", "m.0.weight=3", "v1.5.weight=4", "v1.weight=5", "m.job.tags=[t]")
+    assert {name: (one.weight, one.tags) for name, one in found.items()} == {
+        "m.0": (3, ("t",)),
+        "m.0.1": (2, ("t",)),
+        "v1.5": (4, ()),
+        "v1": (5, ()),
+    }
+
+
 def test_an_override_of_what_is_no_cell_suggests_one(suites: Any) -> None:
     (problem,) = suites.problems(SWEEP, "sweep-3.argv.--lr=3")
     assert (problem.code, problem.mark.line, problem.suggestion) == ("E107", 1, "sweep-2")
