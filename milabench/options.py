@@ -10,6 +10,7 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from milabench import expression
@@ -138,7 +139,7 @@ class Cpu:
     total_count: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """Values by dotted name; what is not given has its default."""
 
@@ -147,11 +148,11 @@ class Options:
     def __getitem__(self, name: str) -> Any:
         return self.given[name] if name in self.given else OPTIONS[name].default
 
-    @property
+    @cached_property
     def sizer(self) -> Sizer:
         return Sizer(**self._section("sizer"))
 
-    @property
+    @cached_property
     def cpu(self) -> Cpu:
         return Cpu(**self._section("cpu"))
 
