@@ -83,11 +83,11 @@ def asked(options: Options) -> list[Asked]:
 def _variations(options: Options) -> tuple[Variation, ...] | None:
     if options.system is None:
         return None
-    content = document.read(options.system).value
+    problems = Problems(lenient=options.lenient)
+    content = document.read(options.system, problems).value
     node = content.get(MULTIRUN) if isinstance(content, dict) else None
     if node is None:
         return None
-    problems = Problems()
     found = multirun.read(node, problems)
     problems.raise_errors()
     return found or None

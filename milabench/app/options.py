@@ -10,6 +10,7 @@ from typing import Any
 
 from milabench import system
 from milabench.plan.site import Installer
+from milabench.system import Operator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,11 @@ class Options:
     def arch(self) -> str | None:
         """The architecture that is asked for, None where it is to be found out."""
         return self.shape.get("arch") or system.asked_arch(self.environ, self.override)
+
+    @property
+    def operator(self) -> Operator:
+        """What the operator says of the system besides its file."""
+        return Operator(environ=self.environ, changes=self.override, lenient=self.lenient)
 
     def command(self, verb: str) -> str:
         """Return the command to type for another verb with the same options."""

@@ -60,7 +60,7 @@ def _judge_system(options: Options) -> Sequence[Problem]:
     for each in asked(options):
         try:
             with each.told_at_its_place():
-                found = system.resolve(options.system, _no_facts(), {}, options.environ, each.options.override)
+                found = system.resolve(options.system, _no_facts(), {}, each.options.operator)
                 warnings.update(dict.fromkeys(found.warnings))
         except ConfigurationError as error:
             errors.update(dict.fromkeys(error.problems))
@@ -109,7 +109,7 @@ def resolved(options: Options, names: Sequence[str]) -> dict[str, Any]:
 def explain(options: Options, target: str) -> list[Provenance]:
     """Return every value at ``target`` with the places that set it; secrets stand in it by name."""
     if target.split(".", maxsplit=1)[0] == SYSTEM:
-        found = system.explain(options.system, target, options.environ, options.override)
+        found = system.explain(options.system, target, options.environ, options.override, lenient=options.lenient)
     else:
         path = find_config(options.config)
         found = suite.explain(path, target, options.override, options.environ, lenient=options.lenient)

@@ -56,7 +56,7 @@ def resolve_suite(options: Options) -> Suite:
 def resolve_system(options: Options, facts: Mapping[str, Any]) -> System:
     """Return the system the options name, on a machine with these facts."""
     facts = {"ips": list(addresses()), **facts}
-    return system.resolve(options.system, facts, options.shape, options.environ, options.override)
+    return system.resolve(options.system, facts, options.shape, options.operator)
 
 
 def workspace(options: Options, facts: Mapping[str, Any]) -> Workspace:

@@ -15,38 +15,48 @@ from milabench.problems import Problems, nearest
 from milabench.system import layers
 from milabench.system.explain import explain
 from milabench.system.file import NodeEntry, SystemFile, read
-from milabench.system.types import ARCHES, Arch, Device, Node, System
+from milabench.system.types import ARCHES, Arch, Device, Node, Operator, System
 
-__all__ = ["ARCHES", "Arch", "Device", "Node", "System", "asked_arch", "explain", "is_local", "resolve", "values"]
+__all__ = [
+    "ARCHES",
+    "Arch",
+    "Device",
+    "Node",
+    "Operator",
+    "System",
+    "asked_arch",
+    "explain",
+    "is_local",
+    "resolve",
+    "values",
+]
 
 OVERRIDES = ("arch", "gpus", "nodes", "gpu_memory", "cpus")
 _MOST = {"gpus": MOST_DEVICES, "nodes": 10_000}
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOBODY = Operator()
 
 
 def resolve(
     file: Path | None,
     facts: Mapping[str, Any],
     overrides: Mapping[str, Any] = _NOTHING,
-    environ: Mapping[str, str] | None = None,
-    changes: Sequence[str] = (),
+    operator: Operator = _NOBODY,
 ) -> System:
     """Return the system that a file describes, or this machine alone when there is no file.
 
-    Over the file count the options' variables in ``environ``, and over these the ``changes``, texts such as
-    ``system.options.sizer.auto=1`` (those of a suite are passed over).
-
+    Over the file counts what the ``operator`` says: variables of options, and over these changes of the system.
     ``facts`` are what was probed on this machine: hostname, ips, arch, cpus, cpu_name, memory_bytes, devices, environ.
     ``overrides`` win over the file and the file over what was probed: arch, gpus and cpus of each node, nodes, and
     gpu_memory in bytes; None is not given. Devices and nodes that are asked for and not known are made up.
-    ``${oc.env:NAME}`` in the file looks into ``environ`` too; without it, into the probed environment.
+    ``${oc.env:NAME}`` in the file looks into the operator's environment too; without it, into the probed one.
     Raises ConfigurationError with every mistake of what is said, UsageError for an override that cannot be.
     """
     asked = {key: value for key, value in overrides.items() if value is not None}
     _check(asked)
-    problems = Problems()
-    seen = facts.get("environ", {}) if environ is None else environ
-    written = layers.read(file, seen, changes, problems)
+    problems = Problems(lenient=operator.lenient)
+    seen = facts.get("environ", {}) if operator.environ is None else operator.environ
+    written = layers.read(file, seen, operator.changes, problems)
     said = SystemFile() if written is None else read(written, problems)
     problems.raise_errors()
     arch = cast(Arch, asked.get("arch") or said.arch or facts.get("arch") or "cpu")

@@ -16,14 +16,14 @@ from milabench.system.file import read
 
 
 def explain(
-    file: Path | None, target: str, environ: Mapping[str, str], changes: Sequence[str] = ()
+    file: Path | None, target: str, environ: Mapping[str, str], changes: Sequence[str] = (), *, lenient: bool = False
 ) -> list[Provenance]:
     """Return every value at ``target`` (``system``, ``system.options.sizer.auto``) with all places that set it.
 
-    Options that nothing sets are told with their defaults. Raises ConfigurationError with every mistake, UsageError
-    for a target that is not there.
+    Options that nothing sets are told with their defaults. ``lenient`` takes the last of a key that stands twice.
+    Raises ConfigurationError with every mistake, UsageError for a target that is not there.
     """
-    problems = Problems()
+    problems = Problems(lenient=lenient)
     written = layers.read(file, environ, changes, problems) or Node({}, "", 1, 1)
     read(written, problems)
     problems.raise_errors()

@@ -47,7 +47,7 @@ def read(file: Path | None, environ: Mapping[str, str], changes: Sequence[str], 
 
 def _from_file(file: Path, problems: Problems) -> Iterator[Node]:
     """Yield what stands under ``system`` in a file, or all of it where the file is older than that key."""
-    root = document.read(file)
+    root = document.read(file, problems)
     content = root.value if isinstance(root.value, dict) else {}
     if MULTIRUN in content:
         multirun.read(content[MULTIRUN], problems)

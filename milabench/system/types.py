@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +11,20 @@ from milabench.options import Options
 
 Arch = Literal["cuda", "rocm", "xpu", "hpu", "cpu"]
 ARCHES: tuple[Arch, ...] = ("cuda", "rocm", "xpu", "hpu", "cpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """What the operator says besides a system file.
+
+    ``environ`` has the options' variables, None where it is not known. ``changes`` are texts such as
+    ``system.options.sizer.auto=1``; those of a suite are passed over. ``lenient`` makes a warning of a key that stands
+    twice.
+    """
+
+    environ: Mapping[str, str] | None = None
+    changes: Sequence[str] = ()
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,7 +125,7 @@ def judge(path: Path, *, is_system: bool) -> str:
     """Return what came of a file: ``planned``, ``well``, or the codes of its mistakes. Raises Failure."""
     try:
         if is_system:
-            found = system.resolve(path, FACTS, environ=FACTS["environ"])
+            found = system.resolve(path, FACTS, operator=system.Operator(environ=FACTS["environ"]))
             _told(found.warnings)
             return "well"
         whole = suite.resolve(path, (), FACTS["environ"])

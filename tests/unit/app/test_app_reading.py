@@ -98,6 +98,15 @@ def test_a_system_file_looks_into_the_operators_environment(tmp_path: Path) -> N
     assert tags(given) == ["one.D0", "two"]
 
 
+def test_a_doubled_key_of_a_system_file_counts_with_legacy(tmp_path: Path) -> None:
+    system = "system: {arch: cpu, gpu: {count: 1}, arch: cuda}\n"
+    assert [error.code for error in check(options(tmp_path, system=system))[1]] == ["E104"]
+    lenient = options(tmp_path, system=system, lenient=True)
+    assert [warning.code for warning in check(lenient)[2]] == ["W112"]
+    assert tags(lenient) == ["one.D0", "two"]
+    assert [each.value for each in explain(lenient, "system.arch")] == ["cuda"]
+
+
 def test_the_machine_knows_its_own_addresses() -> None:
     assert "127.0.0.1" in addresses()
 

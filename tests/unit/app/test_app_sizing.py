@@ -16,7 +16,7 @@ from milabench.errors import ConfigurationError, UsageError
 from milabench.outcome import Outcome
 from milabench.plan import Command, Job, Plan, Size, Trial
 from milabench.plan.scaling import Observation, read
-from milabench.system import System, resolve
+from milabench.system import Operator, System, resolve
 
 FACTS: dict[str, Any] = {
     "hostname": "here",
@@ -29,7 +29,8 @@ TEXT = "bert: {model: {8: 1 MiB, 16: 2 MiB}}\n"
 
 
 def system(**options: str) -> System:
-    return resolve(None, FACTS, {}, {}, [f"system.options.sizer.{name}={value}" for name, value in options.items()])
+    changes = [f"system.options.sizer.{name}={value}" for name, value in options.items()]
+    return resolve(None, FACTS, {}, Operator(changes=changes))
 
 
 @pytest.fixture

@@ -56,11 +56,12 @@ def workspace(
     ``environ`` is the operator's environment, ``facts`` what was probed on this machine.
     """
     write(folder, files)
+    operator = system.Operator(environ=environ)
     found = suite.select(suite.resolve(folder / "suite.yaml", (), environ), (), ())
     definitions = {each.definition: each.mark for each in found.benchmarks if each.definition}
     return Workspace(
         suite=found,
-        system=system.resolve(folder / "system.yaml" if "system.yaml" in files else None, facts, shape, environ),
+        system=system.resolve(folder / "system.yaml" if "system.yaml" in files else None, facts, shape, operator),
         packages=package.load(definitions, FACTS["environ"]),
         site=site,
         environ=environ,

@@ -49,7 +49,7 @@ def test_cores_are_counted_as_milabench_does(
     cpus: int, gpus: int, options: dict[str, str], wanted: tuple[int, ...]
 ) -> None:
     changes = [f"system.options.{name}={value}" for name, value in options.items()]
-    given = system.resolve(None, {**FACTS, "cpus": cpus}, {}, {}, changes).options
+    given = system.resolve(None, {**FACTS, "cpus": cpus}, {}, system.Operator(changes=changes)).options
     devices = tuple(Device(id=number, name="GPU") for number in range(gpus))
     node = Node(name="local", cpus=cpus, devices=devices)
     found = values(System(arch="cuda", nodes=(node,), options=given), node, DIRS, "x")

@@ -14,7 +14,7 @@ from milabench.document import Node
 from milabench.errors import ConfigurationError, Problem
 from milabench.options import OPTIONS, Options, Unfit, place_of, read_value, rows, variable
 from milabench.problems import Problems
-from milabench.system import System, asked_arch, layers, resolve, values
+from milabench.system import Operator, System, asked_arch, layers, resolve, values
 
 FACTS: Mapping[str, Any] = {"hostname": "here", "ips": [], "arch": "cpu", "cpus": 4, "devices": [], "environ": {}}
 
@@ -24,7 +24,7 @@ def resolved(folder: Path, text: str | None, environ: Mapping[str, str], *change
     if text is not None:
         file = folder / "system.yaml"
         file.write_text(text)
-    return resolve(file, FACTS, {}, environ, changes)
+    return resolve(file, FACTS, {}, Operator(environ=environ, changes=changes))
 
 
 def problems_of(folder: Path, text: str | None, environ: Mapping[str, str], *changes: str) -> Sequence[Problem]:

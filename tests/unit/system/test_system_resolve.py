@@ -8,7 +8,7 @@ import pytest
 
 from milabench.errors import ConfigurationError, UsageError
 from milabench.expression import holds
-from milabench.system import Device, System, is_local, resolve, values
+from milabench.system import Device, Operator, System, is_local, resolve, values
 
 GIB = 1024**3
 FACTS: Mapping[str, Any] = {
@@ -124,7 +124,10 @@ def test_accelerators_of_a_cpu_are_refused(override: dict[str, Any]) -> None:
 def test_references_look_into_the_operators_environment(tmp_path: Path) -> None:
     path = tmp_path / "system.yaml"
     path.write_text("system: {nodes: [{name: a, ip: '${oc.env:ADDRESS}', main: true}]}\n")
-    assert resolve(path, {**FACTS, "environ": {}}, environ={"ADDRESS": "10.0.0.1"}).main.address == "10.0.0.1"
+    assert (
+        resolve(path, {**FACTS, "environ": {}}, operator=Operator(environ={"ADDRESS": "10.0.0.1"})).main.address
+        == "10.0.0.1"
+    )
     assert resolve(path, {**FACTS, "environ": {"ADDRESS": "10.0.0.2"}}).main.address == "10.0.0.2"
 
 
@@ -183,6 +186,14 @@ def test_docker_dirs_and_options_are_handed_on(tmp_path: Path) -> None:
 )
 def test_what_is_old_or_does_nothing_is_a_warning(tmp_path: Path, text: str, codes: list[str]) -> None:
     assert [warning.code for warning in from_file(tmp_path, text).warnings] == codes
+
+
+def test_a_lenient_reading_takes_the_last_of_doubled_keys_and_says_so(tmp_path: Path) -> None:
+    text = "system: {arch: rocm, arch: cuda}\n"
+    with pytest.raises(ConfigurationError, match="--legacy takes the last"):
+        from_file(tmp_path, text)
+    system = resolve(tmp_path / "system.yaml", FACTS, operator=Operator(lenient=True))
+    assert (system.arch, [(each.code, str(each.mark)[-4:]) for each in system.warnings]) == ("cuda", [("W112", "1:22")])
 
 
 @pytest.mark.parametrize(
