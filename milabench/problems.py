@@ -69,6 +69,7 @@ class Code(enum.Enum):
     LAST_COUNTS = ("W112", "with --legacy: a key stands twice in one map, and the last one counts")
     LITERAL = ("W113", "with --legacy: a placeholder that stands for nothing is passed on as it is written")
     IDLE_ROW = ("W114", "a row of a matrix excludes nothing")
+    IDLE_NULL = ("W115", "null removes an entry that no file below has")
 
     def __init__(self, code: str, meaning: str) -> None:
         self.code = code

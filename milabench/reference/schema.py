@@ -59,7 +59,7 @@ def suite() -> Schema:
         "description": "Names of benchmarks, and of templates (which begin with _), and what they are.",
         "type": "object",
         "properties": {**{name: _described(key, (name,)) for name, key in SUITE.items()}, **elsewhere},
-        "patternProperties": {"^_": {"description": FORMS["_name"].meaning, "$ref": "#/$defs/entry"}},
+        "patternProperties": {**_OWN, "^_": {"description": FORMS["_name"].meaning, "$ref": "#/$defs/entry"}},
         "additionalProperties": {"$ref": "#/$defs/entry"},
         "$defs": {
             **defined,

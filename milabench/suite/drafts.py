@@ -15,7 +15,7 @@ from milabench.merge import NEVER_INHERITED, merge, settled
 from milabench.overrides import Override
 from milabench.problems import Code, Problems, nearest
 from milabench.suite import layers, matrix
-from milabench.suite.inheritance import DEFAULTS, EVERY, Inheritance, is_private, limits, merge_layers
+from milabench.suite.inheritance import DEFAULTS, EVERY, Inheritance, is_note, is_private, limits, merge_layers
 from milabench.suite.language import KEYS
 from milabench.suite.layers import Layer
 
@@ -63,7 +63,7 @@ class Drafts:
         references = Interpolator(self.entries, self._finish, self._problems, environ=self._environ, keep=("system",))
         for name, entry in self.entries.items():
             content = entry.value if isinstance(entry.value, dict) else {}
-            if is_private(name):
+            if is_private(name) or is_note(name, entry):
                 continue
             if "matrix" in content or "job" in content:
                 yield from self._cells(name, entry, references)

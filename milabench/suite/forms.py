@@ -36,7 +36,9 @@ FORMS: Mapping[str, Key] = {
     ),
     "x-…": Key(
         kind="any",
-        meaning="A key that begins with x- is yours: it means nothing to milabench and is handed to the benchmark.",
+        meaning="A key that begins with x- is yours: it means nothing to milabench. In an entry it is handed to the "
+        "benchmark. At the top of a file it is a note, unless it is a map with command, definition, inherits or "
+        "matrix: then it is a benchmark of that name.",
         example="mine: {inherits: _mine, x-note: after the driver update}",
     ),
     "{append: […]}": Key(

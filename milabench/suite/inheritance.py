@@ -19,6 +19,12 @@ def is_private(name: str) -> bool:
     return name.startswith("_") or name == EVERY
 
 
+def is_note(name: str, entry: Node) -> bool:
+    """Return whether what stands under ``x-…`` is a note of the user's, and no benchmark of such a name."""
+    content = entry.value if isinstance(entry.value, dict) else {}
+    return name.startswith("x-") and {"command", "definition", "inherits", "matrix"}.isdisjoint(content)
+
+
 def merge_layers(layers: Sequence[Layer], problems: Problems) -> dict[str, Node]:
     """Return the entries of all layers, each later layer over those before, marked where they were first written.
 
@@ -29,6 +35,9 @@ def merge_layers(layers: Sequence[Layer], problems: Problems) -> dict[str, Node]
         for name, node in layer.entries.items():
             known = entries.get(name)
             if node.value is None:
+                if known is None and not is_note(name, node):
+                    message = f"{name} is null here, and no file below has such an entry: this does nothing"
+                    problems.add(Code.IDLE_NULL, message, node.key_mark, path=name, suggestion=nearest(name, entries))
                 entries.pop(name, None)
             elif known is None:
                 entries[name] = node

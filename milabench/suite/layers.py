@@ -114,6 +114,8 @@ class _Reader:
                 self._problems.add(Code.WRONG_FILE, message, node.key_mark, path=name)
             elif isinstance(node.value, dict) or node.value is None:
                 kept[name] = node
+            elif name.startswith("x-"):  # a note of the user's
+                continue
             elif nearest(name, ["include"]):
                 message = f"{name!r} has no meaning here"
                 self._problems.add(Code.UNKNOWN_KEY, message, node.key_mark, path=name, suggestion="include")

@@ -73,6 +73,7 @@ def test_null_removes_any_key(key: str) -> None:
         "x: {argv: {'train.py': true, --lr: 0.1, --list: [1, a], --gone: null, --: [-x, 1], repo_id=\"a/b\": true}}",
         "x: {matrix: {a: 1, b: [true, null, [1, 2]], include: {a: 2}}, exclude: [{a: 1}], job: {name: 'x{a}'}}",
         "_t: {x-anything: [1], weight: null}",
+        "x-notes: {who: me}\nx-list: [1]\nx-word: hello\nx-none:",
         "'*': {enabled: false}",
         "x: {capabilities: {nodes: 1}, docker_image: old, <<<: _p}",
         "include: [base.yaml, other.yaml]",

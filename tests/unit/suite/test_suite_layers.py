@@ -120,3 +120,15 @@ def test_a_lenient_reading_takes_the_last_of_doubled_keys_and_says_so(suites: An
     places = [(warning.code, warning.mark.line, warning.mark.column) for warning in suite.warnings if warning.mark]
     assert places == [("W112", 2, 37), ("W112", 3, 1)]
     assert suite.benchmarks[0].config["argv"] == {"--c": 1}
+
+
+def test_what_begins_with_x_at_the_top_is_a_note_unless_it_describes_a_benchmark(suites: Any) -> None:
+    suites.write("x-fast: {definition: bench, plan: {method: per_gpu}}\nx-notes: [a, b]\n", "low.yaml")
+    text = (
+        "include: low.yaml\nx-notes: {who: me}\nx-word: hello\nx-none:\n"
+        "x-fast: {weight: 2}\none: {inherits: _base, url: '${x-notes.who}'}\n"
+    )
+    found = suites.resolve(text)
+    assert [(one.name, one.weight) for one in found.benchmarks] == [("x-fast", 2), ("one", 0)]
+    assert found.benchmarks[1].config["url"] == "me"
+    assert found.warnings == ()
