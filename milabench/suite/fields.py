@@ -12,14 +12,13 @@ from milabench.document import Node
 from milabench.paths import expanded, is_folder
 from milabench.problems import Code, nearest
 from milabench.suite.git import git_source
-from milabench.suite.language import KEYS
+from milabench.suite.language import KEYS, VOIR
 from milabench.suite.types import GitSource, Limit, Placement, Program
 from milabench.suite.values import Reader
 from milabench.tokens import ExpressionError
 
 MAX_COPIES = 10_000
 SYSTEM_NAMES = ("arch", "cpu", "docker_image", "gpu", "nodes", "num_machines", "options", "sshkey")
-_OPTIONS = KEYS["voir"].inside["options"].inside
 _THRESHOLDS = KEYS["validation"].inside["usage"].inside
 _PLAN = KEYS["plan"].inside
 
@@ -85,21 +84,21 @@ def _limit(read: Reader, node: Node, path: str) -> Limit:
     path = f"{path}.options"
     options = read.entries(options_node, path)
     for key, value in options.items():
-        near = None if key in _OPTIONS else _close(key, _OPTIONS)
+        near = None if key in VOIR else _close(key, VOIR)
         if near:
             message = f"{key!r} is no option of voir"
             read.problems.add(Code.UNKNOWN_KEY, message, value.key_mark, path=f"{path}.{key}", suggestion=near)
     for key in ("interval", "gpu_poll"):
         if key in options:
             read.seconds(options[key], f"{path}.{key}")
-    skip = read.integer(options["skip"], f"{path}.skip", 0) if "skip" in options else 5
+    skip = read.integer(options["skip"], f"{path}.skip", 0) if "skip" in options else Limit().skip
     stop = options_node.value.get("stop") if isinstance(options_node.value, dict) else None
     if stop is None:
         return Limit(skip=skip)
     if not isinstance(stop.value, dict):
         observations = None if stop.value is None else read.integer(stop, f"{path}.stop", 1)
         return Limit(skip=skip, observations=observations)
-    amounts = read.known(stop, f"{path}.stop", _OPTIONS["stop"].inside)
+    amounts = read.known(stop, f"{path}.stop", VOIR["stop"].inside)
     if "precision" in amounts:
         message = "is not supported yet: give observations or seconds"
         read.wrong(amounts["precision"], f"{path}.stop.precision", message, Code.NOT_SUPPORTED)

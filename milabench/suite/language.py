@@ -25,7 +25,7 @@ _STOP = {
         example="voir: {options: {stop: {precision: 2%, seconds: 60s}}}",
     ),
 }
-_VOIR = {
+VOIR: Mapping[str, Key] = {
     "stop": Key(
         kind="whole",
         meaning="Measured steps (observations) after which a process is ended; as a map, whatever is met first. "
@@ -237,7 +237,7 @@ KEYS: Mapping[str, Key] = {
                 kind="map",
                 open=True,
                 meaning="Options of the measurement; others than these go to the benchmark's voirfile.",
-                inside=_VOIR,
+                inside=VOIR,
                 example="voir: {options: {stop: 60, skip: 5}}",
             )
         },

@@ -12,17 +12,8 @@ from milabench.document import Node
 from milabench.errors import ConfigurationError
 from milabench.paths import expanded
 from milabench.problems import Code, Problems, nearest
+from milabench.suite.language import KEYS, VOIR
 
-BUILT_IN = """\
-_defaults:
-  enabled: true
-  max_duration: 600
-  voir:
-    options:
-      stop: 60
-      skip: 5
-      interval: 1s
-"""
 MAX_INCLUDES = 50
 _SYSTEM_KEYS = ("system", "multirun")
 
@@ -36,8 +27,11 @@ class Layer:
 
 
 def built_in() -> Layer:
-    """Return the layer under all files."""
-    node = document.parse(BUILT_IN, "built-in defaults")
+    """Return the layer under all files: defaults of the language that a suite may merge over."""
+    options = {key: VOIR[key].default for key in ("stop", "skip", "interval")}
+    defaults = {"enabled": KEYS["enabled"].default, "max_duration": KEYS["max_duration"].default}
+    text = document.dump({"_defaults": {**defaults, "voir": {"options": options}}})
+    node = document.parse(text, "built-in defaults")
     entries = node.value if node and isinstance(node.value, dict) else {}
     return Layer(file="built-in defaults", entries=entries)
 

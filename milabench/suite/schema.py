@@ -25,7 +25,6 @@ LEGACY: Mapping[str, tuple[Code, str]] = {
     "run_name": (Code.OWN_BOOKKEEPING, "'run_name' is written by milabench and ignored in a file"),
     "tag": (Code.OWN_BOOKKEEPING, "'tag' is written by milabench and ignored in a file: 'tags' are the user's"),
 }
-DEFAULT_DURATION_S = 600.0
 MAX_NAME = 200  # files are named by it, with more after it
 _NEEDED = {"command", "definition", "inherits", "job", "matrix", "plan"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
@@ -67,7 +66,7 @@ class Schema:
         definition = None if source else definition
         placement = values.get("plan") or Placement(method="njobs")
         group = values.get("group", name)
-        seconds = values.get("max_duration", DEFAULT_DURATION_S)
+        seconds = values.get("max_duration", float(KEYS["max_duration"].default))
         named = {
             "name": name,
             "group": group,

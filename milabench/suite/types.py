@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from milabench.errors import Mark, Problem
+from milabench.suite.language import VOIR
 
 Reference = Literal["branch", "tag", "commit"]
 REFERENCES: tuple[Reference, ...] = ("branch", "tag", "commit")
@@ -28,8 +29,8 @@ class Placement:
 class Limit:
     """When a measurement ends: after ``skip`` warm-up steps, the first of the given amounts that is met."""
 
-    skip: int = 5
-    observations: int | None = 60
+    skip: int = VOIR["skip"].default
+    observations: int | None = VOIR["stop"].default
     seconds: float | None = None
 
 

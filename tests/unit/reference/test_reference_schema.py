@@ -13,8 +13,7 @@ from milabench import document
 from milabench.errors import ConfigurationError
 from milabench.reference import schema
 from milabench.suite import resolve
-from milabench.suite.language import KEYS
-from milabench.suite.layers import BUILT_IN
+from milabench.suite.language import KEYS, VOIR
 
 ROOT = Path(__file__).parents[3]
 OURS = sorted([*ROOT.glob("config/**/*.yaml"), *ROOT.glob("benchmarks/**/*.yaml")])
@@ -208,13 +207,11 @@ def test_a_key_says_all_an_editor_shows() -> None:
     assert schema.suite()["$defs"]["max_duration"]["default"] == 600
 
 
-def test_the_built_in_defaults_are_those_described() -> None:
-    node = document.parse(BUILT_IN, "built-in")
-    assert node is not None
-    defaults = document.plain(node)["_defaults"]
-    options = KEYS["voir"].inside["options"].inside
-    assert defaults == {
-        "enabled": KEYS["enabled"].default,
-        "max_duration": KEYS["max_duration"].default,
-        "voir": {"options": {name: options[name].default for name in ("stop", "skip", "interval")}},
-    }
+@pytest.mark.parametrize("removed", ["", "'*': {max_duration: null, voir: null, enabled: null}"])
+def test_the_built_in_defaults_are_those_described(tmp_path: Path, removed: str) -> None:
+    (tmp_path / "suite.yaml").write_text(f"x: {{inherits: _defaults, command: {{argv: [a]}}}}\n{removed}\n")
+    (benchmark,) = resolve(tmp_path / "suite.yaml").benchmarks
+    assert benchmark.enabled == KEYS["enabled"].default
+    assert benchmark.max_duration_s == KEYS["max_duration"].default
+    assert (benchmark.limit.observations, benchmark.limit.skip) == (VOIR["stop"].default, VOIR["skip"].default)
+    assert benchmark.config.get("voir", {}).get("options", {}).get("interval", "1s") == VOIR["interval"].default
