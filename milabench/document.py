@@ -143,16 +143,15 @@ def _content(file: str) -> bytes:
 def parse(content: str | bytes, file: str, problems: Problems | None = None) -> Node | None:
     """Return the value that YAML text describes, None when there is none; ``file`` is named in marks.
 
-    Raises ConfigurationError, and takes ``problems``, as ``read`` does.
+    Raises ConfigurationError as ``read`` does; with ``problems``, what is wrong with values is noted there instead.
     """
     composed = _compose(content, file)
     if composed is None:
         return None
-    found = Problems(lenient=problems is not None and problems.lenient)
+    found = Problems() if problems is None else problems
     node = _Builder(file, found).node(composed, None, 0)
-    found.raise_errors()
-    if problems is not None:
-        problems.warnings.extend(found.warnings)
+    if problems is None:
+        found.raise_errors()
     return node
 
 

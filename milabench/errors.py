@@ -67,11 +67,12 @@ class UsageError(UserError):
 
 
 class ConfigurationError(UserError):
-    """All mistakes of a suite or system file at once."""
+    """All mistakes of a suite or system file at once; ``warnings`` are what was noted beside them."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
 
 
 class PreflightError(UserError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from milabench.errors import ConfigurationError, Mark, Problem
 
@@ -82,6 +82,8 @@ class Code(enum.Enum):
 
 LENIENT = {Code.DUPLICATE_KEY: Code.LAST_COUNTS, Code.PLACEHOLDER: Code.LITERAL}
 
+UNREAD = (Code.UNREADABLE, Code.SYNTAX, Code.NO_MAP, Code.INCLUDE, Code.INCLUDE_CYCLE)  # what follows is not known
+
 
 class Problems:
     """Gather the problems of a file and all it includes; one mistake that many entries inherit is told once."""
@@ -119,10 +121,14 @@ class Problems:
         """Take over errors that were raised elsewhere."""
         self.errors.extend(problems)
 
-    def raise_errors(self) -> None:
-        """Raise ConfigurationError with all errors, in the order of their places, if there are any."""
-        if self.errors:
-            raise ConfigurationError(sorted(self.errors, key=_place))
+    def raise_errors(self, codes: Collection[Code] | None = None) -> None:
+        """Raise ConfigurationError with all errors, in the order of their places, and warnings, if there are errors.
+
+        ``codes``: only where one of the errors is one of these.
+        """
+        named = None if codes is None else {code.code for code in codes}
+        if any(named is None or error.code in named for error in self.errors):
+            raise ConfigurationError(sorted(self.errors, key=_place), self.warnings)
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:

@@ -35,10 +35,12 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
             found = suite.resolve(path, options.override, options.environ, lenient=options.lenient)
         except ConfigurationError as error:
             errors.extend(error.problems)
+            warnings.extend(error.warnings)
     try:
         warnings += _judge_system(options)
     except ConfigurationError as error:
         errors.extend(problem for problem in error.problems if problem not in errors)
+        warnings.extend(error.warnings)
     if found and not errors and (options.select or options.exclude):
         found = suite.select(found, options.select, options.exclude)
     told = (*(found.warnings if found else ()), *warnings)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from milabench import overrides
-from milabench.document import Node
+from milabench.document import Node, strings
 from milabench.errors import Mark
 from milabench.interpolation import Interpolator
-from milabench.merge import NEVER_INHERITED, merge, settled
+from milabench.merge import NEVER_INHERITED, appended, merge, settled
 from milabench.overrides import Override
-from milabench.problems import Code, Problems, nearest
+from milabench.problems import UNREAD, Code, Problems, nearest
 from milabench.suite import layers, matrix
 from milabench.suite.inheritance import DEFAULTS, EVERY, Inheritance, is_note, is_private, limits, merge_layers
 from milabench.suite.language import KEYS
@@ -41,21 +41,26 @@ class Drafts:
         """Read and merge the layers. Raises ConfigurationError where a file cannot be read."""
         built_in = layers.built_in()
         files = layers.read(path, problems)
-        problems.raise_errors()
+        problems.raise_errors(UNREAD)
         known = {name for layer in files for name in layer.entries} | {DEFAULTS, EVERY}
         asked = [override for override in overrides.read(changes, problems) if override.name != overrides.SYSTEM]
         self.sources = tuple(layer.file for layer in files)
         self._late: list[Override] = []
+        self._early: list[tuple[str, list[str], Override]] = []
         changed = list(self._changes(asked, known))
         self.entries = merge_layers([built_in, *files, *changed], problems)
         self._environ = environ
         self._problems = problems
-        self._inheritance = Inheritance(self.entries, limits(built_in.entries[DEFAULTS]), problems)
+        self._inheritance = Inheritance(
+            self.entries, limits(self.entries.get(DEFAULTS, built_in.entries[DEFAULTS])), problems
+        )
         self._finished: dict[str, Node] = {}
 
     def all(self) -> list[Draft]:
         """Return the draft of every benchmark, disabled ones too."""
         drafts = list(self._written())
+        if EVERY in self.entries:
+            drafts = [self._over_every(draft) for draft in drafts]
         return self._with_late_overrides(drafts) if self._late else drafts
 
     def _written(self) -> Iterator[Draft]:
@@ -84,9 +89,19 @@ class Drafts:
         for each in asked:
             name, keys = overrides.fitting(each.path, known) or ("", [])
             if keys and (is_private(name) or keys[0] in KEYS or keys[0] in matrix.ROWS or keys[0].startswith("x-")):
+                self._early.append((name, keys, each))
                 yield Layer(file=each.value.file, entries={name: each.below(keys)})
             else:
                 self._late.append(each)
+
+    def _over_every(self, draft: Draft) -> Draft:
+        """Return a draft with what overrides say of its entry and ``'*'`` says too: the command line wins."""
+        for name, keys, override in self._early:
+            inside = keys[1:] if keys[0] == "job" else keys
+            if name == draft.entry and _says(self.entries[EVERY], inside) and not _is_template(override.value):
+                node = merge(draft.node, override.below(inside), self._problems, draft.name)
+                draft = replace(draft, node=draft.node.replaced(settled(node).value))
+        return draft
 
     def _with_late_overrides(self, drafts: list[Draft]) -> list[Draft]:
         """Return the drafts with what overrides say of cells of a matrix, and what is no key of any entry."""
@@ -125,6 +140,20 @@ class Drafts:
                 called = content.pop("name")
                 rest = node.replaced(content)
                 yield Draft(name=str(called.value), named_at=called.mark, entry=name, node=rest, cell=cell)
+
+
+def _says(node: Node, keys: Sequence[str]) -> bool:
+    """Return whether something stands at a path below a node."""
+    for key in keys:
+        if not isinstance(node.value, dict) or key not in node.value:
+            return False
+        node = node.value[key]
+    return bool(keys)
+
+
+def _is_template(value: Node) -> bool:
+    """Return whether a value cannot be merged over drafts: it refers to others, or to a cell, or appends."""
+    return any("{" in text for text in strings(value)) or appended(value) is not None
 
 
 def _why_not(keys: Sequence[str], meant: Sequence[Draft]) -> str | None:

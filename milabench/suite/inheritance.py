@@ -125,7 +125,7 @@ class Inheritance:
 
 
 def limits(defaults: Node) -> Node:
-    """Return the part of the built-in defaults that holds for entries that inherit nothing."""
+    """Return the part of ``_defaults``, the built-in one and that of files, that holds for all entries."""
     content = defaults.value if isinstance(defaults.value, dict) else {}
     return defaults.replaced({key: content[key] for key in ("max_duration", "voir") if key in content})
 
