@@ -157,14 +157,16 @@ class Options:
         return Cpu(**self._section("cpu"))
 
     def nested(self) -> dict[str, Any]:
-        """Return what is given, a map for each part of a dotted name."""
+        """Return the value of every option but the architecture, a map for each part of a dotted name."""
         found: dict[str, Any] = {}
-        for name, value in self.given.items():
+        for name in OPTIONS:
+            if place_of(name) == "system.arch":
+                continue  # it stands elsewhere, whoever gives it
             *parts, last = name.split(".")
             inner = found
             for part in parts:
                 inner = inner.setdefault(part, {})
-            inner[last] = value
+            inner[last] = self[name]
         return found
 
     def _section(self, section: str) -> dict[str, Any]:

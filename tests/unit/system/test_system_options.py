@@ -77,7 +77,8 @@ def test_the_command_line_wins_over_variables_these_over_the_file_and_that_over_
 )
 def test_an_option_is_written_nested_or_dotted(tmp_path: Path, text: str) -> None:
     system = resolved(tmp_path, f"system: {{options: {{{text}}}}}\n", {})
-    assert values(system)["options"] == {"sizer": {"auto": True, "mult": 2.0}}
+    assert system.options.given == {"sizer.auto": True, "sizer.mult": 2.0}
+    assert values(system)["options"]["sizer"]["mult"] == 2.0
 
 
 def test_what_has_a_place_of_its_own_may_stand_among_the_options(tmp_path: Path) -> None:

@@ -166,11 +166,9 @@ def test_docker_dirs_and_options_are_handed_on(tmp_path: Path) -> None:
     )
     system = from_file(tmp_path, text)
     assert system.container == "i"
-    assert values(system)["options"] == {
-        "torchrun": {"port": 1},
-        "dirs": {"data": "/home/user/data"},
-        "docker": {"executable": "podman", "image": "i", "base": "/b", "args": ["-v", "/b/data:/d"]},
-    }
+    options = values(system)["options"]
+    assert (options["torchrun"]["port"], options["dirs"]["data"]) == (1, "/home/user/data")
+    assert options["docker"] == {"executable": "podman", "image": "i", "base": "/b", "args": ["-v", "/b/data:/d"]}
 
 
 @pytest.mark.parametrize(
@@ -265,6 +263,20 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_an_override_that_cannot_be_is_a_usage_error(overrides: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         resolve(None, FACTS, overrides)
+
+
+@pytest.mark.parametrize(
+    ("condition", "holding"),
+    [
+        ("options.cpu.enabled == false", True),
+        ("options.sizer.multiple > 8", False),
+        ("options.cpu.n_workers == null", True),
+        ("options['torchrun']['port'] == 1", True),
+    ],
+)
+def test_conditions_see_options_and_their_defaults(tmp_path: Path, condition: str, holding: bool) -> None:
+    system = from_file(tmp_path, "system: {options: {torchrun.port: 1}}\n")
+    assert holds(condition, values(system)) is holding
 
 
 def test_conditions_see_the_system(tmp_path: Path) -> None:
