@@ -57,6 +57,7 @@ def read(node: Node, problems: Problems) -> SystemFile:
 class _Reader:
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
+        self._files: dict[str, str] = {}  # what each option is set by: a file, a variable or the command line
 
     def system(self, node: Node) -> SystemFile:
         entries = self._entries(node, "system", KEYS, idle=IDLE_KEYS)
@@ -93,6 +94,7 @@ class _Reader:
         if option.idle:
             message = f"{where} does nothing: {option.idle}"
             self._problems.add(Code.IDLE_SYSTEM_KEY, message, node.key_mark, path=where)
+        self._files[name] = node.file
         try:
             given[name] = read_value(option, node)
         except Unfit as error:
@@ -145,7 +147,8 @@ class _Reader:
         gpu: dict[str, Any] = {}
         inside = self._entries(entries["gpu"], f"{path}.gpu", KEYS["gpu"].inside) if "gpu" in entries else {}
         for key, entry in inside.items():
-            self._option(f"gpu.{key}", entry, gpu, f"{path}.gpu.{key}")
+            if self._files.get(f"gpu.{key}", entry.file) == entry.file:  # else a variable or the command line wins
+                self._option(f"gpu.{key}", entry, gpu, f"{path}.gpu.{key}")
         port = entries.get("sshport") or entries.get("port")
         main = entries.get("main")
         if main is not None and not isinstance(main.value, bool):

@@ -216,3 +216,16 @@ def test_a_value_is_read_or_refused(name: str, written: Any) -> None:
         read_value(OPTIONS[name], Node(written, "", 1, 1))
     except Unfit as error:
         assert str(error)
+
+
+def test_a_variable_wins_over_what_the_file_says_of_one_node(tmp_path: Path) -> None:
+    file = tmp_path / "system.yaml"
+    file.write_text("system: {arch: cuda, gpu: {count: 8}, nodes: [{name: a, main: true, gpu: {count: 4}}, {name: b}]}")
+
+    def counts(environ: dict[str, str], *changes: str) -> list[int]:
+        system = resolve(file, {}, {}, Operator(environ=environ, changes=changes))
+        return [len(node.devices) for node in system.nodes]
+
+    assert counts({}) == [4, 8]
+    assert counts({"MILABENCH_GPU_COUNT": "2"}) == [2, 2]
+    assert counts({"MILABENCH_GPU_COUNT": "2"}, "system.gpu.count=3") == [3, 3]
