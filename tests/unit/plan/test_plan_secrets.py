@@ -114,7 +114,8 @@ def test_a_value_with_characters_that_are_escaped_is_found(tmp_path: Path, value
     assert redacted_data({f"{value}.": [value, 1, None, (f"a{value}",)]}, known) == {
         "${secret:MY_SECRET}.": ["${secret:MY_SECRET}", 1, None, ["a${secret:MY_SECRET}"]]
     }
-    for files in (entry("definition: bench, argv: {--x: '${oc.env:MY_SECRET}'}"), benchfile(argument=f"{value!r},")):
+    noted = entry("definition: bench, x-note: '${oc.env:MY_SECRET}'")
+    for files in (noted, benchfile(argument=f"{value!r},")):
         with pytest.raises(ConfigurationError, match=r"the value of MY_SECRET"):
             planned(tmp_path, files, environ=known)
 
