@@ -65,6 +65,7 @@ class Context:
     @cached_property
     def known(self) -> placeholders.Meanings:
         return placeholders.Meanings(
+            benchmark=self.benchmark,
             words=placeholders.values(self.system, self.node, self.dirs, self.benchmark.name),
             seen=self.values,
             options=self.system.options,
@@ -111,7 +112,7 @@ class Context:
         """Return the variables that the suite gives, those of a program's ``command`` last."""
         benchmark, program = self.benchmark, self.benchmark.program
         env = {**benchmark.env, **(program.env if program else {})}
-        values = placeholders.resolve(tuple(env.values()), self.known, mark=benchmark.mark, name=benchmark.name)
+        values = placeholders.resolve(tuple(env.values()), self.known)
         return dict(zip(env, values, strict=True))
 
     def environ(self, *, activated: bool, node: Node | None = None) -> dict[str, str]:
@@ -144,7 +145,7 @@ class Context:
             return [self._resolved(item, known) for item in value]
         if not isinstance(value, str):
             return value
-        return placeholders.resolve((value,), known, mark=self.benchmark.mark, name=self.benchmark.name)[0]
+        return placeholders.resolve((value,), known)[0]
 
 
 def _voir(blocks: Mapping[str, Any], limit: Limit) -> dict[str, Any]:

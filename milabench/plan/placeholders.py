@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from milabench import placeholders
-from milabench.errors import ConfigurationError, Mark, Problem
+from milabench.errors import ConfigurationError, Problem
 from milabench.options import OPTIONS, Options
 from milabench.placeholders import PlaceholderError
 from milabench.plan.site import Dirs
 from milabench.problems import Code
+from milabench.suite.types import Benchmark
 from milabench.system.types import Node, System
 from milabench.tokens import Functions
 
@@ -28,6 +29,7 @@ class Meanings:
     ``function_table``. ``lenient``: a token whose placeholder stands for nothing is left as it is written.
     """
 
+    benchmark: Benchmark
     words: Mapping[str, Any]
     seen: Mapping[str, Any]
     options: Options
@@ -81,10 +83,10 @@ def values(system: System, node: Node, dirs: Dirs, name: str) -> dict[str, Any]:
     }
 
 
-def resolve(tokens: Sequence[str], meanings: Meanings, *, mark: Mark, name: str) -> tuple[str, ...]:
+def resolve(tokens: Sequence[str], meanings: Meanings) -> tuple[str, ...]:
     """Return the tokens with their placeholders replaced and their functions computed.
 
-    Raises ConfigurationError with all that stand for nothing on this system.
+    Raises ConfigurationError with all that stand for nothing on this system, each at the places where the suite has it.
     """
     problems: list[Problem] = []
 
@@ -95,13 +97,19 @@ def resolve(tokens: Sequence[str], meanings: Meanings, *, mark: Mark, name: str)
             return placeholders.resolve(token, meanings.word, meanings.functions)
         except PlaceholderError as error:
             if not (meanings.lenient and error.code is Code.PLACEHOLDER):
-                code, message = error.code.code, f"{name}: {error}"
-                problems.append(
-                    Problem(code=code, message=message, mark=mark, path=f"{name}.argv", suggestion=error.suggestion)
-                )
+                problems.extend(_problems(token, error, meanings.benchmark))
             return token
 
     found = tuple(map(resolved, tokens))
     if problems:
-        raise ConfigurationError(problems)
+        raise ConfigurationError(list(dict.fromkeys(problems)))
     return found
+
+
+def _problems(token: str, error: PlaceholderError, benchmark: Benchmark) -> Iterator[Problem]:
+    """Yield what is wrong with a token at each of its places: at the benchmark's own for one of a benchfile."""
+    places = [(f"{benchmark.name}.{each.path}", each.mark) for each in benchmark.tokens if each.text == token]
+    for path, mark in places or [(benchmark.name, benchmark.mark)]:
+        yield Problem(
+            code=error.code.code, message=f"{path}: {error}", mark=mark, path=path, suggestion=error.suggestion
+        )

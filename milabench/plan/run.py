@@ -148,7 +148,7 @@ def _told_apart(commands: Sequence[Command]) -> tuple[Command, ...]:
 def _program_job(context: Context, tag: list[str]) -> Job:
     benchmark, program = context.benchmark, context.benchmark.program
     assert program is not None
-    argv = placeholders.resolve(program.argv, context.known, mark=benchmark.mark, name=benchmark.name)
+    argv = placeholders.resolve(program.argv, context.known)
     given, secrets = context.split_secrets(context.own_env)
     env = {**context.environ(activated=False), **given}
     commands = tuple(
@@ -203,7 +203,7 @@ def _command(
         benchmark=benchmark.name,
         node=options.get("node") or node.name,
         rank=options.get("rank", 0),
-        argv=placeholders.resolve(argv, context.known, mark=benchmark.mark, name=benchmark.name),
+        argv=placeholders.resolve(argv, context.known),
         cwd=str(options["cwd"]),
         devices=ids,
         env={**env, **environ.devices(context.system.arch, node, ids)},

@@ -136,10 +136,10 @@ def prepare_trial(context: Context) -> Trial | None:
 
 def _preparing(context: Context, pack: type[BasePackage], secrets: set[str]) -> Iterator[Command]:
     """Yield what ``build_prepare_plan`` says; names of secrets are added to ``secrets``."""
-    name, mark = context.benchmark.name, context.benchmark.mark
+    name = context.benchmark.name
     rendered, env = package.preparation(pack, context.package_config("prepare", [name]), context.node.environ)
     for number, (_, tokens, options) in enumerate(rendered, 1):
-        argv = placeholders.resolve(tokens, context.known, mark=mark, name=name)
+        argv = placeholders.resolve(tokens, context.known)
         given = {key: str(value) for key, value in options.get("env", {}).items()}
         own = {**environ.caches(context.dirs), **_own(context, {**env, **given}, secrets)}
         tag = f"{name}.prepare" if len(rendered) == 1 else f"{name}.prepare.{number}"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from milabench.document import Node, strings
 from milabench.merge import KEPT_AS_NULL
+from milabench.placeholders import is_plain
 from milabench.problems import Code, Problems, nearest
 from milabench.suite.drafts import Draft
 from milabench.suite.fields import FIELDS
 from milabench.suite.language import KEYS
 from milabench.suite.matrix import label
-from milabench.suite.types import Benchmark, GitSource, Limit, Placement, Program
+from milabench.suite.types import Benchmark, GitSource, Limit, Placement, Program, Token
 from milabench.suite.values import Reader
 
 LEGACY: Mapping[str, tuple[Code, str]] = {
@@ -25,6 +26,7 @@ LEGACY: Mapping[str, tuple[Code, str]] = {
     "run_name": (Code.OWN_BOOKKEEPING, "'run_name' is written by milabench and ignored in a file"),
     "tag": (Code.OWN_BOOKKEEPING, "'tag' is written by milabench and ignored in a file: 'tags' are the user's"),
 }
+_TOLD = ("argv", "client", "command", "env", "server")  # what processes are given
 MAX_NAME = 200  # files are named by it, with more after it
 _NEEDED = {"command", "definition", "inherits", "job", "matrix", "plan"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
@@ -99,6 +101,7 @@ class Schema:
             validation=config.get("validation", {}),
             labels={key: label(value) for key, value in cell.items()} if cell else {},
             config=config,
+            tokens=self._tokens(entries),
             mark=entry.key_mark,
         )
 
@@ -119,6 +122,19 @@ class Schema:
                 self._known[seen] = reader(self._read, node, f"{name}.{key}")
             values[key] = self._known[seen]
         return values
+
+    def _tokens(self, entries: Mapping[str, Node]) -> tuple[Token, ...]:
+        """Return the tokens of what is told to processes."""
+        found: tuple[Token, ...] = ()
+        for key in _TOLD:
+            if key in entries:
+                node = entries[key]
+                seen = (f"tokens of {key}", id(node))
+                if seen not in self._known:
+                    self._alive.append(node)
+                    self._known[seen] = tuple(_tokens(node, key))
+                found += self._known[seen]
+        return found
 
     def _needs(self, name: str, entry: Node, entries: Mapping[str, Node]) -> None:
         """Note what a benchmark lacks, and what it has too much."""
@@ -155,6 +171,20 @@ class Schema:
             self._alive.append(node)
             self._plain[id(node)] = found
         return found
+
+
+def _tokens(node: Node, path: str) -> Iterator[Token]:
+    match node.value:
+        case str() as text if not is_plain(text):
+            yield Token(text=text, path=path, mark=node.mark)
+        case dict() as entries:
+            for key, entry in entries.items():
+                if not is_plain(key):
+                    yield Token(text=key, path=f"{path}.{key}", mark=entry.key_mark)
+                yield from _tokens(entry, f"{path}.{key}")
+        case list() as items:
+            for index, item in enumerate(items):
+                yield from _tokens(item, f"{path}[{index}]")
 
 
 def _is_kept(key: str, node: Node) -> bool:

@@ -84,11 +84,21 @@ class GitSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A text in which placeholders or functions stand: its path below the benchmark, and where it is written."""
+
+    text: str
+    path: str
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
     """One entry of a suite, or a cell of its matrix, resolved and checked; ``entry`` is the name of that entry.
 
     ``definition`` is the absolute path of its folder; one that comes from ``source`` has none until it is fetched.
     Exactly one of a definition (or source) and ``program`` is given.
+    ``tokens`` are those that only a plan works out.
     ``config`` is the mapping a benchfile sees (all keys, ``argv`` and ``voir`` too); milabench itself never reads it.
     """
 
@@ -112,6 +122,7 @@ class Benchmark:
     validation: Mapping[str, Any]
     labels: Mapping[str, str]
     config: Mapping[str, Any]
+    tokens: tuple[Token, ...]
     mark: Mark
 
 

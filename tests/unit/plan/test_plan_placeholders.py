@@ -81,15 +81,70 @@ def test_options_and_positionals_of_a_benchmark_are_computed(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("token", "code", "message"),
     [
-        ("{nodes[7].ip}", "E410", "x: {nodes[7].ip} is nothing that this system has"),
-        ("{sshkey}", "E410", "x: {sshkey} has no value on this system"),
-        ("expr(1 // ({gpu_count} - 1))", "E412", "x: expr(1 // (1 - 1)): division by zero"),
+        ("{nodes[7].ip}", "E410", "x.command.argv[0]: {nodes[7].ip} is nothing that this system has"),
+        ("{sshkey}", "E410", "x.command.argv[0]: {sshkey} has no value on this system"),
+        ("expr(1 // ({gpu_count} - 1))", "E412", "x.command.argv[0]: expr(1 // (1 - 1)): division by zero"),
     ],
 )
 def test_what_this_system_cannot_be_asked_is_a_mistake(tmp_path: Path, token: str, code: str, message: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         of_program(tmp_path, token)
     assert [(each.code, each.message) for each in raised.value.problems] == [(code, message)]
+
+
+NOWHERE = """\
+_base:
+  definition: bench
+  plan: {method: njobs}
+  env: {A: '%s'}
+x:
+  inherits: _base
+  argv:
+    --lr: %s
+    b={sshkey}: true
+y:
+  command:
+    argv: [x]
+    env:
+      A: a
+      B: "-{sshkey}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("env", "lr", "wanted"),
+    [
+        ("{sshkey}", "'{sshkey}'", [("x.env.A", 4, 12), ("x.argv.--lr", 8, 11), ("y.command.env.B", 15, 10)]),
+        ("{sshkey}", "[1, 'k={sshkey}']", [("x.argv.--lr[1]", 8, 15), ("y.command.env.B", 15, 10)]),
+        ("a", "1", [("x.argv.b={sshkey}", 9, 5), ("y.command.env.B", 15, 10)]),
+    ],
+)
+def test_what_this_system_lacks_is_told_where_it_is_written(
+    tmp_path: Path, env: str, lr: str, wanted: list[tuple[str, int, int]]
+) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        planned(tmp_path, {"suite.yaml": NOWHERE % (env, lr), "bench/main.py": ""})
+    places = [(each.path, each.mark.line, each.mark.column) for each in raised.value.problems if each.mark]
+    assert sorted(places) == sorted(wanted)
+
+
+def test_what_a_benchfile_asks_for_in_vain_is_told_of_its_benchmark(tmp_path: Path) -> None:
+    benchfile = """
+    from milabench.pack import Package
+
+    class Mine(Package):
+        @property
+        def argv(self):
+            return ["{sshkey}"]
+
+    __pack__ = Mine
+    """
+    text = "x: {definition: bench, plan: {method: njobs}}\n"
+    with pytest.raises(ConfigurationError) as raised:
+        planned(tmp_path, {"suite.yaml": text, "bench/main.py": "", "bench/benchfile.py": benchfile})
+    assert [str(each) for each in raised.value.problems] == [
+        f"{tmp_path}/suite.yaml:1:1: x: {{sshkey}} has no value on this system"
+    ]
 
 
 def test_with_legacy_what_stands_for_nothing_is_passed_on_as_it_is_written(tmp_path: Path) -> None:
