@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from milabench.document import Node
-from milabench.paths import exists, expanded
+from milabench.paths import expanded
 from milabench.problems import Code, nearest
 from milabench.suite.types import REFERENCES, GitSource, Reference
 from milabench.suite.values import Reader
@@ -55,7 +55,7 @@ def _url(read: Reader, node: Node, path: str) -> str:
         message = "holds a user or password: leave them out, and git takes them from its credential helper"
         read.wrong(node, path, message, Code.SECRET)
     elif not found and not _is_remote(url):
-        return _local(read, node, url, path)
+        return _local(node, url)
     return url
 
 
@@ -64,13 +64,11 @@ def _is_remote(url: str) -> bool:
     return ":" in url.split("/", 1)[0]
 
 
-def _local(read: Reader, node: Node, url: str, path: str) -> str:
+def _local(node: Node, url: str) -> str:
+    """Return a path without a look at it: what was fetched is there when its repository is gone."""
     file = Path(node.file)
     base = Path.cwd() / file.parent if file.exists() else Path.cwd()
-    folder = os.path.normpath(base / expanded(url))
-    if not exists(folder):
-        read.wrong(node, path, f"is {url!r}, and there is no repository {folder}", Code.NO_FOLDER)
-    return folder
+    return os.path.normpath(base / expanded(url))
 
 
 def _reference(read: Reader, entries: Mapping[str, Node], path: str) -> tuple[Reference | None, str | None]:
