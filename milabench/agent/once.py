@@ -47,7 +47,8 @@ class Guarded:
             return "done"
         reusable = found is not None and found["base"] == once["base"]
         self._parts = found["parts"] if found is not None and reusable else {}
-        record.unlink(missing_ok=True)
+        if not once["keep"]:
+            record.unlink(missing_ok=True)
         if folder is not None and not reusable:
             shutil.rmtree(folder, ignore_errors=True)
         return "needed"

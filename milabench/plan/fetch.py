@@ -120,7 +120,7 @@ def _trial(source: GitSource, site: Site, refresh: bool) -> Trial:
     )
     lost = _is_recorded(source, site) and _fetched(source, site) is None
     always = lost or (refresh and source.kind != "commit")
-    needed = Once(record=_record(source, site), folder=None, base=_base(source), parts={}, always=always)
+    needed = Once(record=_record(source, site), folder=None, base=_base(source), parts={}, always=always, keep=True)
     return Trial(
         benchmark=source.key,
         jobs=(Job(tag=source.key, commands=(command,), deadline_s=DEADLINE_S, once=needed),),

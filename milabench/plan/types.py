@@ -38,6 +38,7 @@ class Once:
 
     ``base`` must be equal to what the record says, else ``folder`` is made anew; ``parts`` accumulate in it.
     ``always``: the commands run every time (a prepare script checks for itself) and the record is renewed.
+    ``keep``: what is there stays as it was until the commands succeed, and so does the record.
     """
 
     record: str
@@ -45,6 +46,7 @@ class Once:
     base: Mapping[str, str]
     parts: Mapping[str, str]
     always: bool = False
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

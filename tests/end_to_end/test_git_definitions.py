@@ -126,6 +126,23 @@ def test_what_is_fetched_needs_no_repository_any_more_and_a_branch_stays(
     assert said(project) == "second"
 
 
+@pytest.mark.parametrize("gone", ["branch", "repository"])
+def test_a_refresh_that_fails_is_told_and_the_commit_stays(project: Project, repository: Repository, gone: str) -> None:
+    project.suite(mine=defined(branch="main"))
+    assert project.verb("run", "--all").code == 0
+    before = fetched(project)
+    if gone == "branch":
+        repository.git("branch", "-m", "trunk")
+    else:
+        repository.path.rename(project.folder / "elsewhere")
+    refused = project.verb("install", "--refresh")
+    assert refused.code == 4
+    assert ("has no branch main" if gone == "branch" else "cannot be read") in refused.err
+    assert project.verb("plan", "--json").json["fetched"] == before
+    assert project.verb("run").code == 0
+    assert (said(project), fetched(project)) == ("first", before)
+
+
 @pytest.mark.parametrize("lost", ["commit", "*/repository"])
 def test_what_was_fetched_and_is_gone_is_fetched_again(project: Project, repository: Repository, lost: str) -> None:
     project.suite(mine=defined(branch="main"))

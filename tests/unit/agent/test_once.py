@@ -20,6 +20,7 @@ def once(tmp_path: Path) -> dict[str, Any]:
         "base": {"python": "3.11"},
         "parts": {"a/requirements.in": "1"},
         "always": False,
+        "keep": False,
     }
 
 
@@ -84,6 +85,16 @@ def test_what_is_done_every_time_still_leaves_a_record(once: dict[str, Any]) -> 
     finish(always)
     assert done(always)
     finish(always)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_record_of_what_stays_as_it_was_outlives_a_failure(once: dict[str, Any], keep: bool) -> None:
+    again = {**once, "always": True, "folder": None, "keep": keep}
+    finish(again)
+    guarded = Guarded(again)
+    assert guarded.begin() == "needed"
+    guarded.end(done=False)
+    assert done(again) == keep
 
 
 def test_a_record_cut_short_counts_for_nothing(once: dict[str, Any]) -> None:

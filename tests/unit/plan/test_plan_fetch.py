@@ -85,6 +85,7 @@ def test_only_what_can_move_is_fetched_again_when_asked(selected: Suite, site: S
     for refresh, again in ((False, [False, False]), (True, [True, False])):
         made = plan.fetches(sources(selected), site, {}, refresh=refresh)
         assert [trial.jobs[0].once.always for trial in made.trials if trial.jobs[0].once] == again
+        assert all(trial.jobs[0].once.keep for trial in made.trials if trial.jobs[0].once)
 
 
 def test_offline_git_may_use_no_network(selected: Suite, site: Site) -> None:
