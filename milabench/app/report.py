@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from milabench.errors import RunDirError
 from milabench.paths import expanded, is_folder
 from milabench.rundir import RunDir, open_run, runs
 from milabench.summary import Summary, summarize
+
+_TIMES = re.compile(r"(\.\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)+$")  # twice where the name has {time} at its end
 
 
 def report(names: Sequence[str], base: Path) -> Summary:
@@ -30,7 +33,7 @@ def find_run(name: str | None, base: Path) -> RunDir:
     path = expanded(name)
     if is_folder(path):
         return open_run(path)
-    named = [run for run in found if run.name == name or run.name.split(".")[0] == name]
+    named = [run for run in found if run.name == name or _TIMES.sub("", run.name) == name]
     if not named:
         raise RunDirError(f"no run {name!r}: it is no folder, and no run below {base} has that name")
     if len(named) > 1:

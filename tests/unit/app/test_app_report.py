@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from milabench.app.report import report
+from milabench.app.report import find_run, report
 from milabench.errors import RunDirError
 from milabench.plan import Plan
 from milabench.rundir import RunDir
+
+TIME, LATER = "2025-03-01_10-00-00", "2025-03-02_10-00-00"
 
 
 def made(base: Path, folder: str, lr: float = 0.1) -> RunDir:
@@ -20,22 +22,30 @@ def made(base: Path, folder: str, lr: float = 0.1) -> RunDir:
 
 
 def test_a_run_is_not_pooled_with_itself(tmp_path: Path) -> None:
-    run = made(tmp_path, "mine.1")
+    run = made(tmp_path, f"mine.{TIME}")
     with pytest.raises(RunDirError, match="the same run is given twice"):
         report(["mine", str(run.path)], tmp_path)
 
 
 def test_a_name_of_several_runs_is_refused_with_all_of_them(tmp_path: Path) -> None:
-    made(tmp_path, "mine.1")
-    made(tmp_path, "mine.2")
-    with pytest.raises(RunDirError, match=r"give one of mine\.1, mine\.2"):
+    made(tmp_path, f"mine.{TIME}")
+    made(tmp_path, f"mine.{LATER}")
+    with pytest.raises(RunDirError, match=rf"give one of mine\.{TIME}, mine\.{LATER}"):
         report(["mine"], tmp_path)
+
+
+@pytest.mark.parametrize("folder", [f"m0.5-w2.{TIME}", f"m0.5-w2.{TIME}.{LATER}", "m0.5-w2"])
+def test_a_short_name_is_all_but_the_time(tmp_path: Path, folder: str) -> None:
+    run = made(tmp_path, folder)
+    made(tmp_path, f"m0.{TIME}")
+    made(tmp_path, f"m0.5-w3.{TIME}")
+    assert find_run("m0.5-w2", tmp_path).path == run.path
 
 
 @pytest.mark.parametrize(("lr", "warnings"), [(0.1, 0), (0.2, 1)])
 def test_runs_of_different_work_are_pooled_with_a_warning(tmp_path: Path, lr: float, warnings: int) -> None:
-    made(tmp_path, "mine.1")
-    made(tmp_path, "yours.1", lr=lr)
+    made(tmp_path, f"mine.{TIME}")
+    made(tmp_path, f"yours.{TIME}", lr=lr)
     found = report(["mine", "yours"], tmp_path).warnings
     assert [warning for warning in found if "other arguments" in warning][:1] == [
         "a: the pooled runs gave it other arguments: its rate mixes different work"
