@@ -108,22 +108,45 @@ def _from_scaling(benchmark: str, sizer: Sizer, sizing: Sizing) -> tuple[int, st
     if not capacity:
         raise _Unknown("the memory of the device is not known (sizer.capacity says it)")
     room = f"{capacity / GIB:.1f} GiB"
+    if sizing.memory_bytes and capacity > sizing.memory_bytes:
+        room += f" (the device has {sizing.memory_bytes / GIB:.1f} GiB)"
     if sizer.optimized:
         fitting = [each for each in entry.observations if each.perf and each.memory_bytes < capacity]
         if not fitting:
             raise _Unknown(f"{file} has seen no batch size that fits into {room}")
         return max(fitting, key=lambda each: each.perf).batch_size, f"the fastest in {file} that fits into {room}"
-    return _fitted(entry.observations, capacity, sizer), f"fills {room} by {len(entry.observations)} points of {file}"
+    points = f"{len(entry.observations)} points of {file}"
+    filling = _filling(entry.observations, capacity)
+    if filling < 1:
+        raise _Unknown(f"nothing fits into {room} by {points}")
+    size = rounded(filling, sizer.multiple, sizer.power or 0)
+    most = max(each.batch_size for each in entry.observations)
+    beyond = f", beyond the {most} seen at most" if size > most else ""
+    whole = rounded(filling, 0, 0)
+    if size == whole:
+        return size, f"fills {room} by {points}{beyond}"
+    return size, f"{whole} fills {room} by {points}; {_rounding(whole, sizer)}{beyond}"
 
 
-def _fitted(observations: Sequence[Observation], capacity: int, sizer: Sizer) -> int:
-    if len(observations) < 2:
-        raise _Unknown("a line needs two observations")
+def _rounding(whole: int, sizer: Sizer) -> str:
+    if sizer.power and sizer.power > 1:
+        return f"rounded down to a power of {sizer.power}"
+    if whole < sizer.multiple:
+        return f"1, since no multiple of {sizer.multiple} is below"
+    return f"rounded down to a multiple of {sizer.multiple}"
+
+
+def _filling(observations: Sequence[Observation], capacity: int) -> float:
+    """Return the batch size that fills a capacity by the line through what was seen. Raises _Unknown without one."""
+    if len({each.batch_size for each in observations}) < 2:
+        raise _Unknown("a line needs observations at two batch sizes")
     line = fit([each.memory_bytes for each in observations], [each.batch_size for each in observations])
     if line is None:
         raise _Unknown("all its observations took the same memory")
     slope, intercept = line
-    return rounded(slope * capacity + intercept, sizer.multiple, sizer.power or 0)
+    if slope <= 0:
+        raise _Unknown("larger batch sizes did not take more memory: the line through its observations does not rise")
+    return slope * capacity + intercept
 
 
 def fit(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float] | None:

@@ -20,7 +20,8 @@ def test_runs_at_two_batch_sizes_are_enough_to_choose_another(project: Project) 
     sized = {"MILABENCH_SIZER_AUTO": "1", "MILABENCH_SIZER_CONFIG": "mine.yaml", "MILABENCH_SIZER_CAPACITY": "2000MiB"}
     plan = project.verb("plan", "--json", **sized).json
     assert plan["trials"][0]["jobs"][0]["commands"][0]["argv"][-1] == "96"  # 100 fits, and 96 is a multiple of 8
-    assert "sized: 96 instead of 4 (fills 2.0 GiB by 2 points of mine.yaml)" in project.verb("plan", **sized).out
+    why = "100 fills 2.0 GiB by 2 points of mine.yaml; rounded down to a multiple of 8, beyond the 16 seen at most"
+    assert f"sized: 96 instead of 4 ({why})" in project.verb("plan", **sized).out
 
 
 def test_a_scaling_file_that_is_not_there_is_told_before_anything_starts(project: Project) -> None:

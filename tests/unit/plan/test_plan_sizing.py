@@ -36,6 +36,8 @@ SCALING = Scaling(
         "best": Entry(observations=seen((8, 1000), (16, 2000)), optimized=138),
         "once": Entry(observations=seen((8, 1000, 2))),
         "flat": Entry(observations=seen((8, 1000), (16, 1000))),
+        "same": Entry(observations=seen((8, 1000), (8, 1100), (8, 900))),
+        "falling": Entry(observations=seen((8, 2000), (16, 1000))),
         "empty": Entry(observations=()),
     },
 )
@@ -60,7 +62,9 @@ def chosen(benchmark: str, mib: int | None, scaling: Scaling | None = SCALING, *
         ({"auto": 1, "multiple": 0}, 8051, 71),
         ({"auto": 1, "multiple": 10}, 8999, 80),
         ({"auto": 1}, 1700, 1),  # 7, and no multiple of 8 below
-        ({"auto": 1}, 900, 1),  # -1
+        ({"auto": 1}, 900, 32),  # -1
+        ({"auto": 1, "multiple": 0}, 1090, 32),  # 0.9
+        ({"auto": 1, "multiple": 0}, 1100, 1),
         ({"auto": 1, "power": 2}, 8000, 64),
         ({"auto": 1, "power": 2}, 7400, 64),
         ({"auto": 1, "power": 2}, 7300, 32),
@@ -93,13 +97,32 @@ def test_a_batch_size_follows_the_options(options: dict[str, Any], mib: int | No
 @pytest.mark.parametrize(
     ("benchmark", "mib", "options", "size", "reason"),
     [
-        ("line", 8192, {}, 72, "fills 8.0 GiB by 3 points of H100.yaml"),
+        ("line", 3600, {"multiple": 0}, 26, "fills 3.5 GiB by 3 points of H100.yaml"),
+        ("line", 8192, {}, 72, "fills 8.0 GiB by 3 points of H100.yaml, beyond the 30 seen at most"),
+        ("line", 3600, {}, 24, "26 fills 3.5 GiB by 3 points of H100.yaml; rounded down to a multiple of 8"),
+        ("line", 3600, {"power": 2}, 16, "26 fills 3.5 GiB by 3 points of H100.yaml; rounded down to a power of 2"),
+        ("line", 1700, {}, 1, "7 fills 1.7 GiB by 3 points of H100.yaml; 1, since no multiple of 8 is below"),
+        (
+            *("line", 2048, {"capacity": "3600MiB", "multiple": 0}, 26),
+            "fills 3.5 GiB (the device has 2.0 GiB) by 3 points of H100.yaml",
+        ),
+        (
+            *("line", 2048, {"capacity": "3600MiB", "optimized": 1}, 20),
+            "the fastest in H100.yaml that fits into 3.5 GiB (the device has 2.0 GiB)",
+        ),
+        ("line", 1024, {}, 32, "its own, since nothing fits into 1.0 GiB by 3 points of H100.yaml"),
+        (
+            *("falling", 8192, {}, 32),
+            "its own, since larger batch sizes did not take more memory: "
+            "the line through its observations does not rise",
+        ),
+        ("same", 8192, {}, 32, "its own, since a line needs observations at two batch sizes"),
         ("line", 8192, {"optimized": 1}, 20, "the fastest in H100.yaml that fits into 8.0 GiB"),
         ("line", 1024, {"optimized": 1}, 32, "its own, since H100.yaml has seen no batch size that fits into 1.0 GiB"),
         ("best", 8192, {"optimized": 1}, 138, "optimized in H100.yaml"),
         ("best", None, {"optimized": 1}, 138, "optimized in H100.yaml"),
-        ("once", 8192, {}, 32, "its own, since a line needs two observations"),
-        ("empty", 8192, {}, 32, "its own, since a line needs two observations"),
+        ("once", 8192, {}, 32, "its own, since a line needs observations at two batch sizes"),
+        ("empty", 8192, {}, 32, "its own, since a line needs observations at two batch sizes"),
         ("flat", 8192, {}, 32, "its own, since all its observations took the same memory"),
         ("other", 8192, {}, 32, "its own, since H100.yaml says nothing of it"),
         ("line", None, {}, 32, "its own, since the memory of the device is not known (sizer.capacity says it)"),
@@ -180,7 +203,7 @@ def test_a_plan_has_the_batch_size_and_says_why(tmp_path: Path) -> None:
     assert batches(made) == ["64", "64"]
     (size,) = made.sizes
     assert (size.batch_size, size.default, size.workers) == (64, 32, 8)
-    text = "batch size of line: 64 instead of 32 (fills 7.8 GiB by 3 points of H100.yaml)"
+    text = "batch size of line: 64 instead of 32 (70 fills 7.8 GiB by 3 points of H100.yaml; rounded down"
     assert text in render(made)
     assert made.configs["line"]["argv"]["--batch"] == "64"
 
