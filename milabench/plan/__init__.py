@@ -99,7 +99,7 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
                     skipped.append(item)
                 else:
                     trials.append(item)
-            sizes += context.sizes.all()
+            sizes += _sizes(context)
         except ConfigurationError as error:
             problems.extend(error.problems)
     problems += _equal_tags(trials, contexts)
@@ -113,6 +113,18 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
         node_configs=_node_configs(contexts),
         sizes=tuple(sizes),
     )
+
+
+def _sizes(context: Context) -> Iterator[Size]:
+    """Yield the batch sizes of a benchmark, of every node where they are not the same on all."""
+    others = context.system.nodes[1:] if context.is_on_all else ()
+    elsewhere = {node.name: context.on(node).sizes for node in others}
+    for size in context.sizes.all():
+        found = [sizes.of(size.default, node) for node, sizes in elsewhere.items()]
+        if all(each.batch_size == size.batch_size for each in found):
+            yield size
+        else:
+            yield from (replace(size, node=context.node.name), *found)
 
 
 def _equal_tags(trials: Sequence[Trial], contexts: Sequence[Context]) -> Iterator[Problem]:

@@ -66,6 +66,12 @@ class Sizes:
             self._chosen[default] = found
         return self._chosen[default][0]
 
+    def of(self, default: int, node: str) -> Size:
+        """Return the batch size for a benchmark's own one, and why it is that, on a node of several that differ."""
+        size = self.auto_batch(default)
+        reason = self._chosen[default][1]
+        return Size(benchmark=self._benchmark, batch_size=size, default=default, reason=reason, node=node)
+
     def all(self) -> tuple[Size, ...]:
         """Return the batch sizes that were asked for, and why they are what they are."""
         return tuple(

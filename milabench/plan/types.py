@@ -114,9 +114,9 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """What ``auto_batch(default)`` of a benchmark came to on its node; ``workers``: what ``auto`` came to.
+    """What ``auto_batch(default)`` of a benchmark came to; ``workers``: what ``auto`` came to on its first node.
 
-    ``reason`` is empty where sizing is off.
+    ``reason`` is empty where sizing is off, ``node`` where the size is the same on all nodes of the benchmark.
     """
 
     benchmark: str
@@ -124,6 +124,7 @@ class Size:
     default: int
     workers: int | None = None
     reason: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

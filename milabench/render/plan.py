@@ -35,7 +35,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     for size in plan.sizes:
         if size.reason:
             other = "" if size.batch_size == size.default else f" instead of {size.default}"
-            yield f"\nbatch size of {size.benchmark}: {size.batch_size}{other} ({size.reason})"
+            where = f" on {size.node}" if size.node else ""
+            yield f"\nbatch size of {size.benchmark}{where}: {size.batch_size}{other} ({size.reason})"
     for note in plan.notes:
         yield f"\nunpinned: {note} is installed as written"
 

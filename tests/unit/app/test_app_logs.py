@@ -13,11 +13,11 @@ from milabench.errors import RunDirError
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     for name, text in {
-        "runs/one.now/plan.json": "{}",
-        "runs/one.now/a.D0.stdout": "1\n2\n3\n",
-        "runs/one.now/a.D0.stderr": "",
-        "runs/one.now/a.D1.stderr": "bad\n",
-        "runs/one.now/ab.D0.stdout": "other\n",
+        "runs/one.2025-03-01_10-00-00/plan.json": "{}",
+        "runs/one.2025-03-01_10-00-00/a.D0.stdout": "1\n2\n3\n",
+        "runs/one.2025-03-01_10-00-00/a.D0.stderr": "",
+        "runs/one.2025-03-01_10-00-00/a.D1.stderr": "bad\n",
+        "runs/one.2025-03-01_10-00-00/ab.D0.stdout": "other\n",
         "extra/setup/torch.packages.stderr": "resolved\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

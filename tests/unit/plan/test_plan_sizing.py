@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import linear_regression
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from plans import planned, workspace
+from plans import FACTS, planned, workspace
 
 from milabench import plan
 from milabench.document import Node
@@ -223,6 +224,25 @@ def test_sizes_are_read_back(tmp_path: Path) -> None:
     assert codec.from_json(document).sizes == ()
     with pytest.raises(decode.Wrong):
         decode.read(Plan, {**document, "sizes": [{}]})
+
+
+@pytest.mark.parametrize("second", [3600, 8000])
+def test_a_size_is_told_of_each_node_where_they_differ(tmp_path: Path, second: int) -> None:
+    nodes = (
+        f"{{name: a, ip: 10.0.0.1, main: true, gpu: {{capacity: 8000 MiB}}}}, "
+        f"{{name: b, gpu: {{capacity: {second} MiB}}}}"
+    )
+    files = {**FILES, "suite.yaml": SUITE.replace("per_gpu", "per_node")}
+    files["system.yaml"] = f"system: {{arch: cuda, gpu: {{count: 1}}, nodes: [{nodes}], options: {{sizer.auto: 1}}}}"
+    ready = workspace(tmp_path, files, facts={**FACTS, "ips": ["10.0.0.1"]})
+    made = plan.plan(replace(ready, scaling=SCALING), "run")
+    found = [(size.node, size.batch_size, size.reason.partition(" by ")[0]) for size in made.sizes]
+    if second == 8000:
+        assert found == [("", 64, "70 fills 7.8 GiB")]
+    else:
+        assert found == [("a", 64, "70 fills 7.8 GiB"), ("b", 24, "26 fills 3.5 GiB")]
+        assert "batch size of line on b: 24 instead of 32 (26 fills 3.5 GiB by" in render(made)
+    assert batches(made) == [str(size) for _, size, _ in found * 2][:2]
 
 
 def test_what_is_prepared_does_not_depend_on_sizing(tmp_path: Path) -> None:
