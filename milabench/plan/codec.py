@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,12 @@ from milabench.plan.types import Command, Fetched, Job, Once, Plan, Size, Skip, 
 from milabench.suite.types import Limit
 
 VERSION = 1
-_HEAD = ("#!/bin/sh", "# Processes of one trial run at the same time; a blank line ends a trial.", "set -e")
+_HEAD = (
+    "#!/bin/sh",
+    "# Processes of one trial run at the same time; a blank line ends a trial.",
+    "# Time limits are not part of this script: only `milabench run` ends what takes too long.",
+    "set -e",
+)
 
 
 def lines(plan: Plan) -> Iterator[str]:
@@ -77,11 +83,14 @@ def to_shells(runs: Sequence[tuple[str, Plan]]) -> str:
 
 
 def _shell_lines(plan: Plan) -> Iterator[str]:
+    nodes = {command.node for trial in plan.trials for job in trial.jobs for command in job.commands}
     for trial in plan.trials:
         yield from ("", f"# {trial.id}")
         for job in trial.jobs:
             parallel = len(job.commands) > 1 and not job.sequence
-            yield from (_shell_line(command) + (" &" if parallel else "") for command in job.commands)
+            for node, commands in itertools.groupby(job.commands, lambda command: command.node):
+                yield from [f"# on {node}"] if len(nodes) > 1 else []
+                yield from (_shell_line(command) + (" &" if parallel else "") for command in commands)
             yield from ["wait"] if parallel else []
 
 

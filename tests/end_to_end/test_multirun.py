@@ -52,7 +52,7 @@ def test_plan_shows_every_run_in_each_of_its_forms(project: Project) -> None:
         "run 3 of 3, own: sizer.batch_size=8",
     ]
     script = project.verb("plan", "--system", "system.yaml", "--format", "sh").out
-    processes = alone["sh"].out.splitlines()[3:]
+    processes = alone["sh"].out.splitlines()[4:]
     assert script.count("\n".join(processes)) == 3
     assert "\n# own: sizer.batch_size=8\n" in script
 

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Processes of one trial run at the same time; a blank line ends a trial.
+# Time limits are not part of this script: only `milabench run` ends what takes too long.
 set -e
 
 # copy

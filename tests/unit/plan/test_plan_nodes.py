@@ -152,6 +152,20 @@ def test_a_job_over_nodes_has_each_nodes_devices_and_surroundings(tmp_path: Path
     assert second.env["PATH"] == "/base/venv/one/bin:/usr/local/bin:/usr/bin:/bin"
 
 
+def test_the_shell_form_says_the_node_where_there_are_several(tmp_path: Path) -> None:
+    jobs = codec.to_shell(planned(tmp_path, files(), facts=HERE))
+    together = codec.to_shell(planned(tmp_path, many("TorchrunAllNodes(PackCommand(self, lazy=True))"), facts=HERE))
+    for script in (jobs, together):
+        lines = script.splitlines()
+        assert [lines[number + 1][:4] for number, line in enumerate(lines) if line in ("# on a", "# on b")] == [
+            "(cd ",
+            "(cd ",
+        ]
+    alone = codec.to_shell(planned(tmp_path, files("per_gpu"), facts=HERE))
+    assert "# on " not in alone
+    assert "# Time limits are not part of this script" in alone
+
+
 def test_the_arguments_of_a_job_over_nodes_are_those_of_the_main_node(tmp_path: Path) -> None:
     found = commands(planned(tmp_path, many("ForeachNode(PackCommand(self, lazy=True))"), facts=HERE))
     assert [each.argv[-1] for each in found] == ["16", "16"]
