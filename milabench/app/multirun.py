@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 from milabench import document
 from milabench.app.options import Options
 from milabench.document import plain
-from milabench.errors import ConfigurationError, Problem
+from milabench.errors import ConfigurationError, Problem, UsageError
 from milabench.problems import Problems
-from milabench.system import multirun
+from milabench.system import layers, multirun
 from milabench.system.multirun import MULTIRUN, Variation
+
+_SHAPES = {"arch": ("arch", "gpu.arch"), "gpus": ("gpu.count",), "gpu_memory": ("gpu.capacity",)}  # --gpus and such
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +68,15 @@ def _on_a_line(value: object) -> str:
 
 
 def asked(options: Options) -> list[Asked]:
-    """Return the runs in their order. Raises ConfigurationError with all that is wrong in the multirun of the file."""
+    """Return the runs in their order. Raises ConfigurationError with all that is wrong in the multirun of the file.
+
+    Raises UsageError where the command line sets what the multirun varies: it would win, and the runs be called after
+    values that they do not have.
+    """
     variations = _variations(options)
     if variations is None:
         return [Asked(options=options)]
+    _refuse_both(options, variations)
     named = f"{options.run_name}-" if options.run_name else ""
     return [
         Asked(
@@ -78,6 +85,14 @@ def asked(options: Options) -> list[Asked]:
         )
         for each in variations
     ]
+
+
+def _refuse_both(options: Options, variations: Iterable[Variation]) -> None:
+    said = {each for name, known in _SHAPES.items() if options.shape.get(name) is not None for each in known}
+    said |= layers.options_of(options.override)
+    for option in (option for each in variations for option in each.values):
+        if option in said:
+            raise UsageError(f"the command line sets {option}, which the multirun varies: take one of them out")
 
 
 def _variations(options: Options) -> tuple[Variation, ...] | None:

@@ -45,6 +45,24 @@ def read(file: Path | None, environ: Mapping[str, str], changes: Sequence[str], 
     return Interpolator(whole, whole.__getitem__, problems, environ=environ).resolve(SYSTEM)
 
 
+def options_of(changes: Sequence[str]) -> set[str]:
+    """Return the options that overrides set, however they are written; what is wrong in them is not told."""
+    problems, found = Problems(), set()
+    for each in overrides.read(changes, problems):
+        if each.name == SYSTEM:
+            said = _in_one_form(each.node, problems)
+            found |= {name for name in OPTIONS if _has(said, place_of(name).split(".")[1:])}
+    return found
+
+
+def _has(node: Node, keys: Sequence[str]) -> bool:
+    for key in keys:
+        if not isinstance(node.value, dict) or key not in node.value:
+            return False
+        node = node.value[key]
+    return True
+
+
 def _from_file(file: Path, problems: Problems) -> Iterator[Node]:
     """Yield what stands under ``system`` in a file, or all of it where the file is older than that key."""
     root = document.read(file, problems)

@@ -57,7 +57,7 @@ def test_plan_shows_every_run_in_each_of_its_forms(project: Project) -> None:
     assert "\n# own: sizer.batch_size=8\n" in script
 
 
-def test_the_values_reach_the_processes_below_the_operators_own(project: Project) -> None:
+def test_the_values_reach_the_processes_over_variables_and_the_file(project: Project) -> None:
     project.suite(printer={"command": {"argv": ["echo", "{n_worker}"]}})
     run = {"name": "w{cpu.n_workers}", "matrix": {"cpu.n_workers": [3, 5]}}
     system = {"system": {"options": {"cpu.n_workers": 2}}, "multirun": {"runs": [run]}}
@@ -68,7 +68,9 @@ def test_the_values_reach_the_processes_below_the_operators_own(project: Project
         return [each["plan"]["trials"][0]["jobs"][0]["commands"][0]["argv"][-1] for each in found]
 
     assert workers() == workers(MILABENCH_CPU_N_WORKERS="4") == ["3", "5"]
-    assert workers("--override", "system.options.cpu.n_workers=7") == ["7", "7"]
+    for verb in ("check", "plan", "run"):
+        done = project.verb(verb, "--system", "system.yaml", "--override", "system.options.cpu.n_workers=7")
+        assert (done.code, "the command line sets cpu.n_workers, which the multirun varies" in done.err) == (2, True)
 
 
 def test_a_value_that_an_option_cannot_have_is_told_at_its_place(project: Project) -> None:

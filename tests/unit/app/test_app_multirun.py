@@ -46,16 +46,43 @@ def options(folder: Path, **fields: Any) -> Options:
 
 
 def test_each_run_has_its_values_below_the_operators_own(tmp_path: Path) -> None:
-    found = asked(options(tmp_path, override=("system.options.sizer.mult=3",), run_name="night"))
+    found = asked(options(tmp_path, override=("system.options.cpu.max=3",), run_name="night"))
     assert [(each.options.run_name, each.options.override) for each in found] == [
         (
             f"night-bs{mult}",
-            ("system.options.sizer.auto=1", f"system.options.sizer.mult={mult}", "system.options.sizer.mult=3"),
+            ("system.options.sizer.auto=1", f"system.options.sizer.mult={mult}", "system.options.cpu.max=3"),
         )
         for mult in ("0.5", "2")
     ]
     assert [each.values for each in found] == [{"sizer.auto": 1, "sizer.mult": mult} for mult in (0.5, 2)]
     assert found[0].title == "bs0.5: sizer.auto=1, sizer.mult=0.5"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "system.options.sizer.mult=9",
+        "system.options[sizer.mult]=9",
+        "system.options.sizer={mult: 9}",
+        "system.options={sizer.mult: 9}",
+    ],
+)
+def test_what_the_multirun_varies_cannot_be_set_by_the_command_line(tmp_path: Path, override: str) -> None:
+    told = "the command line sets sizer.mult, which the multirun varies: take one of them out"
+    with pytest.raises(UsageError, match=told):
+        asked(options(tmp_path, override=("system.options.cpu.max=3", override)))
+
+
+def test_options_of_their_own_set_what_a_multirun_may_vary(tmp_path: Path) -> None:
+    given = options(tmp_path, shape={"gpus": 2, "gpu_memory": None})
+    file = tmp_path / "system.yaml"
+    for option, refused in [("gpu.count", True), ("gpu.capacity", False)]:
+        file.write_text(f"multirun: {{runs: [{{name: 'g{{{option}}}', matrix: {{{option}: [1, 2]}}}}]}}\n")
+        if refused:
+            with pytest.raises(UsageError, match=f"sets {option}, which"):
+                asked(given)
+        else:
+            assert len(asked(given)) == 2
 
 
 def test_without_a_multirun_there_is_one_run_with_the_options_as_they_are(tmp_path: Path) -> None:
