@@ -113,7 +113,7 @@ class _Reader:
             elif nearest(name, ["include"]):
                 message = f"{name!r} has no meaning here"
                 self._problems.add(Code.UNKNOWN_KEY, message, node.key_mark, path=name, suggestion="include")
-            else:
+            elif not self._problems.failed(node.mark):
                 message = f"a benchmark is described by a map, this is {node.kind}"
                 self._problems.add(Code.WRONG_TYPE, message, node.mark, path=name)
         return kept
