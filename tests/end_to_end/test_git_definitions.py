@@ -136,8 +136,11 @@ def test_a_refresh_that_fails_is_told_and_the_commit_stays(project: Project, rep
     else:
         repository.path.rename(project.folder / "elsewhere")
     refused = project.verb("install", "--refresh")
-    assert refused.code == 4
-    assert ("has no branch main" if gone == "branch" else "cannot be read") in refused.err
+    says = "has no branch main" if gone == "branch" else "cannot be read"
+    assert (refused.code, says in refused.err) == (4, True)
+    (key,) = (path.name for path in (project.base / "sources").iterdir() if path.is_dir())
+    logs = project.milabench("logs", "--setup", key)
+    assert says in logs.out
     assert project.verb("plan", "--json").json["fetched"] == before
     assert project.verb("run").code == 0
     assert (said(project), fetched(project)) == ("first", before)
