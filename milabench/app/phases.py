@@ -176,7 +176,8 @@ def _check_is_built(system: System) -> None:
         raise PreflightError(f"{where}, and runs on other machines are not built yet: run milabench there; {look}")
     if system.container is not None:
         what = f"the system asks for the container image {system.container}"
-        raise PreflightError(f"{what}, and containers are not built yet: take docker_image out of its file; {look}")
+        drop = "drop it where it is set: docker_image or docker.image of the system, or MILABENCH_DOCKER_IMAGE"
+        raise PreflightError(f"{what}, and containers are not built yet: {drop}; {look}")
 
 
 def _make_base(base: Path) -> None:

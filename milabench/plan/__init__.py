@@ -57,7 +57,7 @@ def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
             made = _with_unfetched(_run(contexts, repeats), workspace)
         case "pin":
             return pins(workspace)[0]
-    return replace(made, fetched=workspace.fetched)
+    return replace(made, fetched=workspace.fetched, container=_container(workspace))
 
 
 def needs(workspace: Workspace) -> tuple[dict[str, Once], dict[str, Once]]:
@@ -125,6 +125,11 @@ def _sizes(context: Context) -> Iterator[Size]:
             yield size
         else:
             yield from (replace(size, node=context.node.name), *found)
+
+
+def _container(workspace: Workspace) -> str | None:
+    image = workspace.system.container
+    return image and environ.redacted(image, environ.secrets(workspace.environ))
 
 
 def _equal_tags(trials: Sequence[Trial], contexts: Sequence[Context]) -> Iterator[Problem]:

@@ -84,6 +84,8 @@ def to_shells(runs: Sequence[tuple[str, Plan]]) -> str:
 
 def _shell_lines(plan: Plan) -> Iterator[str]:
     nodes = {command.node for trial in plan.trials for job in trial.jobs for command in job.commands}
+    if plan.container is not None:
+        yield "# The system names a container image: containers are not built yet, and these processes are without it."
     for trial in plan.trials:
         yield from ("", f"# {trial.id}")
         for job in trial.jobs:

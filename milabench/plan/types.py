@@ -131,6 +131,7 @@ class Size:
 class Plan:
     """What will be run, in order. ``configs`` is what each benchmark's processes see, once per benchmark.
 
+    ``container`` is the image that the system names: the processes are planned without it so far.
     ``node_configs``: by node and benchmark, the keys that differ for processes there (placeholders of its arguments).
     """
 
@@ -142,6 +143,7 @@ class Plan:
     fetched: tuple[Fetched, ...] = ()
     sizes: tuple[Size, ...] = ()
     node_configs: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    container: str | None = None
 
     @property
     def time_bound_s(self) -> float:

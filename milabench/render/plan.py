@@ -23,6 +23,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     bound = f"at most {plan.time_bound_s / 60:.0f} min ({plan.time_bound_s:.0f} s)"
     yield f"{plan.phase}: {len(plan.trials)} trials, {len(commands)} processes, {bound}"
     yield from _fetched(plan)
+    if plan.container is not None:
+        yield f"without the container image {plan.container} that the system names: containers are not built yet"
     if shared:
         yield "\nin every process"
         yield from _variables(shared)

@@ -56,7 +56,10 @@ def operation(
     ("system", "message"),
     [
         ("nodes: [{name: a, ip: 10.9.8.7, main: true}]", r"node a \(10.9.8.7\) is not this machine"),
-        ("docker_image: image:1", "containers are not built yet"),
+        (
+            "docker_image: image:1",
+            r"image image:1, .* not built yet: drop it .* docker_image or docker\.image .* or MILA",
+        ),
         ("nodes: [{name: a, ip: 10.0.0.1, main: true}, {name: b, ip: 10.0.0.2}]", "several nodes are not built yet"),
     ],
 )

@@ -115,9 +115,14 @@ def test_no_value_of_a_job_is_lost() -> None:
     assert len(texts) == len(JOB_CHANGES) + 1
 
 
-@pytest.mark.parametrize("field", ["phase", "skipped", "notes"])
+@pytest.mark.parametrize("field", ["phase", "skipped", "notes", "container"])
 def test_no_value_of_a_plan_is_lost(field: str) -> None:
-    other: dict[str, Any] = {"phase": "prepare", "skipped": (Skip(benchmark="a", reason="b"),), "notes": ("a.in",)}
+    other: dict[str, Any] = {
+        "phase": "prepare",
+        "skipped": (Skip(benchmark="a", reason="b"),),
+        "notes": ("a.in",),
+        "container": "i",
+    }
     assert render(replace(plan(JOB), **{field: other[field]})) != render(plan(JOB))
 
 
