@@ -70,6 +70,7 @@ class Code(enum.Enum):
     LITERAL = ("W113", "with --legacy: a placeholder that stands for nothing is passed on as it is written")
     IDLE_ROW = ("W114", "a row of a matrix excludes nothing")
     IDLE_NULL = ("W115", "null removes an entry that no file below has")
+    NEEDS_AUTO = ("W116", "an option that changes batch sizes does nothing without sizer.auto")
 
     def __init__(self, code: str, meaning: str) -> None:
         self.code = code

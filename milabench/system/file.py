@@ -83,8 +83,10 @@ class _Reader:
         if "sshkey" in entries:
             self._option("sshkey", entries["sshkey"], given)
         if "options" in entries and self._is_map(entries["options"], "system.options"):
-            for name, node in _leaves(entries["options"], ""):
+            leaves = dict(_leaves(entries["options"], ""))
+            for name, node in leaves.items():
                 self._option(name, node, given)
+            self._needs_auto(leaves, given)
         return given
 
     def _option(self, name: str, node: Node, given: dict[str, Any], where: str | None = None) -> None:
@@ -99,6 +101,12 @@ class _Reader:
             given[name] = read_value(option, node)
         except Unfit as error:
             self._wrong(node, where, str(error), error.code)
+
+    def _needs_auto(self, leaves: Mapping[str, Node], given: Mapping[str, Any]) -> None:
+        for name in ("sizer.add", "sizer.mult", "sizer.optimized"):
+            if given.get(name) and not given.get("sizer.auto"):
+                message = f"{name} does nothing without sizer.auto: set that as well"
+                self._problems.add(Code.NEEDS_AUTO, message, leaves[name].key_mark, path=place_of(name))
 
     def _arch(self, node: Node) -> str | None:
         if node.value in ARCHES:

@@ -117,7 +117,7 @@ _RUN = {
     "name": Key(
         kind="text",
         meaning="The name of each run; {option.path} stands for that option's value, {time} for the time.",
-        example="multirun: {runs: [{name: 'x{sizer.mult}.{time}', matrix: {sizer.mult: [0.5, 1]}}]}",
+        example="multirun: {runs: [{name: 'x{sizer.mult}.{time}', matrix: {sizer.auto: 1, sizer.mult: [0.5, 1]}}]}",
     ),
     "matrix": Key(
         kind="map",
