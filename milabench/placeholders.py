@@ -50,6 +50,7 @@ FUNCTIONS: Mapping[str, str] = {
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:\[\d+\])?(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
 _WORD = re.compile(rf"(?<!\$)\{{({_NAME})\}}|\$\{{system\.({_NAME})\}}")
+SYSTEM_REFERENCE = re.compile(r"\$\{system\.([^{}]*)\}")
 _NODE = re.compile(r"nodes\[\d+\]\.(\w+)")
 _CALL = re.compile(r"((?:auto|expr)\w*)\s*\(")  # milabench takes whatever begins so for a function
 _SAMPLES = 12  # systems to try a token on: what can be computed on none of them is wrong on every one

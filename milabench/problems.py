@@ -26,7 +26,7 @@ class Code(enum.Enum):
     UNKNOWN_PARENT = ("E202", "inherits names no entry")
     INHERIT_CYCLE = ("E203", "entries inherit each other in a circle")
     MAP_OVER_LIST = ("E204", "a map cannot be merged over a list, nor append onto a map")
-    UNKNOWN_REFERENCE = ("E205", "a ${reference} leads nowhere")
+    UNKNOWN_REFERENCE = ("E205", "a ${reference} leads nowhere, or to the system where that is not known yet")
     REFERENCE_CYCLE = ("E206", "${references} lead to each other in a circle")
     MATRIX = ("E207", "a matrix without job, job without matrix, or a job that cannot be expanded")
     EQUAL_NAMES = ("E208", "two benchmarks or nodes have the same name")

@@ -10,7 +10,7 @@ from typing import Any
 from milabench import expression, system
 from milabench.errors import ConfigurationError, Problem
 from milabench.pack import BasePackage
-from milabench.placeholders import function_table
+from milabench.placeholders import SYSTEM_REFERENCE, function_table
 from milabench.plan import environ, placeholders
 from milabench.plan.scaling import Scaling
 from milabench.plan.site import Dirs, Site
@@ -78,6 +78,7 @@ class Context:
         """Return what the benchmark's processes see as MILABENCH_CONFIG, before a process adds its tag and devices."""
         known, argv = self.known, self.benchmark.config.get("argv") or {}
         config = environ.without_secrets(self.benchmark.config)
+        config |= {key: self._with_system(value) for key, value in config.items() if _is_handed_on(key)}
         config |= {"dirs": self.dirs.as_mapping(), "voir": _voir(config.get("voir", {}), self.benchmark.limit)}
         if isinstance(argv, Mapping):
             config["argv"] = {key: self._resolved(value, known) for key, value in argv.items()}
@@ -91,7 +92,7 @@ class Context:
     def variant(self) -> str:
         """Which locked requirements are installed: those of the architecture unless the suite says otherwise."""
         named = self.benchmark.variant
-        return self.system.arch if named in (None, "${system.arch}") else str(named)
+        return self.system.arch if named is None else str(self._resolved(named, self.known))
 
     def package_config(self, phase: str, tag: list[str]) -> dict[str, Any]:
         """Return the configuration a benchfile is evaluated with: its own, to change as it likes."""
@@ -146,6 +147,23 @@ class Context:
         if not isinstance(value, str):
             return value
         return placeholders.resolve((value,), known)[0]
+
+    def _with_system(self, value: Any) -> Any:
+        """Return what is handed to the benchmark with the system's values in it; anything else stays as it stands."""
+        match value:
+            case str() as text if "${system." in text:
+                return SYSTEM_REFERENCE.sub(lambda found: self._resolved(found[0], self.known), text)
+            case list() as items:
+                return [self._with_system(item) for item in items]
+            case dict() as entries:
+                return {key: self._with_system(item) for key, item in entries.items()}
+            case _:
+                return value
+
+
+def _is_handed_on(key: str) -> bool:
+    """Return whether milabench hands a key to the benchmark, and asks nothing of it itself."""
+    return key in ("client", "pip", "server", "url", "validation", "venv", "voir") or key.startswith("x-")
 
 
 def _voir(blocks: Mapping[str, Any], limit: Limit) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from milabench import expression
 from milabench.document import Node
 from milabench.paths import expanded, is_folder
+from milabench.placeholders import SYSTEM_REFERENCE
 from milabench.problems import Code, nearest
 from milabench.suite.git import git_source
 from milabench.suite.language import KEYS, VOIR
@@ -18,6 +20,12 @@ from milabench.suite.values import Reader
 from milabench.tokens import ExpressionError
 
 MAX_COPIES = 10_000
+# What is asked before there is a system, so that nothing of one can stand there.
+BEFORE_SYSTEM = (
+    "definition", "enabled", "gradient_accumulation_steps", "group", "install_group", "max_duration", "num_machines",
+    "plan", "tags", "use_deepspeed", "weight",
+)  # fmt: skip
+_QUOTED = re.compile(rf"""'[^']*'|"[^"]*"|{SYSTEM_REFERENCE.pattern}""")
 SYSTEM_NAMES = ("arch", "cpu", "docker_image", "gpu", "nodes", "num_machines", "options", "sshkey")
 _THRESHOLDS = KEYS["validation"].inside["usage"].inside
 _PLAN = KEYS["plan"].inside
@@ -162,9 +170,14 @@ def _part(read: Reader, node: Node, path: str) -> None:
 
 
 def _requires(read: Reader, node: Node, path: str) -> tuple[str, ...]:
-    conditions = read.words(node, path)
+    conditions = tuple(_QUOTED.sub(_by_name, condition) for condition in read.words(node, path))
     for index, condition in enumerate(conditions):
         at = node.value[index] if isinstance(node.value, list) else node
+        inside = SYSTEM_REFERENCE.search(condition)
+        if inside:
+            message = f"has {inside[0]} inside a text: compare with the bare name, as in arch == 'cuda'"
+            read.wrong(at, f"{path}[{index}]", message, Code.BAD_CAPABILITY)
+            continue
         try:
             names = expression.names(condition)
         except ExpressionError as error:
@@ -177,9 +190,16 @@ def _requires(read: Reader, node: Node, path: str) -> tuple[str, ...]:
     return conditions
 
 
-def _variant(read: Reader, node: Node, path: str) -> str | None:
+def _by_name(found: re.Match[str]) -> str:
+    """Return the name that a condition has for ``${system.gpu.count}``, in quotes or not; other text as it is."""
+    reference = SYSTEM_REFERENCE.fullmatch(found[0].strip("'\""))
+    return reference[1] if reference else found[0]
+
+
+def _variant(read: Reader, node: Node, path: str) -> str:
     text = read.text(node, path)
-    return None if text == "${system.arch}" else text
+    read.token(text, node.mark, path)
+    return text
 
 
 def _tags(read: Reader, node: Node, path: str) -> tuple[str, ...]:

@@ -297,7 +297,8 @@ KEYS: Mapping[str, Key] = {
     ),
     "install_variant": Key(
         kind="text",
-        meaning="Which locked requirements are installed, requirements.<variant>.txt; unpinned takes requirements.in.",
+        meaning="Which locked requirements are installed, requirements.<variant>.txt; unpinned takes requirements.in. "
+        "Placeholders may stand in it.",
         default="${system.arch}",
         example="install_variant: unpinned",
     ),

@@ -8,10 +8,10 @@ from typing import Any
 
 from milabench.document import Node, strings
 from milabench.merge import KEPT_AS_NULL
-from milabench.placeholders import is_plain
+from milabench.placeholders import SYSTEM_REFERENCE, is_plain
 from milabench.problems import Code, Problems, nearest
 from milabench.suite.drafts import Draft
-from milabench.suite.fields import FIELDS
+from milabench.suite.fields import BEFORE_SYSTEM, FIELDS
 from milabench.suite.language import KEYS
 from milabench.suite.matrix import label
 from milabench.suite.types import Benchmark, GitSource, Limit, Placement, Program, Token
@@ -119,6 +119,8 @@ class Schema:
             seen = (key, id(node))
             if seen not in self._known:
                 self._alive.append(node)
+                if key in BEFORE_SYSTEM:
+                    self._refuse_system(node, f"{name}.{key}")
                 self._known[seen] = reader(self._read, node, f"{name}.{key}")
             values[key] = self._known[seen]
         return values
@@ -135,6 +137,15 @@ class Schema:
                     self._known[seen] = tuple(_tokens(node, key))
                 found += self._known[seen]
         return found
+
+    def _refuse_system(self, node: Node, path: str) -> None:
+        """Note a value of the system where it would never be put in."""
+        if isinstance(node.value, dict | list):
+            for inner in node.value.values() if isinstance(node.value, dict) else node.value:
+                self._refuse_system(inner, path)
+        elif isinstance(node.value, str) and (found := SYSTEM_REFERENCE.search(node.value)):
+            message = f"{path} is asked before there is a system: {found[0]} cannot stand in it"
+            self._problems.add(Code.UNKNOWN_REFERENCE, message, node.mark, path=path)
 
     def _needs(self, name: str, entry: Node, entries: Mapping[str, Node]) -> None:
         """Note what a benchmark lacks, and what it has too much."""

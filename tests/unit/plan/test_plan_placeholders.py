@@ -168,3 +168,23 @@ def test_with_legacy_a_function_that_cannot_be_read_is_still_a_mistake(tmp_path:
     write(tmp_path, {"suite.yaml": "x: {command: {argv: ['auto(1)']}}\n"})
     with pytest.raises(ConfigurationError, match="auto needs an expression and a default"):
         suite.resolve(tmp_path / "suite.yaml", lenient=True)
+
+
+def test_the_system_stands_in_what_is_handed_on_in_the_variant_and_in_conditions(tmp_path: Path) -> None:
+    text = """
+    x:
+      definition: x
+      plan: {method: njobs}
+      install_variant: ${system.arch}-ci
+      pip: {args: ['--index=${system.arch}', '{word}']}
+      x-note: on ${system.gpu.count}
+      requires_capabilities: ["arch == '${system.arch}'", '${system.gpu.count} == 2']
+    y: {command: {argv: [a]}, requires_capabilities: ['${system.gpu.count} > 2']}
+    """
+    files = {"suite.yaml": text, "x/main.py": "", "x/requirements.in": "a\n", "x/requirements.cuda-ci.txt": "a==1\n"}
+    found = planned(tmp_path, files, arch="cuda", gpus=2)
+    assert [(each.benchmark, each.reason) for each in found.skipped] == [("y", "requires gpu.count > 2")]
+    config = found.configs["x"]
+    assert (config["pip"], config["x-note"]) == ({"args": ["--index=cuda", "{word}"]}, "on 2")
+    (trial,) = planned(tmp_path, files, "install", arch="cuda", gpus=2).trials
+    assert any("requirements.cuda-ci.txt" in word for each in trial.jobs[0].commands for word in each.argv)
