@@ -112,10 +112,22 @@ def _warnings(pages: Sequence[Page], benchmarks: Sequence[BenchmarkSummary]) -> 
         asked = [_asked(page.configs[name]) for page in pages if name in page.configs]
         if any(each != asked[0] for each in asked):
             yield f"{name}: the pooled runs gave it other arguments: its rate mixes different work"
+    if differing := _varied(pages):
+        yield f"the pooled runs differ in {', '.join(differing)}, which a multirun varied: they are no repeats"
     for found in benchmarks:
         for process in found.processes:
             yield from process.warnings
         yield from _doubts(found)
+
+
+def _varied(pages: Sequence[Page]) -> list[str]:
+    """Return the options that a multirun gave other values in some of the runs; runs outside of any are left out."""
+    facts = (page.facts.get("multirun") for page in pages)
+    given = [
+        each["options"] for each in facts if isinstance(each, Mapping) and isinstance(each.get("options"), Mapping)
+    ]
+    names = dict.fromkeys(name for options in given for name in options)
+    return [name for name in names if any(options.get(name) != given[0].get(name) for options in given)]
 
 
 def _asked(config: Mapping[str, Any]) -> tuple[object, object]:

@@ -14,9 +14,9 @@ from milabench.rundir import RunDir
 TIME, LATER = "2025-03-01_10-00-00", "2025-03-02_10-00-00"
 
 
-def made(base: Path, folder: str, lr: float = 0.1) -> RunDir:
+def made(base: Path, folder: str, lr: float = 0.1, **facts: object) -> RunDir:
     plan = Plan(phase="run", trials=(), configs={"a": {"name": "a", "argv": {"--lr": lr}}})
-    run = RunDir.create(base / "runs" / folder, plan=plan, facts={"started": 1.0}, suite={})
+    run = RunDir.create(base / "runs" / folder, plan=plan, facts={"started": 1.0, **facts}, suite={})
     run.finish("complete")
     return run
 
@@ -50,6 +50,27 @@ def test_runs_of_different_work_are_pooled_with_a_warning(tmp_path: Path, lr: fl
     assert [warning for warning in found if "other arguments" in warning][:1] == [
         "a: the pooled runs gave it other arguments: its rate mixes different work"
     ][:warnings]
+
+
+def of_multirun(mult: float) -> dict[str, object]:
+    return {"name": f"x{mult}", "options": {"sizer.auto": 1, "sizer.mult": mult}}
+
+
+@pytest.mark.parametrize(
+    ("other", "warnings"),
+    [
+        (of_multirun(2), ["the pooled runs differ in sizer.mult, which a multirun varied: they are no repeats"]),
+        (of_multirun(1), []),
+        (None, []),
+    ],
+)
+def test_runs_of_a_multirun_that_differ_are_pooled_with_a_warning(
+    tmp_path: Path, other: object, warnings: list[str]
+) -> None:
+    made(tmp_path, "mine.1", multirun=of_multirun(1))
+    made(tmp_path, "yours.1", multirun=other)
+    found = report(["mine", "yours"], tmp_path).warnings
+    assert [warning for warning in found if "multirun" in warning] == warnings
 
 
 @pytest.mark.parametrize("name", ["nowhere", "~nobody-there/x", "x" * 300])
