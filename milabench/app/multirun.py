@@ -50,9 +50,10 @@ class Asked:
         try:
             yield
         except ConfigurationError as error:
-            raise ConfigurationError([self._moved(problem) for problem in error.problems]) from None
+            raise ConfigurationError([self.at_its_place(problem) for problem in error.problems]) from None
 
-    def _moved(self, problem: Problem) -> Problem:
+    def at_its_place(self, problem: Problem) -> Problem:
+        """Return a problem of a value that is laid over the system with the value's place in the file."""
         mark, places = problem.mark, list(self.variation.values.values()) if self.variation else []
         if mark is None or mark.file != "--override":
             return problem

@@ -63,8 +63,8 @@ class Operation:
             _check_devices(systems[-1], facts)
         unfetched = await self.fetch(selected) if installing else {}
         found = [assembled(options, selected, resolved, unfetched) for resolved in systems]
-        warnings = (warning for ready in found for warning in (*ready.suite.warnings, *ready.system.warnings))
-        for warning in dict.fromkeys(warnings):
+        laid = (each.at_its_place(told) for each, known in zip(runs, systems, strict=True) for told in known.warnings)
+        for warning in dict.fromkeys((*selected.warnings, *laid)):
             self.console.note(f"warning {warning.code}: {redacted_message(str(warning), secrets(options.environ))}")
         return found
 

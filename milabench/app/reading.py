@@ -63,7 +63,7 @@ def _judge_system(options: Options) -> Sequence[Problem]:
         try:
             with each.told_at_its_place():
                 found = system.resolve(options.system, _no_facts(), {}, each.options.operator)
-                warnings.update(dict.fromkeys(found.warnings))
+                warnings.update(dict.fromkeys(map(each.at_its_place, found.warnings)))
         except ConfigurationError as error:
             errors.update(dict.fromkeys(error.problems))
     if errors:

@@ -88,3 +88,11 @@ def test_what_is_wrong_in_a_multirun_is_told_with_its_place(project: Project) ->
         done = project.verb(verb, "--system", "system.yaml")
         assert (done.code, "system.yaml:5:14: {sizer.mul} in" in done.err) == (2, True), verb
         assert "did you mean 'sizer.mult'?" in done.err
+
+
+def test_a_value_that_does_nothing_is_told_at_its_place(project: Project) -> None:
+    project.suite(printer=shell(PRINTER))
+    project.write("system.yaml", SYSTEM.replace("sizer.auto: 1, ", ""))
+    for verb in ("check", "run"):
+        done = project.verb(verb, "--system", "system.yaml")
+        assert done.err.count("system.yaml:5:61: sizer.mult does nothing without sizer.auto") == 1, verb
