@@ -26,7 +26,7 @@ LEGACY: Mapping[str, tuple[Code, str]] = {
     "run_name": (Code.OWN_BOOKKEEPING, "'run_name' is written by milabench and ignored in a file"),
     "tag": (Code.OWN_BOOKKEEPING, "'tag' is written by milabench and ignored in a file: 'tags' are the user's"),
 }
-_TOLD = ("argv", "client", "command", "env", "server")  # what processes are given
+_TOLD = ("argv", "client", "command", "env", "install_variant", "server")  # where placeholders may stand
 MAX_NAME = 200  # files are named by it, with more after it
 _NEEDED = {"command", "definition", "inherits", "job", "matrix", "plan"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
@@ -126,7 +126,7 @@ class Schema:
         return values
 
     def _tokens(self, entries: Mapping[str, Node]) -> tuple[Token, ...]:
-        """Return the tokens of what is told to processes."""
+        """Return the tokens of keys in which placeholders may stand."""
         found: tuple[Token, ...] = ()
         for key in _TOLD:
             if key in entries:
