@@ -67,8 +67,8 @@ def of_multirun(mult: float) -> dict[str, object]:
 def test_runs_of_a_multirun_that_differ_are_pooled_with_a_warning(
     tmp_path: Path, other: object, warnings: list[str]
 ) -> None:
-    made(tmp_path, "mine.1", multirun=of_multirun(1))
-    made(tmp_path, "yours.1", multirun=other)
+    made(tmp_path, "mine.2025-03-01_10-00-00", multirun=of_multirun(1))
+    made(tmp_path, "yours.2025-03-01_10-00-00", multirun=other)
     found = report(["mine", "yours"], tmp_path).warnings
     assert [warning for warning in found if "multirun" in warning] == warnings
 
