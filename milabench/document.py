@@ -10,7 +10,7 @@ import codecs
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -164,6 +164,14 @@ def plain(node: Node) -> Any:
             return [plain(item) for item in items]
         case scalar:
             return scalar
+
+
+def at(node: Node, keys: Sequence[str]) -> Node | None:
+    """Return what stands at a path below a node, None where nothing does."""
+    found: Node | None = node
+    for key in keys:
+        found = found.value.get(key) if found is not None and isinstance(found.value, dict) else None
+    return found
 
 
 def annotate(value: Any, at: Node) -> Node:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from milabench import overrides
-from milabench.document import Node, strings
+from milabench.document import Node, at, strings
 from milabench.errors import Mark
 from milabench.interpolation import Interpolator
 from milabench.merge import NEVER_INHERITED, appended, merge, settled
@@ -98,7 +98,7 @@ class Drafts:
         """Return a draft with what overrides say of its entry and ``'*'`` says too: the command line wins."""
         for name, keys, override in self._early:
             inside = keys[1:] if keys[0] == "job" else keys
-            if name == draft.entry and _says(self.entries[EVERY], inside) and not _is_template(override.value):
+            if name == draft.entry and inside and at(self.entries[EVERY], inside) and not _is_template(override.value):
                 node = merge(draft.node, override.below(inside), self._problems, draft.name)
                 draft = replace(draft, node=draft.node.replaced(settled(node).value))
         return draft
@@ -140,15 +140,6 @@ class Drafts:
                 called = content.pop("name")
                 rest = node.replaced(content)
                 yield Draft(name=str(called.value), named_at=called.mark, entry=name, node=rest, cell=cell)
-
-
-def _says(node: Node, keys: Sequence[str]) -> bool:
-    """Return whether something stands at a path below a node."""
-    for key in keys:
-        if not isinstance(node.value, dict) or key not in node.value:
-            return False
-        node = node.value[key]
-    return bool(keys)
 
 
 def _is_template(value: Node) -> bool:

@@ -54,10 +54,7 @@ class Schema:
     def benchmark(self, draft: Draft, *, complete: bool) -> Benchmark:
         """Return the benchmark a draft describes; what is wrong is noted, and what is missing if ``complete``."""
         name, entry, cell = draft.name, draft.node, draft.cell
-        if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
-            allowed = f"at most {MAX_NAME} letters, digits and . _ + = , @ - are allowed"
-            message = f"{name[:MAX_NAME]!r} cannot be a benchmark's name: {allowed}"
-            self._problems.add(Code.BAD_NAME, message, draft.named_at, path=name)
+        self._check_name(draft)
         entries = self._entries(name, entry)
         values = self._fields(name, entries)
         if complete and not _slips(entry) & _NEEDED:
@@ -104,6 +101,14 @@ class Schema:
             tokens=self._tokens(entries),
             mark=entry.key_mark,
         )
+
+    def _check_name(self, draft: Draft) -> None:
+        """Note a name that files cannot have."""
+        name = draft.name
+        if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+            allowed = f"at most {MAX_NAME} letters, digits and . _ + = , @ - are allowed"
+            message = f"{name[:MAX_NAME]!r} cannot be a benchmark's name: {allowed}"
+            self._problems.add(Code.BAD_NAME, message, draft.named_at, path=name)
 
     # One entry ---------------------------------------------------------------------------------------------------
 

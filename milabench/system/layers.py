@@ -51,16 +51,8 @@ def options_of(changes: Sequence[str]) -> set[str]:
     for each in overrides.read(changes, problems):
         if each.name == SYSTEM:
             said = _in_one_form(each.node, problems)
-            found |= {name for name in OPTIONS if _has(said, place_of(name).split(".")[1:])}
+            found |= {name for name in OPTIONS if document.at(said, place_of(name).split(".")[1:])}
     return found
-
-
-def _has(node: Node, keys: Sequence[str]) -> bool:
-    for key in keys:
-        if not isinstance(node.value, dict) or key not in node.value:
-            return False
-        node = node.value[key]
-    return True
 
 
 def _from_file(file: Path, problems: Problems) -> Iterator[Node]:
