@@ -55,8 +55,9 @@ class Seen:
     error: str | None = None
 
     @classmethod
-    def of(cls, events: Iterable[wire.Event], steps: wire.Steps | None, *, expects_rate: bool) -> Seen:
-        rates = warmups = 0
+    def of(cls, events: Iterable[wire.Event], *, measured: int = 0, warmups: int = 0, expects_rate: bool) -> Seen:
+        """Return what events say; ``measured`` and ``warmups`` count the steps that a process wrote beside them."""
+        rates, told = 0, 0
         stopped = nan_loss = False
         error: str | None = None
         for event in events:
@@ -64,7 +65,7 @@ class Seen:
                 case "data" if isinstance(event.data, dict):
                     is_rate = is_number(event.data.get("rate"))
                     rates += is_rate and event.data.get("task") == "train"
-                    warmups += is_rate and event.data.get("task") == "warmup"
+                    told += is_rate and event.data.get("task") == "warmup"
                     nan_loss |= "loss" in event.data and event.data["loss"] is None
                 case "stop":
                     stopped = True
@@ -72,11 +73,13 @@ class Seen:
                     error = f"{event.data.get('type')}: {event.data.get('message')}"
                 case _:
                     pass
-        if steps is not None:
-            rates = max(rates, len(steps.rates(wire.MEASURED)))
-            warmups = max(warmups, len(steps.rates(wire.WARMUP)))
         return cls(
-            rates=rates, warmups=warmups, expects_rate=expects_rate, stopped=stopped, nan_loss=nan_loss, error=error
+            rates=max(rates, measured),
+            warmups=max(told, warmups),
+            expects_rate=expects_rate,
+            stopped=stopped,
+            nan_loss=nan_loss,
+            error=error,
         )
 
     def with_last_words(self, lines: Sequence[str]) -> Seen:

@@ -2,6 +2,9 @@
 
 One writer at a time: the runner writes ``config`` and ``start``; the process appends its events; when its tree is
 gone, ``seal`` folds its steps into ``rate`` lines and writes ``end``. A sealed file has exactly one of each.
+
+A run goes on where it was cut off: ``reopen`` keeps what has ended; what was under way moves to ``attempts/<k>/`` as
+it is and begins anew.
 """
 
 from __future__ import annotations
@@ -13,17 +16,21 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmate import wire
-from milabench.errors import PreflightError, RunDirError
-from milabench.outcome import Exit, Outcome, Seen, outcome
-from milabench.plan import Command, Plan, Trial, codec
+from milabench import journal
+from milabench.errors import RunDirError
+from milabench.journal import Journal
+from milabench.outcome import Outcome
+from milabench.plan import Plan, codec
+from milabench.seal import Folded, fold
 
-MAX_RATE_LINES = 1000
+# What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
+UNDECIDED = frozenset({"interrupted", "lost"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +56,17 @@ _SUFFIXES = {"events": "data", "steps": "steps", "stdout": "stdout", "stderr": "
 
 
 class RunDir:
-    """One run. ``create`` makes a new one and locks it; the constructor opens one to read."""
+    """One run. ``create`` makes a new one and ``reopen`` goes on with one, both lock it; the constructor opens to read.
 
-    def __init__(self, path: Path) -> None:
+    ``now_ns`` is the wall clock: ns since 1970.
+    """
+
+    def __init__(self, path: Path, now_ns: Callable[[], int] = time.time_ns) -> None:
         self.path = path
+        self._now_ns = now_ns
         self._lock: int | None = None
+        self._journal: journal.Writer | None = None
+        self._attempts: dict[str, int] = {}
 
     # Names -------------------------------------------------------------------------------------------------------
 
@@ -77,94 +90,17 @@ class RunDir:
     def lock_path(self) -> Path:
         return self.path / "run.lock"
 
+    @property
+    def hold_path(self) -> Path:
+        """Locked by the agent of this machine while anything that it started for the run may still live."""
+        return self.path / "agent.lock"
+
+    def attempt_path(self, attempt: int) -> Path:
+        """Where the files of an attempt that came to nothing are kept."""
+        return self.path / "attempts" / str(attempt)
+
     def files(self, tag: str) -> Files:
         return Files.of(self.path, tag)
-
-    # Write -------------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def create(cls, path: Path, *, plan: Plan, facts: Mapping[str, Any], suite: Mapping[str, Any]) -> RunDir:
-        """Make the folder and its facts. Raises PreflightError when a run is there, or no folder can be made."""
-        run = cls(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PreflightError(f"cannot make {path}: {error.strerror}: choose another --base or --run-name") from None
-        run._take_lock()
-        if _is_run(path):
-            run.release()
-            raise PreflightError(f"{path} holds a run already: choose another --run-name")
-        _write(run.plan_path, codec.lines(plan))
-        _write_json(run.suite_path, suite)
-        _write_json(run.facts_path, {"version": 1, **facts})
-        return run
-
-    def begin(self, command: Command, config: Mapping[str, Any]) -> int:
-        """Write the ``config`` and ``start`` of a process; return the number of lines its file now holds."""
-        writer = wire.EventWriter(self.files(command.tag).events)
-        writer.write("config", config)
-        writer.write(
-            "start", {"command": list(command.argv), "node": command.node, "rank": command.rank, "time": time.time()}
-        )
-        writer.close()
-        return writer.seq
-
-    def seal(self, command: Command, ended: Exit) -> Outcome:
-        """Fold the steps of a dead process into ``rate`` lines and write its ``end``; a sealed file stays as it is.
-
-        All of it is put in place at once, so that a crash in the middle leaves an unsealed file and nothing twice.
-        """
-        files = self.files(command.tag)
-        content = files.events.read_bytes() if files.events.exists() else b""
-        events = [event for line in content.splitlines() if (event := wire.decode_event(line))]
-        steps = self.steps(command.tag)
-        seen = Seen.of(events, steps, expects_rate=command.metrics != "none")
-        if ended.code:
-            seen = replace(seen, error=self._first_error(command.tag, events))
-        verdict = outcome(ended, seen.with_last_words(tail(files.stderr, 5)))
-        if any(_is_seal(event) for event in events):
-            return verdict
-        if content and not content.endswith(b"\n"):
-            content += b"\n"
-        last = max((event.seq for event in events if event.seq is not None), default=-1)
-        lines: list[tuple[str, object]] = [("data", line) for line in _rate_lines(steps)] if steps is not None else []
-        lines.append(("end", _end(ended, verdict)))
-        first_seq, now_ns = max(last + 1, content.count(b"\n")), time.time_ns()
-        for seq, (name, data) in enumerate(lines, first_seq):
-            content += wire.encode_event(name, data, time_ns=now_ns, seq=seq)
-        partial = files.events.with_name(f"{files.events.name}.partial")
-        partial.write_bytes(content)
-        partial.replace(files.events)
-        return verdict
-
-    def note(self, trial: Trial, outcome: Outcome) -> None:
-        """Append what came of a trial to the journal."""
-        entry = {"time_ns": time.time_ns(), "trial": trial.id, "outcome": asdict(outcome)}
-        with self.journal_path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def finish(self, state: str) -> None:
-        """Record how the run as a whole ended, and let its lock go."""
-        _write_json(self.facts_path, {**self.facts(), "ended": time.time(), "state": state})
-        self.release()
-
-    def release(self) -> None:
-        """Let the lock of the run go."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def _take_lock(self) -> None:
-        lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            message = f"{self.path} is being written by another milabench: choose another --run-name"
-            raise PreflightError(message) from None
-        self._lock = lock
 
     # Read --------------------------------------------------------------------------------------------------------
 
@@ -175,17 +111,27 @@ class RunDir:
         found: dict[str, Any] = _read_json(self.facts_path)
         return found
 
-    def outcomes(self) -> dict[str, Outcome]:
-        """Return the last outcome of every trial that has one; a line cut short by a crash is passed over."""
-        found: dict[str, Outcome] = {}
-        lines = self.journal_path.read_bytes().splitlines() if self.journal_path.exists() else []
-        for line in lines:
-            try:
-                entry = json.loads(line)
-                found[entry["trial"]] = Outcome(**entry["outcome"])
-            except (ValueError, KeyError, TypeError):
-                continue
-        return found
+    def is_being_written(self) -> bool:
+        """Say whether a runner works on it at this moment, of this machine or where locks reach it."""
+        try:
+            lock = os.open(self.lock_path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    def journal(self) -> Journal:
+        """Return what the journal says; lines cut short by a crash are passed over."""
+        return journal.read(self.journal_path)
+
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """Return the outcome of every trial whose last attempt has ended."""
+        return self.journal().outcomes
 
     def tags(self) -> tuple[str, ...]:
         """Return the tags of the processes that have events."""
@@ -203,13 +149,15 @@ class RunDir:
         leader = _steps(self.files(tag).steps)
         if leader is None:
             return None
-        files = (self.path / f"{tag}.rank{rank}.steps" for rank in itertools.count(1))
-        ranks = map(_steps, itertools.takewhile(Path.exists, files))
-        return leader.with_ranks([rank for rank in ranks if rank is not None])
+        return leader.with_ranks([rank for path in self._rank_steps(tag) if (rank := _steps(path)) is not None])
 
-    def _first_error(self, tag: str, events: Iterable[wire.Event]) -> str | None:
+    def _rank_steps(self, tag: str) -> Iterator[Path]:
+        files = (self.path / f"{tag}.rank{rank}.steps" for rank in itertools.count(1))
+        return itertools.takewhile(Path.exists, files)
+
+    def first_error(self, tag: str) -> str | None:
         """Return the error that was told first by any rank of a group: those of the others follow from it."""
-        told = [("", event) for event in events]
+        told = [("", event) for event in self.events(tag)] if self.files(tag).events.exists() else []
         for path in sorted(self.path.glob(f"{glob.escape(tag)}.rank[0-9]*.jsonl")):
             rank = f"rank {path.suffixes[-2].removeprefix('.rank')}: "
             told += [(rank, event) for line in path.read_bytes().splitlines() if (event := wire.decode_event(line))]
@@ -219,42 +167,42 @@ class RunDir:
         rank, first = min(errors, key=lambda each: each[1].time_ns or 0)
         return f"{rank}{first.data.get('type')}: {first.data.get('message')}"
 
+    def folded(self, tag: str) -> Folded:
+        """Return the steps of a process, of all its ranks where it leads a group, as ``rate`` lines."""
+        rows = wire.count_steps(self.files(tag).steps)
+        return fold(self._steps_in_parts(tag), rows)
+
+    def _steps_in_parts(self, tag: str) -> Iterator[wire.Steps]:
+        """Yield the steps of a group, as ``Steps.with_ranks`` has them; nothing where there are none to read."""
+        with contextlib.suppress(OSError, wire.WireError):
+            ranks: list[Iterator[wire.Steps]] | None = None
+            for part in wire.read_steps_in_parts(self.files(tag).steps):
+                if ranks is None:
+                    ranks = [each for path in self._rank_steps(tag) if (each := _parts(path, part.unit)) is not None]
+                others = [rank for rank in (next(each, None) for each in ranks) if rank is not None]
+                whole = part.with_ranks(others)
+                yield whole
+                if len(whole) < len(part) or len(others) < len(ranks):
+                    return
+
+    def end(self, tag: str) -> Outcome | None:
+        """Return what the end of a process says came of it, None where it has none."""
+        if not self.files(tag).events.exists():
+            return None
+        for event in self.events(tag):
+            if is_seal(event):
+                return Outcome(kind=event.data["outcome"], reason=str(event.data.get("reason", "")), tag=tag)
+        return None
+
     def log_tail(self, tag: str, lines: int) -> list[str]:
         """Return the last lines a process wrote to standard error, else to standard output."""
-        return _tail_of(self.files(tag), lines)
-
-
-class SetupLogs:
-    """What the processes of the install and prepare phases print: two files each, of the latest attempt only."""
-
-    def __init__(self, base: Path) -> None:
-        self.path = base / "extra" / "setup"
-
-    def files(self, tag: str) -> Files:
-        return Files.of(self.path, tag)
-
-    def begin(self, command: Command, config: Mapping[str, Any]) -> int:
-        del config
-        self.path.mkdir(parents=True, exist_ok=True)
-        for path in (self.files(command.tag).stdout, self.files(command.tag).stderr):
-            path.write_bytes(b"")
-        return 0
-
-    def seal(self, command: Command, ended: Exit) -> Outcome:
-        seen = Seen(expects_rate=False)
-        return outcome(ended, seen.with_last_words(self.log_tail(command.tag, 5)))
-
-    def note(self, trial: Trial, outcome: Outcome) -> None:
-        """Nothing is kept: the records of what has been done say it."""
-
-    def log_tail(self, tag: str, lines: int) -> list[str]:
-        return _tail_of(self.files(tag), lines)
+        return tail_of(self.files(tag), lines)
 
 
 def open_run(path: Path) -> RunDir:
     """Open a run to read, one of milabench before this too (``.data`` files alone). Raises RunDirError for none."""
     run = RunDir(path)
-    if not _is_run(path):
+    if not is_run(path):
         what = "holds no run" if path.is_dir() else "is no folder"
         raise RunDirError(f"{path} {what}: give the folder of a run, as `milabench run` prints it")
     return run
@@ -263,11 +211,11 @@ def open_run(path: Path) -> RunDir:
 def runs(base: Path) -> list[Path]:
     """Return the run directories below a base, the oldest first."""
     folder = base / "runs"
-    found = [path for path in folder.iterdir() if _is_run(path)] if folder.is_dir() else []
+    found = [path for path in folder.iterdir() if is_run(path)] if folder.is_dir() else []
     return sorted(found, key=lambda path: (_began(path), path.name))
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
     return (path / "plan.json").exists() or any(path.glob("*.data"))
 
 
@@ -290,7 +238,7 @@ def log_tags(folder: Path) -> list[str]:
     return sorted({path.stem for suffix in ("stdout", "stderr") for path in folder.glob(f"*.{suffix}")})
 
 
-def _tail_of(files: Files, lines: int) -> list[str]:
+def tail_of(files: Files, lines: int) -> list[str]:
     return tail(files.stderr, lines) or tail(files.stdout, lines)
 
 
@@ -304,56 +252,9 @@ def tail(path: Path, lines: int) -> list[str]:
         return []
 
 
-def _end(ended: Exit, verdict: Outcome) -> dict[str, Any]:
-    return {
-        "code": ended.code,
-        "signal": ended.signal,
-        "outcome": verdict.kind,
-        "reason": verdict.reason,
-        "max_rss_bytes": ended.max_rss_bytes,
-        "seconds": round(ended.seconds, 6),
-        "time": time.time(),
-    }
-
-
-def _is_seal(event: wire.Event) -> bool:
+def is_seal(event: wire.Event) -> bool:
     """Say whether an event is the ``end`` that ``seal`` writes; a process may write what it likes."""
     return event.event == "end" and isinstance(event.data, dict) and "outcome" in event.data
-
-
-def _rate_lines(steps: wire.Steps) -> Iterator[dict[str, Any]]:
-    """Yield one line per step, or per run of steps of one phase where there are more than MAX_RATE_LINES steps."""
-    columns, units = steps.columns, f"{steps.unit}/s"
-    size = max(-(-len(steps) // (MAX_RATE_LINES - 2)), 1)  # each phase may end in a line that stands for fewer
-    for phase, task in ((wire.WARMUP, "warmup"), (wire.MEASURED, "train")):
-        good = [
-            index
-            for index in range(len(steps))
-            if columns["phase"][index] == phase
-            and columns["status"][index] == 0
-            and columns["end"][index] > columns["start"][index]
-        ]
-        for first in range(0, len(good), size):
-            chunk = good[first : first + size]
-            count = sum(columns["count"][index] for index in chunk)
-            seconds = sum(columns["end"][index] - columns["start"][index] for index in chunk) / 1e9
-            line = {"task": task, "rate": count / seconds, "units": units, "time": _wall_s(steps, chunk[-1])}
-            yield line if size == 1 else {**line, "steps": len(chunk)}
-
-
-def _wall_s(steps: wire.Steps, index: int) -> float:
-    return (steps.zero_ns + steps.columns["end"][index]) / 1e9
-
-
-def _write_json(path: Path, value: object) -> None:
-    _write(path, [json.dumps(value, indent=1)])
-
-
-def _write(path: Path, texts: Iterable[str]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        file.writelines(texts)
-    partial.replace(path)
 
 
 def _read_json(path: Path) -> Any:
@@ -361,3 +262,12 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read: {error}") from None
+
+
+def _parts(path: Path, unit: str) -> Iterator[wire.Steps] | None:
+    """Return the steps of a further rank in parts; None where it counts something else, or nothing that can be read."""
+    try:
+        first = next(wire.read_steps_in_parts(path, rows=1))
+    except (OSError, wire.WireError):
+        return None
+    return wire.read_steps_in_parts(path) if len(first) and first.unit == unit else None

@@ -16,7 +16,7 @@ import time
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 STEPS_VERSION: Final = 1
 COLUMNS: Final = ("start", "end", "count", "phase", "status", "intended", "pre", "infer", "post", "worker")
@@ -232,27 +232,50 @@ def read_steps(path: str | os.PathLike[str]) -> Steps:
     Of the latter the rows that are whole are read. Raises WireError for what is no such file, OSError.
     """
     with open(path, "rb") as file:  # noqa: PTH123 - a path of any kind
-        content = file.read()
+        empty, rows = _read_header(file, path)
+        return _read_rows(file, empty, rows)
+
+
+def read_steps_in_parts(path: str | os.PathLike[str], rows: int = 1 << 16) -> Iterator[Steps]:
+    """Yield the same in parts of so many rows each, the last of fewer; one without rows where there are none."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        part, left = _read_header(file, path)
+        while True:
+            part = _read_rows(file, part, min(rows, left))
+            left -= len(part)
+            yield part
+            if len(part) < rows or not left:
+                return
+
+
+def _read_header(file: BinaryIO, path: object) -> tuple[Steps, int]:
+    """Return what a header says, as steps without rows, and how many rows it counts."""
+    content = file.read(_HEADER_SIZE)
     if len(content) < _HEADER_SIZE:
         raise WireError(f"{path}: shorter than its header")
-    magic, version, bits, clock, zero_ns, rows, unit = _HEADER.unpack_from(content)
+    magic, version, bits, clock, zero_ns, rows, unit = _HEADER.unpack(content)
     if magic != _MAGIC or version != STEPS_VERSION or clock >= len(CLOCKS) or rows < 0:
         raise WireError(f"{path}: not a .steps file of version {STEPS_VERSION}")
     names = tuple(name for index, name in enumerate(COLUMNS) if bits & 1 << index)
     if bits >> len(COLUMNS) or names[: len(BASE_COLUMNS)] != BASE_COLUMNS:
         raise WireError(f"{path}: columns {bits:#x} are not those of version {STEPS_VERSION}")
-    row = len(names) * 8
-    values = array("q")
-    values.frombytes(content[_HEADER_SIZE : _HEADER_SIZE + min(rows, (len(content) - _HEADER_SIZE) // row) * row])
     try:
         text = unit.rstrip(b"\0").decode()
     except UnicodeDecodeError:
         raise WireError(f"{path}: its unit is no text") from None
-    return Steps(
-        unit=text,
-        clock=CLOCKS[clock],
-        zero_ns=zero_ns,
-        columns={name: values[index :: len(names)] for index, name in enumerate(names)},
+    columns = {name: array("q") for name in names}
+    return Steps(unit=text, clock=CLOCKS[clock], zero_ns=zero_ns, columns=columns), rows
+
+
+def _read_rows(file: BinaryIO, steps: Steps, rows: int) -> Steps:
+    """Return steps with the next rows of a file, at most so many, instead of those they have."""
+    width = len(steps.columns) * 8
+    left = max(os.fstat(file.fileno()).st_size - file.tell(), 0) // width
+    values = array("q")
+    content = file.read(min(rows, left) * width)
+    values.frombytes(content[: len(content) // width * width])
+    return replace(
+        steps, columns={name: values[index :: len(steps.columns)] for index, name in enumerate(steps.columns)}
     )
 
 

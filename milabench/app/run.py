@@ -22,6 +22,7 @@ from milabench.outcome import GOOD
 from milabench.paths import expanded
 from milabench.plan import Plan, Workspace
 from milabench.plan.environ import is_secret, redacted, secrets, without_secrets
+from milabench.record import Record
 from milabench.rundir import RunDir
 from milabench.system.multirun import TIME
 
@@ -120,7 +121,7 @@ async def _carry_out(
     plan, facts = each.plan, await _facts(work, each.ready)
     if each.asked.variation is not None:
         facts["multirun"] = {"name": each.asked.name, "options": each.asked.values}
-    record = RunDir.create(_path(each.asked.options), plan=plan, facts=facts, suite=_suite(each.ready))
+    record = Record.create(_path(each.asked.options), plan=plan, facts=facts, suite=_suite(each.ready))
     state = "failed"  # if what follows raises
     try:
         work.console.note(f"{len(plan.trials)} to run, at most {plan.time_bound_s / 60:.0f} min on this machine")

@@ -1,12 +1,14 @@
-"""Run a plan: one trial after the other, each job's processes together, everything noted as it happens."""
+"""Run a plan: one trial after the other, or those on other devices beside it; each job's processes together.
+
+Everything is noted as it happens. Time is the event loop's, so that a loop with another clock has other times.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -19,6 +21,7 @@ from milabench.rundir import Files
 _LOCK_POLL_S = 0.5
 _GRACE_S: Mapping[Cause, float] = {"limit": 2.0, "sibling": 5.0}
 _NONE: Mapping[str, str] = MappingProxyType({})
+_Place = tuple[str, int | None]  # a device of a node, None: all of it
 
 
 class Records(Protocol):
@@ -26,11 +29,13 @@ class Records(Protocol):
 
     def files(self, tag: str) -> Files: ...
 
+    def started(self, trial: Trial) -> None: ...
+
     def begin(self, command: Command, config: Mapping[str, Any]) -> int: ...
 
     def seal(self, command: Command, ended: Exit) -> Outcome: ...
 
-    def note(self, trial: Trial, outcome: Outcome) -> None: ...
+    def note(self, trial: Trial, outcome: Outcome, neighbours: Sequence[str] = ()) -> None: ...
 
     def log_tail(self, tag: str, lines: int) -> list[str]: ...
 
@@ -63,11 +68,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEnded:
-    """``done_before``: nothing had to be done."""
+    """``done_before``: nothing had to be done. ``neighbours``: the trials that ran at the same time for a while."""
 
     trial: Trial
     outcome: Outcome
     done_before: bool = False
+    neighbours: tuple[str, ...] = ()
 
 
 Happening = TrialStarted | CommandStarted | CommandEnded | Waiting | TrialEnded
@@ -98,46 +104,101 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a plan is executed with: hosts by node name, where results go, the values of secrets that jobs name."""
+    """What a plan is executed with: hosts by node name, where results go, the values of secrets that jobs name.
+
+    ``side_by_side``: trials that share no device may run at the same time.
+    """
 
     hosts: Mapping[str, Host]
     records: Records
     interrupt: Interrupt
     secrets: Mapping[str, str] = field(default_factory=dict)
+    side_by_side: bool = False
 
 
 async def execute(plan: Plan, setting: Setting, blocked: Mapping[str, str] = _NONE) -> AsyncIterator[Happening]:
-    """Run the trials of a plan in order and yield what happens; a failing trial never stops the others.
+    """Run the trials of a plan and yield what happens; a failing trial never stops the others.
 
+    They begin in order, each when none runs that it shares a device with (side by side) or when none runs at all.
     ``blocked`` names benchmarks that cannot run, with the reason: they are noted as failed.
     """
-    for index, trial in enumerate(plan.trials):
-        if setting.interrupt.asked:
-            return
-        yield TrialStarted(trial=trial, index=index, total=len(plan.trials))
-        reason = blocked.get(trial.benchmark)
-        if reason is not None:
-            ended = TrialEnded(trial=trial, outcome=Outcome(kind="failed", reason=reason, tag=trial.id))
-        else:
-            happenings: asyncio.Queue[Happening] = asyncio.Queue()
-            runner = _Runner(plan, setting, happenings)
-            task = asyncio.create_task(runner.trial(trial))
-            async for happening in _until_done(task, happenings):
-                yield happening
-            ended = await task
-        setting.records.note(trial, ended.outcome)
-        yield ended
+    happenings: asyncio.Queue[Happening | _Broken] = asyncio.Queue()
+    runner = _Runner(plan, setting, happenings, blocked)
+    waiting, running = list(enumerate(plan.trials)), dict[str, _Running]()
+    try:
+        while True:
+            for index, trial in _startable(waiting, running, setting):
+                waiting.remove((index, trial))
+                running[trial.id] = _beside(trial, running, asyncio.create_task(runner.trial(trial, index)))
+            if not running:
+                return
+            happening = await happenings.get()
+            if isinstance(happening, _Broken):
+                raise happening.error
+            if isinstance(happening, TrialEnded):
+                met = running.pop(happening.trial.id).met
+                happening = replace(happening, neighbours=tuple(sorted(met)))
+                setting.records.note(happening.trial, happening.outcome, happening.neighbours)
+            yield happening
+    finally:
+        for each in running.values():
+            each.task.cancel()
 
 
-async def _until_done(task: asyncio.Task[TrialEnded], queue: asyncio.Queue[Happening]) -> AsyncIterator[Happening]:
-    """Yield what a task puts into a queue until the task has ended and the queue is empty."""
-    while not (task.done() and queue.empty()):
-        getter = asyncio.ensure_future(queue.get())
-        await asyncio.wait({getter, task}, return_when=asyncio.FIRST_COMPLETED)
-        if getter.done():
-            yield getter.result()
-        else:
-            getter.cancel()
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A trial that runs, what it uses, and the trials it has met."""
+
+    task: asyncio.Task[None]
+    places: frozenset[_Place]
+    met: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """What ended a trial's task is no outcome."""
+
+    error: BaseException
+
+
+def _startable(
+    waiting: Sequence[tuple[int, Trial]], running: Mapping[str, _Running], setting: Setting
+) -> list[tuple[int, Trial]]:
+    """Return what can begin now, in order: with ``side_by_side`` each that shares nothing with what runs."""
+    if setting.interrupt.asked or not waiting:
+        return []
+    if not setting.side_by_side:
+        return [] if running else [waiting[0]]
+    taken = [each.places for each in running.values()]
+    found: list[tuple[int, Trial]] = []
+    for index, trial in waiting:
+        places = _places(trial)
+        if not any(_overlap(places, other) for other in taken):
+            found.append((index, trial))
+        taken.append(places)  # those before it in the plan go first, so that nothing waits for ever
+    return found
+
+
+def _beside(trial: Trial, running: Mapping[str, _Running], task: asyncio.Task[None]) -> _Running:
+    """Return a trial as it begins to run beside others: they have met."""
+    for other in running.values():
+        other.met.add(trial.id)
+    return _Running(task, _places(trial), set(running))
+
+
+def _places(trial: Trial) -> frozenset[_Place]:
+    """Return what a trial uses: devices of nodes, or a whole node (None) where a process of it has none."""
+    commands = [command for job in trial.jobs for command in job.commands]
+    whole = {(command.node, None) for command in commands if not command.devices}
+    return frozenset(whole | {(command.node, device) for command in commands for device in command.devices})
+
+
+def _overlap(one: frozenset[_Place], other: frozenset[_Place]) -> bool:
+    return any(
+        node == another and (device is None or device_ is None or device == device_)
+        for node, device in one
+        for another, device_ in other
+    )
 
 
 async def _stop(processes: Sequence[Process], cause: Cause) -> None:
@@ -149,9 +210,24 @@ async def _stop(processes: Sequence[Process], cause: Cause) -> None:
 class _Runner:
     plan: Plan
     setting: Setting
-    happenings: asyncio.Queue[Happening]
+    happenings: asyncio.Queue[Happening | _Broken]
+    blocked: Mapping[str, str]
 
-    async def trial(self, trial: Trial) -> TrialEnded:
+    async def trial(self, trial: Trial, index: int) -> None:
+        """Run a trial; how it ended is the last that is said of it."""
+        try:
+            await self.happenings.put(TrialStarted(trial=trial, index=index, total=len(self.plan.trials)))
+            self.setting.records.started(trial)
+            reason = self.blocked.get(trial.benchmark)
+            if reason is not None:
+                ended = TrialEnded(trial=trial, outcome=Outcome(kind="failed", reason=reason, tag=trial.id))
+            else:
+                ended = await self._jobs(trial)
+            await self.happenings.put(ended)
+        except Exception as error:
+            await self.happenings.put(_Broken(error))
+
+    async def _jobs(self, trial: Trial) -> TrialEnded:
         results = await asyncio.gather(*(self._job(trial, job) for job in trial.jobs))
         outcomes = [outcome for outcomes in results if outcomes is not None for outcome in outcomes]
         done_before = all(outcomes is None for outcomes in results)
@@ -203,11 +279,11 @@ class _Runner:
         outcomes: list[Outcome] = []
         left_s = job.deadline_s
         for command in job.commands:
-            began = time.monotonic()
+            began = asyncio.get_running_loop().time()
             outcomes += await self._together(job, (command,), left_s)
             if outcomes[-1].kind not in GOOD:
                 break
-            left_s = None if left_s is None else max(left_s - (time.monotonic() - began), 0.001)
+            left_s = None if left_s is None else max(left_s - (asyncio.get_running_loop().time() - began), 0.001)
         return outcomes
 
     async def _together(self, job: Job, commands: Sequence[Command], deadline_s: float | None) -> list[Outcome]:

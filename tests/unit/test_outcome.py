@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from array import array
-
 import pytest
 
-from benchmate.wire import Event, Steps
+from benchmate.wire import Event
 from milabench.outcome import Exit, Outcome, Seen, outcome, worst
 
 NO_RATE = "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
@@ -52,16 +50,11 @@ def test_seen_counts_rates_losses_and_the_first_error() -> None:
         Event(event="error", data={"type": "B", "message": "second"}),
         Event(event="stop", data={"reason": "observations"}),
     ]
-    assert Seen.of(events, None, expects_rate=True) == Seen(
-        rates=1, warmups=1, stopped=True, nan_loss=True, error="A: first"
-    )
+    assert Seen.of(events, expects_rate=True) == Seen(rates=1, warmups=1, stopped=True, nan_loss=True, error="A: first")
 
 
-def test_seen_counts_the_good_steps_of_each_phase() -> None:
-    rows = {"start": [1, 2, 3, 4], "end": [2, 3, 4, 5], "count": [1] * 4, "phase": [0, 1, 1, 1], "status": [0, 0, 0, 1]}
-    columns = {name: array("q", values) for name, values in rows.items()}
-    steps = Steps(unit="items", clock="monotonic", zero_ns=0, columns=columns)
-    assert Seen.of([], steps, expects_rate=True) == Seen(rates=2, warmups=1)
+def test_seen_counts_the_steps_that_were_written_beside_the_events() -> None:
+    assert Seen.of([], measured=2, warmups=1, expects_rate=True) == Seen(rates=2, warmups=1)
 
 
 def test_the_worst_outcome_is_the_first_cause_of_the_others() -> None:

@@ -11,7 +11,9 @@ from benchmate.wire import MEASURED, WARMUP, EventWriter, StepsWriter
 from milabench.errors import PreflightError, RunDirError
 from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Plan, Trial
-from milabench.rundir import MAX_RATE_LINES, RunDir, open_run, runs
+from milabench.record import Record
+from milabench.rundir import open_run, runs
+from milabench.seal import MAX_RATE_LINES
 
 COMMAND = Command(tag="resnet50.D0", benchmark="resnet50", node="local", argv=("true",), cwd="/", devices=(0,))
 TRIAL = Trial(benchmark="resnet50", jobs=(Job(tag="resnet50", commands=(COMMAND,), deadline_s=600.0),))
@@ -19,11 +21,11 @@ PLAN = Plan(phase="run", trials=(TRIAL,), configs={"resnet50": {"name": "resnet5
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDir:
-    return RunDir.create(tmp_path / "runs" / "mine.now", plan=PLAN, facts={"started": 1.0}, suite={})
+def run(tmp_path: Path) -> Record:
+    return Record.create(tmp_path / "runs" / "mine.now", plan=PLAN, facts={"started": 1.0}, suite={})
 
 
-def measure(run: RunDir, steps: int, warmup: int = 0) -> None:
+def measure(run: Record, steps: int, warmup: int = 0) -> None:
     first_seq = run.begin(COMMAND, PLAN.config_of(COMMAND))
     writer = EventWriter(run.files(COMMAND.tag).events, first_seq=first_seq)
     writer.write("stop", {"reason": "observations"})
@@ -34,7 +36,7 @@ def measure(run: RunDir, steps: int, warmup: int = 0) -> None:
     rows.close()
 
 
-def test_a_sealed_file_tells_the_whole_story_in_order(run: RunDir) -> None:
+def test_a_sealed_file_tells_the_whole_story_in_order(run: Record) -> None:
     measure(run, steps=3, warmup=1)
     assert run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0)) == Outcome(
         kind="early_stop", reason="measured the wanted amount", tag="resnet50.D0"
@@ -48,7 +50,7 @@ def test_a_sealed_file_tells_the_whole_story_in_order(run: RunDir) -> None:
     assert events[-1].data["outcome"] == "early_stop"
 
 
-def test_sealing_twice_changes_nothing(run: RunDir) -> None:
+def test_sealing_twice_changes_nothing(run: Record) -> None:
     measure(run, steps=2)
     run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
     before = run.files(COMMAND.tag).events.read_bytes()
@@ -56,7 +58,7 @@ def test_sealing_twice_changes_nothing(run: RunDir) -> None:
     assert run.files(COMMAND.tag).events.read_bytes() == before
 
 
-def test_a_line_cut_by_a_crash_costs_no_other_line(run: RunDir) -> None:
+def test_a_line_cut_by_a_crash_costs_no_other_line(run: Record) -> None:
     measure(run, steps=1)
     with run.files(COMMAND.tag).events.open("ab") as file:
         file.write(b'{"event": "data", "da')
@@ -66,7 +68,7 @@ def test_a_line_cut_by_a_crash_costs_no_other_line(run: RunDir) -> None:
     assert events[-1].data["outcome"] == "killed"
 
 
-def test_many_steps_are_folded_without_changing_their_mean(run: RunDir) -> None:
+def test_many_steps_are_folded_without_changing_their_mean(run: Record) -> None:
     measure(run, steps=2 * MAX_RATE_LINES + 1)
     run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
     rates = [event.data for event in run.events(COMMAND.tag) if event.event == "data"]
@@ -75,7 +77,8 @@ def test_many_steps_are_folded_without_changing_their_mean(run: RunDir) -> None:
     assert {line["rate"] for line in rates} == {128.0}
 
 
-def test_the_journal_keeps_the_last_outcome_of_each_trial(run: RunDir) -> None:
+def test_the_journal_keeps_the_last_outcome_of_each_trial(run: Record) -> None:
+    run.started(TRIAL)
     run.note(TRIAL, Outcome(kind="failed", reason="once", tag="resnet50.D0"))
     run.note(TRIAL, Outcome(kind="ok", tag="resnet50.D0"))
     with run.journal_path.open("a") as file:
@@ -83,7 +86,7 @@ def test_the_journal_keeps_the_last_outcome_of_each_trial(run: RunDir) -> None:
     assert run.outcomes() == {"resnet50": Outcome(kind="ok", tag="resnet50.D0")}
 
 
-def test_what_is_written_reads_back(run: RunDir) -> None:
+def test_what_is_written_reads_back(run: Record) -> None:
     measure(run, steps=1)
     run.finish("complete")
     again = open_run(run.path)
@@ -92,12 +95,12 @@ def test_what_is_written_reads_back(run: RunDir) -> None:
     assert (again.facts()["started"], again.facts()["state"]) == (1.0, "complete")
 
 
-def test_a_run_is_never_written_over(run: RunDir) -> None:
+def test_a_run_is_never_written_over(run: Record) -> None:
     with pytest.raises(PreflightError, match="is being written by another milabench"):
-        RunDir.create(run.path, plan=PLAN, facts={}, suite={})
+        Record.create(run.path, plan=PLAN, facts={}, suite={})
     run.finish("complete")
     with pytest.raises(PreflightError, match="holds a run already"):
-        RunDir.create(run.path, plan=PLAN, facts={}, suite={})
+        Record.create(run.path, plan=PLAN, facts={}, suite={})
 
 
 def test_a_folder_that_is_no_run_is_said_so(tmp_path: Path) -> None:
@@ -105,18 +108,18 @@ def test_a_folder_that_is_no_run_is_said_so(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
-def test_a_plan_of_another_version_is_refused(run: RunDir) -> None:
+def test_a_plan_of_another_version_is_refused(run: Record) -> None:
     run.plan_path.write_text(json.dumps({"version": 99}))
     with pytest.raises(RunDirError, match="version 99"):
         run.plan()
 
 
-def test_runs_are_listed_oldest_first(tmp_path: Path, run: RunDir) -> None:
-    other = RunDir.create(tmp_path / "runs" / "a.later", plan=PLAN, facts={"started": 2.0}, suite={})
+def test_runs_are_listed_oldest_first(tmp_path: Path, run: Record) -> None:
+    other = Record.create(tmp_path / "runs" / "a.later", plan=PLAN, facts={"started": 2.0}, suite={})
     assert runs(tmp_path) == [run.path, other.path]
 
 
-def test_a_crash_while_sealing_leaves_nothing_twice(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_sealing_leaves_nothing_twice(run: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     measure(run, steps=3)
     before = run.files(COMMAND.tag).events.read_bytes()
     with monkeypatch.context() as patch:
@@ -128,7 +131,7 @@ def test_a_crash_while_sealing_leaves_nothing_twice(run: RunDir, monkeypatch: py
     assert sum(event.event == "data" for event in run.events(COMMAND.tag)) == 3
 
 
-def test_an_end_that_a_process_wrote_itself_is_not_the_seal(run: RunDir) -> None:
+def test_an_end_that_a_process_wrote_itself_is_not_the_seal(run: Record) -> None:
     measure(run, steps=1)
     with run.files(COMMAND.tag).events.open("ab") as file:
         file.write(b'{"event": "end", "data": {"by": "me"}}\n')
@@ -136,7 +139,7 @@ def test_an_end_that_a_process_wrote_itself_is_not_the_seal(run: RunDir) -> None
     assert [event.event for event in run.events(COMMAND.tag)][-3:] == ["end", "data", "end"]
 
 
-def ranks(run: RunDir, *counts: list[int], unit: str = "items") -> None:
+def ranks(run: Record, *counts: list[int], unit: str = "items") -> None:
     """Write the steps of ranks 1 and up: a list of counts each."""
     for rank, items in enumerate(counts, 1):
         rows = StepsWriter(run.path / f"{COMMAND.tag}.rank{rank}.steps", unit=unit, zero_ns=0)
@@ -155,7 +158,7 @@ def ranks(run: RunDir, *counts: list[int], unit: str = "items") -> None:
     ],
 )
 def test_the_ranks_of_a_group_are_counted_together_and_timed_by_the_leader(
-    run: RunDir, counts: list[list[int]], rates: list[float]
+    run: Record, counts: list[list[int]], rates: list[float]
 ) -> None:
     measure(run, steps=3)
     ranks(run, *counts)
@@ -164,7 +167,7 @@ def test_the_ranks_of_a_group_are_counted_together_and_timed_by_the_leader(
     assert found == rates
 
 
-def test_ranks_that_count_something_else_are_not_added(run: RunDir) -> None:
+def test_ranks_that_count_something_else_are_not_added(run: Record) -> None:
     measure(run, steps=1)
     ranks(run, [7], unit="tokens")
     steps = run.steps(COMMAND.tag)
@@ -173,7 +176,7 @@ def test_ranks_that_count_something_else_are_not_added(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize("order", [(3, 0, 1), (3,), (3, 1)])
-def test_the_rank_that_failed_first_is_the_reason(run: RunDir, order: tuple[int, ...]) -> None:
+def test_the_rank_that_failed_first_is_the_reason(run: Record, order: tuple[int, ...]) -> None:
     measure(run, steps=1)
     for rank in order:
         path = run.files(COMMAND.tag).events if rank == 0 else run.path / f"{COMMAND.tag}.rank{rank}.jsonl"
@@ -184,7 +187,7 @@ def test_the_rank_that_failed_first_is_the_reason(run: RunDir, order: tuple[int,
     assert (found.kind, found.reason) == ("failed", "exit code 1: rank 3: ValueError: no 3")
 
 
-def test_a_process_that_failed_before_its_first_step_is_sealed_too(run: RunDir) -> None:
+def test_a_process_that_failed_before_its_first_step_is_sealed_too(run: Record) -> None:
     measure(run, steps=0)
     found = run.seal(COMMAND, Exit(tag=COMMAND.tag, code=1))
     assert (found.kind, [event.event for event in run.events(COMMAND.tag)][-1]) == ("failed", "end")

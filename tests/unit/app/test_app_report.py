@@ -9,6 +9,7 @@ import pytest
 from milabench.app.report import find_run, report
 from milabench.errors import RunDirError
 from milabench.plan import Plan
+from milabench.record import Record
 from milabench.rundir import RunDir
 
 TIME, LATER = "2025-03-01_10-00-00", "2025-03-02_10-00-00"
@@ -16,7 +17,7 @@ TIME, LATER = "2025-03-01_10-00-00", "2025-03-02_10-00-00"
 
 def made(base: Path, folder: str, lr: float = 0.1, **facts: object) -> RunDir:
     plan = Plan(phase="run", trials=(), configs={"a": {"name": "a", "argv": {"--lr": lr}}})
-    run = RunDir.create(base / "runs" / folder, plan=plan, facts={"started": 1.0, **facts}, suite={})
+    run = Record.create(base / "runs" / folder, plan=plan, facts={"started": 1.0, **facts}, suite={})
     run.finish("complete")
     return run
 

@@ -14,7 +14,8 @@ from milabench.execute.hosts import Launch
 from milabench.execute.hosts.fake import FULL, FakeHost, measured
 from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Once, Plan, Staged, Trial
-from milabench.rundir import RunDir, SetupLogs
+from milabench.record import Record, SetupLogs
+from milabench.rundir import RunDir
 
 
 def command(tag: str, metrics: str = "file") -> Command:
@@ -30,7 +31,7 @@ def trial(name: str, *tags: str, **job: object) -> Trial:
 
 def outcomes(plan: Plan, host: FakeHost, folder: Path, **options: object) -> dict[str, Outcome]:
     interrupt = options.pop("interrupt", Interrupt())
-    record = RunDir.create(folder / "run", plan=plan, facts={}, suite={})
+    record = Record.create(folder / "run", plan=plan, facts={}, suite={})
 
     async def collect() -> dict[str, Outcome]:
         setting = Setting(hosts={"local": host}, records=record, interrupt=interrupt)
@@ -204,7 +205,7 @@ def test_secrets_reach_the_process_by_name(tmp_path: Path) -> None:
         return Exit(tag="a", code=0)
 
     plan = Plan(phase="run", trials=(trial("a", secrets=("HF_TOKEN", "ABSENT")),))
-    record = RunDir.create(tmp_path / "run", plan=plan, facts={}, suite={})
+    record = Record.create(tmp_path / "run", plan=plan, facts={}, suite={})
     setting = Setting(
         hosts={"local": FakeHost(script)},
         records=record,

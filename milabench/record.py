@@ -1,0 +1,301 @@
+"""A run directory as its runner writes it, and what stands in for one while nothing is measured.
+
+One writer at a time: the runner writes ``config`` and ``start``; the process appends its events; when its tree is
+gone, ``seal`` folds its steps into ``rate`` lines and writes ``end``. A sealed file has exactly one of each.
+
+A run goes on where it was cut off: ``reopen`` keeps what has ended; what was under way moves to ``attempts/<k>/`` as
+it is and begins anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import io
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from benchmate import wire
+from milabench import __version__, journal
+from milabench.errors import PreflightError
+from milabench.outcome import Exit, Outcome, Seen, outcome, worst
+from milabench.plan import Command, Plan, Trial, codec
+from milabench.rundir import Files, RunDir, is_run, is_seal, tail, tail_of
+
+# What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
+UNDECIDED = frozenset({"interrupted", "lost"})
+
+
+class Record(RunDir):
+    """A run that is being written: ``create`` makes a new one, ``reopen`` goes on with one; both lock it.
+
+    ``now_ns`` is the wall clock: ns since 1970.
+    """
+
+    def __init__(self, path: Path, now_ns: Callable[[], int] = time.time_ns) -> None:
+        super().__init__(path)
+        self._now_ns = now_ns
+        self._lock: int | None = None
+        self._journal: journal.Writer | None = None
+        self._attempts: dict[str, int] = {}
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        plan: Plan,
+        facts: Mapping[str, Any],
+        suite: Mapping[str, Any],
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> Record:
+        """Make the folder and its facts. Raises PreflightError when a run is there, or no folder can be made."""
+        run = cls(path, now_ns)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PreflightError(f"cannot make {path}: {error.strerror}: choose another --base or --run-name") from None
+        run._take_lock("choose another --run-name")
+        if is_run(path):
+            run.release()
+            raise PreflightError(f"{path} holds a run already: choose another --run-name, or go on with it by resume")
+        _write_json(run.facts_path, {"version": 1, **facts})
+        _write_json(run.suite_path, suite)
+        _write(run.plan_path, codec.lines(plan))  # last: what has a plan is a run that can be gone on with
+        run._sit_down()
+        return run
+
+    @classmethod
+    def reopen(cls, path: Path, now_ns: Callable[[], int] = time.time_ns) -> Record:
+        """Open a run to go on with it. Raises PreflightError while another does, RunDirError where there is no plan.
+
+        A trial whose processes have all been sealed had ended: only the journal's word on it is wanting.
+        """
+        run = cls(path, now_ns)
+        plan = run.plan()
+        run._take_lock("`milabench status` shows how far it is")
+        run._attempts = dict(run.journal().attempts)
+        known = run.journal()
+        run._sit_down()
+        for trial in plan.trials:
+            if trial.id in known.running and (ended := run._sealed(trial)) is not None:
+                run.note(trial, ended)
+        return run
+
+    def _sit_down(self) -> None:
+        self._journal = journal.Writer(self.journal_path, self._now_ns)
+        self._journal.sitting(platform.node(), __version__)
+        _sync(self.path)
+
+    def started(self, trial: Trial) -> None:
+        """Begin an attempt of a trial; what an earlier one left is put away first, and counts no more."""
+        before = self._attempts.get(trial.id, 0)
+        commands = [command for job in trial.jobs for command in job.commands]
+        if any(self._written(command.tag) for command in commands):
+            self._writer.retired(trial.id, max(before, 1))
+            self._put_away(commands, max(before, 1))
+        self._attempts[trial.id] = before + 1
+        self._writer.started(trial.id, before + 1)
+
+    def _put_away(self, commands: Iterable[Command], attempt: int) -> None:
+        """Seal what processes left and move it to the attempt's folder; a part of that may have been done before."""
+        folder = self.attempt_path(attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        for command in commands:
+            if self.files(command.tag).events.exists():
+                self.seal(command, Exit(tag=command.tag, cause="lost"))
+            for path in self._written(command.tag):
+                path.replace(folder / path.name)
+        _sync(folder)
+        _sync(self.path)
+
+    def _written(self, tag: str) -> list[Path]:
+        """Return the files of a process and of the further ranks it leads."""
+        files = self.files(tag)
+        ranks = self.path.glob(f"{glob.escape(tag)}.rank[0-9]*.*")
+        partial = files.events.with_name(f"{files.events.name}.partial")
+        ours = (files.events, partial, files.steps, files.stdout, files.stderr)
+        return [path for path in (*ours, *sorted(ranks)) if path.exists()]
+
+    def _sealed(self, trial: Trial) -> Outcome | None:
+        """Return what came of a trial by the ends of its processes; None where one has none, or was cut off."""
+        found: list[Outcome] = []
+        for job in trial.jobs:
+            for command in job.commands:
+                end = self.end(command.tag)
+                if end is None or end.kind in UNDECIDED:
+                    return None
+                found.append(end)
+        return worst(found)
+
+    @property
+    def _writer(self) -> journal.Writer:
+        assert self._journal is not None, "a run that is open to read is not written"
+        return self._journal
+
+    def begin(self, command: Command, config: Mapping[str, Any]) -> int:
+        """Write the ``config`` and ``start`` of a process; return the number of lines its file now holds."""
+        writer, now_ns = wire.EventWriter(self.files(command.tag).events), self._now_ns()
+        start = {"command": list(command.argv), "node": command.node, "rank": command.rank, "time": now_ns / 1e9}
+        writer.write("config", config, time_ns=now_ns)
+        writer.write("start", start, time_ns=now_ns)
+        writer.close()
+        return writer.seq
+
+    def seal(self, command: Command, ended: Exit) -> Outcome:
+        """Fold the steps of a dead process into ``rate`` lines and write its ``end``; a sealed file stays as it is.
+
+        All of it is put in place at once and is on the disk then, so that a crash in the middle leaves an unsealed
+        file and nothing twice. Memory does not grow with what the process wrote.
+        """
+        files, folded = self.files(command.tag), self.folded(command.tag)
+        partial = files.events.with_name(f"{files.events.name}.partial")
+        with partial.open("wb") as copy:
+            copied = _Copied(copy)
+            seen = Seen.of(
+                copied.events(files.events),
+                measured=folded.measured,
+                warmups=folded.warmups,
+                expects_rate=command.metrics != "none",
+            )
+            if ended.code:
+                seen = replace(seen, error=self.first_error(command.tag))
+            verdict = outcome(ended, seen.with_last_words(tail(files.stderr, 5)))
+            if not copied.sealed:
+                now_ns = self._now_ns()
+                lines = [("data", line) for line in folded.lines]
+                copied.append([*lines, ("end", _end(ended, verdict, now_ns))], now_ns)
+            copy.flush()
+            os.fsync(copy.fileno())
+        if copied.sealed:
+            partial.unlink()
+            return verdict
+        if files.steps.exists():
+            _sync(files.steps)
+        partial.replace(files.events)
+        return verdict
+
+    def note(self, trial: Trial, outcome: Outcome, neighbours: Sequence[str] = ()) -> None:
+        """Write what came of a trial into the journal, and which others ran at the same time."""
+        self._writer.ended(trial.id, self._attempts.get(trial.id, 1), outcome, neighbours)
+
+    def finish(self, state: str) -> None:
+        """Record how the run as a whole ended, and let its lock go."""
+        _write_json(self.facts_path, {**self.facts(), "ended": self._now_ns() / 1e9, "state": state})
+        self._writer.finished(state)
+        self.release()
+
+    def release(self) -> None:
+        """Let the lock of the run go."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take_lock(self, otherwise: str) -> None:
+        lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise PreflightError(f"{self.path} is being written by another milabench: {otherwise}") from None
+        self._lock = lock
+
+
+class SetupLogs:
+    """What the processes of the install and prepare phases print: two files each, of the latest attempt only."""
+
+    def __init__(self, base: Path) -> None:
+        self.path = base / "extra" / "setup"
+
+    def files(self, tag: str) -> Files:
+        return Files.of(self.path, tag)
+
+    def begin(self, command: Command, config: Mapping[str, Any]) -> int:
+        del config
+        self.path.mkdir(parents=True, exist_ok=True)
+        for path in (self.files(command.tag).stdout, self.files(command.tag).stderr):
+            path.write_bytes(b"")
+        return 0
+
+    def seal(self, command: Command, ended: Exit) -> Outcome:
+        seen = Seen(expects_rate=False)
+        return outcome(ended, seen.with_last_words(self.log_tail(command.tag, 5)))
+
+    def started(self, trial: Trial) -> None:
+        """Nothing is kept: the records of what has been done say it."""
+
+    def note(self, trial: Trial, outcome: Outcome, neighbours: Sequence[str] = ()) -> None:
+        """Nothing is kept here either."""
+
+    def log_tail(self, tag: str, lines: int) -> list[str]:
+        return tail_of(self.files(tag), lines)
+
+
+def _end(ended: Exit, verdict: Outcome, now_ns: int) -> dict[str, Any]:
+    return {
+        "code": ended.code,
+        "signal": ended.signal,
+        "outcome": verdict.kind,
+        "reason": verdict.reason,
+        "max_rss_bytes": ended.max_rss_bytes,
+        "seconds": round(ended.seconds, 6),
+        "time": now_ns / 1e9,
+    }
+
+
+class _Copied:
+    """An event file copied as it is read, with lines added at its end."""
+
+    def __init__(self, copy: BinaryIO) -> None:
+        self._copy = copy
+        self._lines, self._last_seq, self._whole = 0, -1, True
+        self.sealed = False
+
+    def events(self, path: Path) -> Iterator[wire.Event]:
+        """Yield the events of a file; nothing where there is none."""
+        with path.open("rb") if path.exists() else io.BytesIO() as file:
+            for line in file:
+                self._copy.write(line)
+                self._lines, self._whole = self._lines + 1, line.endswith(b"\n")
+                if (event := wire.decode_event(line)) is not None:
+                    self._last_seq = max(self._last_seq, -1 if event.seq is None else event.seq)
+                    self.sealed |= is_seal(event)
+                    yield event
+
+    def append(self, lines: Iterable[tuple[str, object]], now_ns: int) -> None:
+        """Add events; a line that was cut short becomes a line of its own."""
+        if not self._whole:
+            self._copy.write(b"\n")
+        for seq, (name, data) in enumerate(lines, max(self._last_seq + 1, self._lines)):
+            self._copy.write(wire.encode_event(name, data, time_ns=now_ns, seq=seq))
+
+
+def _write_json(path: Path, value: object) -> None:
+    _write(path, [json.dumps(value, indent=1)])
+
+
+def _write(path: Path, texts: Iterable[str]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w") as file:
+        file.writelines(texts)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _sync(path: Path) -> None:
+    """See to the disk what was written to a file, or which names a folder holds."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
