@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 from benchmate import wire
 from milabench import __version__, journal
 from milabench.errors import PreflightError
-from milabench.outcome import Exit, Outcome, Seen, outcome, worst
+from milabench.outcome import GOOD, KINDS, Exit, Outcome, Seen, outcome, worst
 from milabench.plan import Command, Plan, Trial, codec
 from milabench.rundir import Files, RunDir, is_run, is_seal, tail, tail_of
 
@@ -134,6 +134,15 @@ class Record(RunDir):
                 found.append(end)
         return worst(found)
 
+    def decided(self, *, failed: bool = True) -> frozenset[str]:
+        """Return the ids of the trials that need not be run again; ``failed`` False: those that went well only."""
+        kept = KINDS if failed else GOOD
+        return frozenset(
+            trial
+            for trial, outcome in self.journal().outcomes.items()
+            if outcome.kind in kept and outcome.kind not in UNDECIDED
+        )
+
     @property
     def _writer(self) -> journal.Writer:
         assert self._journal is not None, "a run that is open to read is not written"
@@ -185,9 +194,12 @@ class Record(RunDir):
         """Write what came of a trial into the journal, and which others ran at the same time."""
         self._writer.ended(trial.id, self._attempts.get(trial.id, 1), outcome, neighbours)
 
+    def add_facts(self, **facts: Any) -> None:
+        _write_json(self.facts_path, {**self.facts(), **facts})
+
     def finish(self, state: str) -> None:
         """Record how the run as a whole ended, and let its lock go."""
-        _write_json(self.facts_path, {**self.facts(), "ended": self._now_ns() / 1e9, "state": state})
+        self.add_facts(ended=self._now_ns() / 1e9, state=state)
         self._writer.finished(state)
         self.release()
 

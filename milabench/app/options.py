@@ -29,6 +29,7 @@ class Options:
     offline: bool = False
     refresh: bool = False
     repeats: int = 1
+    side_by_side: bool = False
     shape: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,5 +57,6 @@ class Options:
         words += ["--offline"] if self.offline else []
         if verb == "run":
             words += ["--run-name", self.run_name] if self.run_name else []
-            words += ["--repeats", str(self.repeats)] if self.repeats != 1 else []
+            words += ["--repeat", str(self.repeats)] if self.repeats != 1 else []
+            words += ["--side-by-side"] if self.side_by_side else []
         return shlex.join(words)

@@ -23,12 +23,14 @@ from milabench.execute.scheduler import Records
 from milabench.outcome import GOOD, Outcome
 from milabench.plan import Once, Phase, Plan, Trial, Workspace
 from milabench.plan.environ import redacted_message, secrets
-from milabench.record import SetupLogs
+from milabench.record import Record, SetupLogs
 from milabench.suite import Suite
 from milabench.system import is_local
 from milabench.system.types import System
 
 Outcomes = Mapping[str, Outcome]
+_HOLD_S = 30  # the ladder of signals and the look that everything is gone take half of it
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,9 @@ class Operation:
             self.console.note(f"unpinned: {note} is installed as written: no lock, or changed since (`milabench pin`)")
         return await self.carry_out(plan, SetupLogs(self.options.base))
 
-    async def carry_out(self, plan: Plan, records: Records, blocked: Mapping[str, str] | None = None) -> Outcomes:
+    async def carry_out(
+        self, plan: Plan, records: Records, blocked: Mapping[str, str] | None = None, *, side_by_side: bool = False
+    ) -> Outcomes:
         """Run a phase to its end and return what came of each trial that was reached."""
         _make_base(self.options.base)
         nodes = {command.node for trial in plan.trials for job in trial.jobs for command in job.commands}
@@ -112,6 +116,7 @@ class Operation:
             records=records,
             interrupt=self.interrupt,
             secrets=self.options.environ,
+            side_by_side=side_by_side,
         )
         outcomes: dict[str, Outcome] = {}
         with self.console.phase(plan, records):
@@ -143,6 +148,24 @@ class Operation:
         """Return the names of those whose records do not cover what is asked."""
         reply = await self.host.request("missing", onces={name: asdict(once) for name, once in onces.items()})
         return list(reply["names"])
+
+    async def hold(self, record: Record) -> None:
+        """Wait until nothing lives any more that a runner before this one started for the run.
+
+        A runner that was killed leaves its agent, which needs some seconds to end everything. Raises PreflightError
+        when that takes too long.
+        """
+        told = False
+        for _ in range(round(_HOLD_S / _LOOK_S)):
+            if (await self.host.request("hold", path=str(record.hold_path)))["held"] or self.interrupt.asked:
+                return
+            if not told:
+                self.console.note("waiting for the processes of the runner before to end")
+                told = True
+            await asyncio.sleep(_LOOK_S)
+        raise PreflightError(
+            f"processes that an earlier runner started for {record.path} are still alive after {_HOLD_S} s: end them"
+        )
 
     def exit_code(self, outcomes: Outcomes, bad: ExitCode) -> ExitCode:
         if self.interrupt.asked:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import milabench
@@ -122,17 +124,39 @@ async def _carry_out(
     if each.asked.variation is not None:
         facts["multirun"] = {"name": each.asked.name, "options": each.asked.values}
     record = Record.create(_path(each.asked.options), plan=plan, facts=facts, suite=_suite(each.ready))
-    state = "failed"  # if what follows raises
+    return await fill(work, plan, record, ended, blocked)
+
+
+async def fill(
+    work: Operation,
+    plan: Plan,
+    record: Record,
+    ended: Callable[[RunDir], None],
+    blocked: Mapping[str, str] = MappingProxyType({}),
+) -> ExitCode:
+    """Run what is left of a plan into its record, hand that to ``ended``, and return the exit code of the whole run."""
+    facts, state = record.facts(), "failed"  # if what follows raises
     try:
+        await work.hold(record)
         work.console.note(f"{len(plan.trials)} to run, at most {plan.time_bound_s / 60:.0f} min on this machine")
-        outcomes = await work.carry_out(plan, record, blocked)
-        state = "interrupted" if work.interrupt.asked else "complete"
+        await work.carry_out(plan, record, blocked, side_by_side=facts.get("side_by_side") is True)
+        left = planning.remaining(record.plan(), record.decided())
+        state = "interrupted" if work.interrupt.asked else "incomplete" if left.trials else "complete"
     finally:
         record.finish(state)
+        if state != "complete":
+            work.console.note(f"{record.path.name} is not complete: milabench resume {_named(record, work.options)}")
     if state == "complete":
-        _save_sizes(each.ready, plan, record, work.console)
+        _save_sizes(record, work.console)
     ended(record)
-    return work.exit_code(outcomes, ExitCode.FAILED)
+    return work.exit_code(record.outcomes(), ExitCode.FAILED)
+
+
+def _named(record: RunDir, options: Options) -> str:
+    """Return what names a run on the command line: its name where it lies below the base, else its path."""
+    below = record.path.parent == options.base / "runs"
+    base = [] if options.environ.get("MILABENCH_BASE") == str(options.base) else ["--base", str(options.base)]
+    return shlex.join([record.path.name, *base] if below else [str(record.path)])
 
 
 async def _once(work: Operation, ready: Workspace, known: list[tuple[object, Mapping[str, str]]]) -> Mapping[str, str]:
@@ -146,13 +170,13 @@ async def _once(work: Operation, ready: Workspace, known: list[tuple[object, Map
     return blocked
 
 
-def _save_sizes(ready: Workspace, plan: Plan, record: RunDir, console: Console) -> None:
+def _save_sizes(record: RunDir, console: Console) -> None:
     """Write what the run shows of batch sizes where ``sizer.save`` says; the run has ended well if that fails."""
-    name = ready.system.options.sizer.save
-    if name is None:
+    name = record.facts().get("save_sizes")
+    if not isinstance(name, str):
         return
     try:
-        count = sizing.save(plan, record, expanded(name))
+        count = sizing.save(record.plan(), record, expanded(name))
     except (ConfigurationError, OSError) as error:
         console.note(f"warning: {name} has not taken what the run shows of batch sizes: {error}")
     else:
@@ -200,8 +224,7 @@ def _path(options: Options) -> Path:
 async def _facts(work: Operation, ready: Workspace) -> dict[str, Any]:
     """Return the facts of run.json: the system, versions, environments; no secret's value."""
     options = work.options
-    venvs = {each.install_group: f"{options.base}/venv/{each.install_group}" for each in ready.suite.benchmarks}
-    frozen = (await work.host.request("freeze", folders=venvs))["packages"]
+    frozen = await installed(work, (each.install_group for each in ready.suite.benchmarks), str(options.base))
     system = {name: value for name, value in ready.system.facts.items() if name not in ("environ", "ips")}
     environ = {
         name: value for name, value in options.environ.items() if name.startswith("MILABENCH_") and not is_secret(name)
@@ -219,7 +242,16 @@ async def _facts(work: Operation, ready: Workspace) -> dict[str, Any]:
         "environments": frozen,
         "unpinned": list(planning.plan(ready, "install").notes),
         "fetched": [asdict(each) for each in ready.fetched],
+        "side_by_side": options.side_by_side,
+        "save_sizes": ready.system.options.sizer.save,
     }
+
+
+async def installed(work: Operation, groups: Iterable[str], base: str) -> Mapping[str, list[str]]:
+    """Return the packages of environments, by install group."""
+    folders = {group: f"{base}/venv/{group}" for group in groups}
+    found: Mapping[str, list[str]] = (await work.host.request("freeze", folders=folders))["packages"]
+    return found
 
 
 def _suite(ready: Workspace) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from milabench.cli.shared import read_options, suite_options
+from milabench.cli.shared import read_options, repeat_option, suite_options
 from milabench.errors import UsageError
 from milabench.system.types import ARCHES
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--nodes", type=click.IntRange(1), help="Plan for this many nodes.")
 @click.option("--gpu-memory", metavar="SIZE", help="Memory of a device: 80GiB.")
 @click.option("--cpus", type=click.IntRange(1), help="Cores of a node.")
-@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True)
+@repeat_option
 @click.option("--format", "form", type=click.Choice(["text", "json", "sh"]), default="text", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
 def plan(phase: Any, form: str, as_json: bool, gpu_memory: str | None, **values: Any) -> int:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from milabench.cli.shared import carry_out, read_options, setup_options, show
-
-if TYPE_CHECKING:
-    from milabench.rundir import RunDir
+from milabench.cli.shared import carry_out, read_options, repeat_option, setup_options, show_run
 
 
 @click.command()
@@ -21,18 +17,16 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Name of the run, or a path; with a multirun, what names begin with. [MILABENCH_RUN_NAME, two random words]",
 )
+@repeat_option
 @click.option(
-    "--repeats", type=click.IntRange(1), default=1, show_default=True, help="How often each benchmark is run."
+    "--side-by-side",
+    is_flag=True,
+    help="Run benchmarks that share no device at the same time; the report names who ran beside whom.",
 )
 def run(**values: Any) -> int:
     """Run a suite into a new run directory and report on it; with a multirun in the system file, several times."""
     from milabench.app.run import run as flow
     from milabench.console import Console
-    from milabench.summary import summarize
-
-    def report(record: RunDir) -> None:
-        with suppress(BrokenPipeError):  # nobody reads the report: the exit code still says how the run went
-            show(summarize([record]))
 
     console = Console(quiet=values["quiet"])
-    return int(carry_out(flow(read_options(values), console, report, everything=values["everything"])))
+    return int(carry_out(flow(read_options(values), console, show_run, everything=values["everything"])))

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,6 +17,7 @@ from milabench.paths import exists, expanded
 from milabench.system.types import ARCHES
 
 if TYPE_CHECKING:
+    from milabench.rundir import RunDir
     from milabench.summary import Summary
 
 T = TypeVar("T")
@@ -69,7 +71,6 @@ _INSTALLER = (
 _SETUP = (
     *_INSTALLER,
     click.option("--offline", is_flag=True, help="Use no network."),
-    click.option("--quiet", "-q", is_flag=True, help="Say nothing but failures."),
 )
 _SHAPE = (
     click.option(
@@ -78,6 +79,17 @@ _SHAPE = (
         help="Instead of what is probed. [MILABENCH_ARCH]",
     ),
 )
+
+
+repeat_option = click.option(
+    "--repeat",
+    "repeats",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How often each benchmark is run, in fresh processes: all of them once, then all again.",
+)
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but failures.")
 
 
 def suite_options(function: F) -> F:
@@ -99,7 +111,7 @@ def dev_options(function: F) -> F:
 
 
 def setup_options(function: F) -> F:
-    return _stack(function, _SUITE + _SETUP + _SHAPE)
+    return _stack(function, (*_SUITE, *_SETUP, quiet_option, *_SHAPE))
 
 
 def carry_out(flow: Coroutine[Any, Any, T]) -> T:
@@ -126,6 +138,14 @@ def show(summary: Summary) -> None:
         sys.stdout.flush()
 
 
+def show_run(record: RunDir) -> None:
+    """Report on a run that has just ended; where nobody reads it, the exit code still says how the run went."""
+    from milabench.summary import summarize
+
+    with suppress(BrokenPipeError):
+        show(summarize([record]))
+
+
 def read_options(values: dict[str, Any]) -> Options:
     """Return the options of a verb: command line over environment over default."""
     environ = dict(os.environ)
@@ -150,6 +170,7 @@ def read_options(values: dict[str, Any]) -> Options:
         offline=values.get("offline", False),
         refresh=values.get("refresh", False),
         repeats=values.get("repeats", 1),
+        side_by_side=values.get("side_by_side", False),
         shape=shape,
         environ=environ,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ __all__ = [
     "needs",
     "pins",
     "plan",
+    "remaining",
 ]
 
 
@@ -58,6 +59,11 @@ def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
         case "pin":
             return pins(workspace)[0]
     return replace(made, fetched=workspace.fetched, container=_container(workspace))
+
+
+def remaining(whole: Plan, done: Collection[str]) -> Plan:
+    """Return a plan without the trials that are done, by their ids."""
+    return replace(whole, trials=tuple(trial for trial in whole.trials if trial.id not in done))
 
 
 def needs(workspace: Workspace) -> tuple[dict[str, Once], dict[str, Once]]:
@@ -107,7 +113,7 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
         raise ConfigurationError(problems)
     return Plan(
         phase="run",
-        trials=tuple(trials),
+        trials=tuple(sorted(trials, key=lambda trial: trial.repeat)),  # a run cut off has each benchmark as often
         skipped=tuple(skipped),
         configs={context.benchmark.name: context.config for context in contexts},
         node_configs=_node_configs(contexts),

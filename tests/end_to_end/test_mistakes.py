@@ -96,7 +96,7 @@ OPTIONS = {
     "an unknown option": (2, "No such option", ["run", "--frobnicate"]),
     "an unknown architecture": (2, "'--arch'", ["plan", "-c", "suite.yaml", "--arch", "tpu"]),
     "a size without meaning": (2, "--gpu-memory", ["plan", "-c", "suite.yaml", "--gpu-memory", "3parsec"]),
-    "no repeats": (2, "--repeats", ["run", "-c", "suite.yaml", "--repeats", "0"]),
+    "no repeats": (2, "--repeat", ["run", "-c", "suite.yaml", "--repeat", "0"]),
     "a report of no run": (2, "suite.yaml", ["report", "suite.yaml"]),
     "a report of a folder": (2, "holds no run", ["report", "."]),
     "a report of a name": (2, "no run 'nobody'", ["report", "nobody"]),

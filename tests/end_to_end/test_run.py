@@ -160,7 +160,7 @@ def test_copies_run_together_each_with_its_own_files(project: Project) -> None:
 
 def test_repeats_are_trials_of_their_own(project: Project) -> None:
     project.suite(printer=shell(PRINTER))
-    assert project.verb("run", "--repeats", "2").code == 0
+    assert project.verb("run", "--repeat", "2").code == 0
     assert project.run().tags() == ("printer", "printer.R1")
     assert project.report()["printer"]["n"] == 2
 

@@ -1,17 +1,52 @@
-"""A host without processes: every command ends as a script says, in virtual time. Public, for tests of schedules."""
+"""A host without processes: every command does what its story says. Public, for exact tests of schedules.
+
+With ``execute.virtual`` its processes take virtual time. It keeps what an agent promises: deadlines, limits that the
+runner is to enforce, the ladder of signals, exits that are told once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmate import wire
+from milabench.errors import HostLost
 from milabench.execute.hosts import Launch
 from milabench.outcome import Cause, Exit
 
-FULL = Exit(tag="full")  # a script's answer: the process leads a group that has measured enough, and waits
-Script = Callable[[Launch], Exit | None]  # None: runs until it is stopped
+_GRACE_S: Mapping[Cause, float] = {"limit": 2.0, "deadline": 5.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What a process does: ``warmups`` and ``steps`` of ``items`` each, one every ``step_s``, then it ends.
+
+    ``ends`` is how it does so by itself, ``after_s`` seconds after its last step; None: it goes on until it is ended.
+    ``ignores_term``: only SIGKILL ends it. ``leads``: after its last step it says, as the leader of a group, that
+    enough is measured, and waits. ``events`` are written at its beginning.
+    """
+
+    steps: int = 3
+    warmups: int = 0
+    items: int = 10
+    step_s: float = 0.1
+    after_s: float = 0.0
+    ends: Exit | None = Exit(tag="", code=0)
+    ignores_term: bool = False
+    leads: bool = False
+    events: Sequence[tuple[str, Any]] = ()
+
+
+Script = Callable[[Launch], Story]
+HANGS = Story(steps=0, ends=None)
+
+
+def exits(code: int, **story: Any) -> Story:
+    """Return the story of a process that exits with a code, without a step unless ``steps`` says otherwise."""
+    return Story(**{"steps": 0, **story}, ends=Exit(tag="", code=code))
 
 
 class FakeHost:
@@ -20,41 +55,57 @@ class FakeHost:
     def __init__(self, script: Script | None = None, replies: Mapping[str, dict[str, Any]] | None = None) -> None:
         self.launched: list[str] = []
         self.requests: list[tuple[str, dict[str, Any]]] = []
-        self._script = script or measured
-        self._replies = {
+        self._script = script or (lambda _: Story())
+        self._processes: list[FakeProcess] = []
+        self._lost = False
+        self._replies: dict[str, dict[str, Any]] = {
             "stage": {"event": "staged"},
             "begin": {"event": "begun", "state": "needed"},
+            "hold": {"event": "held", "held": True},
             **(replies or {}),
         }
 
     async def start(self, launch: Launch) -> FakeProcess:
         self.launched.append(launch.command.tag)
-        return FakeProcess(launch, self._script(launch))
+        process = FakeProcess(launch, self._script(launch))
+        self._processes.append(process)
+        if self._lost:
+            await process.stop("lost", 0.0)
+        return process
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         self.requests.append((op, fields))
+        if self._lost:
+            raise HostLost("the node is gone")
         return self._replies.get(op, {"event": "done"})
+
+    async def lose(self) -> None:
+        """Be gone, with everything that runs."""
+        self._lost = True
+        for process in self._processes:
+            await process.stop("lost", 0.0)
 
     async def close(self) -> None:
         """Nothing is open."""
 
 
 class FakeProcess:
-    """A process that has ended already, or that ends when it is stopped."""
+    """A process that lives in the event loop."""
 
-    def __init__(self, launch: Launch, ended: Exit | None) -> None:
-        self._tag = launch.command.tag
-        self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+    def __init__(self, launch: Launch, story: Story) -> None:
+        self._launch, self._story = launch, story
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[Exit] = self._loop.create_future()
         self._full = asyncio.Event()
-        if ended is FULL:
-            self._full.set()
-        elif ended is not None:
-            self._ended.set_result(ended)
+        self._cause: Cause | None = None
+        self._started = self._loop.time()
+        self._steps: wire.StepsWriter | None = None
+        self._life = asyncio.create_task(self._live())
+        deadline_s = launch.deadline_s
+        self._deadline = deadline_s and self._loop.call_later(deadline_s, self._end, "deadline", _GRACE_S["deadline"])
 
     async def stop(self, cause: Cause, grace_s: float = 5.0) -> None:
-        del grace_s
-        if not self._ended.done():
-            self._ended.set_result(Exit(tag=self._tag, signal=15, cause=cause))
+        self._end(cause, grace_s)
 
     async def full(self) -> None:
         await self._full.wait()
@@ -62,12 +113,57 @@ class FakeProcess:
     async def wait(self) -> Exit:
         return await asyncio.shield(self._ended)
 
+    async def _live(self) -> None:
+        story, wants = self._story, self._launch.command.metrics != "none"
+        if wants:
+            events = wire.EventWriter(self._launch.files.events, first_seq=self._launch.first_seq)
+            for event, data in story.events:
+                events.write(event, data)
+            events.close()
+        for index in range(story.warmups + story.steps):
+            await asyncio.sleep(story.step_s)
+            if wants:
+                self._step(index)
+            if self._ended.done():
+                return
+        if story.leads:
+            self._full.set()
+        elif story.ends is not None:
+            await asyncio.sleep(story.after_s)
+            self._finish(story.ends)
 
-def measured(launch: Launch) -> Exit:
-    """End well after three steps of a tenth of a second each."""
-    if launch.command.metrics != "none":
-        steps = wire.StepsWriter(launch.files.steps, unit="items", zero_ns=0)
-        for index in range(3):
-            steps.append(index * 10**8 + 1, (index + 1) * 10**8 + 1, 10, wire.MEASURED, 0)
-        steps.close()
-    return Exit(tag=launch.command.tag, code=0, seconds=0.3)
+    def _step(self, index: int) -> None:
+        story, limit = self._story, self._launch.job.limit
+        if self._steps is None:
+            self._steps = wire.StepsWriter(self._launch.files.steps, unit="items", zero_ns=0)
+        ns, phase = round(story.step_s * 1e9), wire.WARMUP if index < story.warmups else wire.MEASURED
+        self._steps.append(index * ns + 1, (index + 1) * ns + 1, story.items, phase, wire.GOOD)
+        if self._launch.job.stop == "runner" and index + 1 == limit.skip + (limit.observations or 0):
+            self._end("limit", _GRACE_S["limit"])
+
+    def _end(self, cause: Cause, grace_s: float) -> None:
+        """SIGTERM, and SIGKILL after the grace."""
+        if self._ended.done():
+            return
+        self._cause = self._cause or cause
+        if grace_s > 0 and not self._story.ignores_term:
+            self._finish(Exit(tag="", signal=signal.SIGTERM))
+        elif grace_s > 0:
+            self._loop.call_later(grace_s, self._end, cause, 0.0)
+        else:
+            self._finish(Exit(tag="", signal=signal.SIGKILL))
+
+    def _finish(self, ended: Exit) -> None:
+        if self._ended.done():
+            return
+        if self._steps is not None:
+            self._steps.close()
+            self._steps = None
+        if self._deadline:
+            self._deadline.cancel()
+        if asyncio.current_task() is not self._life:
+            self._life.cancel()
+        seconds = self._loop.time() - self._started
+        self._ended.set_result(
+            replace(ended, tag=self._launch.command.tag, cause=ended.cause or self._cause, seconds=seconds)
+        )

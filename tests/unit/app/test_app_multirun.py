@@ -20,8 +20,7 @@ from milabench.console import Console
 from milabench.errors import ConfigurationError, ExitCode, Mark, PreflightError, Problem, UsageError
 from milabench.execute import Interrupt
 from milabench.execute.hosts import Launch
-from milabench.execute.hosts.fake import FakeHost, Script, measured
-from milabench.outcome import Exit
+from milabench.execute.hosts.fake import HANGS, FakeHost, Script, Story, exits
 from milabench.rundir import RunDir, runs
 
 FACTS = {"hostname": "here", "cpus": 4, "memory_bytes": 2**34, "arch": "cpu", "devices": [], "environ": {}, "ips": []}
@@ -143,9 +142,9 @@ def test_every_run_has_a_directory_of_its_own_that_says_its_values(
 def test_a_failure_of_one_run_is_the_exit_code_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
 
-    def script(launch: Launch) -> Exit:
+    def script(launch: Launch) -> Story:
         started.append(launch.command.tag)
-        return Exit(tag=launch.command.tag, code=3) if len(started) == 1 else measured(launch)
+        return exits(3) if len(started) == 1 else Story()
 
     code, ended = run(operation(options(tmp_path), script), monkeypatch)
     assert (code, len(ended)) == (ExitCode.FAILED, 2)
@@ -154,8 +153,9 @@ def test_a_failure_of_one_run_is_the_exit_code_of_all(tmp_path: Path, monkeypatc
 def test_an_interrupted_run_is_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     works: list[Operation] = []
 
-    def script(_: Launch) -> None:
+    def script(_: Launch) -> Story:
         works[0].interrupt.set()
+        return HANGS
 
     works.append(operation(options(tmp_path), script))
     code, ended = run(works[0], monkeypatch)
@@ -169,10 +169,10 @@ def test_a_run_is_sized_by_what_those_before_it_have_shown(tmp_path: Path, monke
     (tmp_path / "system.yaml").write_text(f"multirun: {{runs: [{{name: 'm{{sizer.multiple}}', matrix: {matrix}}}]}}\n")
     sizes.write_text("one: {optimized: 4}\n")
 
-    def script(launch: Launch) -> Exit:
+    def script(launch: Launch) -> Story:
         seen.append(launch.command.argv[-1])
         sizes.write_text("one: {optimized: 16}\n")
-        return measured(launch)
+        return Story()
 
     assert run(operation(given, script), monkeypatch)[0] == ExitCode.OK
     assert seen == ["4", "16"]

@@ -19,7 +19,7 @@ from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError
 from milabench.execute import Interrupt
 from milabench.execute.hosts import Launch
-from milabench.execute.hosts.fake import FakeHost, Script
+from milabench.execute.hosts.fake import FakeHost, Script, Story
 from milabench.rundir import RunDir, runs
 
 SUITE = "one: {command: {argv: [x], env: {%s}}, plan: {method: njobs}}\n"
@@ -105,7 +105,7 @@ def test_a_run_is_recorded_as_complete(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_run_that_breaks_off_is_recorded_as_failed_and_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def script(_: Launch) -> None:
+    def script(_: Launch) -> Story:
         raise OSError("no space left")
 
     work = operation(tmp_path, script=script)
@@ -117,7 +117,7 @@ def test_a_run_that_breaks_off_is_recorded_as_failed_and_let_go(
 def test_a_secret_reaches_its_process_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def script(launch: Launch) -> None:
+    def script(launch: Launch) -> Story:
         seen.append(launch.env["HF_TOKEN"])
         raise OSError
 

@@ -83,7 +83,7 @@ def test_the_command_to_type_has_every_option_that_is_no_default() -> None:
     shared = """--config 'my suite.yaml' --system s.yaml --select 'it'"'"'s' --exclude a --exclude b"""
     shared += " --override x.argv.--lr=0.1 --arch cpu --installer pip --offline"
     assert options.command("install") == f"milabench install {shared}"
-    assert options.command("run") == f"milabench run {shared} --run-name mine --repeats 3"
+    assert options.command("run") == f"milabench run {shared} --run-name mine --repeat 3"
 
 
 @pytest.mark.parametrize("name", ["mine", "mine.2", "/a/b", "./a", "../a/b", "~/a", ".hidden"])

@@ -11,8 +11,9 @@ import pytest
 from milabench.errors import HostLost, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, Waiting, execute
 from milabench.execute.hosts import Launch
-from milabench.execute.hosts.fake import FULL, FakeHost, measured
-from milabench.outcome import Exit, Outcome
+from milabench.execute.hosts.fake import HANGS, FakeHost, Story, exits
+from milabench.execute.virtual import Stuck, VirtualTime
+from milabench.outcome import Outcome
 from milabench.plan import Command, Job, Once, Plan, Staged, Trial
 from milabench.record import Record, SetupLogs
 from milabench.rundir import RunDir
@@ -30,22 +31,23 @@ def trial(name: str, *tags: str, **job: object) -> Trial:
 
 
 def outcomes(plan: Plan, host: FakeHost, folder: Path, **options: object) -> dict[str, Outcome]:
-    interrupt = options.pop("interrupt", Interrupt())
-    record = Record.create(folder / "run", plan=plan, facts={}, suite={})
+    interrupt, side_by_side = options.pop("interrupt", Interrupt()), options.pop("side_by_side", False)
+    time = options.pop("time", VirtualTime())
+    record = Record.create(folder / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns)
 
     async def collect() -> dict[str, Outcome]:
-        setting = Setting(hosts={"local": host}, records=record, interrupt=interrupt)
+        setting = Setting(hosts={"local": host}, records=record, interrupt=interrupt, side_by_side=side_by_side)
         happenings = execute(plan, setting, **options)
         return {each.trial.id: each.outcome async for each in happenings if isinstance(each, TrialEnded)}
 
-    found = asyncio.run(collect())
+    found = time.run(collect())
     assert record.outcomes() == found
     return found
 
 
 def test_trials_run_in_order_and_a_failing_one_stops_no_other(tmp_path: Path) -> None:
-    def script(launch: Launch) -> Exit:
-        return Exit(tag=launch.command.tag, code=1 if launch.command.tag == "b" else 0)
+    def script(launch: Launch) -> Story:
+        return exits(1 if launch.command.tag == "b" else 0)
 
     host = FakeHost(script)
     found = outcomes(Plan(phase="run", trials=(trial("a"), trial("b"), trial("c"))), host, tmp_path)
@@ -58,19 +60,16 @@ def test_trials_run_in_order_and_a_failing_one_stops_no_other(tmp_path: Path) ->
 
 
 def test_the_processes_of_a_job_run_together_and_fail_together(tmp_path: Path) -> None:
-    def script(launch: Launch) -> Exit | None:
-        return Exit(tag="a.D1", code=2) if launch.command.tag == "a.D1" else None
+    def script(launch: Launch) -> Story:
+        return exits(2) if launch.command.tag == "a.D1" else HANGS
 
     found = outcomes(Plan(phase="run", trials=(trial("a", "a.D0", "a.D1"),)), FakeHost(script), tmp_path)
     assert found == {"a": Outcome(kind="failed", reason="exit code 2", tag="a.D1")}
 
 
 def test_a_group_is_ended_when_its_leader_has_measured_enough(tmp_path: Path) -> None:
-    def script(launch: Launch) -> Exit | None:
-        if launch.command.tag == "a.n1":
-            return None
-        measured(launch)
-        return FULL
+    def script(launch: Launch) -> Story:
+        return HANGS if launch.command.tag == "a.n1" else Story(leads=True)
 
     group = Job(tag="a", commands=(command("a.n0"), command("a.n1", metrics="none")), deadline_s=60.0)
     plan = Plan(phase="run", trials=(Trial(benchmark="a", jobs=(group,)),))
@@ -79,11 +78,8 @@ def test_a_group_is_ended_when_its_leader_has_measured_enough(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("code", "kind"), [(0, "ok"), (1, "failed")])
 def test_a_service_ends_with_those_it_serves(tmp_path: Path, code: int, kind: str) -> None:
-    def script(launch: Launch) -> Exit | None:
-        if launch.command.service:
-            return None
-        measured(launch)
-        return Exit(tag=launch.command.tag, code=code)
+    def script(launch: Launch) -> Story:
+        return HANGS if launch.command.service else exits(code, steps=3)
 
     server = replace(command("a.server", metrics="none"), service=True)
     job = Job(tag="a", commands=(server, command("a.client")), deadline_s=60.0)
@@ -109,8 +105,9 @@ def test_a_blocked_benchmark_is_noted_as_failed_and_starts_nothing(tmp_path: Pat
 def test_an_interrupt_ends_what_runs_and_starts_nothing_more(tmp_path: Path) -> None:
     interrupt = Interrupt()
 
-    def script(launch: Launch) -> None:
+    def script(launch: Launch) -> Story:
         asyncio.get_running_loop().call_later(0.01, interrupt.set)
+        return HANGS
 
     host = FakeHost(script)
     found = outcomes(Plan(phase="run", trials=(trial("a"), trial("b"))), host, tmp_path, interrupt=interrupt)
@@ -129,15 +126,11 @@ def setup(host: FakeHost, folder: Path) -> list[object]:
         setting = Setting(hosts={"local": host}, records=SetupLogs(folder), interrupt=Interrupt())
         return [each async for each in execute(plan, setting)]
 
-    return asyncio.run(collect())
-
-
-def ends(code: int):
-    return lambda launch: Exit(tag=launch.command.tag, code=code)
+    return VirtualTime().run(collect())
 
 
 def test_a_sequence_is_staged_run_in_order_and_recorded(tmp_path: Path) -> None:
-    host = FakeHost(ends(0))
+    host = FakeHost(lambda _: exits(0))
     setup(host, tmp_path)
     assert host.launched == ["torch.a", "torch.b"]
     assert [op for op, _ in host.requests] == ["begin", "stage", "end"]
@@ -145,23 +138,22 @@ def test_a_sequence_is_staged_run_in_order_and_recorded(tmp_path: Path) -> None:
 
 
 def test_a_sequence_stops_at_its_first_failure_and_is_not_recorded(tmp_path: Path) -> None:
-    host = FakeHost(ends(1))
+    host = FakeHost(lambda _: exits(1))
     setup(host, tmp_path)
     assert host.launched == ["torch.a"]
     assert host.requests[-1][1]["done"] is False
 
 
 def test_what_is_there_already_starts_nothing(tmp_path: Path) -> None:
-    host = FakeHost(ends(0), {"begin": {"event": "begun", "state": "done"}})
+    host = FakeHost(lambda _: exits(0), {"begin": {"event": "begun", "state": "done"}})
     ended = setup(host, tmp_path)[-1]
     assert isinstance(ended, TrialEnded)
     assert ended.done_before
     assert host.launched == []
 
 
-def test_a_taken_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("milabench.execute.scheduler._LOCK_POLL_S", 0.0)
-    host = FakeHost(ends(0))
+def test_a_taken_lock_is_waited_for(tmp_path: Path) -> None:
+    host = FakeHost(lambda _: exits(0))
     states = iter(["locked", "locked", "needed"])
     original = host.request
 
@@ -172,37 +164,28 @@ def test_a_taken_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sum(isinstance(each, Waiting) for each in setup(host, tmp_path)) == 2
 
 
-def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
-    interrupt = Interrupt()
-    graces: list[float] = []
+@pytest.mark.parametrize(("again_s", "took_s"), [(None, 6.0), (3.0, 4.0)])
+def test_a_second_interrupt_does_not_wait(tmp_path: Path, again_s: float | None, took_s: float) -> None:
+    interrupt, time = Interrupt(), VirtualTime()
 
-    class Stubborn(FakeHost):
-        async def start(self, launch: Launch):  # type: ignore[no-untyped-def]
-            process = await super().start(launch)
-            original = process.stop
+    def script(launch: Launch) -> Story:
+        loop = asyncio.get_running_loop()
+        loop.call_later(1.0, interrupt.set)
+        if again_s is not None:
+            loop.call_later(1.0 + again_s, interrupt.set)
+        return replace(HANGS, ignores_term=True)
 
-            async def stop(cause: str, grace_s: float = 5.0) -> None:
-                graces.append(grace_s)
-                if grace_s == 0:
-                    await original(cause)  # type: ignore[arg-type]
-
-            process.stop = stop  # type: ignore[method-assign,assignment]
-            loop = asyncio.get_running_loop()
-            loop.call_later(0.01, interrupt.set)
-            loop.call_later(0.02, interrupt.set)
-            return process
-
-    found = outcomes(Plan(phase="run", trials=(trial("a"),)), Stubborn(lambda _: None), tmp_path, interrupt=interrupt)
-    assert graces == [5.0, 0.0]
-    assert found["a"].kind == "interrupted"
+    plan = Plan(phase="run", trials=(trial("a"),))
+    found = outcomes(plan, FakeHost(script), tmp_path, interrupt=interrupt, time=time)
+    assert (found["a"].kind, time.seconds) == ("interrupted", took_s)
 
 
 def test_secrets_reach_the_process_by_name(tmp_path: Path) -> None:
     seen: dict[str, str] = {}
 
-    def script(launch: Launch) -> Exit:
+    def script(launch: Launch) -> Story:
         seen.update(launch.env)
-        return Exit(tag="a", code=0)
+        return exits(0)
 
     plan = Plan(phase="run", trials=(trial("a", secrets=("HF_TOKEN", "ABSENT")),))
     record = Record.create(tmp_path / "run", plan=plan, facts={}, suite={})
@@ -238,11 +221,69 @@ def test_what_a_node_cannot_do_is_the_outcome_of_its_trial_only(
 def test_a_sequence_shares_one_deadline(tmp_path: Path) -> None:
     deadlines: list[float | None] = []
 
-    def script(launch: Launch) -> Exit:
+    def script(launch: Launch) -> Story:
         deadlines.append(launch.deadline_s)
-        return Exit(tag=launch.command.tag, code=0)
+        return exits(0, after_s=25.0)
 
     setup(FakeHost(script), tmp_path)
-    assert deadlines[0] == 60.0
-    assert deadlines[1] is not None
-    assert deadlines[1] < 60.0
+    assert deadlines == [60.0, 35.0]
+
+
+def on(name: str, *devices: int) -> Trial:
+    """Return a trial with a process on each of some devices, of one without any."""
+    tags = [replace(command(f"{name}.D{device}"), devices=(device,)) for device in devices] or [command(name)]
+    return Trial(benchmark=name, jobs=tuple(Job(tag=each.tag, commands=(each,), deadline_s=60.0) for each in tags))
+
+
+def beginnings(folder: Path, *trials: Trial, seconds: dict[str, float]) -> tuple[dict[str, float], dict[str, object]]:
+    """Run trials side by side; return when each began (s), and whom each met."""
+    began: dict[str, float] = {}
+    time = VirtualTime()
+
+    def script(launch: Launch) -> Story:
+        began.setdefault(launch.command.benchmark, round(time.seconds, 3))
+        return exits(0, steps=1, step_s=seconds[launch.command.benchmark])
+
+    outcomes(Plan(phase="run", trials=trials), FakeHost(script), folder, side_by_side=True, time=time)
+    return began, dict(RunDir(folder / "run").journal().neighbours)
+
+
+def test_side_by_side_trials_share_no_device_and_say_whom_they_met(tmp_path: Path) -> None:
+    trials = (on("a", 0, 1), on("b", 1, 2), on("c", 3), on("d"), on("e", 0))
+    began, met = beginnings(tmp_path, *trials, seconds={"a": 10, "b": 5, "c": 12, "d": 1, "e": 1})
+    assert began == {"a": 0.0, "c": 0.0, "b": 10.0, "d": 15.0, "e": 16.0}
+    assert met == {"a": ("c",), "b": ("c",), "c": ("a", "b"), "d": (), "e": ()}
+
+
+def test_a_trial_that_waits_for_a_device_is_not_overtaken_on_it(tmp_path: Path) -> None:
+    trials = (on("long", 0), on("both", 0, 1), on("short", 1))
+    began, _ = beginnings(tmp_path, *trials, seconds={"long": 10, "both": 1, "short": 1})
+    assert began == {"long": 0.0, "both": 10.0, "short": 11.0}
+
+
+def test_a_deadline_and_a_stubborn_process_take_the_time_they_are_given(tmp_path: Path) -> None:
+    time = VirtualTime()
+    found = outcomes(
+        Plan(phase="run", trials=(trial("a"),)),
+        FakeHost(lambda _: replace(HANGS, ignores_term=True)),
+        tmp_path,
+        time=time,
+    )
+    assert (found["a"].kind, time.seconds) == ("timeout", 65.0)
+
+
+def test_what_waits_for_nothing_is_told_instead_of_hanging(tmp_path: Path) -> None:
+    async def waits() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Stuck):
+        VirtualTime().run(waits())
+
+
+def test_an_error_of_our_own_ends_the_plan_and_is_told(tmp_path: Path) -> None:
+    class Broken(FakeHost):
+        async def start(self, launch: Launch):  # type: ignore[no-untyped-def]
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        outcomes(Plan(phase="run", trials=(trial("a"), trial("b"))), Broken(), tmp_path)

@@ -1,0 +1,97 @@
+"""``milabench resume``: what is left of a run that was cut off, by the run's own plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import milabench
+from milabench import plan as planning
+from milabench.app.options import Options
+from milabench.app.phases import Operation, operation
+from milabench.app.report import find_run
+from milabench.app.run import fill, installed
+from milabench.console import Console
+from milabench.errors import ExitCode, PreflightError
+from milabench.record import Record
+from milabench.rundir import RunDir
+
+# What makes two numbers of one run those of two machines.
+_OF_THE_MACHINE = ("hostname", "platform", "cpus", "cpu_name", "memory_bytes", "arch", "devices", "driver")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """Which run is gone on with, the newest without a ``name``. ``failed``: what failed is run again too.
+
+    ``force``: though the machine or an environment is no longer what it was; the run says so then.
+    """
+
+    name: str | None = None
+    failed: bool = False
+    force: bool = False
+
+
+async def resume(asked: Resumed, options: Options, console: Console, ended: Callable[[RunDir], None]) -> ExitCode:
+    """Go on with a run and hand it to ``ended``; return the exit code of the whole run.
+
+    Raises PreflightError where it is being written, or where the machine or an environment has changed.
+    """
+    path = find_run(asked.name, options.base).path
+    async with operation(options, console) as work:
+        record = Record.reopen(path)
+        try:
+            left = planning.remaining(record.plan(), record.decided(failed=not asked.failed))
+            work.require_secrets(left)
+            changes = dict(_changes(record.facts(), await _now(work, record)))
+            if changes and left.trials:
+                _tell(changes, console, force=asked.force)
+                record.add_facts(changed=[*record.facts().get("changed", ()), changes])
+            if not left.trials:
+                console.note(f"{path.name}: nothing is left to run")
+        except BaseException:
+            record.release()
+            raise
+        return await fill(work, left, record, ended)
+
+
+async def _now(work: Operation, record: RunDir) -> Mapping[str, Any]:
+    """Return the facts that a run recorded, as they are now."""
+    before = record.facts()
+    system = before.get("system", {})
+    facts = (await work.host.request("probe", arch=system.get("arch"), reach={}))["facts"]
+    return {
+        "milabench": milabench.__version__,
+        "system": {**facts, "arch": system.get("arch")},
+        "environments": await installed(work, before.get("environments", {}), str(before.get("base"))),
+    }
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what differs from what a run recorded, each with both values."""
+    known = {"milabench": before.get("milabench"), **_machine(before)}
+    for name, value in {"milabench": now["milabench"], **_machine(now)}.items():
+        if known.get(name) is not None and known[name] != value:
+            yield name, f"{known[name]} → {value}"
+    for group, packages in before.get("environments", {}).items():
+        there = now["environments"].get(group, [])
+        if sorted(packages) != sorted(there):
+            gone, new = sorted({*packages} - {*there}), sorted({*there} - {*packages})
+            yield f"environment {group}", f"{', '.join(gone) or 'nothing'} → {', '.join(new) or 'nothing'}"
+
+
+def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
+    system = facts.get("system", {})
+    devices = [each.get("uuid") or each.get("name") for each in system.get("devices") or ()]
+    return {**{name: system.get(name) for name in _OF_THE_MACHINE}, "devices": devices}
+
+
+def _tell(changes: Mapping[str, str], console: Console, *, force: bool) -> None:
+    told = "; ".join(f"{name}: {change}" for name, change in changes.items())
+    if not force:
+        raise PreflightError(
+            f"since the run was begun this has changed: {told}. Its numbers would be of two set-ups: restore it,"
+            " start a new run, or give --force (the report then says so)"
+        )
+    console.note(f"warning: since the run was begun this has changed: {told}")

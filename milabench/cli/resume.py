@@ -1,0 +1,30 @@
+"""``milabench resume``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from milabench.cli.shared import base_option, carry_out, quiet_option, read_options, show_run
+
+
+@click.command()
+@click.argument("run", metavar="[RUN]", required=False)
+@base_option
+@click.option("--failed", is_flag=True, help="Run again what failed, too.")
+@click.option("--force", is_flag=True, help="Go on although the machine or an environment has changed.")
+@quiet_option
+def resume(**values: Any) -> int:
+    """Go on with a run that was cut off, by its folder or name; the newest by default.
+
+    What has ended is kept. What was under way is run again, from its beginning; what was measured of it then is kept
+    aside, in the run's folder attempts/.
+    """
+    from milabench.app.resume import Resumed
+    from milabench.app.resume import resume as flow
+    from milabench.console import Console
+
+    console, options = Console(quiet=values["quiet"]), read_options(values)
+    asked = Resumed(name=values["run"], failed=values["failed"], force=values["force"])
+    return int(carry_out(flow(asked, options, console, show_run)))
