@@ -5,6 +5,7 @@ When its input ends, for whatever reason, it ends everything it started and itse
 
 from __future__ import annotations
 
+import fcntl
 import os
 import selectors
 import signal
@@ -49,10 +50,12 @@ class Agent:
         self._running: dict[int, Supervised] = {}
         self._guarded: dict[str, Guarded] = {}
         self._environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
+        self._held: dict[str, int] = {}
         self._closing = self._told_to_end = False
         self._ops: dict[str, Callable[[Request], dict[str, Any] | None]] = {
             "start": self._start,
             "stop": self._stop,
+            "hold": self._hold,
             "probe": self._probe,
             "stage": self._stage,
             "begin": self._begin,
@@ -133,6 +136,21 @@ class Agent:
         process = self._running.get(request["target"])
         if process is not None:
             process.stop(request["cause"], request["grace_s"])
+
+    def _hold(self, request: Request) -> dict[str, Any]:
+        """Lock a file for as long as this agent lives: until all that it started has ended."""
+        path = request["path"]
+        if path not in self._held:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(descriptor)
+                if isinstance(error, BlockingIOError):
+                    return {"event": "held", "held": False}
+                raise
+            self._held[path] = descriptor
+        return {"event": "held", "held": True}
 
     def _probe(self, request: Request) -> dict[str, Any]:
         from milabench.agent import probe

@@ -117,7 +117,7 @@ def test_what_failed_stays_failed_unless_it_is_asked_for(project: Project) -> No
 def test_a_run_that_is_being_written_is_refused_to_a_second_runner(project: Project) -> None:
     project.suite(long=shell(PRINTER, stop=1_000_000))
     with project.started("run", "--config", "suite.yaml", "--run-name", "./mine") as runner:
-        wait_until(lambda: (project.folder / "mine" / "long.steps").exists())
+        wait_until((project.folder / "mine" / "long.steps").exists)
         for arguments in (("resume", "./mine"), ("run", "--config", "suite.yaml", "--run-name", "./mine")):
             done = project.milabench(*arguments)
             assert (done.code, "is being written by another milabench" in done.err) == (4, True)
