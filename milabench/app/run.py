@@ -135,12 +135,16 @@ async def fill(
     blocked: Mapping[str, str] = MappingProxyType({}),
 ) -> ExitCode:
     """Run what is left of a plan into its record, hand that to ``ended``, and return the exit code of the whole run."""
-    facts, state = record.facts(), "failed"  # if what follows raises
+    side_by_side, state = record.facts().get("side_by_side") is True, "failed"  # if what follows raises
     try:
         await work.hold(record)
         work.console.note(f"{len(plan.trials)} to run, at most {plan.time_bound_s / 60:.0f} min on this machine")
-        await work.carry_out(plan, record, blocked, side_by_side=facts.get("side_by_side") is True)
+        await work.carry_out(plan, record, blocked, side_by_side=side_by_side)
         left = planning.remaining(record.plan(), record.decided())
+        if left.trials and not work.interrupt.asked:  # lost with the agent of their node: another may be there now
+            work.console.note(f"{len(left.trials)} of them went with their node's agent and are run again")
+            await work.carry_out(left, record, side_by_side=side_by_side)
+            left = planning.remaining(left, record.decided())
         state = "interrupted" if work.interrupt.asked else "incomplete" if left.trials else "complete"
     finally:
         record.finish(state)
