@@ -8,7 +8,7 @@ import sys
 from measuring import project, spent
 
 LENGTHS = (10_000, 100_000, 1_000_000, 4_000_000)
-# The benchmark: so many steps, event lines, or printed lines; at its end it writes down what its parent, the agent, took.
+# Make so many steps, event lines, or printed lines; at the end write down what the parent, the agent, took at most.
 BENCHMARK = """
 import os, sys
 from benchmate import wire
