@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -57,7 +58,7 @@ def read_page(run: Run, index: int) -> Page:
     skipped.extend(Skip(benchmark=name, reason=why.reason) for name, why in unstarted.items() if why.kind == "skipped")
     warnings.extend(_in_part(planned, {process.tag for process in processes}))
     return Page(
-        run=_name(run, facts),
+        run=_name(run, facts, processes),
         facts=facts,
         planned=tuple(dict.fromkeys(trial.benchmark for trial in plan.trials)) if plan else (),
         configs=plan.configs if plan else {},
@@ -91,16 +92,19 @@ def _plan(run: Run, warnings: list[str]) -> Plan | None:
         return None
 
 
-def _name(run: Run, facts: Mapping[str, Any]) -> RunFacts:
+def _name(run: Run, facts: Mapping[str, Any], processes: Sequence[ProcessSummary]) -> RunFacts:
+    """Return which run it is; one without facts began with the first of its processes."""
+    first = min((each.started for each in processes if each.started is not None), default=None)
     return RunFacts(
-        name=str(facts.get("name") or run.path.name), started=_time(facts.get("started")), path=str(run.path)
+        name=str(facts.get("name") or run.path.name), started=_time(facts.get("started", first)), path=str(run.path)
     )
 
 
 def _time(value: object) -> str:
     """Return a time as text; a number counts seconds since 1970."""
     if isinstance(value, (int, float)):
-        return datetime.fromtimestamp(value, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+        with contextlib.suppress(ValueError, OverflowError, OSError):  # no time at all
+            return datetime.fromtimestamp(value, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
     return str(value or "")
 
 

@@ -16,6 +16,7 @@ from milabench.summary.types import Losses, Memory, ProcessSummary, Run
 
 _DEVICE = re.compile(r"D\d+")
 _REPEAT = re.compile(r"R(\d+)")
+_INTERRUPTS = ("KeyboardInterrupt", "CancelledError")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         tag=tag,
         benchmark=benchmark,
         repeat=(context.index, repeat),
-        slot=_slot(reading.config, parts, place.node),
+        slot=_slot(reading.config, parts, place.node, planned=tag in context.planned),
         outcome=outcome.kind,
         reason=outcome.reason,
         rates=rates,
@@ -89,6 +90,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         warmup=warmup,
         losses=_losses(reading),
         memory=_memory(reading),
+        started=_started(reading),
         seconds=_seconds(reading),
         devices=place.devices,
         ngpu=place.ngpu,
@@ -117,16 +119,18 @@ def _parts(config: Mapping[str, Any], tag: str, benchmark: str) -> list[str]:
     return tag.removeprefix(benchmark).lstrip(".").split(".")
 
 
-def _slot(config: Mapping[str, Any], parts: list[str], node: str | None) -> str | None:
+def _slot(config: Mapping[str, Any], parts: list[str], node: str | None, *, planned: bool) -> str | None:
     """Return what a process has to itself: its ``D<id>`` (and node), or its node where there is one on each of several.
 
-    In other tools' runs it is the config's device.
+    In other tools' runs it is the config's device, whatever the tag says.
     """
+    device = config.get("device")
+    if device is not None and not planned:
+        return f"D{device}"
     if any(_DEVICE.fullmatch(part) for part in parts):
         return ".".join(part for part in parts if not _REPEAT.fullmatch(part))
     if node is not None and _method(config) == "per_node":
         return node
-    device = config.get("device")
     return None if device is None else f"D{device}"
 
 
@@ -171,13 +175,30 @@ def _by_exit(reading: Reading, code: object, *, measured: bool) -> Outcome:
     if isinstance(nolog, list) and "nolog" in nolog:
         return Outcome(kind="ok")
     if code != 0:
-        signalled = isinstance(code, int) and code < 0
-        kind: Kind = "killed" if signalled else "failed"
-        how = f"signal {-code}" if isinstance(code, int) and signalled else f"exit code {code}"
-        return Outcome(kind=kind, reason=f"{how}: {reading.error}" if reading.error else how)
+        return _ended_badly(reading, code)
     if reading.nan_loss:
         return Outcome(kind="failed", reason="a loss is NaN")
-    return Outcome(kind="ok") if measured else Outcome(kind="failed", reason="exit code 0, but no rate was measured")
+    if measured:
+        return Outcome(kind="ok")
+    return Outcome(kind="failed", reason=_why("exit code 0, but no rate was measured", reading))
+
+
+def _ended_badly(reading: Reading, code: object) -> Outcome:
+    """Return what an exit code other than 0 means; milabench wrote ``ERROR`` where the runner itself was ended."""
+    if reading.deadline:
+        return Outcome(kind="timeout", reason=reading.deadline)
+    if not isinstance(code, int):
+        kind: Kind = "interrupted" if reading.error.startswith(_INTERRUPTS) else "failed"
+        return Outcome(kind=kind, reason=_why("the run was ended before it", reading))
+    if code < 0:
+        return Outcome(kind="killed", reason=_why(f"signal {-code}", reading))
+    return Outcome(kind="failed", reason=_why(f"exit code {code}", reading))
+
+
+def _why(how: str, reading: Reading) -> str:
+    """Return how a process ended with the error that it told, else that it printed, else of its instruments."""
+    error = reading.error or reading.said or reading.instrument
+    return f"{how}: {error}" if error else how
 
 
 def _losses(reading: Reading) -> Losses | None:
@@ -190,7 +211,13 @@ def _memory(reading: Reading) -> Memory | None:
     if reading.device_bytes:
         return Memory(peak_bytes=reading.device_bytes, source="device")
     resident = (reading.end or {}).get("max_rss_bytes")
-    return Memory(peak_bytes=int(resident), source="host") if is_number(resident) and resident > 0 else None
+    peak = max(int(resident) if is_number(resident) else 0, reading.host_bytes)
+    return Memory(peak_bytes=peak, source="host") if peak > 0 else None
+
+
+def _started(reading: Reading) -> float | None:
+    first = (reading.start or {}).get("time")
+    return float(first) if is_number(first) else None
 
 
 def _seconds(reading: Reading) -> float | None:
@@ -202,9 +229,38 @@ def _seconds(reading: Reading) -> float | None:
 
 
 def _warnings(reading: Reading, tag: str) -> Iterator[str]:
+    """Say what of a file is not in the summary, and why."""
     if reading.bad:
-        yield f"{tag}: {reading.bad} lines of its .data file are no events and were left out"
+        yield f"{tag}: {reading.bad} lines of its .data file are no events and were left out{_of_bad(reading)}"
     if reading.lost:
         yield f"{tag}: {reading.lost} events are missing from its .data file"
+    if reading.torn:
+        yield (
+            f"{tag}: {reading.torn} lines were torn when they were written (format_error): {reading.torn_rates} rates in"
+            " them do not count, as in milabench"
+        )
     if reading.nonfinite:
         yield f"{tag}: {reading.nonfinite} rates are no finite numbers and were left out"
+    if reading.tasks:
+        named = ", ".join(sorted(reading.tasks))
+        yield f"{tag}: {reading.tasks.total()} rates are of other tasks than train ({named}) and were left out"
+    if reading.unknown:
+        named = ", ".join(sorted(reading.unknown))
+        yield f"{tag}: {reading.unknown.total()} events are of kinds unknown here ({named}) and were left out"
+    if reading.earlier:
+        yield (
+            f"{tag}: {reading.earlier + 1} attempts wrote its file: the last one counts, {reading.earlier_rates} rates"
+            " of the others were left out"
+        )
+    if reading.instrument:
+        yield f"{tag}: an instrument failed: {reading.instrument}"
+
+
+def _of_bad(reading: Reading) -> str:
+    """Say what else is known of the damaged lines."""
+    told = []
+    if reading.salvaged:
+        told.append(f"{reading.salvaged} whole records on them count")
+    if reading.lost_rates:
+        told.append(f"{reading.lost_rates} rates on them could not be read")
+    return f" ({'; '.join(told)})" if told else ""

@@ -5,29 +5,44 @@ from __future__ import annotations
 import json
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import NoneType
 from typing import Any, Final, TypeGuard
+
+from milabench.summary import legacy
 
 _decode: Final = json.JSONDecoder().raw_decode  # half the time of json.loads, which matters 10⁶ times
 _MIB: Final = 1 << 20
 _MOST: Final = 1e100
+_NAME: Final = 40  # characters of a name that is repeated in a warning
 _MOST_STEPS: Final = 1_000_000  # that one line may stand for
 _STRUCTURED: Final = frozenset({"data", "config", "start", "end", "error", "message"})  # their ``data`` is an object
 # Lines other tools write by the thousand that say nothing a summary needs: not decoded when whole.
 _IDLE: Final = (b'{"event": "line"', b'{"event": "data", "data": {"task": "early_stop"')
+_FROM_STDERR: Final = b'"pipe": "stderr"}\n'
+_UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}
 
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
-    """What a file said so far. Rates in the order written, each as often as it stands for steps; times in seconds."""
+    """What a file said so far. Rates in the order written, each as often as it stands for steps; times in seconds.
+
+    A file that several attempts wrote into (milabench appends) says what the last one did; ``earlier`` counts the
+    others, ``earlier_rates`` what they measured. ``bad`` lines are no events: ``salvaged`` records stood on them all the
+    same, whole, and count; ``lost_rates`` more rates could not be read. ``torn`` lines are those that milabench could
+    not take apart when it wrote the file, and kept as text with ``torn_rates`` rates in them.
+    """
 
     config: dict[str, Any] = field(default_factory=dict)
     start: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
     stopped: bool = False
     error: str = ""
+    said: str = ""  # the first error that standard error tells
+    instrument: str = ""  # what broke in the instrumentation
+    deadline: str = ""  # what the runner said as it ended the process
     message: str = ""
     rates: array[float] = field(default_factory=lambda: array("d"))
     unit: str = ""
@@ -37,10 +52,22 @@ class Reading:
     losses: int = 0
     nan_loss: bool = False
     device_bytes: int = 0
+    host_bytes: int = 0
+    nonfinite: int = 0
+    tasks: Counter[str] = field(default_factory=Counter)  # rates of other tasks than train, by task
     lines: int = 0
     bad: int = 0
-    nonfinite: int = 0
+    salvaged: int = 0
+    lost_rates: int = 0
+    torn: int = 0
+    torn_rates: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
     lost: int = 0
+    earlier: int = 0
+    earlier_rates: int = 0
+
+
+_OF_THE_FILE: Final = ("lines", "bad", "salvaged", "lost_rates", "torn", "torn_rates", "unknown", "lost")
 
 
 def read(lines: Iterable[bytes], *, rates: bool = True) -> Reading:
@@ -49,6 +76,8 @@ def read(lines: Iterable[bytes], *, rates: bool = True) -> Reading:
     for line in lines:
         reading.lines += 1
         if line.startswith(_IDLE) and line.endswith(b"}\n"):
+            if line.endswith(_FROM_STDERR) and not reading.said and legacy.tells_error(line):
+                reading.said = legacy.last_words(_object(line) or {})
             continue
         if not rates and b'"rate": ' in line and b'"loss": ' not in line and line.endswith(b"}\n"):
             continue
@@ -56,8 +85,19 @@ def read(lines: Iterable[bytes], *, rates: bool = True) -> Reading:
         if value is not None and _is_event(value):
             _fold(reading, value)
         elif line.strip():
-            reading.bad += 1
+            _fold_damaged(reading, line.decode(errors="replace"))
     return reading
+
+
+def _fold_damaged(reading: Reading, text: str) -> None:
+    """Count a line that is no event, and fold the records that stand on it whole."""
+    reading.bad += 1
+    before = len(reading.rates)
+    for record in legacy.records(text):
+        if _is_event(record):
+            reading.salvaged += 1
+            _fold(reading, record)
+    reading.lost_rates += max(legacy.rates_in(text) - (len(reading.rates) - before), 0)
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
@@ -78,7 +118,7 @@ def _is_event(line: dict[str, Any]) -> bool:
         return True
     if not isinstance(data, dict):
         return False
-    return event != "data" or type(data.get("rate")) in (int, float, NoneType)
+    return event != "data" or type(data.get("rate", data.get("train_rate"))) in (int, float, NoneType)
 
 
 def _fold(reading: Reading, line: dict[str, Any]) -> None:
@@ -86,8 +126,13 @@ def _fold(reading: Reading, line: dict[str, Any]) -> None:
     event = line.get("event", "data")
     data = line.get("data") if "event" in line else line
     if event == "data" and isinstance(data, dict):
-        _fold_data(reading, data, line)
+        if "event" not in line and legacy.is_hashed(line):
+            _fold_hashed(reading, line)
+        else:
+            _fold_data(reading, data, line)
     elif event == "config" and isinstance(data, dict):
+        if reading.start is not None and "tag" in data:
+            _begin_again(reading)
         reading.config = data
     elif event == "start" and isinstance(data, dict):
         reading.start = data
@@ -95,32 +140,80 @@ def _fold(reading: Reading, line: dict[str, Any]) -> None:
         reading.end = data
     elif event == "stop":
         reading.stopped = True
-    elif event == "error" and isinstance(data, dict) and data.get("type") != "SystemExit":
-        reading.error = reading.error or ": ".join(str(data[key]) for key in ("type", "message") if data.get(key))
-    elif event == "message" and isinstance(data, dict):
-        reading.message = str(data.get("message", ""))
+    else:
+        _fold_told(reading, event, data, line)
     seq = line.get("seq")
     if seq is not None:  # contiguous from 0: more numbers than lines were lost on the way
         reading.lost = max(reading.lost, seq + 1 - reading.lines)
 
 
+def _fold_told(reading: Reading, event: object, data: Any, line: dict[str, Any]) -> None:
+    """Fold what is told in words: errors, messages, what the process printed."""
+    if event == "error":
+        if isinstance(data, dict) and data.get("type") != "SystemExit":
+            reading.error = reading.error or _error(data)
+    elif event == "message" and isinstance(data, dict):
+        reading.message = str(data.get("message", ""))
+        if legacy.is_deadline(reading.message):
+            reading.deadline = reading.message
+    elif event == "overseer_error" and isinstance(data, dict):
+        reading.instrument = reading.instrument or _error(data)
+    elif event == "format_error":
+        text = data.get("line") if isinstance(data, dict) else data
+        reading.torn += not isinstance(text, str) or bool(text.strip())
+        reading.torn_rates += legacy.rates_in(text)
+    elif event == "line":
+        reading.said = reading.said or legacy.last_words(line)
+    elif (kind := str(event)[:_NAME]) not in legacy.SILENT:
+        reading.unknown[kind] += 1
+
+
+def _error(data: dict[str, Any]) -> str:
+    return ": ".join(str(data[key]) for key in ("type", "message") if data.get(key))
+
+
+def _fold_hashed(reading: Reading, line: dict[str, Any]) -> None:
+    """Fold a line of milabench's first releases."""
+    several = list(legacy.events(line))
+    for event in several:
+        if _is_event(event):
+            _fold(reading, event)
+    if not several:
+        reading.unknown.update(key for key in line if key.startswith("#"))
+
+
+def _begin_again(reading: Reading) -> None:
+    """Forget what an earlier attempt did, but that there was one; what is wrong with the file stays told."""
+    fresh = Reading(earlier=reading.earlier + 1, earlier_rates=reading.earlier_rates + len(reading.rates))
+    for each in fields(Reading):
+        if each.name not in _OF_THE_FILE:
+            setattr(reading, each.name, getattr(fresh, each.name))
+
+
 def _fold_data(reading: Reading, data: dict[str, Any], line: dict[str, Any]) -> None:
     if "rate" in data:
-        _fold_rate(reading, data)
+        _fold_rate(reading, data, data["rate"], data.get("task"))
+    elif "train_rate" in data:  # as the first releases named it
+        _fold_rate(reading, data, data["train_rate"], "train")
     if "loss" in data:
         _fold_loss(reading, data["loss"], "loss" in line.get("nonfinite", ()))
     if "memory_peak_bytes" in data and is_number(data["memory_peak_bytes"]):
         reading.device_bytes = max(reading.device_bytes, int(data["memory_peak_bytes"]))
+    elif "memory_peak" in data and is_number(data["memory_peak"]):
+        scale = _UNITS.get(str(data.get("units")), _MIB)
+        reading.device_bytes = max(reading.device_bytes, int(data["memory_peak"] * scale))
     if isinstance(data.get("gpudata"), dict):
         _fold_gpudata(reading, data["gpudata"])
+    if isinstance(data.get("process"), dict):
+        reading.host_bytes = max(reading.host_bytes, _used(data["process"]))
 
 
-def _fold_rate(reading: Reading, data: dict[str, Any]) -> None:
-    rate, steps = data["rate"], data.get("steps", 1)
+def _fold_rate(reading: Reading, data: dict[str, Any], rate: object, task: object) -> None:
+    steps = data.get("steps", 1)
     steps = steps if isinstance(steps, int) and 0 < steps <= _MOST_STEPS else 1
-    if data.get("task") == "warmup":
+    if task == "warmup":
         reading.warmup += steps
-    elif data.get("task") == "train":
+    elif task == "train":
         if not is_number(rate):
             reading.nonfinite += 1
             return
@@ -129,6 +222,8 @@ def _fold_rate(reading: Reading, data: dict[str, Any]) -> None:
         else:
             reading.rates.extend([rate] * steps)
         reading.unit = reading.unit or sys.intern(str(data.get("units", "")))
+    else:
+        reading.tasks[str(task or "none")[:_NAME]] += steps
 
 
 def _fold_loss(reading: Reading, loss: object, nonfinite: bool) -> None:
@@ -145,9 +240,13 @@ def _fold_gpudata(reading: Reading, gpudata: dict[str, Any]) -> None:
     own = reading.config.get("device")
     for device, sample in gpudata.items():
         if (own is None or str(own) == device) and isinstance(sample, dict):
-            memory = sample.get("memory")
-            if isinstance(memory, list) and memory and is_number(memory[0]):
-                reading.device_bytes = max(reading.device_bytes, int(memory[0] * _MIB))
+            reading.device_bytes = max(reading.device_bytes, _used(sample, _MIB))
+
+
+def _used(sample: dict[str, Any], scale: int = 1) -> int:
+    """Return the bytes that a sample says are used: ``{"memory": [used, total]}``."""
+    memory = sample.get("memory")
+    return int(memory[0] * scale) if isinstance(memory, list) and memory and is_number(memory[0]) else 0
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

@@ -73,7 +73,7 @@ class ProcessSummary:
     ``rates``: of each measured step, in ``unit``, in the order taken. ``warmup``: steps that are not in them.
     ``repeat`` sets apart what did not run at the same time: the run's index and the repeat in it. ``slot`` is the
     device of a per-device process, the node of one that is on every node, else None. ``devices`` are ids on one node,
-    ``node:id`` in a plan of several.
+    ``node:id`` in a plan of several. ``started``: when, in s since 1970, where its file says it.
     """
 
     tag: str
@@ -91,6 +91,7 @@ class ProcessSummary:
     devices: tuple[int | str, ...]
     ngpu: int
     config: Mapping[str, Any] = field(repr=False)
+    started: float | None = None
     warnings: tuple[str, ...] = ()
 
 

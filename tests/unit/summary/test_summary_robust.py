@@ -15,12 +15,15 @@ from milabench.render import FORMATS
 from milabench.summary import summarize
 
 KEYS = {
-    "top": ["event", "data", "seq", "nonfinite", "pipe", "time_ns", "task", "rate", "loss"],
-    "data": ["task", "rate", "units", "steps", "loss", "memory_peak_bytes", "gpudata", "type", "message"],
+    "top": ["event", "data", "seq", "nonfinite", "pipe", "time_ns", "task", "rate", "loss", "train_rate"]
+    + ["#config", "#start", "#end", "#return_code", "#error", "#stderr", "#stdout", "#binout"],
+    "data": ["task", "rate", "units", "steps", "loss", "memory_peak_bytes", "memory_peak", "train_rate", "gpudata", "process", "line"]
+    + ["type", "message", "memory"],
     "config": ["name", "tag", "device", "devices", "plan", "weight", "enabled", "matrix", "num_machines", "group"],
     "end": ["outcome", "reason", "code", "return_code", "seconds", "time", "max_rss_bytes"],
 }
-EVENTS = ["data", "config", "start", "end", "stop", "error", "message", "line", "other"]
+EVENTS = ["data", "config", "start", "end", "stop", "error", "message", "line", "other", "overseer_error"]
+EVENTS += ["format_error", "meta", "phase"]
 scalars = (
     st.none()
     | st.booleans()
@@ -61,6 +64,8 @@ def test_no_line_is_a_bug(values: list[object]) -> None:
         ("data", "rate"),
         ("data", "loss"),
         ("data", "memory_peak_bytes"),
+        ("data", "memory_peak"),
+        ("data", "train_rate"),
         ("data", "steps"),
         ("config", "weight"),
         ("config", "num_machines"),
