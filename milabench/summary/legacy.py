@@ -21,6 +21,11 @@ _TELLS: Final = re.compile(rb"(?:Error|Exception|Interrupt|Exit): ")
 _DEADLINE: Final = re.compile(r"Terminating process because it ran for longer than \S+ seconds")
 
 
+def is_setup(config: Mapping[str, Any]) -> bool:
+    """Say whether a config is that of the commands milabench ran for itself, such as to copy files to a node."""
+    return config.get("name") in {"setup", "remote"} and config.get("definition") == "."
+
+
 def is_hashed(line: Mapping[str, Any]) -> bool:
     """Say whether a line is one of the first releases' own."""
     return any(key.startswith("#") for key in line)

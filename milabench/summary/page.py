@@ -13,6 +13,7 @@ from milabench.errors import RunDirError
 from milabench.outcome import Outcome
 from milabench.plan.types import Plan, Skip
 from milabench.summary.process import Context, Place, places, summarize_process
+from milabench.summary.reading import Reading
 from milabench.summary.types import ProcessSummary, Run, RunFacts
 
 _DIGITS = re.compile(r"(\d+)")
@@ -46,14 +47,21 @@ def read_page(run: Run, index: int) -> Page:
     context = Context(index=index, planned=planned, outcomes=outcomes, cpu=cpu)
     processes: list[ProcessSummary] = []
     skipped: list[Skip] = list(plan.skipped) if plan else []
+    empty: list[str] = []
     for tag in _in_order(run, planned):
         found = summarize_process(run, tag, context)
         if isinstance(found, ProcessSummary):
             processes.append(found)
         elif match := _SKIPPED.match(found.message):
             skipped.append(Skip(benchmark=match["benchmark"], reason=match["reason"]))
-        else:
-            warnings.append(f"{tag}: its .data file holds neither config nor start and was left out")
+        elif not found.lines:
+            empty.append(tag)
+        elif not found.config:
+            warnings.append(f"{tag}: its .data file holds nothing of a process and was left out{_said(found)}")
+        elif found.end and found.end.get("return_code"):
+            warnings.append(f"{tag}: a command of milabench itself ended with exit code {found.end['return_code']}")
+    if empty:
+        warnings.append(f"{', '.join(empty)}: nothing stands in the .data file: it was never started")
     unstarted = _unstarted(plan, {process.benchmark for process in processes}, outcomes) if plan else {}
     skipped.extend(Skip(benchmark=name, reason=why.reason) for name, why in unstarted.items() if why.kind == "skipped")
     warnings.extend(_in_part(planned, {process.tag for process in processes}))
@@ -67,6 +75,12 @@ def read_page(run: Run, index: int) -> Page:
         absent={name: _why(outcome) for name, outcome in unstarted.items() if outcome.kind != "skipped"},
         warnings=tuple(warnings),
     )
+
+
+def _said(found: Reading) -> str:
+    """Return what else a file says that is of no process."""
+    told = found.error or found.message or (f"{found.bad} damaged lines" if found.bad else "")
+    return f" ({told})" if told else ""
 
 
 def _facts(run: Run) -> Mapping[str, Any]:

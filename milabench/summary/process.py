@@ -11,6 +11,7 @@ from typing import Any
 from benchmate.wire import WARMUP, Steps
 from milabench.outcome import KINDS, Kind, Outcome
 from milabench.plan.types import Plan
+from milabench.summary import legacy
 from milabench.summary.reading import Reading, is_number, read
 from milabench.summary.types import Losses, Memory, ProcessSummary, Run
 
@@ -69,7 +70,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
     place = context.planned.get(tag)
     steps = run.steps(tag) or None  # of no rows: the script wrote its rates itself, if any
     reading = read(lines(run, tag), rates=steps is None)
-    if place is None and not reading.config and reading.start is None:
+    if place is None and (_is_of_none(reading) or legacy.is_setup(reading.config)):
         return reading
     benchmark = place.benchmark if place else str(reading.config.get("name") or tag.split(".", 1)[0])
     parts = _parts(reading.config, tag, benchmark)
@@ -97,6 +98,10 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         config=reading.config,
         warnings=tuple(_warnings(reading, tag)),
     )
+
+
+def _is_of_none(reading: Reading) -> bool:
+    return not (reading.config or reading.start or reading.end or reading.rates)
 
 
 def lines(run: Run, tag: str) -> Iterator[bytes]:

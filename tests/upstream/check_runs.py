@@ -39,7 +39,6 @@ UNENDED = (
     "n, fail, score: a process whose file has no end (it was killed, or the file is cut) is a failure here; milabench"
     " leaves it out, and so out of the share that failed"
 )
-NO_RATES = "ngpu: where no process of a benchmark told its devices"
 
 
 @dataclass
@@ -83,7 +82,8 @@ def process(path: Path, kinds: Counter[str]) -> Process | None:
             found.nan |= isinstance(data.get("loss"), float) and math.isnan(data["loss"])
             if data.get("task") == "train" and data.get("rate") is not None:
                 found.rates.append(data["rate"])
-    return found if found.config and started else None
+    setup = found.config.get("definition") == "."  # of milabench's own commands, which are no benchmark
+    return found if found.config and started and not setup else None
 
 
 def trimmed(rates: Sequence[float]) -> list[float]:
@@ -218,7 +218,7 @@ def compare(name: str, runs: Sequence[Path], asked: argparse.Namespace, tally: T
         if not unended:
             tally.same(f"{name}: score (milabench)", score, total(whole))
         if not untold and not unended:  # as printed: two decimals
-            tally.same(f"{name}: score printed", score and round(score, 2), printed, 1e-12)
+            tally.same(f"{name}: score printed", -1.0 if score is None else round(score, 2), printed, 1e-12)
         print(f"  milabench: score {total(whole)!r}, printed {printed}; {powered} samples given a power")
     for each, found in rows.items():
         print(f"  {each:<24}" + "".join(f" {key} {_short(found[key])}" for key in KEYS))

@@ -193,7 +193,7 @@ def test_what_makes_numbers_doubtful_is_told(make_run: MakeRun) -> None:
         file.write(b"torn")
     assert summarize(run).warnings == (
         "without its plan what is missing cannot be told: no plan.json",
-        "c: its .data file holds neither config nor start and was left out",
+        "c: its .data file holds nothing of a process and was left out (1 damaged lines)",
         "a: its processes count in different units (B/s, items/s): its rate means nothing",
         "a: its weight differs between processes; the last one's, 3, counts",
         "b: 1 lines of its .data file are no events and were left out",
