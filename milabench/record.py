@@ -256,12 +256,20 @@ def _end(ended: Exit, verdict: Outcome, now_ns: int) -> dict[str, Any]:
     return {
         "code": ended.code,
         "signal": ended.signal,
+        "return_code": _return_code(ended, verdict),
         "outcome": verdict.kind,
         "reason": verdict.reason,
         "max_rss_bytes": ended.max_rss_bytes,
         "seconds": round(ended.seconds, 6),
         "time": now_ns / 1e9,
     }
+
+
+def _return_code(ended: Exit, verdict: Outcome) -> int | str:
+    """Return what milabench's own readers judge a process by: 0 where it was well, else anything that is not 0."""
+    if verdict.kind in GOOD:
+        return 0
+    return ended.code or -(ended.signal or 0) or "ERROR"
 
 
 class _Copied:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,6 +186,26 @@ def test_the_rank_that_failed_first_is_the_reason(run: Record, order: tuple[int,
         writer.close()
     found = run.seal(COMMAND, Exit(tag=COMMAND.tag, code=1))
     assert (found.kind, found.reason) == ("failed", "exit code 1: rank 3: ValueError: no 3")
+
+
+@pytest.mark.parametrize(
+    ("steps", "ended", "expected"),
+    [
+        (2, {"code": 0}, 0),
+        (2, {"signal": 15, "cause": "limit"}, 0),
+        (2, {"code": 3}, 3),
+        (2, {"signal": 9}, -9),
+        (2, {"code": 0, "cause": "deadline"}, "ERROR"),
+        (2, {"cause": "lost"}, "ERROR"),
+        (0, {"code": 0}, "ERROR"),
+    ],
+)
+def test_an_end_tells_readers_of_milabench_whether_all_was_well(
+    run: Record, steps: int, ended: dict[str, Any], expected: int | str
+) -> None:
+    measure(run, steps=steps)
+    run.seal(COMMAND, Exit(tag=COMMAND.tag, **ended))
+    assert list(run.events(COMMAND.tag))[-1].data["return_code"] == expected
 
 
 def test_a_process_that_failed_before_its_first_step_is_sealed_too(run: Record) -> None:
