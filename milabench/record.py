@@ -104,14 +104,17 @@ class Record(RunDir):
         self._writer.started(trial.id, before + 1)
 
     def _put_away(self, commands: Iterable[Command], attempt: int) -> None:
-        """Seal what processes left and move it to the attempt's folder; a part of that may have been done before."""
+        """Seal what processes left and move it to the attempt's folder; a part of that may have been done before.
+
+        Events are ``.jsonl`` there: milabench's reader takes every ``.data`` below a run for a process of it.
+        """
         folder = self.attempt_path(attempt)
         folder.mkdir(parents=True, exist_ok=True)
         for command in commands:
             if self.files(command.tag).events.exists():
                 self.seal(command, Exit(tag=command.tag, cause="lost"))
             for path in self._written(command.tag):
-                path.replace(folder / path.name)
+                path.replace(folder / (f"{path.stem}.jsonl" if path.suffix == ".data" else path.name))
         _sync(folder)
         _sync(self.path)
 

@@ -212,3 +212,12 @@ def test_a_process_that_failed_before_its_first_step_is_sealed_too(run: Record) 
     measure(run, steps=0)
     found = run.seal(COMMAND, Exit(tag=COMMAND.tag, code=1))
     assert (found.kind, [event.event for event in run.events(COMMAND.tag)][-1]) == ("failed", "end")
+
+
+def test_the_events_of_a_dead_attempt_are_put_where_no_reader_counts_them(run: Record) -> None:
+    run.started(TRIAL)
+    measure(run, steps=1)
+    run.started(TRIAL)
+    kept = sorted(path.name for path in run.attempt_path(1).iterdir())
+    assert (run.tags(), kept) == ((), [f"{COMMAND.tag}.jsonl", f"{COMMAND.tag}.steps"])
+    assert list(run.path.rglob("*.data")) == []
