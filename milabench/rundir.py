@@ -211,12 +211,17 @@ def open_run(path: Path) -> RunDir:
 def runs(base: Path) -> list[Path]:
     """Return the run directories below a base, the oldest first."""
     folder = base / "runs"
-    found = [path for path in folder.iterdir() if is_run(path)] if folder.is_dir() else []
+    found = [path for path in folder.iterdir() if is_run(path) and not is_setup(path)] if folder.is_dir() else []
     return sorted(found, key=lambda path: (_began(path), path.name))
 
 
 def is_run(path: Path) -> bool:
     return (path / "plan.json").exists() or any(path.glob("*.data"))
+
+
+def is_setup(path: Path) -> bool:
+    """Say whether a folder has what milabench logged of its install or prepare phase, as if that were a run."""
+    return path.name.startswith(("install.", "prepare.")) and not (path / "plan.json").exists()
 
 
 def _began(path: Path) -> float:

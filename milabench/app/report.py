@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from milabench import oldruns
 from milabench.errors import RunDirError
 from milabench.paths import expanded, is_folder
-from milabench.rundir import RunDir, open_run, runs
+from milabench.rundir import RunDir, runs
 from milabench.summary import Summary, summarize
 
-_TIMES = re.compile(r"(\.\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)+$")  # twice where the name has {time} at its end
+# Twice where the name has {time} at its end; older releases wrote other signs, and fractions of a second.
+_TIMES = re.compile(r"(\.\d{4}-\d\d-\d\d_\d\d[-_:]\d\d[-_:]\d\d(\.\d+)?)+$")
 
 
 def report(names: Sequence[str], base: Path) -> Summary:
-    """Return the summary of runs given by path or name (several are pooled as repeats); of the newest by default."""
-    found = [find_run(name, base) for name in names or (None,)]
-    several = {run.path.resolve(): run for run in found}
-    if len(several) < len(found):
-        raise RunDirError("the same run is given twice: pooled with itself it would seem surer than it is")
-    return summarize(list(several.values()))
+    """Return the summary of runs given by path or name (several are pooled as repeats); of the newest by default.
+
+    A zip archive stands for all the runs in it.
+    """
+    with contextlib.ExitStack() as unpacked:
+        found = [each for name in names or (None,) for each in _runs(name, base, unpacked).items()]
+        several = {path.resolve(): run for path, run in found}
+        if len(several) < len(found):
+            raise RunDirError("the same run is given twice: pooled with itself it would seem surer than it is")
+        summary = summarize(list(several.values()))
+    shown = (str(path) for path, _ in found)
+    return replace(summary, runs=tuple(replace(run, path=path) for run, path in zip(summary.runs, shown, strict=True)))
+
+
+def _runs(name: str | None, base: Path, unpacked: contextlib.ExitStack) -> Mapping[Path, RunDir]:
+    """Return the runs that a name means by their paths; those of an archive are there until the stack ends."""
+    if name is not None and oldruns.is_archive(path := expanded(name)):
+        return unpacked.enter_context(oldruns.unpacked(path))
+    run = find_run(name, base)
+    return {run.path: run}
 
 
 def find_run(name: str | None, base: Path) -> RunDir:
@@ -29,13 +47,13 @@ def find_run(name: str | None, base: Path) -> RunDir:
     if name is None:
         if not found:
             raise RunDirError(f"no run below {base}: give --base, or the folder of a run")
-        return open_run(found[-1])
+        return oldruns.open_any(found[-1])
     path = expanded(name)
     if is_folder(path):
-        return open_run(path)
+        return oldruns.open_any(path)
     named = [run for run in found if run.name == name or _TIMES.sub("", run.name) == name]
     if not named:
         raise RunDirError(f"no run {name!r}: it is no folder, and no run below {base} has that name")
     if len(named) > 1:
         raise RunDirError(f"several runs are named {name}: give one of {', '.join(run.name for run in named)}")
-    return open_run(named[-1])
+    return oldruns.open_any(named[-1])

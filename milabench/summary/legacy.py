@@ -85,7 +85,7 @@ def tells_error(line: bytes) -> bool:
 
 
 def last_words(line: Mapping[str, Any]) -> str:
-    """Return the error that an event ``line`` of standard error tells (``KeyError: 'x'``), empty where it tells none."""
+    """Return the error that an event ``line`` of standard error tells (``KeyError: 'x'``); empty: it tells none."""
     told = _RAISED.match(line["data"].strip()) if isinstance(line.get("data"), str) else None
     return told["error"][:200] if told and line.get("pipe") == "stderr" else ""
 

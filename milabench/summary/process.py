@@ -241,8 +241,8 @@ def _warnings(reading: Reading, tag: str) -> Iterator[str]:
         yield f"{tag}: {reading.lost} events are missing from its .data file"
     if reading.torn:
         yield (
-            f"{tag}: {reading.torn} lines were torn when they were written (format_error): {reading.torn_rates} rates in"
-            " them do not count, as in milabench"
+            f"{tag}: {reading.torn} lines were torn when they were written (format_error): {reading.torn_rates} rates"
+            " in them do not count, as in milabench"
         )
     if reading.nonfinite:
         yield f"{tag}: {reading.nonfinite} rates are no finite numbers and were left out"

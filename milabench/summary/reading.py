@@ -30,8 +30,8 @@ class Reading:
     """What a file said so far. Rates in the order written, each as often as it stands for steps; times in seconds.
 
     A file that several attempts wrote into (milabench appends) says what the last one did; ``earlier`` counts the
-    others, ``earlier_rates`` what they measured. ``bad`` lines are no events: ``salvaged`` records stood on them all the
-    same, whole, and count; ``lost_rates`` more rates could not be read. ``torn`` lines are those that milabench could
+    others, ``earlier_rates`` what they measured. ``bad`` lines are no events: ``salvaged`` records stood on them whole
+    all the same, and count; ``lost_rates`` more rates could not be read. ``torn`` lines are those that milabench could
     not take apart when it wrote the file, and kept as text with ``torn_rates`` rates in them.
     """
 

@@ -2,11 +2,12 @@
 
     python tests/upstream/check_runs.py CHECKOUT [--peer-python PYTHON] [--also FOLDER]...
 
-Compares ``milabench report --json`` with (1) the formula of milabench's report, worked out here straight from the event
-lines, and (2) with an interpreter that has milabench's dependencies, its own reader and report. Everything has to agree to
-10⁻⁹. ``--also`` adds folders that hold runs, at any depth. Then it looks at what ``report`` warns of, counts each kind of
-line there is, and runs a benchmark here for milabench's reader to read. Exit code 1 when something differs. Not part of
-``make test``: nothing of that repository stands in this one.
+Compares ``milabench report --json`` with (1) the formula of milabench's report, worked out here straight from the
+event lines, and (2) with an interpreter that has milabench's dependencies, its own reader and report. Everything has
+to agree to 10⁻⁹. ``--also`` adds folders that hold runs, at any depth. It prints what ``report`` warns of and how many
+lines of each kind there are. Then it makes a run here, with a repeat, a failure and an attempt that was given up, for
+the formula and for milabench's reader. Exit code 1 when something differs. Not part of ``make test``: nothing of that
+repository stands in this one.
 """
 
 from __future__ import annotations
@@ -214,7 +215,8 @@ def compare(name: str, runs: Sequence[Path], asked: argparse.Namespace, tally: T
         excepted = {f"{each}.{key}": UNENDED for each in unended for key in ("n", "fail", "score", *KEYS)}
         excepted |= {f"{each}.enabled": NO_ENABLED for each in untold}
         tally.rows("milabench", rows, peer, excepted)
-        whole = {each: {**found, "enabled": 1.0 if each in untold else found["enabled"]} for each, found in peer.items()}
+        told = {each: {"enabled": 1.0} for each in untold}
+        whole = {each: {**found, **told.get(each, {})} for each, found in peer.items()}
         if not unended:
             tally.same(f"{name}: score (milabench)", score, total(whole))
         if not untold and not unended:  # as printed: two decimals

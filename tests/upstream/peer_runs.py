@@ -3,8 +3,8 @@
     PYTHONPATH=CHECKOUT:CHECKOUT/benchmate PEER_PYTHON peer_runs.py RUN...
 
 ``check_runs.py`` runs this. All runs given are pooled, as ``milabench report`` pools them there. Its summary of today
-fails on samples of a GPU without a power (runs before 2024 have none) and its report then dies: they are given a power of
-0, which goes into nothing but its energy.
+fails on samples of a GPU without a power (runs before 2024 have none) and its report then dies: they are given a power
+of 0, which goes into nothing but its energy.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ COLUMNS = ("n", "fail", "ngpu", "perf", "score", "weight", "enabled")
 def answer(runs: list[str]) -> dict[str, Any]:
     from milabench.common import _read_reports  # type: ignore[attr-defined]
     from milabench.report import make_dataframe, make_report  # type: ignore[import-not-found]
+
     from milabench.summary import make_summary  # type: ignore[attr-defined]
 
     reports = _read_reports(*runs)
