@@ -44,16 +44,18 @@ def unpacked(archive: Path) -> Iterator[dict[Path, RunDir]]:
 
     Raises RunDirError where there are none in it.
     """
-    with tempfile.TemporaryDirectory(prefix="milabench-") as folder:
-        _unpack(archive, Path(folder))
-        found = sorted(path for path in (Path(folder), *Path(folder).rglob("*")) if path.is_dir() and _holds_run(path))
+    with tempfile.TemporaryDirectory(prefix="milabench-") as made:
+        folder = Path(made) / archive.stem  # the name of a run that is packed without its folder
+        _unpack(archive, folder)
+        found = sorted(path for path in (folder, *folder.rglob("*")) if path.is_dir() and _holds_run(path))
         if not found:
             raise RunDirError(f"{archive} holds no run: give an archive of the folder of a run, or of several")
         yield {archive / path.relative_to(folder): open_any(path) for path in found}
 
 
 def is_archive(path: Path) -> bool:
-    return path.is_file() and zipfile.is_zipfile(path)
+    """Say whether a path is that of a zip archive; what cannot be looked at is none."""
+    return zipfile.is_zipfile(path)
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -131,7 +131,7 @@ def _fold(reading: Reading, line: dict[str, Any]) -> None:
         else:
             _fold_data(reading, data, line)
     elif event == "config" and isinstance(data, dict):
-        if reading.start is not None and "tag" in data:
+        if reading.config and reading.start is not None and "tag" in data:
             _begin_again(reading)
         reading.config = data
     elif event == "start" and isinstance(data, dict):

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from summary_fakes import FakeRun
 
@@ -17,7 +17,19 @@ from milabench.summary import summarize
 KEYS = {
     "top": ["event", "data", "seq", "nonfinite", "pipe", "time_ns", "task", "rate", "loss", "train_rate"]
     + ["#config", "#start", "#end", "#return_code", "#error", "#stderr", "#stdout", "#binout"],
-    "data": ["task", "rate", "units", "steps", "loss", "memory_peak_bytes", "memory_peak", "train_rate", "gpudata", "process", "line"]
+    "data": [
+        "task",
+        "rate",
+        "units",
+        "steps",
+        "loss",
+        "memory_peak_bytes",
+        "memory_peak",
+        "train_rate",
+        "gpudata",
+        "process",
+        "line",
+    ]
     + ["type", "message", "memory"],
     "config": ["name", "tag", "device", "devices", "plan", "weight", "enabled", "matrix", "num_machines", "group"],
     "end": ["outcome", "reason", "code", "return_code", "seconds", "time", "max_rss_bytes"],
@@ -52,6 +64,7 @@ def report(values: list[object]) -> None:
             render(summary)
 
 
+@settings(deadline=None)  # the first report of all imports what renders it
 @given(st.lists(lines | anything, max_size=12))
 def test_no_line_is_a_bug(values: list[object]) -> None:
     report(values)
