@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from array import array
 from collections import Counter
@@ -19,8 +20,23 @@ _MOST: Final = 1e100
 _NAME: Final = 40  # characters of a name that is repeated in a warning
 _MOST_STEPS: Final = 1_000_000  # that one line may stand for
 _STRUCTURED: Final = frozenset({"data", "config", "start", "end", "error", "message"})  # their ``data`` is an object
-# Lines other tools write by the thousand that say nothing a summary needs: not decoded when whole.
-_IDLE: Final = (b'{"event": "line"', b'{"event": "data", "data": {"task": "early_stop"')
+# What a process printed, by the thousand: not decoded when whole.
+_IDLE: Final = b'{"event": "line"'
+_NUMBER: Final = rb"(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
+_WORD: Final = rb"([ !#-\[\]-~]*)"
+_BESIDE: Final = rb'(?:, "(?:time|t|elapsed|batch_id|schedule_time)": [-+.0-9eE]+|, "schedule_time": null)*'
+# The lines of which older runs have thousands, in the words of their releases: taken apart without decoding them.
+_PLAIN: Final = re.compile(
+    rb'\{"event": "data", "data": \{(?:'
+    rb'"task": "train", "rate": %(number)s, "units": "%(word)s"%(beside)s'
+    rb'|"rate": %(number)s, "units": "%(word)s", "task": "train"%(beside)s'
+    rb'|"task": "train", "loss": %(number)s'
+    rb'|"loss": %(number)s(?:, "task": "train")?'
+    rb'|"progress": \[\d+, \d+\], "task": "early_stop"'
+    rb'|"task": "(?:train|main|early_stop)", "progress": \[\d+, \d+\]'
+    rb')\}, "pipe": "data"\}\n' % {b"number": _NUMBER, b"word": _WORD, b"beside": _BESIDE}
+)
+_RATES: Final = (2, 4)  # its groups that are the last of a rate: the unit; before it the number
 _FROM_STDERR: Final = b'"pipe": "stderr"}\n'
 _UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}
 
@@ -72,9 +88,12 @@ _OF_THE_FILE: Final = ("lines", "bad", "salvaged", "lost_rates", "torn", "torn_r
 
 def read(lines: Iterable[bytes], *, rates: bool = True) -> Reading:
     """Fold the lines of one process; ``rates`` False where they are read from its steps instead."""
-    reading = Reading()
+    reading, plain = Reading(), _PLAIN.fullmatch
     for line in lines:
         reading.lines += 1
+        if match := plain(line):
+            _fold_plain(reading, match, rates)
+            continue
         if line.startswith(_IDLE) and line.endswith(b"}\n"):
             if line.endswith(_FROM_STDERR) and not reading.said and legacy.tells_error(line):
                 reading.said = legacy.last_words(_object(line) or {})
@@ -87,6 +106,22 @@ def read(lines: Iterable[bytes], *, rates: bool = True) -> Reading:
         elif line.strip():
             _fold_damaged(reading, line.decode(errors="replace"))
     return reading
+
+
+def _fold_plain(reading: Reading, match: re.Match[bytes], rates: bool) -> None:
+    """Fold a line of known words; what is not read off it here says nothing."""
+    which = match.lastindex
+    if which in _RATES:
+        rate = float(match[which - 1])
+        if not rates:
+            return
+        if -_MOST <= rate <= _MOST:
+            reading.rates.append(rate)
+            reading.unit = reading.unit or sys.intern(match[which].decode(errors="replace"))
+        else:
+            reading.nonfinite += 1
+    elif which is not None:
+        _fold_loss(reading, float(match[which]), False)
 
 
 def _fold_damaged(reading: Reading, text: str) -> None:

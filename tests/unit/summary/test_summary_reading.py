@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmate.wire import encode_event
 from milabench.summary.reading import read
@@ -107,3 +112,35 @@ def test_the_first_error_is_kept_and_leaving_is_none() -> None:
         )
     )
     assert found.error == "ValueError: bad batch"
+
+
+numbers = st.floats() | st.integers(-(10**30), 10**30) | st.sampled_from([1e100, 1e101, -0.0, 10**400, None])
+words = st.sampled_from(["items/s", "Tok/s", 'a "b"', "µ/s", "\\", ""])
+values = {
+    "task": st.sampled_from(["train", "main", "early_stop", "warmup"]),
+    "rate": numbers,
+    "loss": numbers,
+    "units": words,
+    "time": numbers,
+    "progress": st.lists(st.integers(-5, 99), min_size=2, max_size=2),
+    "elapsed": numbers,
+    "schedule_time": numbers,
+}
+some = st.permutations(list(values)).flatmap(
+    lambda names: st.integers(1, 4).flatmap(lambda n: st.fixed_dictionaries({name: values[name] for name in names[:n]}))
+)
+sample = st.fixed_dictionaries(
+    {"memory": st.lists(numbers, min_size=1, max_size=3)}, optional={"load": numbers, "power": numbers, "name": words}
+)
+devices = st.dictionaries(st.sampled_from(["0", "1", "MIG-1a", "a b"]), sample, max_size=3)
+sampled = st.fixed_dictionaries({"task": st.just("main"), "gpudata": devices}, optional={"time": numbers, "t": numbers})
+timed = st.tuples(numbers, devices).map(lambda each: {"task": "main", "time": each[0], "gpudata": each[1]})
+usual = st.fixed_dictionaries({name: values[name] for name in ("task", "rate", "units", "time")})
+
+
+@settings(deadline=None)
+@given(st.lists(some | usual | sampled | timed, max_size=8), st.booleans())
+def test_lines_of_known_words_say_what_they_say_decoded(data: list[dict[str, object]], rates: bool) -> None:
+    written = [json.dumps({"event": "data", "data": each, "pipe": "data"}).encode() + b"\n" for each in data]
+    at_once, decoded = read(written, rates=rates), read([b" " + line for line in written], rates=rates)
+    assert repr(asdict(at_once)) == repr(asdict(decoded))
