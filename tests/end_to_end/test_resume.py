@@ -87,7 +87,7 @@ def test_what_was_interrupted_begins_anew_and_its_first_attempt_is_kept(project:
         ("first", "second", "third"), {"early_stop": 1}
     )
     assert sorted(path.name for path in (run.path / "attempts" / "1").iterdir()) == [
-        "second.data",
+        "second.jsonl",
         "second.stderr",
         "second.stdout",
         "second.steps",

@@ -68,7 +68,7 @@ def test_what_went_with_an_agent_is_run_again_once(tmp_path: Path) -> None:
     assert (code, run.facts()["state"]) == (ExitCode.OK, "complete")
     assert host.launched == ["a", "b", "c", "b"]
     assert dict(run.journal().attempts) == {"a": 1, "b": 2, "c": 1}
-    assert [path.name for path in sorted((run.path / "attempts" / "1").iterdir())] == ["b.data"]
+    assert [path.name for path in sorted((run.path / "attempts" / "1").iterdir())] == ["b.jsonl"]
 
 
 def test_a_run_whose_node_stays_away_is_incomplete(tmp_path: Path) -> None:
