@@ -6,7 +6,7 @@ import math
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from benchmate import wire
 
@@ -88,7 +88,7 @@ class Seen:
         return self if self.error or not said else replace(self, error=said[-1][:200])
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Say whether a value that came as JSON is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

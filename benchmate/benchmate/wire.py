@@ -16,7 +16,7 @@ import time
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, ClassVar, Final, Literal
 
 STEPS_VERSION: Final = 1
 COLUMNS: Final = ("start", "end", "count", "phase", "status", "intended", "pre", "infer", "post", "worker")
@@ -226,6 +226,40 @@ class StepsWriter:
         os.close(self._fd)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepsHeader:
+    """What the first bytes of a ``.steps`` file say; ``rows`` is how many its writer has finished."""
+
+    unit: str
+    clock: Clock
+    zero_ns: int
+    rows: int
+    columns: tuple[str, ...]
+
+    SIZE: ClassVar[int] = _HEADER_SIZE
+
+    @property
+    def row_size(self) -> int:
+        return 8 * len(self.columns)
+
+    @classmethod
+    def decode(cls, content: bytes, path: str | os.PathLike[str]) -> StepsHeader:
+        """Return the header that the content of a file begins with. Raises WireError where it is none."""
+        if len(content) < _HEADER_SIZE:
+            raise WireError(f"{path}: shorter than its header")
+        magic, version, bits, clock, zero_ns, rows, unit = _HEADER.unpack_from(content)
+        if magic != _MAGIC or version != STEPS_VERSION or clock >= len(CLOCKS) or rows < 0:
+            raise WireError(f"{path}: not a .steps file of version {STEPS_VERSION}")
+        names = tuple(name for index, name in enumerate(COLUMNS) if bits & 1 << index)
+        if bits >> len(COLUMNS) or names[: len(BASE_COLUMNS)] != BASE_COLUMNS:
+            raise WireError(f"{path}: columns {bits:#x} are not those of version {STEPS_VERSION}")
+        try:
+            text = unit.rstrip(b"\0").decode()
+        except UnicodeDecodeError:
+            raise WireError(f"{path}: its unit is no text") from None
+        return cls(unit=text, clock=CLOCKS[clock], zero_ns=zero_ns, rows=rows, columns=names)
+
+
 def read_steps(path: str | os.PathLike[str]) -> Steps:
     """Read a ``.steps`` file, also one that is being written, whose writer was killed, or that was cut short.
 
@@ -248,23 +282,11 @@ def read_steps_in_parts(path: str | os.PathLike[str], rows: int = 1 << 16) -> It
                 return
 
 
-def _read_header(file: BinaryIO, path: object) -> tuple[Steps, int]:
+def _read_header(file: BinaryIO, path: str | os.PathLike[str]) -> tuple[Steps, int]:
     """Return what a header says, as steps without rows, and how many rows it counts."""
-    content = file.read(_HEADER_SIZE)
-    if len(content) < _HEADER_SIZE:
-        raise WireError(f"{path}: shorter than its header")
-    magic, version, bits, clock, zero_ns, rows, unit = _HEADER.unpack(content)
-    if magic != _MAGIC or version != STEPS_VERSION or clock >= len(CLOCKS) or rows < 0:
-        raise WireError(f"{path}: not a .steps file of version {STEPS_VERSION}")
-    names = tuple(name for index, name in enumerate(COLUMNS) if bits & 1 << index)
-    if bits >> len(COLUMNS) or names[: len(BASE_COLUMNS)] != BASE_COLUMNS:
-        raise WireError(f"{path}: columns {bits:#x} are not those of version {STEPS_VERSION}")
-    try:
-        text = unit.rstrip(b"\0").decode()
-    except UnicodeDecodeError:
-        raise WireError(f"{path}: its unit is no text") from None
-    columns = {name: array("q") for name in names}
-    return Steps(unit=text, clock=CLOCKS[clock], zero_ns=zero_ns, columns=columns), rows
+    header = StepsHeader.decode(file.read(_HEADER_SIZE), path)
+    columns = {name: array("q") for name in header.columns}
+    return Steps(unit=header.unit, clock=header.clock, zero_ns=header.zero_ns, columns=columns), header.rows
 
 
 def _read_rows(file: BinaryIO, steps: Steps, rows: int) -> Steps:

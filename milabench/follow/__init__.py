@@ -1,0 +1,55 @@
+"""What the processes of a run append to their files, read as it grows and folded into their Progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from milabench.follow.process import Followed
+from milabench.follow.progress import STAGES, Progress, Stage
+from milabench.rundir import Files
+from milabench.suite.types import Limit
+
+__all__ = ["STAGES", "Followed", "Follower", "Progress", "Stage"]
+
+AT_ONCE = 64
+_CATCH_UP_S = 0.025
+
+
+class Follower:
+    """The processes that are followed, by tag. A turn reads a bounded piece of each file: none starves another."""
+
+    def __init__(self, files: Callable[[str], Files]) -> None:
+        self._files = files
+        self._followed: dict[str, Followed] = {}
+        self._next = 0
+
+    def follow(self, tag: str, limit: Limit | None = None) -> None:
+        """Follow a process from the beginning of its files, unless that is being done."""
+        if tag not in self._followed:
+            self._followed[tag] = Followed(tag, self._files(tag), limit)
+
+    def leave(self, tags: Iterable[str]) -> None:
+        for tag in tags:
+            self._followed.pop(tag, None)
+
+    def turn(self, at_once: int = AT_ONCE) -> bool:
+        """Read the next of the processes, in turn, so many at most; return whether any has more to read already."""
+        tags = list(self._followed)
+        chosen = [(self._next + each) % len(tags) for each in range(min(at_once, len(tags)))]
+        self._next += len(chosen)
+        more = [self._followed[tags[each]].read() for each in chosen]
+        return any(more)
+
+    def catch_up(self, seconds: float = _CATCH_UP_S) -> bool:
+        """Take turns until all is read, or so much CPU time is spent; return whether all is."""
+        began = time.thread_time()
+        for _ in range(-(-len(self._followed) // AT_ONCE) - 1):
+            self.turn()
+        while self.turn():
+            if time.thread_time() - began > seconds:
+                return False
+        return True
+
+    def progress(self) -> list[Progress]:
+        return [each.progress() for each in self._followed.values()]
