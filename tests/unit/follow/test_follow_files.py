@@ -16,7 +16,8 @@ from milabench.follow import Follower, Progress
 from milabench.follow.columns import Columns
 from milabench.outcome import Exit
 from milabench.plan.types import Command, Plan
-from milabench.rundir import Files, RunDir
+from milabench.record import Record
+from milabench.rundir import Files
 from milabench.suite.types import Limit
 
 S = 10**9
@@ -169,7 +170,7 @@ def test_half_made_steps_files_are_waited_for(written: Written) -> None:
 
 def test_what_seal_puts_in_place_is_read_on_and_counts_nothing_twice(tmp_path: Path) -> None:
     plan = Plan(phase="run", trials=())
-    run = RunDir.create(tmp_path / "run", plan=plan, facts={}, suite={})
+    run = Record.create(tmp_path / "run", plan=plan, facts={}, suite={})
     command = Command(tag="bench.D0", benchmark="bench", node="local", argv=("x",), cwd="/")
     written = Written(run.path)
     seq = run.begin(command, {"name": "bench"})
@@ -185,7 +186,7 @@ def test_what_seal_puts_in_place_is_read_on_and_counts_nothing_twice(tmp_path: P
 
 
 def test_rates_of_a_script_count_once_where_seal_puts_the_file_in_place(tmp_path: Path) -> None:
-    run = RunDir.create(tmp_path / "run", plan=Plan(phase="run", trials=()), facts={}, suite={})
+    run = Record.create(tmp_path / "run", plan=Plan(phase="run", trials=()), facts={}, suite={})
     command = Command(tag="bench.D0", benchmark="bench", node="local", argv=("x",), cwd="/", metrics="stdout")
     written = Written(run.path)
     events = EventWriter(written.files.events, first_seq=run.begin(command, {}))
