@@ -5,21 +5,18 @@ The tools' output formats are those of nvidia-smi, rocm-smi, xpu-smi and hl-smi;
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import platform
 import re
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-_TOOL_TIMEOUT_S = 20.0
+from milabench.agent.tools import amount, json_object, printed, rows
+
 _REACH_TIMEOUT_S = 2.0
 Device = dict[str, Any]
 _LISTED_GPU = re.compile(r"GPU (\d+): ")
@@ -57,36 +54,36 @@ def _accelerators(arch: str | None) -> tuple[str, list[Device], str | None]:
 
 def _cuda() -> tuple[list[Device], str | None]:
     fields = ["index", "uuid", "name", "memory.total", "driver_version", "serial", "pci.bus_id", "vbios_version"]
-    output = _run("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")
-    rows = [dict(zip(fields, row, strict=True)) for row in _rows(output, len(fields))]
+    output = printed("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")
+    found = [dict(zip(fields, row, strict=True)) for row in rows(output, len(fields))]
     devices = [
         {
             "id": int(row["index"]),
             "uuid": row["uuid"],
             "name": row["name"],
-            "memory_bytes": _bytes(row["memory.total"], 2**20),
+            "memory_bytes": amount(row["memory.total"], 2**20),
             "numa": _numa(row["pci.bus_id"]),
             "serial": row["serial"],
             "firmware": row["vbios_version"],
         }
-        for row in rows
+        for row in found
     ]
-    modes = _rows(_run("nvidia-smi", "--query-gpu=index,mig.mode.current", "--format=csv,noheader"), 2)
+    modes = rows(printed("nvidia-smi", "--query-gpu=index,mig.mode.current", "--format=csv,noheader"), 2)
     if divided := {int(index) for index, mode in modes if mode == "Enabled"}:
         devices = _divided(devices, divided)
-    return _visible(devices, "CUDA_VISIBLE_DEVICES"), rows[0]["driver_version"] if rows else None
+    return _visible(devices, "CUDA_VISIBLE_DEVICES"), found[0]["driver_version"] if found else None
 
 
 def _divided(gpus: list[Device], divided: set[int]) -> list[Device]:
     """Return the MIG slices instead of the GPUs that are divided, numbered with the other GPUs as they are listed."""
     slices: dict[int, list[tuple[str, int, str]]] = {}
     gpu = -1
-    for line in _run("nvidia-smi", "-L").splitlines():
+    for line in printed("nvidia-smi", "-L").splitlines():
         if found := _LISTED_GPU.match(line):
             gpu = int(found[1])
         elif found := _LISTED_SLICE.match(line):
             slices.setdefault(gpu, []).append((found[1], int(found[2]), found[3]))
-    memory = _slice_memory(_run("nvidia-smi", "-q", "-x"))
+    memory = _slice_memory(printed("nvidia-smi", "-q", "-x"))
     devices: list[Device] = []
     for each in gpus:
         number = each["id"]
@@ -108,7 +105,7 @@ def _slice_memory(document: str) -> dict[tuple[str, int], int | None]:
     except ElementTree.ParseError:
         return {}
     return {
-        (gpu.findtext("uuid", ""), int(each.findtext("index", ""))): _bytes(
+        (gpu.findtext("uuid", ""), int(each.findtext("index", ""))): amount(
             each.findtext("fb_memory_usage/total", "").removesuffix(" MiB"), 2**20
         )
         for gpu in root.iter("gpu")
@@ -118,14 +115,14 @@ def _slice_memory(document: str) -> dict[tuple[str, int], int | None]:
 
 def _rocm() -> tuple[list[Device], str | None]:
     arguments = ("--showproductname", "--showmeminfo", "vram", "--showuniqueid", "--showdriverversion", "--json")
-    document = _json(_run("rocm-smi", *arguments))
+    document = json_object(printed("rocm-smi", *arguments))
     cards = {name: card for name, card in document.items() if name.startswith("card")}
     devices = [
         {
             "id": int(name.removeprefix("card")),
             "uuid": card.get("Unique ID"),
             "name": card.get("Card Series") or card.get("Card series") or "AMD GPU",
-            "memory_bytes": _bytes(card.get("VRAM Total Memory (B)", ""), 1),
+            "memory_bytes": amount(card.get("VRAM Total Memory (B)", "")),
         }
         for name, card in cards.items()
     ]
@@ -133,14 +130,14 @@ def _rocm() -> tuple[list[Device], str | None]:
 
 
 def _xpu() -> tuple[list[Device], str | None]:
-    listed = _json(_run("xpu-smi", "discovery", "-j")).get("device_list", [])
+    listed = json_object(printed("xpu-smi", "discovery", "-j")).get("device_list", [])
     devices: list[Device] = []
     driver: str | None = None
     for entry in listed:
         index = int(entry["device_id"])
-        details = _json(_run("xpu-smi", "discovery", "-d", str(index), "-j"))
+        details = json_object(printed("xpu-smi", "discovery", "-d", str(index), "-j"))
         driver = details.get("driver_version") or driver
-        memory = _bytes(str(details.get("memory_physical_size_byte", "")), 1)
+        memory = amount(str(details.get("memory_physical_size_byte", "")))
         devices.append(
             {
                 "id": index,
@@ -153,13 +150,13 @@ def _xpu() -> tuple[list[Device], str | None]:
 
 
 def _hpu() -> tuple[list[Device], str | None]:
-    output = _run("hl-smi", "-Q", "index,uuid,name,memory.total,driver_version", "-f", "csv,noheader,nounits")
-    rows = _rows(output, 5)
+    output = printed("hl-smi", "-Q", "index,uuid,name,memory.total,driver_version", "-f", "csv,noheader,nounits")
+    found = rows(output, 5)
     devices = [
-        {"id": int(index), "uuid": uuid, "name": name, "memory_bytes": _bytes(memory, 2**20)}
-        for index, uuid, name, memory, _ in rows
+        {"id": int(index), "uuid": uuid, "name": name, "memory_bytes": amount(memory, 2**20)}
+        for index, uuid, name, memory, _ in found
     ]
-    return _visible(devices, "HABANA_VISIBLE_MODULES"), rows[0][4] if rows else None
+    return _visible(devices, "HABANA_VISIBLE_MODULES"), found[0][4] if found else None
 
 
 PROBES: Mapping[str, Callable[[], tuple[list[Device], str | None]]] = {
@@ -168,19 +165,6 @@ PROBES: Mapping[str, Callable[[], tuple[list[Device], str | None]]] = {
     "xpu": _xpu,
     "hpu": _hpu,
 }
-
-
-def _rows(output: str, width: int) -> list[list[str]]:
-    """Return the rows of a table without heading; lines of another width are no rows."""
-    return [row for row in csv.reader(output.splitlines(), skipinitialspace=True) if len(row) == width]
-
-
-def _bytes(text: str, unit: int) -> int | None:
-    """Return an amount of memory; None where the tool says it does not know (``[N/A]``)."""
-    try:
-        return int(float(text) * unit)
-    except ValueError:
-        return None
 
 
 def _visible(devices: list[Device], variable: str) -> list[Device]:
@@ -200,26 +184,6 @@ def _visible(devices: list[Device], variable: str) -> list[Device]:
         if str(each.get("gpu", each["id"])) in numbers
         or any(str(uuid).startswith(prefixes) for uuid in (each["uuid"], each.get("gpu_uuid")))
     ]
-
-
-def _run(tool: str, *arguments: str) -> str:
-    """Return what a vendor's tool prints; nothing where it is missing, fails or hangs."""
-    path = shutil.which(tool)
-    if path is None:
-        return ""
-    try:
-        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=_TOOL_TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text) if text else {}
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _numa(bus_id: str) -> int | None:
