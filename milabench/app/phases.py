@@ -119,7 +119,7 @@ class Operation:
             side_by_side=side_by_side,
         )
         outcomes: dict[str, Outcome] = {}
-        with self.console.phase(plan, records):
+        async with self.console.phase(plan, records, lambda: self.host.request("usage")):
             async for happening in execute(plan, setting, blocked or {}):
                 self.console.show(happening)
                 if isinstance(happening, TrialEnded):

@@ -1,25 +1,36 @@
-"""The live view of a phase, on standard error: a bar per process in a terminal, a line per trial elsewhere."""
+"""What milabench says while it works, on standard error: a live view in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
 
-from benchmate.wire import count_steps
+from milabench.console import failures
+from milabench.console.board import Board, Overview
+from milabench.console.failures import Failure
+from milabench.console.trials import Trials
+from milabench.console.usage import Ask, Meter
+from milabench.console.words import printable, trial_line
 from milabench.execute import CommandEnded, CommandStarted, Happening, TrialEnded, TrialStarted, Waiting
 from milabench.execute.scheduler import Records
-from milabench.outcome import GOOD
-from milabench.plan.types import Command, Job, Phase, Plan
+from milabench.follow import Follower
+from milabench.outcome import GOOD, SIBLING, Outcome
+from milabench.plan.types import Phase, Plan
+from milabench.render.units import duration
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.live import Live
 
-_TAIL_LINES = 15
-_REFRESH_S = 0.5
+REFRESH_S = 0.5
+PROGRESS_S = 60.0
+SHARE = 0.01  # of a core, that the view takes at most: where a frame takes longer, there are fewer
+SLOWEST_S = 10.0
+FRAME_CPU_S = 0.025  # for reading before a frame
+_CATCH_UP_S = 0.25
 _DOING: dict[Phase, str] = {
     "fetch": "fetching",
     "install": "installing",
@@ -30,26 +41,28 @@ _DOING: dict[Phase, str] = {
 
 
 class Console:
-    """Show what happens. ``quiet`` says nothing but failures."""
+    """Show what happens. ``quiet`` says nothing but failures; ``progress_s``: between two lines on a long trial."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self, *, quiet: bool = False, progress_s: float = PROGRESS_S) -> None:
+        self._quiet, self._progress_s = quiet, progress_s
         self._view: _View | None = None
 
     def note(self, text: str) -> None:
         if not self._quiet:
             _say(text)
 
-    @contextmanager
-    def phase(self, plan: Plan, logs: Records) -> Iterator[None]:
-        """Show one phase from its first trial to its last."""
-        live = sys.stderr.isatty() and not self._quiet
-        self._view = _View(plan, logs, live=live, quiet=self._quiet)
+    @asynccontextmanager
+    async def phase(self, plan: Plan, logs: Records, ask: Ask | None = None) -> AsyncIterator[None]:
+        """Show one phase from its first trial to its last, then its failures; ``ask`` asks the agent for usage."""
+        view = self._view = _View(plan, logs, quiet=self._quiet, live=not self._quiet and is_terminal(sys.stderr))
+        watch = None if self._quiet else asyncio.create_task(view.watch(self._progress_s, ask))
         try:
-            with self._view:
-                yield
+            yield
         finally:
+            if watch is not None:
+                await _ended(watch)
             self._view = None
+            view.tell_failures()
 
     def show(self, happening: Happening) -> None:
         if self._view is not None:
@@ -57,99 +70,127 @@ class Console:
 
 
 class _View:
-    def __init__(self, plan: Plan, logs: Records, *, live: bool, quiet: bool) -> None:
-        self._plan, self._logs, self._quiet = plan, logs, quiet
-        self._bars = _Bars(logs) if live else None
-        self._started = 0.0
-
-    def __enter__(self) -> _View:
-        if self._bars:
-            self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bars:
-            self._bars.stop()
+    def __init__(self, plan: Plan, logs: Records, *, quiet: bool, live: bool) -> None:
+        self._doing, self._logs, self._quiet, self._live = _DOING[plan.phase], logs, quiet, live
+        self._trials = Trials(plan)
+        self._follower = Follower(logs.files)
+        self._failures: dict[str, Failure] = {}
 
     def show(self, happening: Happening) -> None:
         match happening:
             case TrialStarted(trial=trial, index=index, total=total):
-                self._started = time.monotonic()
-                if not self._quiet and self._bars is None:
-                    _say(f"[{index + 1}/{total}] {_DOING[self._plan.phase]} {trial.id}")
+                self._trials.begin(trial.id, f"[{index + 1}/{total}]")
+                if not self._quiet and not self._live:
+                    _say(f"[{index + 1}/{total}] {self._doing} {trial.id}")
             case CommandStarted(command=command, job=job):
-                if self._bars:
-                    self._bars.add(command, job)
-            case CommandEnded(command=command):
-                if self._bars:
-                    self._bars.remove(command)
+                self._trials.add(command, job)
+                self._follower.follow(command.tag, None if command.metrics == "none" else job.limit)
+            case CommandEnded(command=command, outcome=outcome):
+                self._trials.remove(command.tag)
+                self._follower.leave([command.tag])
+                if outcome.kind not in GOOD and outcome.reason != SIBLING:
+                    self._fail(command.tag, outcome)
             case Waiting(job=job):
                 if not self._quiet:
                     _say(f"waiting for another milabench that works on {job.tag}")
             case TrialEnded():
-                self._ended(happening)
+                self._end(happening)
 
-    def _ended(self, ended: TrialEnded) -> None:
-        outcome, seconds = ended.outcome, time.monotonic() - self._started
+    def _end(self, ended: TrialEnded) -> None:
+        outcome, seconds = ended.outcome, self._trials.end(ended.trial.id, ended.outcome)
         bad = outcome.kind not in GOOD
+        if bad:
+            self._fail(outcome.tag or ended.trial.id, outcome)
         if bad or not self._quiet:
             how = "there already" if ended.done_before else outcome.kind.replace("_", " ")
-            reason = f": {outcome.reason}" if bad and outcome.reason else ""
+            reason = f": {printable(outcome.reason)}" if bad and outcome.reason else ""
             _say(f"{'FAIL' if bad else '  ok'} {ended.trial.id} ({how}, {seconds:.1f} s){reason}")
-        if bad and outcome.kind != "interrupted":
-            for line in self._logs.log_tail(outcome.tag, _TAIL_LINES):
-                _say(f"     | {line}")
-            if self._logs.files(outcome.tag).stderr.exists():
-                _say(f"     whole logs: {self._logs.files(outcome.tag).stderr.with_suffix('')}.{{stdout,stderr}}")
+
+    def _fail(self, tag: str, outcome: Outcome) -> None:
+        if outcome.kind != "interrupted":
+            self._failures.setdefault(tag, Failure(tag=tag, outcome=outcome))
+
+    def tell_failures(self) -> None:
+        if self._failures:
+            for line in failures.told(list(self._failures.values()), self._logs.files):
+                _say(line)
+
+    async def watch(self, progress_s: float, ask: Ask | None) -> None:
+        """Show how far the processes are until cancelled; what goes wrong with that harms nothing else."""
+        try:
+            await (self._draw(ask) if self._live else self._tell(progress_s))
+        except OSError:  # nobody sees it any more; whoever says something next finds out
+            return
+        except Exception as error:
+            _say(f"the view of what runs has ended ({type(error).__name__}: {error}); the run goes on")
+
+    async def _draw(self, ask: Ask | None) -> None:
+        """Draw a frame twice a second, less often where that would take more than its share of a core."""
+        meter = Meter()
+        with live_view(sys.stderr) as frame:
+            while True:
+                began = time.thread_time()
+                self._follower.catch_up(FRAME_CPU_S)
+                frame.draw(self._trials.overview(self._doing, self._follower.progress(), meter.known))
+                await asyncio.sleep(pause_s(time.thread_time() - began))
+                if ask is not None:
+                    await meter.read(ask, self._trials.commands)
+
+    async def _tell(self, progress_s: float) -> None:
+        """Say a line on each trial that has run for long since the last one on it."""
+        while True:
+            next_s, due = self._trials.untold(progress_s)
+            if due:
+                self._follower.catch_up(_CATCH_UP_S)
+                known = {each.tag: each for each in self._trials.with_times(self._follower.progress())}
+                for place, trial, seconds, tags in due:
+                    found = [known[tag] for tag in tags if tag in known]
+                    _say(f"{place} {trial} {duration(seconds)}: {trial_line(found, time.time())}")
+            else:
+                await asyncio.sleep(next_s)
 
 
-class _Bars:
-    """Progress bars fed from the headers of ``.steps`` files, by a thread that sleeps between looks."""
+class Frames:
+    """Frames drawn over each other; what is printed meanwhile stands above them."""
 
-    def __init__(self, logs: Records) -> None:
-        self._logs = logs
-        self._progress: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-        self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+    def __init__(self, live: Live, board: Board) -> None:
+        self._live, self._board = live, board
 
-    def start(self) -> None:
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    def draw(self, overview: Overview) -> None:
+        self._board.overview = overview
+        self._live.refresh()
 
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        self._progress = Progress(*columns, console=RichConsole(stderr=True), transient=True, refresh_per_second=2)
-        self._progress.start()
-        self._thread.start()
 
-    def stop(self) -> None:
-        self._wake.set()
-        self._thread.join()
-        if self._progress:
-            self._progress.stop()
+@contextmanager
+def live_view(stream: TextIO) -> Iterator[Frames]:
+    """Draw in a terminal; nothing is left of it at the end."""
+    from rich.console import Console as RichConsole
+    from rich.live import Live
 
-    def add(self, command: Command, job: Job) -> None:
-        assert self._progress is not None
-        wanted = job.limit.observations
-        total = job.limit.skip + wanted if wanted and command.metrics != "none" else None
-        self._tasks[command.tag] = self._progress.add_task(command.tag, total=total)
+    board, is_log = Board(), stream is sys.stderr
+    terminal = RichConsole(stderr=is_log)
+    with Live(board, console=terminal, auto_refresh=False, transient=True, redirect_stdout=not is_log) as live:
+        yield Frames(live, board)
 
-    def remove(self, command: Command) -> None:
-        if self._progress and command.tag in self._tasks:
-            self._progress.remove_task(self._tasks.pop(command.tag))
 
-    def _watch(self) -> None:
-        assert self._progress is not None
-        while not self._wake.wait(_REFRESH_S):
-            for tag, task in list(self._tasks.items()):
-                with suppress(KeyError):  # it ended meanwhile
-                    self._progress.update(task, completed=count_steps(self._logs.files(tag).steps))
+def pause_s(spent_s: float) -> float:
+    """Return how long to wait after a frame that took so much CPU time, in s."""
+    return min(max(REFRESH_S, spent_s / SHARE), SLOWEST_S)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Say whether frames can be drawn over each other there."""
+    if not stream.isatty():
+        return False
+    from rich.console import Console as RichConsole
+
+    return not RichConsole(file=stream).is_dumb_terminal
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _say(text: str) -> None:

@@ -13,7 +13,6 @@ from milabench.suite.types import Limit
 __all__ = ["STAGES", "Followed", "Follower", "Progress", "Stage"]
 
 AT_ONCE = 64
-_CATCH_UP_S = 0.025
 
 
 class Follower:
@@ -41,14 +40,13 @@ class Follower:
         more = [self._followed[tags[each]].read() for each in chosen]
         return any(more)
 
-    def catch_up(self, seconds: float = _CATCH_UP_S) -> bool:
+    def catch_up(self, seconds: float) -> bool:
         """Take turns until all is read, or so much CPU time is spent; return whether all is."""
-        began = time.thread_time()
-        for _ in range(-(-len(self._followed) // AT_ONCE) - 1):
-            self.turn()
-        while self.turn():
+        began, left = time.thread_time(), len(self._followed)
+        while left > 0:
+            left = len(self._followed) if self.turn() else left - AT_ONCE
             if time.thread_time() - began > seconds:
-                return False
+                return left <= 0
         return True
 
     def progress(self) -> list[Progress]:

@@ -92,6 +92,12 @@ class Trial:
     def id(self) -> str:
         return f"{self.benchmark}.R{self.repeat}" if self.repeat else self.benchmark
 
+    @property
+    def bound_s(self) -> float | None:
+        """Return the longest deadline of its jobs; None where one has none."""
+        deadlines = [job.deadline_s for job in self.jobs]
+        return max((each for each in deadlines if each is not None), default=0.0) if None not in deadlines else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skip:

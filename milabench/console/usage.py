@@ -1,0 +1,63 @@
+"""From what an agent says of processes and devices to what each process takes of them now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from milabench.console.words import Usage
+from milabench.errors import HostLost, PreflightError
+from milabench.plan.types import Command
+
+EVERY_S = 2.0
+Ask = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+class Meter:
+    """Turn answers into what each process takes; cores are those of the time between two of them."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due = 0.0
+        self._cpu_s: dict[str, float] = {}
+        self._answered = 0.0
+        self.known: dict[str, Usage] = {}
+
+    async def read(self, ask: Ask, commands: Iterable[Command]) -> None:
+        """Ask an agent where that is due; where nobody answers, nothing is known."""
+        if self._clock() < self._due:
+            return
+        try:
+            answer = await ask()
+        except (HostLost, PreflightError):
+            answer = {}
+        self._due = self._clock() + EVERY_S
+        self.take(answer.get("processes", {}), answer.get("devices", []), commands)
+
+    def take(
+        self,
+        processes: Mapping[str, Mapping[str, float]],
+        devices: Sequence[Mapping[str, Any]],
+        commands: Iterable[Command],
+    ) -> None:
+        """Take what processes (by tag) and devices are said to do now."""
+        now = self._clock()
+        passed_s, self._answered = now - self._answered, now
+        before, self._cpu_s = self._cpu_s, {tag: each["cpu_s"] for tag, each in processes.items()}
+        self.known = {}
+        for command in commands:
+            own = processes.get(command.tag)
+            cores = None
+            if own is not None and command.tag in before and passed_s > 0:
+                cores = max(own["cpu_s"] - before[command.tag], 0.0) / passed_s
+            load, held = _of_devices([each for each in devices if each["id"] in command.devices])
+            resident = None if own is None else int(own["rss_bytes"])
+            self.known[command.tag] = Usage(rss_bytes=resident, cores=cores, load=load, device_bytes=held)
+
+
+def _of_devices(found: Sequence[Mapping[str, Any]]) -> tuple[float | None, int | None]:
+    """Return the mean load of devices and the memory held on all of them; None where a tool does not say."""
+    loads = [each["load"] for each in found if each["load"] is not None]
+    held = [each["memory_bytes"] for each in found if each["memory_bytes"] is not None]
+    return sum(loads) / len(loads) if loads else None, sum(held) if held else None
