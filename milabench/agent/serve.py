@@ -19,9 +19,11 @@ from typing import Any
 from benchmate.wire import Frames, decode_event, frame
 from milabench.agent import once as once_module
 from milabench.agent import packages, processes, stage
+from milabench.agent.loads import Loads
 from milabench.agent.once import Guarded
 from milabench.agent.supervise import Supervised, data_descriptor, unwritable
 from milabench.agent.tail import Tail, Watcher
+from milabench.agent.usage import usage
 
 Request = dict[str, Any]
 GRACE_S = 5.0
@@ -49,6 +51,8 @@ class Agent:
         self._unwatched: dict[int, Tail] = {}  # the kernel has no more watches for us: looked at once a second
         self._running: dict[int, Supervised] = {}
         self._guarded: dict[str, Guarded] = {}
+        self._tools: set[int] = set()  # that were started to say how busy devices are: they belong to no process
+        self._loads = Loads(self._selector, self._tools.add)
         self._environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
         self._held: dict[str, int] = {}
         self._closing = self._told_to_end = False
@@ -62,6 +66,7 @@ class Agent:
             "end": self._end,
             "missing": self._missing,
             "freeze": self._freeze,
+            "usage": self._usage,
         }
 
     def serve(self) -> None:
@@ -118,7 +123,7 @@ class Agent:
             for name in FOLDERS & request["env"].keys():
                 Path(request["env"][name]).mkdir(parents=True, exist_ok=True)
             tail = Tail(request["events"]) if request.get("events") else None
-            process = Supervised(request, environ, report=report, alone=lambda: len(self._running) == 1)
+            process = Supervised(request, environ, report=report, alone=self._is_alone)
         except OSError as error:
             message = f"cannot be started: {error.strerror}: {error.filename or request['argv'][0]}"
             return {"event": "exit", "code": None, "signal": None, "error": message}
@@ -155,7 +160,9 @@ class Agent:
     def _probe(self, request: Request) -> dict[str, Any]:
         from milabench.agent import probe
 
-        return {"event": "facts", "facts": probe.facts(request["arch"], request["reach"])}
+        facts = probe.facts(request["arch"], request["reach"])
+        self._loads.about(facts["arch"])
+        return {"event": "facts", "facts": facts}
 
     def _stage(self, request: Request) -> dict[str, Any]:
         for folder in request["staged"]:
@@ -185,6 +192,12 @@ class Agent:
             "packages": {name: packages.freeze(path) for name, path in request["folders"].items()},
         }
 
+    def _usage(self, request: Request) -> dict[str, Any]:
+        """Say what each process takes of this node, with all that is below it, and how busy the devices are."""
+        del request
+        found = {process.tag: usage([process.pid]) for process in self._running.values()}
+        return {"event": "usage", "processes": found, "devices": self._loads.latest()}
+
     # Processes ---------------------------------------------------------------------------------------------------
 
     def _read_output(self, process: Supervised) -> None:
@@ -206,6 +219,9 @@ class Agent:
                 if event is not None and event.event == "stop" and _ends_group(event.data):
                     self._reply({"id": number, "event": "full"})
 
+    def _is_alone(self) -> bool:
+        return len(self._running) == 1 and not self._tools
+
     def _forget(self, number: int) -> None:
         process = self._running.pop(number)
         self._watcher.remove(self._watches.pop(number, None))
@@ -223,6 +239,7 @@ class Agent:
                 return
             if pid == 0:
                 return
+            self._tools.discard(pid)
             for process in list(self._running.values()):
                 if process.pid == pid:
                     process.reaped(status, usage.ru_maxrss * 1024)

@@ -44,6 +44,7 @@ class Supervised:
         alone: Callable[[], bool],
     ) -> None:
         self.id: int = request["id"]
+        self.tag: str = request.get("tag", "")
         self._report, self._alone = report, alone
         self._stderr: str = request["stderr"]
         self._token = f"{os.getpid()}-{self.id}-{time.time_ns()}"

@@ -171,6 +171,7 @@ def live_view(stream: TextIO) -> Iterator[Frames]:
     terminal = RichConsole(stderr=is_log)
     with Live(board, console=terminal, auto_refresh=False, transient=True, redirect_stdout=not is_log) as live:
         yield Frames(live, board)
+        board.overview = None  # the last frame would only be taken away again
 
 
 def pause_s(spent_s: float) -> float:

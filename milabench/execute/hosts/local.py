@@ -53,6 +53,7 @@ class LocalHost:
         full = asyncio.Event()
         self._exits[number], self._full[number] = ended, full
         fields = {
+            "tag": command.tag,
             "argv": list(command.argv),
             "cwd": command.cwd,
             "env": {**command.env, **launch.env},
