@@ -71,6 +71,11 @@ class Loads:
             self._ask(self._query)
         return self._known
 
+    def close(self) -> None:
+        """End the tool that is being asked."""
+        if self._asking is not None:
+            self._end(None)
+
     def _ask(self, query: Query) -> None:
         path = shutil.which(query.argv[0])
         if path is None:

@@ -92,6 +92,7 @@ class Agent:
                 self._reap()
                 self._tick()
         finally:
+            self._loads.close()
             for process in self._running.values():  # none, unless this agent fails: then nothing may outlive it
                 process.kill()
 
