@@ -21,17 +21,19 @@ FROM_S, TO_S = 4.0, 24.0
 TICKS = os.sysconf("SC_CLK_TCK")
 SUITE = """
 many:
-  command: {{argv: [sh, -c, "while true; do echo '{{\\"count\\": 10, \\"unit\\": \\"items\\"}}'; sleep {period}; done"]}}
+  command: {{argv: [sh, -c, {script}]}}
   plan: {{method: njobs, n: {count}}}
   voir: {{options: {{skip: 1, stop: 1000000}}}}
   max_duration: 600
 """
+# In YAML's double quotes.
+SCRIPT = r'''"while true; do echo '{\"count\": 10, \"unit\": \"items\"}'; sleep %d; done"'''
 
 
 def main() -> None:
     where = project()
     for count, period in ((8, 1), (256, 5)):
-        where.write("suite.yaml", SUITE.format(count=count, period=period))
+        where.write("suite.yaml", SUITE.format(count=count, script=SCRIPT % period))
         quiet, live = (_shares(where, *options) for options in (("--quiet",), ()))
         for name, alone, shown in zip(("runner", "agent"), quiet, live, strict=True):
             goal = "≤ 0.01" if name == "runner" and count == 8 else None
