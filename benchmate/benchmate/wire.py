@@ -14,7 +14,7 @@ import os
 import struct
 import time
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, ClassVar, Final, Literal
 
@@ -178,7 +178,14 @@ class StepsWriter:
     their order, or the unit does not fit its 32 bytes of UTF-8.
     """
 
-    __slots__ = ("_capacity", "_fd", "_map", "_pack", "_row", "_rows_pack", "rows")
+    __slots__ = ("_fd", "_map", "append")
+
+    append: Callable[..., None]
+    """Write one row, in the order of the columns; it counts once the header's number of rows says so.
+
+    Raises struct.error for a value that is no 64-bit integer, and the row does not count: the caller checks what
+    comes from elsewhere, since this is called once a step.
+    """
 
     def __init__(
         self,
@@ -193,36 +200,49 @@ class StepsWriter:
         row = struct.Struct(f"<{len(columns)}q")
         header = _HEADER.pack(_MAGIC, STEPS_VERSION, bits, CLOCKS.index(clock), zero_ns, 0, _unit(unit))
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        self._row, self._capacity, self.rows = row.size, _GROW_ROWS, 0
-        os.posix_fallocate(self._fd, 0, _HEADER_SIZE + self._capacity * self._row)
+        os.posix_fallocate(self._fd, 0, _HEADER_SIZE + _GROW_ROWS * row.size)
         self._map = mmap.mmap(self._fd, 0)
         self._map[:_HEADER_SIZE] = header
-        self._pack = row.pack_into
-        self._rows_pack = struct.Struct("<q").pack_into
+        self.append = self._appending(row)
 
-    def append(self, *row: int) -> None:
-        """Write one row, in the order of the columns; it counts once the header's number of rows says so.
+    def _appending(self, row: struct.Struct) -> Callable[..., None]:
+        """Return ``append``: attributes, and a tuple where there are the usual five values, would double its cost."""
+        content, pack, size, pack_rows = self._map, row.pack_into, row.size, struct.Struct("<q").pack_into
+        place, full, rows = _HEADER_SIZE, len(content), 0
 
-        Raises struct.error for a value that is no 64-bit integer, and the row does not count: the caller checks what
-        comes from elsewhere, since this is called once a step.
-        """
-        rows = self.rows
-        if rows == self._capacity:
-            self._grow()
-        self._pack(self._map, _HEADER_SIZE + rows * self._row, *row)
-        self.rows = rows = rows + 1
-        self._rows_pack(self._map, _ROWS_OFFSET, rows)
+        def append(start: int, end: int, count: int, phase: int, status: int) -> None:
+            nonlocal place, full, rows
+            if place == full:
+                full = self._grow(size)
+            pack(content, place, start, end, count, phase, status)
+            place += size
+            rows += 1
+            pack_rows(content, _ROWS_OFFSET, rows)
 
-    def _grow(self) -> None:
-        capacity = self._capacity * 2
-        os.posix_fallocate(self._fd, 0, _HEADER_SIZE + capacity * self._row)
-        self._map.resize(_HEADER_SIZE + capacity * self._row)
-        self._capacity = capacity
+        def append_any(*values: int) -> None:
+            nonlocal place, full, rows
+            if place == full:
+                full = self._grow(size)
+            pack(content, place, *values)
+            place += size
+            rows += 1
+            pack_rows(content, _ROWS_OFFSET, rows)
+
+        return append if size == 8 * len(BASE_COLUMNS) else append_any
+
+    def _grow(self, row_size: int) -> int:
+        """Make room for as many rows again; return where it ends."""
+        rows = (len(self._map) - _HEADER_SIZE) // row_size
+        end = _HEADER_SIZE + 2 * rows * row_size
+        os.posix_fallocate(self._fd, 0, end)
+        self._map.resize(end)
+        return end
 
     def close(self) -> None:
         """Cut the file to the rows it holds."""
+        header = StepsHeader.decode(self._map[:_HEADER_SIZE], "a file being written")
         self._map.close()
-        os.ftruncate(self._fd, _HEADER_SIZE + self.rows * self._row)
+        os.ftruncate(self._fd, _HEADER_SIZE + header.rows * header.row_size)
         os.close(self._fd)
 
 
