@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -81,6 +81,7 @@ class Followed:
             started=told.started,
             ended=told.ended,
             outcome=told.outcome,
+            events=told.events,
             bad_lines=told.bad + self._lines.dropped,
         )
         return self._with_steps(known) if steps.rows else known
@@ -123,7 +124,7 @@ class _Told:
         self.loss: float | None = None
         self.memory_bytes: int | None = None
         self.stopped = False
-        self.warmups = self.measured = self.bad = 0
+        self.warmups = self.measured = self.events = self.bad = 0
         self.unit = ""
         self.last_rate_at: float | None = None
         self._sum = 0.0
@@ -137,8 +138,9 @@ class _Told:
     def rate_now(self) -> float | None:
         return sum(self._latest) / len(self._latest) if self._latest else None
 
-    def fold(self, values: Iterable[dict[str, Any]]) -> None:
+    def fold(self, values: Sequence[dict[str, Any]]) -> None:
         """Fold lines, decoded; a bare object (a script that writes metrics itself) is a ``data`` event."""
+        self.events += len(values)
         loss: object = _NOTHING
         for value in values:
             event = value.get("event", "data")

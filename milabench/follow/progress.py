@@ -17,7 +17,7 @@ class Progress:
     """What a process has done so far; ``rate_now`` is of the last few seconds, ``rate`` of all that is measured.
 
     ``steps`` counts the warm-up too, as ``wanted`` does; rates in ``unit``, times in s (wall clock).
-    What nothing says is None.
+    What nothing says is None; ``events`` counts the lines that say something, ``bad_lines`` those that say nothing.
     """
 
     tag: str
@@ -36,6 +36,7 @@ class Progress:
     last_step: float | None = None
     ended: float | None = None
     outcome: Outcome | None = None
+    events: int = 0
     bad_lines: int = 0
 
     @property

@@ -55,5 +55,6 @@ def _process(found: Progress, status: Status) -> dict[str, Any]:
         "last_step": found.last_step,
         "deadline_s": status.deadlines.get(found.tag),
         "outcome": None if found.outcome is None else asdict(found.outcome),
+        "events": found.events,
         "bad_lines": found.bad_lines,
     }

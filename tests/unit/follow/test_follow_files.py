@@ -270,7 +270,7 @@ def test_every_record_arrives_once_however_writes_and_reads_meet(
         place += size
         written.follower.turn()
     found = written.read()
-    assert (found.measured, found.bad_lines) == (count, len(garbage))
+    assert (found.measured, found.events, found.bad_lines) == (count, count, len(garbage))
 
 
 @given(
