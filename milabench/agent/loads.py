@@ -51,6 +51,7 @@ class Loads:
     ) -> None:
         self._selector, self._started = selector, started
         self._every_s, self._timeout_s = every_s, timeout_s
+        self._arch = ""
         self._query: Query | None = None
         self._known: list[Load] = []
         self._asking: _Asking | None = None
@@ -58,8 +59,9 @@ class Loads:
         self._failures = 0
 
     def about(self, arch: str) -> None:
-        """Say whose devices the node has."""
-        self._query = QUERIES.get(arch)
+        """Say whose devices are used."""
+        if arch != self._arch:
+            self._arch, self._query, self._failures = arch, QUERIES.get(arch), 0
 
     def latest(self) -> list[Load]:
         """Return what was said last, nothing at first; ask anew where that is due."""

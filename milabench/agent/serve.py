@@ -129,6 +129,7 @@ class Agent:
             message = f"cannot be started: {error.strerror}: {error.filename or request['argv'][0]}"
             return {"event": "exit", "code": None, "signal": None, "error": message}
         self._running[process.id] = process
+        self._loads.about(request["env"].get("MILABENCH_ARCH", ""))
         if process.pipe is not None:
             self._selector.register(process.pipe, selectors.EVENT_READ, lambda: self._read_output(process))
         if tail is not None:
@@ -161,9 +162,7 @@ class Agent:
     def _probe(self, request: Request) -> dict[str, Any]:
         from milabench.agent import probe
 
-        facts = probe.facts(request["arch"], request["reach"])
-        self._loads.about(facts["arch"])
-        return {"event": "facts", "facts": facts}
+        return {"event": "facts", "facts": probe.facts(request["arch"], request["reach"])}
 
     def _stage(self, request: Request) -> dict[str, Any]:
         for folder in request["staged"]:

@@ -19,8 +19,13 @@ from milabench.outcome import Outcome
 from milabench.plan.types import Command, Job, Trial
 from milabench.rundir import RunDir
 
-State = Literal["running", "complete", "interrupted", "failed", "killed", "unknown"]
-_SAID: Mapping[object, State] = {"complete": "complete", "interrupted": "interrupted", "failed": "failed"}
+State = Literal["running", "complete", "interrupted", "incomplete", "failed", "killed", "unknown"]
+_SAID: Mapping[object, State] = {
+    "complete": "complete",
+    "interrupted": "interrupted",
+    "incomplete": "incomplete",
+    "failed": "failed",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

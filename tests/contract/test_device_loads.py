@@ -20,10 +20,6 @@ from milabench.plan import Command, Job
 from milabench.resources import import_path
 from milabench.rundir import Files
 
-PROBED = """\
-0, GPU-0, NVIDIA H100 80GB HBM3, 81559, 550.54.15, 1650123000001, 00000000:18:00.0, 96.00.89.00.01
-1, GPU-1, NVIDIA H100 80GB HBM3, 81559, 550.54.15, 1650123000002, 00000000:2A:00.0, 96.00.89.00.01
-"""
 LOADS = "0, GPU-0, 87, 61440\n1, GPU-1, [N/A], [N/A]\n"
 CARDS = {
     "card0": {
@@ -34,8 +30,6 @@ CARDS = {
     },
     "card1": {"Unique ID": "0x2", "VRAM Total Memory (B)": "2000", "VRAM Total Used Memory (B)": "N/A"},
 }
-XPUS = {"device_list": [{"device_id": 0, "uuid": "x0", "device_name": "Intel GPU"}]}
-XPU_ONE = {"device_id": 0, "driver_version": "1", "memory_physical_size_byte": "68719476736"}
 XPU_DUMP = "Timestamp, DeviceId, GPU Utilization (%), GPU Memory Used (MiB)\n06:14:46.000,    0, 12.50, 30.00\n"
 GIB = 1 << 30
 
@@ -58,9 +52,12 @@ def printing(text: str) -> str:
 
 
 def nvidia(folder: Path, loads: str) -> None:
-    """Write an nvidia-smi that answers the probe, and to be asked for loads does what a line of shell says."""
-    asked = f'case "$*" in *utilization.gpu*) echo asked >> {folder}/asked\n{loads}\n;;'
-    tool(folder, "nvidia-smi", f"{asked}\n*mig.mode*) ;;\n*)\n{printing(PROBED)}\n;; esac")
+    """Write an nvidia-smi that, asked for loads, does what a line of shell says."""
+    tool(
+        folder,
+        "nvidia-smi",
+        f'case "$*" in *utilization.gpu*) echo asked >> {folder}/asked\n{loads}\n;; *) exit 2;; esac',
+    )
 
 
 def asked(folder: Path) -> int:
@@ -69,60 +66,67 @@ def asked(folder: Path) -> int:
 
 
 def talk(folder: Path, story: Callable[[LocalHost], Awaitable[Any]]) -> Any:
-    """Run a story with an agent that finds these tools; it has probed the node."""
+    """Run a story with an agent that finds these tools."""
 
     async def main() -> Any:
         environ = {"PATH": f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin"}
         async with LocalHost(import_path(), environ) as host:
-            await host.request("probe", arch=None, reach={})
             return await story(host)
 
     return asyncio.run(asyncio.wait_for(main(), 120))
 
 
-def launch(folder: Path, script: str, tag: str = "one") -> Launch:
-    command = Command(tag=tag, benchmark=tag, node="local", argv=("sh", "-c", script), cwd=str(folder), metrics="none")
+def launch(folder: Path, script: str, tag: str = "one", arch: str = "cuda") -> Launch:
+    argv, env = ("sh", "-c", script), {"MILABENCH_ARCH": arch}
+    command = Command(tag=tag, benchmark=tag, node="local", argv=argv, cwd=str(folder), env=env, metrics="none")
     job = Job(tag=tag, commands=(command,), deadline_s=None)
     files = Files.of(folder, tag)
     return Launch(phase="run", job=job, command=command, files=files, env={}, first_seq=0, deadline_s=None)
 
 
-async def devices(host: LocalHost) -> list[dict[str, Any]]:
-    """Ask until something is known of the devices."""
-    end = time.monotonic() + 60
-    while not (found := (await host.request("usage"))["devices"]):
-        assert time.monotonic() < end, "nothing is known of the devices"
-        await asyncio.sleep(0.02)
-    return list(found)
+def devices(tools: Path, arch: str) -> Any:
+    """Ask until something is known of the devices of a process that uses some."""
+
+    async def story(host: LocalHost) -> list[dict[str, Any]]:
+        process = await host.start(launch(tools, "sleep 1000", arch=arch))
+        end = time.monotonic() + 60
+        while not (found := (await host.request("usage"))["devices"]):
+            assert time.monotonic() < end, "nothing is known of the devices"
+            await asyncio.sleep(0.02)
+        for _ in range(20):
+            assert (await host.request("usage"))["devices"] == found
+        await process.stop("interrupt")
+        await process.wait()
+        return list(found)
+
+    return talk(tools, story)
 
 
-def test_what_nvidia_smi_says_is_known_a_little_later(tools: Path) -> None:
+def test_what_nvidia_smi_says_is_known_a_little_later_and_not_asked_again_at_once(tools: Path) -> None:
     nvidia(tools, printing(LOADS))
-    assert talk(tools, devices) == [
+    assert devices(tools, "cuda") == [
         {"id": 0, "uuid": "GPU-0", "load": 0.87, "memory_bytes": 60 * GIB},
         {"id": 1, "uuid": "GPU-1", "load": None, "memory_bytes": None},
     ]
+    assert asked(tools) == 1
 
 
 def test_what_rocm_smi_says(tools: Path) -> None:
     tool(tools, "rocm-smi", printing(json.dumps(CARDS)))
-    assert talk(tools, devices) == [
+    assert devices(tools, "rocm") == [
         {"id": 0, "uuid": "0x1", "load": 0.42, "memory_bytes": 500},
         {"id": 1, "uuid": "0x2", "load": None, "memory_bytes": None},
     ]
 
 
 def test_what_xpu_smi_says(tools: Path) -> None:
-    script = f"case \"$*\" in 'dump -d -1 -m 0,18 -n 1')\n{printing(XPU_DUMP)}\n;;\n*' -d '*)\n"
-    script += f"{printing(json.dumps(XPU_ONE))}\n;;\n*)\n{printing(json.dumps(XPUS))}\n;; esac"
-    tool(tools, "xpu-smi", script)
-    assert talk(tools, devices) == [{"id": 0, "uuid": None, "load": 0.125, "memory_bytes": 30 << 20}]
+    tool(tools, "xpu-smi", f"case \"$*\" in 'dump -d -1 -m 0,18 -n 1')\n{printing(XPU_DUMP)}\n;; *) exit 2;; esac")
+    assert devices(tools, "xpu") == [{"id": 0, "uuid": None, "load": 0.125, "memory_bytes": 30 << 20}]
 
 
 def test_what_hl_smi_says(tools: Path) -> None:
-    loads, probed = "echo '0, uuid-0, 55, 1024'", "echo '0, uuid-0, HL-225, 98304, 1.16'"
-    tool(tools, "hl-smi", f'case "$*" in *utilization.aip*) {loads};; *) {probed};; esac')
-    assert talk(tools, devices) == [{"id": 0, "uuid": "uuid-0", "load": 0.55, "memory_bytes": GIB}]
+    tool(tools, "hl-smi", "case \"$*\" in *utilization.aip*) echo '0, uuid-0, 55, 1024';; *) exit 2;; esac")
+    assert devices(tools, "hpu") == [{"id": 0, "uuid": "uuid-0", "load": 0.55, "memory_bytes": GIB}]
 
 
 @pytest.mark.parametrize("loads", ["exit 1", "echo nonsense", "printf '\\377\\376'", ":"])
@@ -140,32 +144,21 @@ def test_a_tool_that_says_nothing_of_use_is_asked_no_more_and_harms_nothing(
     assert talk(tools, story).code == 7
 
 
-def test_nobody_is_asked_where_there_are_no_devices_and_where_nobody_looks(tools: Path, tmp_path: Path) -> None:
+def test_nobody_is_asked_where_nobody_looks_and_where_no_device_is_used(tools: Path, tmp_path: Path) -> None:
     nvidia(tools, printing(LOADS))
 
     async def unseen(host: LocalHost) -> Exit:
         return await (await host.start(launch(tmp_path, "sleep 0.5"))).wait()
 
+    async def without(host: LocalHost) -> list[Any]:
+        process = await host.start(launch(tmp_path, "sleep 0.5", arch="cpu"))
+        found = [(await host.request("usage"))["devices"] for _ in range(5)]
+        await process.wait()
+        return found
+
     talk(tools, unseen)
+    assert talk(tools, without) == [[]] * 5
     assert asked(tools) == 0
-    (tools / "nvidia-smi").unlink()
-
-    async def story(host: LocalHost) -> list[Any]:
-        return [(await host.request("usage"))["devices"] for _ in range(5)]
-
-    assert talk(tools, story) == [[]] * 5
-
-
-def test_the_tool_is_asked_no_more_often_than_every_few_seconds(tools: Path) -> None:
-    nvidia(tools, printing(LOADS))
-
-    async def story(host: LocalHost) -> None:
-        await devices(host)
-        for _ in range(20):
-            await host.request("usage")
-
-    talk(tools, story)
-    assert asked(tools) == 1
 
 
 def test_a_tool_that_hangs_is_never_waited_for_and_belongs_to_no_process(tools: Path, tmp_path: Path) -> None:
