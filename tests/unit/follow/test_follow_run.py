@@ -1,0 +1,160 @@
+"""A whole run seen from outside: its state, what is done, runs and waits, and how long it can take."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmate.wire import encode_event
+from milabench.errors import RunDirError
+from milabench.follow.run import Status, Watch
+from milabench.outcome import Outcome
+from milabench.plan.types import Command, Job, Plan, Trial
+from milabench.record import Record
+from milabench.rundir import RunDir
+from milabench.suite.types import Limit
+
+S = 10**9
+
+
+def trial(name: str, deadline_s: float | None = 600.0, count: int = 1) -> Trial:
+    tags = [name] if count == 1 else [f"{name}.{number}" for number in range(count)]
+    commands = [Command(tag=tag, benchmark=name, node="local", argv=("x",), cwd="/") for tag in tags]
+    jobs = tuple(Job(tag=each.tag, commands=(each,), deadline_s=deadline_s, limit=Limit(skip=2)) for each in commands)
+    return Trial(benchmark=name, jobs=jobs)
+
+
+@dataclass
+class Clock:
+    now_s: int = 1000
+
+    def ns(self) -> int:
+        return self.now_s * S
+
+    def s(self) -> float:
+        return float(self.now_s)
+
+
+@dataclass
+class Run:
+    """A run as its runner writes it, at times that the test sets."""
+
+    folder: Path
+    trials: tuple[Trial, ...] = (trial("a"), trial("b", count=2), trial("c"))
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        plan, facts = Plan(phase="run", trials=self.trials), {"started": 990.0}
+        self.record = Record.create(self.folder / "run", plan=plan, facts=facts, suite={}, now_ns=self.clock.ns)
+
+    def begin(self, each: Trial) -> None:
+        self.record.started(each)
+        for job in each.jobs:
+            self.record.begin(job.commands[0], {})
+
+    def watch(self) -> Watch:
+        return Watch(RunDir(self.record.path), self.clock.s)
+
+    def look(self) -> Status:
+        return self.watch().look(10.0)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def test_a_run_that_has_just_begun_waits(run: Run) -> None:
+    found = run.look()
+    assert (found.state, found.host, found.began, found.since) == ("running", platform.node(), 990.0, 1000.0)
+    assert (found.trials, found.waiting, found.left_s) == (("a", "b", "c"), 3, 1800.0)
+
+
+def test_what_has_ended_counts_no_more_and_what_runs_for_what_is_left_of_it(run: Run) -> None:
+    a, b, _ = run.trials
+    run.begin(a)
+    run.record.note(a, Outcome(kind="failed", reason="exit code 1"))
+    run.begin(b)
+    run.clock.now_s += 100
+    watch = run.watch()
+    found = watch.look(10.0)
+    assert (found.outcomes["a"].kind, found.running, found.waiting) == ("failed", {"b": 1000.0}, 1)
+    assert found.left_s == 500.0 + 600.0
+    assert [each.tag for each in found.processes] == ["b.0", "b.1"]
+    assert found.deadlines == {"b.0": 600.0, "b.1": 600.0}
+    with run.record.files("b.1").events.open("ab") as file:
+        file.write(encode_event("data", {"loss": 0.25}, time_ns=1, seq=2))
+    assert [each.loss for each in watch.look(10.0).processes] == [None, 0.25]
+    run.record.note(b, Outcome(kind="ok"))
+    found = watch.look(10.0)
+    assert (found.processes, found.running, found.left_s) == ([], {}, 600.0)
+    assert watch.place("c") == "[3/3]"
+
+
+def test_how_long_is_unknown_where_a_trial_has_no_limit(tmp_path: Path) -> None:
+    assert Run(tmp_path, (trial("a"), trial("b", None))).look().left_s is None
+
+
+@pytest.mark.parametrize("state", ["complete", "interrupted", "incomplete", "failed"])
+def test_a_run_that_is_over_says_how(run: Run, state: str) -> None:
+    run.record.finish(state)
+    found = run.look()
+    assert (found.state, found.is_over, found.left_s) == (state, True, None)
+
+
+def test_a_run_that_nobody_writes_any_more_was_killed(run: Run) -> None:
+    run.begin(run.trials[0])
+    run.record.release()
+    found = run.look()
+    assert (found.state, found.running, found.usage) == ("killed", {"a": 1000.0}, {})
+
+
+def test_a_run_that_is_gone_on_with_runs_again(run: Run) -> None:
+    run.begin(run.trials[0])
+    run.record.finish("interrupted")
+    run.clock.now_s += 3600
+    again = Record.reopen(run.record.path, run.clock.ns)
+    again.started(run.trials[0])
+    found = run.look()
+    assert (found.state, found.since, found.running) == ("running", 4600.0, {"a": 4600.0})
+    assert found.processes[0].stage == "waiting"  # what the first attempt left counts no more
+    again.release()
+
+
+def test_of_a_run_of_another_machine_nothing_here_can_tell_whether_it_goes_on(run: Run) -> None:
+    run.record.release()
+    path = run.record.journal_path
+    path.write_text(path.read_text().replace(json.dumps(platform.node()), '"elsewhere"'))
+    found = run.look()
+    assert (found.state, found.is_over, found.host) == ("unknown", False, "elsewhere")
+
+
+@pytest.mark.parametrize("facts", [{"state": "complete"}, {"state": "interrupted"}, {}])
+def test_runs_without_sittings_say_their_state_in_their_facts(run: Run, facts: dict[str, Any]) -> None:
+    run.record.finish("complete")
+    ended = {"trial": "a", "outcome": {"kind": "ok", "reason": "", "tag": "a"}}
+    run.record.journal_path.write_text(f'{json.dumps(ended)}\n{{"trial": "b", "outc')
+    run.record.facts_path.write_text(json.dumps(facts))
+    found = run.look()
+    assert (found.state, list(found.outcomes), found.waiting) == (facts.get("state", "killed"), ["a"], 2)
+
+
+def test_a_process_is_measured_only_where_its_environment_says_that_it_is_the_one(run: Run) -> None:
+    import os
+
+    run.begin(run.trials[0])
+    with run.record.files("a").events.open("ab") as file:
+        file.write(encode_event("hello", {"pid": os.getpid()}, time_ns=1, seq=2))
+    found = run.look()
+    assert (found.processes[0].pid, found.usage) == (os.getpid(), {})
+
+
+def test_a_folder_without_a_plan_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "old.data").write_text("{}\n")
+    with pytest.raises(RunDirError, match="`milabench report` reads it"):
+        Watch(RunDir(tmp_path))
