@@ -33,6 +33,8 @@ _HEADER: Final = struct.Struct("<8sHHB3xqq32s")  # magic, version, columns prese
 _HEADER_SIZE: Final = _HEADER.size
 _ROWS_OFFSET: Final = 24
 UNIT_BYTES: Final = 32
+LINE_BYTES: Final = 1 << 20  # no line that means something is longer: what is, is passed over
+_BEGINNING_BYTES: Final = 200
 _GROW_ROWS: Final = 4096
 
 
@@ -125,7 +127,9 @@ class EventWriter:
         line = encode_event(
             event, data, pipe=pipe, time_ns=time.time_ns() if time_ns is None else time_ns, seq=self.seq
         )
-        os.write(self._fd, line)
+        written = os.write(self._fd, line)
+        while written < len(line):  # a disk that is almost full takes a part, and says so at the next write
+            written += os.write(self._fd, line[written:])
         self.seq += 1
 
     def close(self) -> None:
@@ -345,6 +349,62 @@ def _unit(unit: str) -> bytes:
     if len(encoded) > UNIT_BYTES:
         raise WireError(f"unit {unit!r} takes {len(encoded)} bytes: the file has room for {UNIT_BYTES}")
     return encoded
+
+
+# Lines -----------------------------------------------------------------------------------------------------------
+
+
+class Lines:
+    """Cut a stream of bytes into whole lines, the same at any chunking; a partial line waits for its rest.
+
+    A line of more than ``limit`` bytes is not kept but passed over to its newline: ``too_long`` is told how it begins
+    and how long it was.
+    """
+
+    __slots__ = ("_held", "_length", "_limit", "_too_long")
+
+    def __init__(self, *, limit: int = LINE_BYTES, too_long: Callable[[bytes, int], object] | None = None) -> None:
+        self._limit, self._too_long = limit, too_long
+        self._held = bytearray()
+        self._length = 0  # of the partial line, of which less is held once it is too long
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that a chunk ends, without their newlines."""
+        first, *rest = chunk.split(b"\n")
+        self._hold(first)
+        if not rest:
+            return []
+        lines = self.end()
+        *whole, last = rest
+        for line in whole:
+            if len(line) > self._limit:
+                self._pass_over(line, len(line))
+            else:
+                lines.append(line)
+        self._hold(last)
+        return lines
+
+    def end(self) -> list[bytes]:
+        """Return the partial line as if it were whole: in a list, which is empty where it is too long."""
+        held, length = bytes(self._held), self._length
+        self._held.clear()
+        self._length = 0
+        if length <= self._limit:
+            return [held]
+        self._pass_over(held, length)
+        return []
+
+    def _hold(self, part: bytes) -> None:
+        self._length += len(part)
+        if self._length <= self._limit:
+            self._held += part
+        else:
+            self._held += part[:_BEGINNING_BYTES]
+            del self._held[_BEGINNING_BYTES:]
+
+    def _pass_over(self, line: bytes, length: int) -> None:
+        if self._too_long is not None:
+            self._too_long(line[:_BEGINNING_BYTES], length)
 
 
 # Frames ----------------------------------------------------------------------------------------------------------
