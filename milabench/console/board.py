@@ -73,8 +73,8 @@ class Board:
 
 
 def table(overview: Overview, width: int) -> list[str]:
-    """Return the table alone as text, with a row for every process."""
-    return [row.text.rstrip() for row in _table(overview, width, len(overview.processes), bars=False)]
+    """Return the table alone as text."""
+    return [row.text.rstrip() for row in _table(overview, width, MOST_ROWS, bars=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

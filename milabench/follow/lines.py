@@ -1,4 +1,4 @@
-"""Bytes as they come → whole lines → what the lines say, decoded many at a time."""
+"""Whole lines → what they say, decoded many at a time."""
 
 from __future__ import annotations
 
@@ -6,47 +6,19 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-MAX_LINE_BYTES: Final = 1 << 20
 _BATCH: Final = 256
 _MARK: Final = 728_145_910_332_417  # stands between lines: one that does not end by itself would swallow it
 _BETWEEN: Final = f",{_MARK},".encode()
 _decode: Final = json.JSONDecoder().raw_decode
 
 
-class Lines:
-    """Cut bytes into whole lines; one without its end waits for the rest. One longer than a limit is dropped."""
-
-    __slots__ = ("_dropping", "_limit", "_partial", "dropped")
-
-    def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
-        self._limit = limit
-        self._partial = b""
-        self._dropping = False
-        self.dropped = 0
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the lines that the chunk completes, without their ends; blank ones are left out."""
-        *whole, rest = chunk.split(b"\n")
-        if whole:
-            whole[0] = self._partial + whole[0]
-            if self._dropping:
-                del whole[0]
-            self._partial, self._dropping = b"", False
-        self._partial = b"" if self._dropping else self._partial + rest
-        if len(self._partial) > self._limit:
-            self._partial, self._dropping = b"", True
-            self.dropped += 1
-        kept = [line for line in whole if line and len(line) <= self._limit and not line.isspace()]
-        self.dropped += sum(len(line) > self._limit for line in whole)
-        return kept
-
-
 def decode(lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], int]:
-    """Return the JSON objects that lines hold, in order, and the number of lines that hold none; nothing is raised.
+    """Return the JSON objects that lines hold, in order, and how many lines hold none; blank ones do not count.
 
     Lines are decoded as one array, which takes half of the time: keys are made once. Where that fails, or the marks
-    between the lines do not come out where they were put, they are decoded one by one.
+    between the lines do not come out where they were put, they are decoded one by one. Nothing is raised.
     """
+    lines = [line for line in lines if line and not line.isspace()]
     found: list[dict[str, Any]] = []
     bad = 0
     for first in range(0, len(lines), _BATCH):

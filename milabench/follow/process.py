@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from benchmate.wire import Lines
 from milabench.follow.columns import Columns, group_factor
 from milabench.follow.growing import Growing
-from milabench.follow.lines import Lines, decode
+from milabench.follow.lines import decode
 from milabench.follow.progress import Progress, Stage
 from milabench.outcome import KINDS, Outcome, is_number
 from milabench.rundir import Files
@@ -27,13 +28,13 @@ class Followed:
     def __init__(self, tag: str, files: Files, limit: Limit | None) -> None:
         self.tag = tag
         self._files, self._limit = files, limit
-        self._events, self._lines = Growing(files.events), Lines()
+        self._events = Growing(files.events)
         self._restarts = 0
         self._restart()
 
     def _restart(self) -> None:
-        self._lines = Lines()
         self._told = _Told()
+        self._lines = Lines(too_long=self._told.pass_over)
         self._steps = Columns(self._files.steps)
         self._ranks: list[Columns] = []
         self._turn = 0
@@ -82,7 +83,7 @@ class Followed:
             ended=told.ended,
             outcome=told.outcome,
             events=told.events,
-            bad_lines=told.bad + self._lines.dropped,
+            bad_lines=told.bad,
         )
         return self._with_steps(known) if steps.rows else known
 
@@ -129,6 +130,11 @@ class _Told:
         self.last_rate_at: float | None = None
         self._sum = 0.0
         self._latest: deque[float] = deque(maxlen=_LATEST)
+
+    def pass_over(self, beginning: bytes, length: int) -> None:
+        """Count a line that is too long to mean anything."""
+        del beginning, length
+        self.bad += 1
 
     @property
     def rate(self) -> float | None:
