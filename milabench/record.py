@@ -30,6 +30,7 @@ from milabench.rundir import Files, RunDir, is_run, is_seal, tail, tail_of
 
 # What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
 UNDECIDED = frozenset({"interrupted", "lost"})
+_GLANCE_S = 0.2  # whoever looks whether a run is being written has its lock for a moment: that is no runner
 
 
 class Record(RunDir):
@@ -217,12 +218,16 @@ class Record(RunDir):
 
     def _take_lock(self, otherwise: str) -> None:
         lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise PreflightError(f"{self.path} is being written by another milabench: {otherwise}") from None
-        self._lock = lock
+        end = time.monotonic() + _GLANCE_S
+        while self._lock is None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._lock = lock
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    os.close(lock)
+                    raise PreflightError(f"{self.path} is being written by another milabench: {otherwise}") from None
+                time.sleep(0.01)
 
 
 class SetupLogs:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +224,11 @@ def test_the_events_of_a_dead_attempt_are_put_where_no_reader_counts_them(run: R
     kept = sorted(path.name for path in run.attempt_path(1).iterdir())
     assert (run.tags(), kept) == ((), [f"{COMMAND.tag}.jsonl", f"{COMMAND.tag}.steps"])
     assert list(run.path.rglob("*.data")) == []
+
+
+def test_a_glance_at_whether_a_run_is_written_keeps_no_runner_from_it(tmp_path: Path) -> None:
+    Record.create(tmp_path / "run", plan=PLAN, facts={}, suite={}).release()
+    lock = os.open(tmp_path / "run" / "run.lock", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    threading.Timer(0.05, os.close, [lock]).start()
+    Record.reopen(tmp_path / "run").release()
