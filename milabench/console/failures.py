@@ -12,7 +12,7 @@ from milabench.outcome import Outcome
 from milabench.rundir import Files, tail
 
 LAST_LINES = 15
-_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+_NUMBER = re.compile(r"(exit code \d+)|0x[0-9a-fA-F]+|\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,4 +65,5 @@ def _last_words(files: Files) -> _Words:
 
 
 def _without_numbers(text: str) -> str:
-    return _NUMBER.sub("#", text)
+    """Return text without what differs between processes that fail alike; an exit code says how they failed."""
+    return _NUMBER.sub(lambda found: found[1] or "#", text)

@@ -252,6 +252,15 @@ def test_failures_alike_are_told_once_with_their_tags(tmp_path: Path) -> None:
     ]
 
 
+def test_other_exit_codes_are_other_failures(tmp_path: Path) -> None:
+    failures = [Failure(tag=f"p{code}", outcome=Outcome(kind="failed", reason=f"exit code {code}")) for code in (3, 4)]
+    assert list(told(failures, lambda tag: Files.of(tmp_path, tag))) == [
+        "failures:",
+        "  p3 (failed): exit code 3",
+        "  p4 (failed): exit code 4",
+    ]
+
+
 def test_a_view_that_breaks_leaves_the_run_alone(
     stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
