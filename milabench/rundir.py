@@ -133,6 +133,10 @@ class RunDir:
         """Return the outcome of every trial whose last attempt has ended."""
         return self.journal().outcomes
 
+    def neighbours(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the trials that ran at the same time as each, where any did."""
+        return {trial: others for trial, others in self.journal().neighbours.items() if others}
+
     def tags(self) -> tuple[str, ...]:
         """Return the tags of the processes that have events."""
         return tuple(sorted(path.name.removesuffix(".data") for path in self.path.glob("*.data")))
@@ -144,12 +148,21 @@ class RunDir:
                 event = wire.decode_event(line)
                 yield event or wire.Event(event="line", data={"line": line.decode(errors="replace").rstrip("\n")})
 
-    def steps(self, tag: str) -> wire.Steps | None:
-        """Return the steps of a process, of all its ranks where it leads a group; None where there are none to read."""
-        leader = _steps(self.files(tag).steps)
-        if leader is None:
-            return None
-        return leader.with_ranks([rank for path in self._rank_steps(tag) if (rank := _steps(path)) is not None])
+    def steps(self, tag: str) -> Iterator[wire.Steps]:
+        """Yield the steps of a process in parts, of all its ranks where it leads a group; none where there are none.
+
+        They are put together as ``Steps.with_ranks`` says.
+        """
+        with contextlib.suppress(OSError, wire.WireError):
+            ranks: list[Iterator[wire.Steps]] | None = None
+            for part in wire.read_steps_in_parts(self.files(tag).steps):
+                if ranks is None:
+                    ranks = [each for path in self._rank_steps(tag) if (each := _parts(path, part.unit)) is not None]
+                others = [rank for rank in (next(each, None) for each in ranks) if rank is not None]
+                whole = part.with_ranks(others)
+                yield whole
+                if len(whole) < len(part) or len(others) < len(ranks):
+                    return
 
     def _rank_steps(self, tag: str) -> Iterator[Path]:
         files = (self.path / f"{tag}.rank{rank}.steps" for rank in itertools.count(1))
@@ -170,20 +183,7 @@ class RunDir:
     def folded(self, tag: str) -> Folded:
         """Return the steps of a process, of all its ranks where it leads a group, as ``rate`` lines."""
         rows = wire.count_steps(self.files(tag).steps)
-        return fold(self._steps_in_parts(tag), rows)
-
-    def _steps_in_parts(self, tag: str) -> Iterator[wire.Steps]:
-        """Yield the steps of a group, as ``Steps.with_ranks`` has them; nothing where there are none to read."""
-        with contextlib.suppress(OSError, wire.WireError):
-            ranks: list[Iterator[wire.Steps]] | None = None
-            for part in wire.read_steps_in_parts(self.files(tag).steps):
-                if ranks is None:
-                    ranks = [each for path in self._rank_steps(tag) if (each := _parts(path, part.unit)) is not None]
-                others = [rank for rank in (next(each, None) for each in ranks) if rank is not None]
-                whole = part.with_ranks(others)
-                yield whole
-                if len(whole) < len(part) or len(others) < len(ranks):
-                    return
+        return fold(self.steps(tag), rows)
 
     def end(self, tag: str) -> Outcome | None:
         """Return what the end of a process says came of it, None where it has none."""
@@ -229,13 +229,6 @@ def _began(path: Path) -> float:
     with contextlib.suppress(RunDirError, KeyError, TypeError):
         return float(RunDir(path).facts()["started"])
     return path.stat().st_mtime
-
-
-def _steps(path: Path) -> wire.Steps | None:
-    try:
-        return wire.read_steps(path)
-    except (OSError, wire.WireError):
-        return None
 
 
 def log_tags(folder: Path) -> list[str]:

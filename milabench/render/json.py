@@ -74,6 +74,7 @@ def _process(process: ProcessSummary) -> dict[str, Any]:
         "perf": sum(process.rates) / len(process.rates) if process.rates else None,
         "unit": process.unit,
         "devices": list(process.devices),
+        "neighbours": list(process.neighbours),
         "peak_memory_bytes": process.memory.peak_bytes if process.memory else None,
         "peak_memory_source": process.memory.source if process.memory else None,
         "losses": _losses(process.losses),

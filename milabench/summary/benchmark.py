@@ -79,6 +79,9 @@ def _labels(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pooled(processes: Sequence[ProcessSummary]) -> array[float]:
+    """Return the rates of several processes as one series; of a single one its own: there may be millions."""
+    if len(processes) == 1:
+        return processes[0].rates
     rates = array("d")
     for process in processes:
         rates.extend(process.rates)
@@ -86,11 +89,11 @@ def _pooled(processes: Sequence[ProcessSummary]) -> array[float]:
 
 
 def _by_device(processes: Sequence[ProcessSummary]) -> dict[str, array[float]]:
-    found: dict[str, array[float]] = {}
+    found: dict[str, list[ProcessSummary]] = {}
     for process in processes:
         if process.slot is not None:
-            found.setdefault(process.slot, array("d")).extend(process.rates)
-    return found
+            found.setdefault(process.slot, []).append(process)
+    return {slot: _pooled(several) for slot, several in found.items()}
 
 
 def _interval(processes: Sequence[ProcessSummary], kept: Sequence[float]) -> Estimate:

@@ -44,7 +44,7 @@ def read_page(run: Run, index: int) -> Page:
     outcomes, plan = _outcomes(run), _plan(run, warnings if facts else [])
     cpu = _is_cpu(facts)
     planned = places(plan, cpu=cpu) if plan else {}
-    context = Context(index=index, planned=planned, outcomes=outcomes, cpu=cpu)
+    context = Context(index=index, planned=planned, outcomes=outcomes, neighbours=run.neighbours(), cpu=cpu)
     processes: list[ProcessSummary] = []
     skipped: list[Skip] = list(plan.skipped) if plan else []
     empty: list[str] = []
@@ -65,6 +65,7 @@ def read_page(run: Run, index: int) -> Page:
     unstarted = _unstarted(plan, {process.benchmark for process in processes}, outcomes) if plan else {}
     skipped.extend(Skip(benchmark=name, reason=why.reason) for name, why in unstarted.items() if why.kind == "skipped")
     warnings.extend(_in_part(planned, {process.tag for process in processes}))
+    warnings.extend(_changed(facts))
     return Page(
         run=_name(run, facts, processes),
         facts=facts,
@@ -75,6 +76,13 @@ def read_page(run: Run, index: int) -> Page:
         absent={name: _why(outcome) for name, outcome in unstarted.items() if outcome.kind != "skipped"},
         warnings=tuple(warnings),
     )
+
+
+def _changed(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Say what had changed when the run was gone on with by force."""
+    for each in facts.get("changed") or ():
+        told = "; ".join(f"{name}: {change}" for name, change in each.items())
+        yield f"the run was resumed although this had changed: {told}"
 
 
 def _said(found: Reading) -> str:

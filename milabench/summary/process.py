@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmate.wire import WARMUP, Steps
+from benchmate.wire import WARMUP
 from milabench.outcome import KINDS, Kind, Outcome
 from milabench.plan.types import Plan
 from milabench.summary import legacy
@@ -42,6 +42,7 @@ class Context:
     index: int
     planned: Mapping[str, Place]
     outcomes: Mapping[str, Outcome]
+    neighbours: Mapping[str, tuple[str, ...]]
     cpu: bool
 
 
@@ -68,7 +69,7 @@ def places(plan: Plan, *, cpu: bool) -> dict[str, Place]:
 def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | Reading:
     """Return what came of a process, or only the reading of a file that is of none."""
     place = context.planned.get(tag)
-    steps = run.steps(tag) or None  # of no rows: the script wrote its rates itself, if any
+    steps = _measured(run, tag)
     reading = read(lines(run, tag), rates=steps is None)
     if place is None and (_is_of_none(reading) or legacy.is_setup(reading.config)):
         return reading
@@ -77,7 +78,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
     repeat = place.repeat if place else next((int(m[1]) for part in parts if (m := _REPEAT.fullmatch(part))), 0)
     trial = place.trial if place else f"{benchmark}.R{repeat}" if repeat else benchmark
     place = place or _legacy_place(reading.config, benchmark, trial, repeat, context.cpu)
-    rates, unit, warmup = _rates(reading, steps)
+    rates, unit, warmup = steps or (reading.rates, reading.unit, reading.warmup)
     outcome = _outcome(reading, context.outcomes.get(trial), measured=bool(rates))
     return ProcessSummary(
         tag=tag,
@@ -96,6 +97,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         devices=place.devices,
         ngpu=place.ngpu,
         config=reading.config,
+        neighbours=context.neighbours.get(trial, ()),
         warnings=tuple(_warnings(reading, tag)),
     )
 
@@ -110,10 +112,16 @@ def lines(run: Run, tag: str) -> Iterator[bytes]:
         yield from file
 
 
-def _rates(reading: Reading, steps: Steps | None) -> tuple[array[float], str, int]:
-    if steps is None:
-        return reading.rates, reading.unit, reading.warmup
-    return array("d", steps.rates()), f"{steps.unit}/s", steps.columns["phase"].count(WARMUP)
+def _measured(run: Run, tag: str) -> tuple[array[float], str, int] | None:
+    """Return the rates, their unit and the number of warm-up steps by a process's steps.
+
+    None where it has none: then the script wrote its rates itself, if any.
+    """
+    rates, unit, warmup, rows = array("d"), "", 0, 0
+    for part in run.steps(tag):
+        rates.extend(part.rates())
+        unit, warmup, rows = f"{part.unit}/s", warmup + part.columns["phase"].count(WARMUP), rows + len(part)
+    return (rates, unit, warmup) if rows else None
 
 
 def _parts(config: Mapping[str, Any], tag: str, benchmark: str) -> list[str]:

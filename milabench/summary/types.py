@@ -37,14 +37,18 @@ class Run(Protocol):
         """Trial id → the trial's last outcome."""
         ...
 
+    def neighbours(self) -> Mapping[str, tuple[str, ...]]:
+        """Trial id → the ids of the trials that ran at the same time, where any did."""
+        ...
+
     def tags(self) -> Iterable[str]:
         """Tags of the processes that have a ``.data`` file."""
         ...
 
     def files(self, tag: str) -> EventFile: ...
 
-    def steps(self, tag: str) -> Steps | None:
-        """Return the steps of a process, None where it has none that can be read."""
+    def steps(self, tag: str) -> Iterable[Steps]:
+        """Yield the steps of a process in parts; nothing where it has none that can be read."""
         ...
 
 
@@ -74,6 +78,7 @@ class ProcessSummary:
     ``repeat`` sets apart what did not run at the same time: the run's index and the repeat in it. ``slot`` is the
     device of a per-device process, the node of one that is on every node, else None. ``devices`` are ids on one node,
     ``node:id`` in a plan of several. ``started``: when, in s since 1970, where its file says it.
+    ``neighbours``: the trials that ran at the same time as its own.
     """
 
     tag: str
@@ -92,6 +97,7 @@ class ProcessSummary:
     ngpu: int
     config: Mapping[str, Any] = field(repr=False)
     started: float | None = None
+    neighbours: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

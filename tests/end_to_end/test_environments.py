@@ -36,8 +36,7 @@ def test_install_then_run_measures_a_folder(plain: Project) -> None:
     assert found["unit"] == "items/s"
     assert found["losses"]["first"] > found["losses"]["last"] > 0
     assert found["peak_memory_bytes"] > 1_000_000
-    steps = plain.run().steps("plain")
-    assert steps is not None
+    (steps,) = plain.run().steps("plain")
     assert set(steps.columns["count"]) == {8}
 
 

@@ -71,8 +71,7 @@ def test_a_process_that_failed_shows_its_last_lines(project: Project) -> None:
 def test_rate_lines_are_count_over_time_of_each_row_of_steps(project: Project) -> None:
     project.suite(printer=shell(PRINTER))
     project.verb("run")
-    steps = project.run().steps("printer")
-    assert steps is not None
+    (steps,) = project.run().steps("printer")
     wanted = {"warmup": steps.rates(WARMUP), "train": steps.rates(MEASURED)}
     events = [event.data for event in project.run().events("printer") if event.event == "data"]
     for task, rates in wanted.items():

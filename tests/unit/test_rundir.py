@@ -174,8 +174,7 @@ def test_the_ranks_of_a_group_are_counted_together_and_timed_by_the_leader(
 def test_ranks_that_count_something_else_are_not_added(run: Record) -> None:
     measure(run, steps=1)
     ranks(run, [7], unit="tokens")
-    steps = run.steps(COMMAND.tag)
-    assert steps is not None
+    (steps,) = run.steps(COMMAND.tag)
     assert steps.rates() == [128.0]
 
 

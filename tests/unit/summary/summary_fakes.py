@@ -22,6 +22,7 @@ class FakeRun:
     recorded: Mapping[str, Any] | None = None
     journal: dict[str, Outcome] = field(default_factory=dict)
     columns: dict[str, Steps] = field(default_factory=dict)
+    met: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         if self.planned is None:
@@ -42,8 +43,11 @@ class FakeRun:
     def files(self, tag: str) -> SimpleNamespace:
         return SimpleNamespace(events=self.path / f"{tag}.data")
 
-    def steps(self, tag: str) -> Steps | None:
-        return self.columns.get(tag)
+    def steps(self, tag: str) -> list[Steps]:
+        return [self.columns[tag]] if tag in self.columns else []
+
+    def neighbours(self) -> dict[str, tuple[str, ...]]:
+        return self.met
 
     def write(self, tag: str, *events: tuple[str, object], config: Mapping[str, Any] | None = None) -> None:
         """Write a process's file: its config and start, then the given events."""

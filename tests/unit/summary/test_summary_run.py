@@ -201,6 +201,22 @@ def test_what_makes_numbers_doubtful_is_told(make_run: MakeRun) -> None:
     )
 
 
+def test_who_ran_beside_whom_and_what_had_changed_is_told(make_run: MakeRun) -> None:
+    changed = [{"driver": "1 → 2"}]
+    run = make_run(recorded={**GPU, "changed": changed}, met={"a": ("b",), "a.R1": ("c",)}, planned=plan(TWICE))
+    for tag in ("a.D0", "a.R1.D0"):
+        run.write(tag, *rates(1), end())
+    found = summarize(run)
+    assert [process.neighbours for process in found.benchmarks[0].processes] == [("b",), ("c",)]
+    assert found.warnings == (
+        "the run was resumed although this had changed: driver: 1 → 2",
+        "a: ran beside b, c, on other devices of the same machine",
+    )
+
+
+TWICE = {name: [[(tag, "local", (0,))]] for name, tag in (("a", "a.D0"), ("a.R1", "a.R1.D0"))}
+
+
 def test_no_run_is_the_users_mistake() -> None:
     with pytest.raises(RunDirError, match="no run to report"):
         summarize([])
