@@ -14,6 +14,8 @@ import argparse
 import json
 import os
 import random
+import shutil
+import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,19 +39,22 @@ def main() -> None:
         run = where.folder / name.replace(" ", "-")
         _write(run, files, events, what)
         costs = [milabench(where, "report", str(run)) for _ in range(asked.times)]
-        walls = [cost.wall_s for cost in costs]
-        show(f"{name}: wall", walls, "s", goal=goal)
+        show(f"{name}: wall", [cost.wall_s for cost in costs], "s", goal=goal)
         show(f"{name}: CPU", [cost.cpu_s for cost in costs], "s")
         show(f"{name}: memory", [cost.rss_mib for cost in costs], "MiB")
         if asked.peer:
-            paths = os.pathsep.join(str(path.resolve()) for path in (asked.peer, asked.peer / "benchmate"))
-            theirs = spent(
-                [str(asked.peer_python), str(PEER), str(run)], where.folder, {**where.environ, "PYTHONPATH": paths}
-            )
-            ratio = f"× {theirs.wall_s / sorted(walls)[len(walls) // 2]:.1f}"
+            theirs = _peer(where, asked, run)
+            ratio = f"× {theirs.cpu_s / statistics.median(cost.cpu_s for cost in costs):.1f} of CPU"
             print(
                 f"  the peer: {theirs.wall_s:.2f} s wall, {theirs.cpu_s:.2f} s CPU, {theirs.rss_mib:.0f} MiB; {ratio}"
             )
+        shutil.rmtree(run)
+
+
+def _peer(where: Project, asked: argparse.Namespace, run: Path) -> Cost:
+    paths = os.pathsep.join(str(path.resolve()) for path in (asked.peer, asked.peer / "benchmate"))
+    argv = [str(asked.peer_python.absolute()), str(PEER), str(run)]
+    return spent(argv, where.folder, {**where.environ, "PYTHONPATH": paths})
 
 
 def _options() -> argparse.Namespace:
