@@ -13,6 +13,7 @@ from benchmate import wire
 Kind = Literal["ok", "early_stop", "timeout", "failed", "killed", "interrupted", "lost", "skipped"]
 KINDS: tuple[Kind, ...] = ("ok", "early_stop", "timeout", "failed", "killed", "interrupted", "lost", "skipped")
 GOOD: frozenset[Kind] = frozenset({"ok", "early_stop"})
+_OOM_BELOW = "a process that it started was killed by the kernel: out of memory"
 SIBLING = "ended because a process it belongs with failed"
 Cause = Literal["limit", "deadline", "interrupt", "sibling", "lost"]
 
@@ -21,7 +22,8 @@ Cause = Literal["limit", "deadline", "interrupt", "sibling", "lost"]
 class Exit:
     """How one process ended: exit code or signal; ``cause`` is why the runner ended it, None when it ended by itself.
 
-    ``max_rss_bytes`` is the largest resident set of the process and of the children it waited for.
+    ``oom``: the kernel killed the process, or one that it started, for want of memory. ``max_rss_bytes`` is the largest
+    resident set of the process and of the children it waited for.
     """
 
     tag: str
@@ -90,7 +92,12 @@ class Seen:
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Say whether a value that came as JSON is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def outcome(ended: Exit, seen: Seen) -> Outcome:
@@ -108,7 +115,8 @@ def _decide(ended: Exit, seen: Seen) -> tuple[Kind, str]:
         case "lost":
             return "lost", "the agent or its node went away"
         case "deadline":
-            return "timeout", f"reached max_duration: ended after {ended.seconds:.0f} s, {seen.rates} steps measured"
+            reached = f"reached max_duration: ended after {ended.seconds:.0f} s, {seen.rates} steps measured"
+            return "timeout", f"{reached}; {_OOM_BELOW}" if ended.oom else reached
         case "sibling":
             return "killed", SIBLING
         case "limit":
@@ -118,13 +126,16 @@ def _decide(ended: Exit, seen: Seen) -> tuple[Kind, str]:
 
 
 def _by_itself(ended: Exit, seen: Seen) -> tuple[Kind, str]:
-    if ended.oom:
+    kind: Kind
+    if ended.oom and ended.signal == signal.SIGKILL:
         return "killed", "killed by the kernel: out of memory"
     if ended.signal is not None:
-        return "killed", f"killed by {signal.Signals(ended.signal).name}"
-    if ended.code != 0:
-        return "failed", f"exit code {ended.code}" + (f": {seen.error}" if seen.error else "")
-    return _measured(seen, stopped=seen.stopped)
+        kind, reason = "killed", f"killed by {signal.Signals(ended.signal).name}"
+    elif ended.code != 0:
+        kind, reason = "failed", f"exit code {ended.code}" + (f": {seen.error}" if seen.error else "")
+    else:
+        return _measured(seen, stopped=seen.stopped)
+    return ("killed", f"{_OOM_BELOW} ({reason})") if ended.oom else (kind, reason)
 
 
 def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmate.wire import Event
-from milabench.outcome import Exit, Outcome, Seen, outcome, worst
+from milabench.outcome import Exit, Outcome, Seen, is_number, outcome, worst
 
 NO_RATE = "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
 
@@ -26,6 +26,28 @@ NO_RATE = "no rate: no step was seen (an Observer around the loader, or JSON lin
         ({"signal": 11}, {"rates": 3}, "killed", "killed by SIGSEGV"),
         ({"signal": 9, "oom": True}, {"rates": 3}, "killed", "killed by the kernel: out of memory"),
         (
+            {"code": 1, "oom": True},
+            {"error": "RuntimeError: DataLoader worker"},
+            "killed",
+            "a process that it started was killed by the kernel: out of memory (exit code 1: RuntimeError: DataLoader "
+            "worker)",
+        ),
+        (
+            {"signal": 6, "oom": True},
+            {"rates": 3},
+            "killed",
+            "a process that it started was killed by the kernel: out of memory (killed by SIGABRT)",
+        ),
+        ({"code": 0, "oom": True}, {"rates": 3}, "ok", ""),
+        ({"signal": 15, "cause": "interrupt", "oom": True}, {}, "interrupted", "interrupted by the operator"),
+        (
+            {"signal": 15, "cause": "deadline", "seconds": 60.0, "oom": True},
+            {"rates": 7},
+            "timeout",
+            "reached max_duration: ended after 60 s, 7 steps measured; a process that it started was killed by the "
+            "kernel: out of memory",
+        ),
+        (
             {"signal": 15, "cause": "deadline", "seconds": 600.2},
             {},
             "timeout",
@@ -39,6 +61,13 @@ NO_RATE = "no rate: no step was seen (an Observer around the loader, or JSON lin
 )
 def test_a_process_comes_to(ended: dict, seen: dict, kind: str, reason: str) -> None:
     assert outcome(Exit(tag="a", **ended), Seen(**seen)) == Outcome(kind=kind, reason=reason, tag="a")
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(1, True), (1.5, True), (True, False), ("1", False), (1e999, False), (10**400, False)]
+)
+def test_a_number_is_finite_and_no_truth_value(value: object, number: bool) -> None:
+    assert is_number(value) == number
 
 
 def test_seen_counts_rates_losses_and_the_first_error() -> None:
