@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmate.wire import MEASURED, UNIT_BYTES, WARMUP, EventWriter, StepsWriter
+from benchmate.wire import LINE_BYTES, MEASURED, UNIT_BYTES, WARMUP, EventWriter, Lines, StepsWriter
 
 
 class PrintedMetrics:
@@ -29,15 +29,16 @@ class PrintedMetrics:
         self._events: EventWriter | None = None
         self._steps: StepsWriter | None = None
         self._unit = ""
-        self._partial = b""
+        self._lines = Lines(too_long=self._too_long)
         self._count = 0  # of the lines that arrived together
         self._seen = 0
         self._last_ns = self._measuring_since_ns = time.monotonic_ns()
 
     def feed(self, chunk: bytes) -> None:
         """Take what the program printed. Raises OSError when it cannot be written down."""
-        now_ns = time.monotonic_ns()
-        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        self._take(self._lines.feed(chunk), time.monotonic_ns())
+
+    def _take(self, lines: list[bytes], now_ns: int) -> None:
         for line in lines:
             if line.lstrip().startswith(b"{"):
                 self._line(line, now_ns)
@@ -45,12 +46,13 @@ class PrintedMetrics:
             self._step(now_ns)
 
     def close(self) -> None:
-        if self._partial:
-            self.feed(b"\n")
-        if self._events:
-            self._events.close()
-        if self._steps:
-            self._steps.close()
+        try:
+            self._take(self._lines.end(), time.monotonic_ns())
+        finally:
+            if self._events:
+                self._events.close()
+            if self._steps:
+                self._steps.close()
 
     def _line(self, line: bytes, now_ns: int) -> None:
         try:
@@ -113,6 +115,10 @@ class PrintedMetrics:
     def _refuse(self, line: bytes, why: str) -> None:
         self._write("line", {"line": line.decode(errors="replace"), "why": why})
 
+    def _too_long(self, beginning: bytes, length: int) -> None:
+        if beginning.lstrip().startswith(b"{"):
+            self._refuse(beginning, f"{length} bytes in one line: at most {LINE_BYTES} are read")
+
     def _write(self, event: str, data: object) -> None:
         if self._events is None:
             self._events = EventWriter(self._events_path, first_seq=self._seq)
@@ -120,4 +126,9 @@ class PrintedMetrics:
 
 
 def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False

@@ -123,3 +123,19 @@ def test_a_process_that_writes_its_steps_itself_is_not_counted_twice(printed: Pr
 def test_the_unit_of_a_rate_may_be_called_either_way(printed: Printed) -> None:
     printed.feed(b'{"rate": 1.5, "unit": "GB/s"}\n')
     assert printed.events[0][2]["units"] == "GB/s"
+
+
+def test_a_line_longer_than_any_metric_is_told_and_not_kept(printed: Printed) -> None:
+    long = b'{"text": "' + b"x" * (2 << 20)
+    printed.feed(b'{"count": 1}\n', long, long, b'"}\n', b"y" * (3 << 20), b'\n{"count": 2}\n')
+    (told,) = [data for _, event, data in printed.events if event == "line"]
+    assert told["why"] == f"{2 * len(long) + 2} bytes in one line: at most 1048576 are read"
+    assert told["line"] == long[:200].decode()
+    assert list(read_steps(printed.steps_path).columns["count"]) == [1, 2]
+
+
+@pytest.mark.parametrize("key", ["rate", "count"])
+def test_a_number_of_hundreds_of_digits_is_refused(printed: Printed, key: str) -> None:
+    printed.feed(b'{"%s": 1%s}\n' % (key.encode(), b"0" * 400))
+    ((_, event, _),) = printed.events
+    assert event == "line"
