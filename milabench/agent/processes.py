@@ -1,44 +1,83 @@
-"""Find and end what belongs to a process: its session, its descendants, and those that made themselves daemons.
+"""The tree of processes: who is below whom, and who outlived a parent.
 
-The agent is a subreaper, so whatever outlives its parent becomes a child of the agent and is found from there.
+The agent is a subreaper (Linux ``prctl``) and so is each process that it starts. What outlives its parent becomes a
+child of the process that the agent started, as long as that lives, and then of the agent: whatever a process did to
+leave (a daemon, a session of its own, no variables), it is found below the one that it came from, and a child of the
+agent that the agent did not start is what a dead one left behind.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
+import time
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-TOKEN = "MILABENCH_PROCESS"  # noqa: S105 - the name of a variable that marks a process and its descendants
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+_prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 
 def become_subreaper() -> None:
-    """Make orphaned descendants children of this process (Linux ``prctl``)."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    """Make orphaned descendants children of this process; that stays so over ``exec``, and is not inherited."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def members(leader: int, token: str, *, root: int, alone: bool) -> list[int]:
-    """Return the living processes below ``root`` that belong to a leader: its tree, session or token; no zombies.
+def end_with_parent() -> None:
+    """Let the kernel end this process when the thread that started it is gone, killed too."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
-    ``alone``: nothing else runs, so that all below the root belong to it, those that left every trace behind too.
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process, also those that are dead and not waited for; none where it is gone itself.
+
+    Those of this process are complete: its list grows only, while it waits for none of them. Of another process that
+    forks meanwhile one may be missed.
     """
-    parents = _below(root)
-    if alone:
-        return [pid for pid in parents if _state(pid) not in ("Z", "X", "")]
+    if not _are_listed():
+        return [each for each, parent in _parents().items() if parent == pid]
     found: list[int] = []
-    for pid, parent in parents.items():
-        if pid == leader or parent in found or _session(pid) == leader or _has_token(pid, token):
-            found.append(pid)
-    return [pid for pid in found if _state(pid) not in ("Z", "X", "")]
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - hundreds of processes are looked at at once
+            with suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as file:  # noqa: PTH123
+                found.extend(map(int, file.read().split()))
+    except OSError:
+        return []
+    return found
+
+
+@functools.cache
+def _are_listed() -> bool:
+    return os.path.exists(f"/proc/self/task/{os.getpid()}/children")  # noqa: PTH110 - a kernel may be built without
+
+
+def _parents() -> dict[int, int]:
+    """Return the parent of every process, by its line in /proc; the name before may hold blanks and parentheses."""
+    found: dict[int, int] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+        with suppress(OSError), open(f"/proc/{name}/stat") as file:  # noqa: PTH123
+            found[int(name)] = int(file.read().rpartition(")")[2].split()[1])
+    return found
+
+
+def below(roots: Iterable[int]) -> list[int]:
+    """Return these processes and all their descendants, parents first."""
+    found = dict.fromkeys(roots)
+    queue = list(found)
+    for pid in queue:  # grows as it goes
+        new = [child for child in children(pid) if child not in found]
+        found.update(dict.fromkeys(new))
+        queue.extend(new)
+    return queue
 
 
 def descendants(root: int) -> list[int]:
     """Return all processes below one."""
-    return list(_below(root))
+    return below([root])[1:]
 
 
 def kill(pids: Iterable[int], number: signal.Signals) -> None:
@@ -47,74 +86,12 @@ def kill(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _below(root: int) -> dict[int, int]:
-    """Return {pid: parent} of all descendants, parents first."""
-    found: dict[int, int] = {}
-    queue = [root]
-    while queue:
-        parent = queue.pop(0)
-        for child in _children(parent):
-            if child not in found:
-                found[child] = parent
-                queue.append(child)
-    return found
-
-
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(OSError):
-                children.extend(map(int, (task / "children").read_text().split()))
-    except OSError:
-        return []
-    return children
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/<pid>/stat from the state on; the name before may hold blanks and parentheses."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _state(pid: int) -> str:
-    fields = _stat(pid)
-    return fields[0] if fields else ""
-
-
-def _session(pid: int) -> int | None:
-    fields = _stat(pid)
-    return int(fields[3]) if fields else None
-
-
-def _has_token(pid: int, token: str) -> bool:
-    try:
-        return f"{TOKEN}={token}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
-
-
-def oom_kills() -> int:
-    """Return how many processes the kernel has killed in this cgroup for want of memory; 0 where it does not say."""
-    for path in _oom_files():
-        with suppress(OSError):
-            for line in path.read_text().splitlines():
-                name, _, value = line.partition(" ")
-                if name == "oom_kill":
-                    return int(value)
-    return 0
-
-
-def _oom_files() -> list[Path]:
-    """Return where this process's cgroup counts them: version 2, then version 1, then as seen inside a container."""
-    found: list[Path] = []
-    with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if not controllers:
-                found.append(Path(f"/sys/fs/cgroup{path}/memory.events"))
-            elif "memory" in controllers.split(","):
-                found.append(Path(f"/sys/fs/cgroup/memory{path}/memory.oom_control"))
-    return [*found, Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control")]
+def end_all(timeout_s: float) -> None:
+    """Kill and reap all descendants of this process, again until none is left or the time is over."""
+    end = time.monotonic() + timeout_s
+    while (left := descendants(os.getpid())) and time.monotonic() < end:
+        kill(left, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(0.01)

@@ -11,23 +11,31 @@ import selectors
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmate.wire import Frames, decode_event, frame
+from benchmate.wire import Frames, decode_event
+from milabench.agent import aside, packages, processes
 from milabench.agent import once as once_module
-from milabench.agent import packages, processes, stage
+from milabench.agent.aside import Aside, Request, answer
+from milabench.agent.descent import Descent
+from milabench.agent.failures import bug, unwritable
 from milabench.agent.loads import Loads
+from milabench.agent.memory import OomKills
 from milabench.agent.once import Guarded
-from milabench.agent.supervise import Supervised, data_descriptor, unwritable
+from milabench.agent.replies import Replies
+from milabench.agent.spawn import data_descriptor, many_descriptors
+from milabench.agent.supervise import VERIFY_S, Supervised
 from milabench.agent.tail import Tail, Watcher
 from milabench.agent.usage import usage
 
-Request = dict[str, Any]
 GRACE_S = 5.0
 LOOK_S = 1.0
+LINGER_S = 10.0  # at the end a runner gets this long to take the last replies
+TICK_S = 0.001  # while streams are read, what is due is looked at so often
 # These must not reach a benchmark: it would import the wrong modules, or compile them anew at every start; take itself
 # for a rank of another group (of the job that milabench runs in); or write into another process's files.
 WITHHELD = (
@@ -43,39 +51,55 @@ class Agent:
 
     def __init__(self, requests: int, replies: int) -> None:
         data_descriptor()
-        self._requests, self._replies = requests, replies
+        many_descriptors()
+        self._requests = requests
         self._selector = selectors.DefaultSelector()
         self._frames = Frames()
+        self._asked: deque[Request] = deque()
+        self._replies = Replies(replies, self._selector)
         self._watcher = Watcher()
         self._watches: dict[int, int | None] = {}
         self._unwatched: dict[int, Tail] = {}  # the kernel has no more watches for us: looked at once a second
+        self._behind: dict[int, Tail] = {}  # of these more can be read at once
         self._running: dict[int, Supervised] = {}
+        self._descent = Descent()
+        self._aside = Aside(self._selector, send=self._replies.send, forked=self._descent.forked)
+        self._loads = Loads(self._selector, self._descent.forked)
+        self._oom_kills = OomKills()
         self._guarded: dict[str, Guarded] = {}
-        self._tools: set[int] = set()  # that were started to say how busy devices are: they belong to no process
-        self._loads = Loads(self._selector, self._tools.add)
-        self._environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
         self._held: dict[str, int] = {}
-        self._closing = self._told_to_end = False
+        self._environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
+        self._reading = True
+        self._closing = self._told_to_end = self._bereaved = False
+        self._ticked = self._look_at = 0.0
+        self._last_at: float | None = None
         self._ops: dict[str, Callable[[Request], dict[str, Any] | None]] = {
             "start": self._start,
             "stop": self._stop,
             "hold": self._hold,
-            "probe": self._probe,
-            "stage": self._stage,
             "begin": self._begin,
             "end": self._end,
             "missing": self._missing,
-            "freeze": self._freeze,
             "usage": self._usage,
         }
 
     def serve(self) -> None:
-        """Run until the input has ended and nothing is left."""
-        woken, wake = os.pipe()
-        os.set_blocking(wake, False)
-        os.set_blocking(woken, False)
+        """Run until the input has ended and nothing is left, and the replies have been taken."""
+        self._listen()
+        try:
+            while not self._closing or self._running or self._aside:
+                self._turn()
+            self._last_at = time.monotonic() + LINGER_S
+            while self._replies and time.monotonic() < self._last_at:
+                self._turn()
+        finally:
+            self._loads.close()
+            processes.end_all(VERIFY_S)  # none, unless this agent fails: then nothing may outlive it
+
+    def _listen(self) -> None:
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, lambda *_: setattr(self, "_bereaved", True))
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda *_: setattr(self, "_told_to_end", True))
         processes.become_subreaper()
@@ -83,39 +107,55 @@ class Agent:
         self._selector.register(woken, selectors.EVENT_READ, lambda: os.read(woken, 4096))
         if self._watcher.descriptor >= 0:
             self._selector.register(self._watcher.descriptor, selectors.EVENT_READ, self._watcher.notify)
-        try:
-            while not (self._closing and not self._running):
-                for key, _ in self._selector.select(self._timeout()):
-                    key.data()
-                if self._told_to_end and not self._closing:
-                    self._close()
-                self._reap()
+
+    def _turn(self) -> None:
+        """Do what is to be done now: a bounded part of each stream, and between them what is due."""
+        for key, _ in self._selector.select(self._timeout()):
+            key.data()
+            if time.monotonic() - self._ticked > TICK_S:
                 self._tick()
-        finally:
-            self._loads.close()
-            for process in self._running.values():  # none, unless this agent fails: then nothing may outlive it
-                process.kill()
+        self._answer_some()
+        self._look()
+        self._tick()
+
+    def _look(self) -> None:
+        """Read on in the files of which more is known to be there, and where nobody says when there is."""
+        for number, tail in list(self._behind.items()):
+            self._follow(number, tail)
+        if self._unwatched and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_S
+            for number, tail in list(self._unwatched.items()):
+                self._follow(number, tail)
 
     # Requests ----------------------------------------------------------------------------------------------------
 
     def _read_requests(self) -> None:
+        if self._asked:
+            return
         chunk = os.read(self._requests, 1 << 16)
         if not chunk:
             self._selector.unregister(self._requests)
             self._close()
-            return
-        for request in self._frames.feed(chunk):
-            try:
-                reply = self._ops[request["op"]](request)
-            except OSError as error:
-                reply = {"event": "error", "message": f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")}
-            if reply is not None:
-                self._reply({"id": request["id"], **reply})
+        self._asked.extend(self._frames.feed(chunk))
+
+    def _answer_some(self) -> None:
+        """Answer requests for a moment: to start a process takes milliseconds, and meanwhile nothing else is read."""
+        while self._asked and not self._replies.full:
+            request = self._asked.popleft()
+            if request["op"] in aside.OPS:
+                self._aside.ask(request)
+            elif reply := answer(self._here, request):
+                self._replies.send({"id": request["id"], **reply})
+            if time.monotonic() - self._ticked > TICK_S:
+                return
+
+    def _here(self, request: Request) -> dict[str, Any] | None:
+        return self._ops[request["op"]](request)
 
     def _start(self, request: Request) -> dict[str, Any] | None:
         def report(ended: dict[str, Any]) -> None:
             self._forget(request["id"])
-            self._reply({"id": request["id"], "event": "exit", **ended})
+            self._replies.send({"id": request["id"], "event": "exit", **ended})
 
         if self._closing:
             return {"event": "exit", "cause": "lost"}
@@ -124,12 +164,13 @@ class Agent:
             for name in FOLDERS & request["env"].keys():
                 Path(request["env"][name]).mkdir(parents=True, exist_ok=True)
             tail = Tail(request["events"]) if request.get("events") else None
-            process = Supervised(request, environ, report=report, alone=self._is_alone)
+            process = Supervised(request, environ, oom_kills=self._oom_kills, report=report)
         except OSError as error:
             message = f"cannot be started: {error.strerror}: {error.filename or request['argv'][0]}"
             return {"event": "exit", "code": None, "signal": None, "error": message}
         self._running[process.id] = process
         self._loads.about(request["env"].get("MILABENCH_ARCH", ""))
+        self._descent.started(process)
         if process.pipe is not None:
             self._selector.register(process.pipe, selectors.EVENT_READ, lambda: self._read_output(process))
         if tail is not None:
@@ -159,16 +200,6 @@ class Agent:
             self._held[path] = descriptor
         return {"event": "held", "held": True}
 
-    def _probe(self, request: Request) -> dict[str, Any]:
-        from milabench.agent import probe
-
-        return {"event": "facts", "facts": probe.facts(request["arch"], request["reach"])}
-
-    def _stage(self, request: Request) -> dict[str, Any]:
-        for folder in request["staged"]:
-            stage.stage(folder["source"], folder["target"], fresh=folder.get("fresh", False))
-        return {"event": "staged"}
-
     def _begin(self, request: Request) -> dict[str, Any]:
         guarded = self._guarded.setdefault(request["target"], Guarded(request["once"]))
         state = guarded.begin()
@@ -186,12 +217,6 @@ class Agent:
             "names": [name for name, once in request["onces"].items() if not once_module.done(once)],
         }
 
-    def _freeze(self, request: Request) -> dict[str, Any]:
-        return {
-            "event": "frozen",
-            "packages": {name: packages.freeze(path) for name, path in request["folders"].items()},
-        }
-
     def _usage(self, request: Request) -> dict[str, Any]:
         """Say what each process takes of this node, with all that is below it, and how busy the devices are."""
         del request
@@ -201,75 +226,80 @@ class Agent:
     # Processes ---------------------------------------------------------------------------------------------------
 
     def _read_output(self, process: Supervised) -> None:
+        if process.pipe is None:  # closed earlier in this turn
+            return
         try:
             more = process.readable()
-        except OSError as problem:
+        except Exception as problem:  # a full disk, or a bug in what one program printed: others go on
             process.fail(unwritable(problem))
             more = False
-        if not more and process.pipe is not None:
-            self._selector.unregister(process.pipe)
-            process.close()
-            process.pipe = None
+        if not more:
+            self._close_output(process)
 
-    def _follow(self, number: int, tail: Tail) -> None:
-        """Tell the runner when the leader of a group has measured enough: it cannot end the others by itself."""
-        with suppress(OSError):  # the run's folder is gone
-            for line in tail.lines():
-                event = decode_event(line) if b'"stop"' in line else None
-                if event is not None and event.event == "stop" and _ends_group(event.data):
-                    self._reply({"id": number, "event": "full"})
-
-    def _is_alone(self) -> bool:
-        return len(self._running) == 1 and not self._tools
-
-    def _forget(self, number: int) -> None:
-        process = self._running.pop(number)
-        self._watcher.remove(self._watches.pop(number, None))
-        self._unwatched.pop(number, None)
+    def _close_output(self, process: Supervised) -> None:
         if process.pipe is not None:
             self._selector.unregister(process.pipe)
             process.close()
 
-    def _reap(self) -> None:
-        """Reap all children that have ended, the adopted ones too."""
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            self._tools.discard(pid)
-            for process in list(self._running.values()):
-                if process.pid == pid:
-                    process.reaped(status, usage.ru_maxrss * 1024)
+    def _follow(self, number: int, tail: Tail) -> None:
+        """Tell the runner when the leader of a group has measured enough: it cannot end the others by itself."""
+        self._behind.pop(number, None)
+        with suppress(OSError):  # the run's folder is gone
+            for line in tail.lines():
+                event = decode_event(line) if b'"stop"' in line else None
+                if event is not None and event.event == "stop" and _ends_group(event.data):
+                    self._replies.send({"id": number, "event": "full"})
+                    self._unfollow(number)  # it is told once
+                    return
+            if tail.behind:
+                self._behind[number] = tail
+
+    def _unfollow(self, number: int) -> None:
+        self._watcher.remove(self._watches.pop(number, None))
+        self._unwatched.pop(number, None)
+        self._behind.pop(number, None)
+
+    def _forget(self, number: int) -> None:
+        self._close_output(self._running.pop(number))
+        self._unfollow(number)
 
     def _tick(self) -> None:
-        now = time.monotonic()
-        for number, tail in self._unwatched.items():
-            self._follow(number, tail)
+        """Do what signals have told and the clock says."""
+        if self._told_to_end and not self._closing:
+            self._close()
+        if self._bereaved:
+            self._bereaved = False
+            self._descent.reap()
+        now = self._ticked = time.monotonic()
         for process in list(self._running.values()):
             if process.wake_at is not None and now >= process.wake_at:
                 process.tick()
+        self._pace()
+
+    def _pace(self) -> None:
+        """Take no more requests while the runner leaves too many replies unread."""
+        reading = not self._replies.full
+        if self._closing or reading == self._reading:
+            return
+        self._reading = reading
+        if reading:
+            self._selector.register(self._requests, selectors.EVENT_READ, self._read_requests)
+        else:
+            self._selector.unregister(self._requests)
 
     def _timeout(self) -> float | None:
-        wakes = [process.wake_at for process in self._running.values() if process.wake_at is not None]
-        due_s = max(min(wakes) - time.monotonic(), 0.0) if wakes else None
-        if not self._unwatched:
-            return due_s
-        return LOOK_S if due_s is None else min(due_s, LOOK_S)
+        if self._behind or (self._asked and not self._replies.full):
+            return 0.0
+        wakes = [process.wake_at for process in self._running.values()]
+        look_at = self._look_at if self._unwatched else None
+        due = min((at for at in (*wakes, look_at, self._last_at) if at is not None), default=None)
+        return None if due is None else max(due - time.monotonic(), 0.0)
 
     def _close(self) -> None:
         """End everything: nobody is there any more to say otherwise."""
         self._closing = True
         for process in list(self._running.values()):
             process.stop("lost", GRACE_S)
-
-    def _reply(self, message: dict[str, Any]) -> None:
-        with suppress(BrokenPipeError):
-            content = frame(message)
-            while content:
-                content = content[os.write(self._replies, content) :]
 
 
 def _ends_group(data: Any) -> bool:
@@ -282,4 +312,9 @@ def main() -> None:
     replies = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    Agent(0, replies).serve()
+    try:
+        Agent(0, replies).serve()
+    except BaseException as problem:  # whatever it is: it is said once, and in one line
+        with suppress(OSError):
+            os.write(2, f"milabench: the agent has ended, and all that it had started: {bug(problem)}\n".encode())
+        sys.exit(5)

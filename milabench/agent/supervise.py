@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
-import select
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from milabench.agent import processes
+from milabench.agent.failures import unwritable
+from milabench.agent.memory import OomKills
 from milabench.agent.metrics import PrintedMetrics
+from milabench.agent.spawn import spawn
 
 SWEEP_S = 1.0  # what outlives a process by itself gets this long between SIGTERM and SIGKILL
 VERIFY_S = 10.0  # then a process that SIGKILL did not end (an uninterruptible wait) is reported as such
-_POLL_S = 0.02
+CHUNK = 1 << 14  # of a process's output at a time: reading the metrics in so much takes a few ms at most
+_PIPE_BYTES = 1 << 20  # no pipe holds more, unless root made it so
 _SAID = {
     "limit": "enough is measured: the process and all that it started are ended",
     "deadline": "max_duration is reached: the process is ended",
@@ -32,7 +33,7 @@ _LOST_MESSAGE = "could not be ended: a process ignores SIGKILL (it waits for a d
 class Supervised:
     """A process by its start request; ``report`` is called once with how it ended, when its whole tree is gone.
 
-    ``alone`` says whether it is the only one that runs now.
+    ``wake_at`` (monotonic clock) is when ``tick`` has something to do. Raises OSError when it cannot be started.
     """
 
     def __init__(
@@ -40,38 +41,40 @@ class Supervised:
         request: dict[str, Any],
         environ: dict[str, str],
         *,
+        oom_kills: OomKills,
         report: Callable[[dict[str, Any]], None],
-        alone: Callable[[], bool],
     ) -> None:
         self.id: int = request["id"]
         self.tag: str = request.get("tag", "")
-        self._report, self._alone = report, alone
+        self._report = report
         self._stderr: str = request["stderr"]
-        self._token = f"{os.getpid()}-{self.id}-{time.time_ns()}"
         self._cause: str | None = None
         self._error: str | None = None
         self._status: int | None = None
         self._rss_bytes: int | None = None
+        self._ended: float | None = None
+        self._orphans: set[int] = set()  # what it left behind, of which the agent is the parent now
         self._kill_at: float | None = None
-        self._give_up_at: float | None = None
-        self._metrics: PrintedMetrics | None = None
-        self._text: int | None = None
-        self.pipe: int | None = None
-        self._oom_before = processes.oom_kills()
+        self._killed = self._finished = self._oom = False
+        self._oom_kills, self._oom_before = oom_kills, oom_kills.seen()
         self._started = time.monotonic()
         deadline_s = request.get("deadline_s")
-        self.wake_at: float | None = self._started + deadline_s if deadline_s else None
-        self._deadline = self.wake_at
-        self.pid = self._spawn(request, environ)
+        self._deadline = self._started + deadline_s if deadline_s else None
+        self.wake_at = self._deadline
+        printed = request["metrics"] == "stdout"
+        self._metrics = PrintedMetrics(request, full=lambda: self.stop("limit", grace_s=2.0)) if printed else None
+        spawned = spawn(request, environ)
+        self.pid, self.pipe, self._text = spawned.pid, spawned.pipe, spawned.text
 
     # What the agent calls --------------------------------------------------------------------------------------
 
     def stop(self, cause: str | None, grace_s: float) -> None:
         """Begin to end the process: SIGTERM now, SIGKILL after ``grace_s``. The first cause given stays.
 
-        A process that has ended by itself keeps that as its end; what it left behind is being ended already.
+        A process that has ended by itself keeps that as its end, also before the agent has waited for it; what it
+        left behind is being ended already.
         """
-        if self._status is not None:
+        if self._has_ended():
             return
         if cause is not None and self._cause is None:
             self._say(_SAID[cause])
@@ -83,117 +86,109 @@ class Supervised:
         self._error = self._error or message
         self.stop(None, grace_s=2.0)
 
-    def reaped(self, status: int, rss_bytes: int) -> None:
-        """Take note that the process itself has ended; what it left behind is ended now."""
-        self._status, self._rss_bytes = status, rss_bytes
-        if self._kill_at is None and self._members():
+    def dying(self, code: int) -> None:
+        """Look at the process, which has ended with a code (128 and more: by a signal), before it is waited for."""
+        if code != 0 or self._cause is not None:
+            self._oom = self._oom_kills.told(self.pid, self._oom_before)
+
+    def reaped(self, pid: int, status: int, rss_bytes: int) -> None:
+        """Take note that the process itself has ended, or something that it left behind."""
+        if pid == self.pid:
+            self._status, self._rss_bytes, self._ended = status, rss_bytes, time.monotonic()
+        self._orphans.discard(pid)
+
+    def adopt(self, pid: int) -> None:
+        """Take note of something that the process left behind."""
+        if self._finished:  # it could not be ended in time: nobody waits for it any more
+            processes.kill(processes.below([pid]), signal.SIGKILL)
+        else:
+            self._orphans.add(pid)
+
+    def settle(self) -> None:
+        """Go on after deaths in its tree: end what it left behind; when nothing is left, report."""
+        if self._status is None or self._finished:
+            return
+        if not self._orphans:
+            self._finish(None)
+        elif self._kill_at is None:
             self._end_all(SWEEP_S)
-        self.tick()
+        elif time.monotonic() >= self._kill_at:
+            self.kill()
 
     def kill(self) -> None:
         """End the whole tree at once."""
-        processes.kill(self._members(), signal.SIGKILL)
+        processes.kill(self._tree(), signal.SIGKILL)
 
     def tick(self) -> None:
-        """Do what is due: the deadline, the next rung of the ladder, the report."""
+        """Do what is due: the deadline, the next rung of the ladder, giving up."""
         now = time.monotonic()
         if self._kill_at is None and self._deadline is not None and now >= self._deadline:
+            self._deadline = None
             self.stop("deadline", grace_s=5.0)
-        alive = self._members() if self._kill_at is not None or self._status is not None else [self.pid]
-        if self._status is not None and not alive:
-            self._finish(None)
+        if self._kill_at is None:
+            self.wake_at = self._deadline
             return
-        if self._kill_at is not None and now >= self._kill_at:
-            processes.kill(alive, signal.SIGKILL)
-        if self._give_up_at is not None and now >= self._give_up_at:
+        if now >= self._kill_at and not self._killed:
+            self._killed = True
+            self.kill()
+        if now >= self._kill_at + VERIFY_S:
             self._finish(_LOST_MESSAGE)
-            return
-        ending = self._kill_at is not None or self._status is not None
-        self.wake_at = now + _POLL_S if ending else self._deadline
+        self.wake_at = self._kill_at + VERIFY_S if self._killed else self._kill_at
 
     def readable(self) -> bool:
-        """Take what the process printed; return False at the end of its output. Raises OSError on a full disk."""
-        assert self.pipe is not None
+        """Take a part of what the process printed; return False at the end of its output. Raises OSError."""
         try:
-            chunk = os.read(self.pipe, 1 << 16)
+            return self._take() > 0
         except BlockingIOError:
             return True
-        if not chunk:
-            return False
-        if self._text is not None:
-            os.write(self._text, chunk)
-        if self._metrics is not None:
-            self._metrics.feed(chunk)
-        return True
+
+    def close(self) -> None:
+        """Read no more of what the process prints."""
+        if self.pipe is not None:
+            os.close(self.pipe)
+            self.pipe = None
 
     # Inside ------------------------------------------------------------------------------------------------------
 
+    def _has_ended(self) -> bool:
+        """Say whether the process itself has ended, be it that the agent has not waited for it yet."""
+        if self._status is not None or self._finished:
+            return True
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _tree(self) -> list[int]:
+        return processes.below([self.pid] if self._status is None else self._orphans)
+
     def _end_all(self, grace_s: float) -> None:
         """Ask the whole tree to end; SIGKILL comes after the shortest grace that anybody gave."""
-        now = time.monotonic()
-        self._kill_at = min(now + grace_s, self._kill_at or math.inf)
-        self._give_up_at = self._kill_at + VERIFY_S
-        self.wake_at = now + _POLL_S
-        processes.kill(self._members(), signal.SIGTERM if grace_s > 0 else signal.SIGKILL)
+        self._kill_at = min(time.monotonic() + grace_s, self._kill_at or math.inf)
+        self.wake_at = self._kill_at
+        if grace_s > 0:
+            processes.kill(self._tree(), signal.SIGTERM)
+        else:
+            self.tick()
 
     def _say(self, why: str) -> None:
         """Write into the process's log why it is ended: what it says of that itself may look like a failure."""
         with suppress(OSError), open(self._stderr, "a") as file:  # noqa: PTH123
             file.write(f"milabench: {why}\n")
 
-    def _spawn(self, request: dict[str, Any], environ: dict[str, str]) -> int:
-        env = {**environ, **request["env"], processes.TOKEN: self._token}
-        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        opened: list[int] = []
-        data: tuple[int, ...] = ()
-        try:
-            text = os.open(request["stdout"], append, 0o644)
-            opened.append(text)
-            errors = os.open(request["stderr"], append, 0o644)
-            opened.append(errors)
-            if request.get("events"):
-                opened.append(os.open(request["events"], append, 0o644))
-                data = (data_descriptor(),)
-                os.dup2(opened[-1], data[0])
-                env["DATA_FD"] = str(data[0])
-            printed = request["metrics"] == "stdout"
-            process = subprocess.Popen(
-                request["argv"],
-                cwd=request["cwd"],
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if printed else text,
-                stderr=errors,
-                pass_fds=data,
-                start_new_session=True,
-            )
-        except BaseException:
-            for descriptor in opened:
-                os.close(descriptor)
-            raise
-        finally:
-            if data:  # the agent itself keeps no event file open
-                os.dup2(_nothing(), data[0])
-        if printed:
-            assert process.stdout is not None
-            self.pipe = os.dup(process.stdout.fileno())
-            process.stdout.close()
-            os.set_blocking(self.pipe, False)
-            opened.remove(text)
-            self._text = text
-            self._metrics = PrintedMetrics(request, full=lambda: self.stop("limit", grace_s=2.0))
-        for descriptor in opened:
-            os.close(descriptor)
-        process.returncode = 0  # the agent reaps by itself; Popen must not try
-        return process.pid
-
-    def _members(self) -> list[int]:
-        return processes.members(self.pid, self._token, root=os.getpid(), alone=self._alone())
+    def _take(self) -> int:
+        """Write down a part of what was printed; return its size. Raises BlockingIOError where there is none now."""
+        assert self.pipe is not None
+        chunk = os.read(self.pipe, CHUNK)
+        left = chunk
+        while left and self._text is not None:
+            left = left[os.write(self._text, left) :]
+        if self._metrics is not None:
+            self._metrics.feed(chunk)
+        return len(chunk)
 
     def _finish(self, error: str | None) -> None:
+        self._finished = True
         try:
             self._drain()
-        except OSError as problem:
+        except Exception as problem:  # a full disk, or a bug in what one program printed: others go on
             self._error = self._error or unwritable(problem)
         code = os.waitstatus_to_exitcode(self._status) if self._status is not None else None
         number = -code if code is not None and code < 0 else None
@@ -201,49 +196,25 @@ class Supervised:
             {
                 "code": code if number is None else None,
                 "signal": number,
-                "oom": number == signal.SIGKILL and self._cause is None and processes.oom_kills() > self._oom_before,
+                "oom": self._oom,
                 "cause": self._cause,
                 "error": error or self._error,
                 "max_rss_bytes": self._rss_bytes,
                 "seconds": time.monotonic() - self._started,
+                "ended_s": self._ended,
             }
         )
 
     def _drain(self) -> None:
         """Take what is left in the pipe (nobody is there any more to write to it) and close the files."""
         try:
-            while self.pipe is not None and self._more() and self.readable():
-                pass
+            left = _PIPE_BYTES
+            with suppress(BlockingIOError):
+                while self.pipe is not None and left > 0 and (taken := self._take()):
+                    left -= taken
             if self._metrics is not None:
                 self._metrics.close()
         finally:
             if self._text is not None:
                 os.close(self._text)
-
-    def _more(self) -> bool:
-        """Say whether the pipe holds more right now."""
-        return self.pipe is not None and bool(select.select([self.pipe], [], [], 0)[0])
-
-    def close(self) -> None:
-        if self.pipe is not None:
-            with suppress(OSError):
-                os.close(self.pipe)
-
-
-@functools.cache
-def data_descriptor() -> int:
-    """Return the descriptor that every process finds its event file at, reserved when this is first called.
-
-    That is as the agent starts, so that it has one digit: a POSIX shell redirects to no other.
-    """
-    return os.open(os.devnull, os.O_WRONLY)
-
-
-@functools.cache
-def _nothing() -> int:
-    return os.open(os.devnull, os.O_WRONLY)
-
-
-def unwritable(problem: OSError) -> str:
-    """Return why what a process said could not be written down."""
-    return f"its output cannot be written: {problem.strerror or problem}"
+                self._text = None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
+
+from benchmate.wire import Lines
 
 _IN_MODIFY = 0x2
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
@@ -52,12 +54,15 @@ class Tail:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._offset, self._partial = os.path.getsize(path) if os.path.exists(path) else 0, b""  # noqa: PTH110, PTH202
+        self._offset = os.path.getsize(path) if os.path.exists(path) else 0  # noqa: PTH110, PTH202
+        self._lines = Lines()
+        self.behind = False
 
-    def lines(self) -> Iterator[bytes]:
-        with open(self._path, "rb") as file:  # noqa: PTH123 - read in binary, as it grows
+    def lines(self) -> list[bytes]:
+        """Return the next lines, of one chunk at most: ``behind`` says whether there may be more now."""
+        with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123 - read in binary, as it grows
             file.seek(self._offset)
-            while chunk := file.read(_CHUNK):
-                self._offset += len(chunk)
-                *whole, self._partial = (self._partial + chunk).split(b"\n")
-                yield from whole
+            chunk = file.read(_CHUNK)
+        self._offset += len(chunk)
+        self.behind = len(chunk) == _CHUNK
+        return self._lines.feed(chunk)

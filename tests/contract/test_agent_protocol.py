@@ -7,81 +7,19 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents import assert_ends, ended, launch, pid_in, stopped, talk
 from benchmate import wire
-from harness import PRINTER, wait_until
+from harness import PRINTER
 from milabench.errors import PreflightError
-from milabench.execute.hosts import Launch
 from milabench.execute.hosts.local import LocalHost
 from milabench.outcome import Exit
-from milabench.plan import Command, Job, Phase
-from milabench.resources import import_path
-from milabench.rundir import Files
+from milabench.plan import Phase
 from milabench.suite import Limit
-
-ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nowhere"}
-
-
-def talk(story: Callable[[LocalHost], Awaitable[Any]], **environ: str) -> Any:
-    """Run a story with an agent, and end the agent."""
-
-    async def main() -> Any:
-        async with LocalHost(import_path(), {**ENVIRON, **environ}) as host:
-            return await story(host)
-
-    return asyncio.run(asyncio.wait_for(main(), 60))
-
-
-def launch(
-    folder: Path, script: str, *, phase: Phase = "run", env: dict[str, str] | None = None, **keys: Any
-) -> Launch:
-    """Return the launch of a line of shell; ``keys`` are those of its job, ``metrics`` that of its command."""
-    metrics = keys.pop("metrics", "none")
-    argv = keys.pop("argv", ("sh", "-c", script))
-    command = Command(
-        tag="one", benchmark="one", node="local", argv=argv, cwd=str(folder), env=env or {}, metrics=metrics
-    )
-    job = Job(tag="one", commands=(command,), **{"deadline_s": None, **keys})
-    files = Files.of(folder, "one")
-    return Launch(phase=phase, job=job, command=command, files=files, env={}, first_seq=0, deadline_s=job.deadline_s)
-
-
-def ended(folder: Path, script: str, *, environ: dict[str, str] | None = None, **keys: Any) -> Exit:
-    """Start a line of shell and return how it ended."""
-
-    async def story(host: LocalHost) -> Exit:
-        return await (await host.start(launch(folder, script, **keys))).wait()
-
-    found: Exit = talk(story, **(environ or {}))
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
-
-
-def assert_ends(pid: int, timeout_s: float = 0) -> None:
-    """Assert that a process is gone, at once or in time, and end it if it is not."""
-    try:
-        wait_until(lambda: not alive(pid), timeout_s)
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def pid_in(path: Path) -> int:
-    wait_until(lambda: path.exists() and path.read_text().endswith("\n"))
-    return int(path.read_text())
-
 
 # Starting ----------------------------------------------------------------------------------------------------------
 
@@ -243,20 +181,6 @@ def test_no_line_a_program_prints_harms_the_agent(tmp_path: Path, line: str) -> 
 # Ending ------------------------------------------------------------------------------------------------------------
 
 
-def stopped(folder: Path, script: str, cause: Any = "interrupt", grace_s: float = 0.5) -> Exit:
-    """Start a line of shell, wait for its mark, stop it, and return how it ended."""
-
-    async def story(host: LocalHost) -> Exit:
-        process = await host.start(launch(folder, script))
-        while not (folder / "mark").exists():
-            await asyncio.sleep(0.02)
-        await process.stop(cause, grace_s)
-        return await process.wait()
-
-    found: Exit = talk(story)
-    return found
-
-
 def test_stopping_is_gentle_first(tmp_path: Path) -> None:
     script = "trap 'echo bye; exit 0' TERM; touch mark; while true; do sleep 0.05; done"
     found = stopped(tmp_path, script, grace_s=20)
@@ -332,7 +256,7 @@ def test_when_the_agent_is_killed_what_waits_is_told_that_it_is_lost(tmp_path: P
         return await process.wait()
 
     assert talk(story).cause == "lost"
-    os.kill(pid_in(tmp_path / "leader"), signal.SIGKILL)
+    assert_ends(pid_in(tmp_path / "leader"), timeout_s=20)
 
 
 def test_a_stop_of_what_has_ended_does_nothing(tmp_path: Path) -> None:

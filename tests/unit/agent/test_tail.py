@@ -25,6 +25,30 @@ def test_a_file_that_is_not_there_yet_is_read_from_its_start(tmp_path: Path) -> 
     assert list(tail.lines()) == [b"one"]
 
 
+def test_one_part_of_much_is_read_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.data"
+    path.touch()
+    tail = Tail(str(path))
+    lines = [b"%d" % number for number in range(30_000)]
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    found, parts = tail.lines(), 1
+    assert 0 < len(found) < len(lines)
+    while tail.behind:
+        found += tail.lines()
+        parts += 1
+    assert found == lines
+    assert parts == path.stat().st_size // (1 << 16) + 1
+
+
+def test_a_line_of_megabytes_is_passed_over(tmp_path: Path) -> None:
+    tail = Tail(str(tmp_path / "a.data"))
+    (tmp_path / "a.data").write_bytes(b"x" * (3 << 20) + b"\nshort\n")
+    found = tail.lines()
+    while tail.behind:
+        found += tail.lines()
+    assert found == [b"short"]
+
+
 def test_a_change_is_told_once_for_all_that_was_written(tmp_path: Path) -> None:
     watcher, told = Watcher(), []
     paths = [tmp_path / name for name in "ab"]

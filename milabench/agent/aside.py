@@ -1,0 +1,117 @@
+"""Requests that take long, in processes of their own: what runs meanwhile is watched, read and ended on time."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from benchmate.wire import Frames, frame
+from milabench.agent import packages, processes, stage
+from milabench.agent.failures import bug
+
+Request = dict[str, Any]
+Reply = dict[str, Any]
+
+
+def answer(work: Callable[[Request], Reply | None], request: Request) -> Reply | None:
+    """Return what a request comes to; what goes wrong in one request is its answer, and harms no other."""
+    try:
+        return work(request)
+    except OSError as error:
+        message = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+    except Exception as error:
+        message = bug(error)
+    if request["op"] == "start":
+        return {"event": "exit", "error": message}
+    return {"event": "error", "message": message}
+
+
+class Aside:
+    """A queue of such requests, answered one after the other: two that stage the same folder do not meet."""
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        *,
+        send: Callable[[Reply], None],
+        forked: Callable[[int], None],
+    ) -> None:
+        self._selector, self._send, self._forked = selector, send, forked
+        self._waiting: deque[Request] = deque()
+        self._request: Request | None = None
+        self._pipe = -1
+        self._content = bytearray()
+
+    def __bool__(self) -> bool:
+        return self._request is not None
+
+    def ask(self, request: Request) -> None:
+        self._waiting.append(request)
+        self._begin()
+
+    def _begin(self) -> None:
+        while self._request is None and self._waiting:
+            self._request = self._waiting.popleft()
+            self._pipe, writing = os.pipe()
+            self._selector.register(self._pipe, selectors.EVENT_READ, self._read)
+            try:
+                self._forked(_fork(self._request, writing))
+            except OSError as problem:
+                self._end({"event": "error", "message": f"cannot start a process: {problem.strerror}"})
+            finally:
+                os.close(writing)
+
+    def _read(self) -> None:
+        chunk = os.read(self._pipe, 1 << 16)
+        self._content += chunk
+        if not chunk:
+            replies = list(Frames().feed(bytes(self._content)))
+            self._end(replies[0] if replies else {"event": "error", "message": "its process was killed"})
+            self._begin()
+
+    def _end(self, reply: Reply) -> None:
+        assert self._request is not None
+        self._selector.unregister(self._pipe)
+        os.close(self._pipe)
+        self._content.clear()
+        self._send({"id": self._request["id"], **reply})
+        self._request = None
+
+
+def _fork(request: Request, descriptor: int) -> int:
+    """Answer a request in a child of this process, which has one thread; return the child's number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        signal.set_wakeup_fd(-1)
+        processes.end_with_parent()
+        content = memoryview(frame(answer(OPS[request["op"]], request) or {}))
+        while content:
+            content = content[os.write(descriptor, content) :]
+    finally:
+        os._exit(0)
+
+
+def _probe(request: Request) -> Reply:
+    from milabench.agent import probe
+
+    return {"event": "facts", "facts": probe.facts(request["arch"], request["reach"])}
+
+
+def _stage(request: Request) -> Reply:
+    for folder in request["staged"]:
+        stage.stage(folder["source"], folder["target"], fresh=folder.get("fresh", False))
+    return {"event": "staged"}
+
+
+def _freeze(request: Request) -> Reply:
+    folders = request["folders"]
+    return {"event": "frozen", "packages": {name: packages.freeze(path) for name, path in folders.items()}}
+
+
+OPS: dict[str, Callable[[Request], Reply]] = {"probe": _probe, "stage": _stage, "freeze": _freeze}
