@@ -12,6 +12,7 @@ from typing import Any
 from benchmate.wire import Frames, frame
 from milabench.agent import packages, processes, stage
 from milabench.agent.failures import bug
+from milabench.agent.usage import usage
 
 Request = dict[str, Any]
 Reply = dict[str, Any]
@@ -114,4 +115,9 @@ def _freeze(request: Request) -> Reply:
     return {"event": "frozen", "packages": {name: packages.freeze(path) for name, path in folders.items()}}
 
 
-OPS: dict[str, Callable[[Request], Reply]] = {"probe": _probe, "stage": _stage, "freeze": _freeze}
+def _usage(request: Request) -> Reply:
+    found = {tag: usage([pid]) for tag, pid in request["roots"].items()}
+    return {"event": "usage", "processes": found, "devices": request["devices"]}
+
+
+OPS: dict[str, Callable[[Request], Reply]] = {"probe": _probe, "stage": _stage, "freeze": _freeze, "usage": _usage}

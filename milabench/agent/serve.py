@@ -30,7 +30,6 @@ from milabench.agent.replies import Replies
 from milabench.agent.spawn import data_descriptor, many_descriptors
 from milabench.agent.supervise import VERIFY_S, Supervised
 from milabench.agent.tail import Tail, Watcher
-from milabench.agent.usage import usage
 
 GRACE_S = 5.0
 LOOK_S = 1.0
@@ -142,7 +141,7 @@ class Agent:
         """Answer requests for a moment: to start a process takes milliseconds, and meanwhile nothing else is read."""
         while self._asked and not self._replies.full:
             request = self._asked.popleft()
-            if request["op"] in aside.OPS:
+            if request["op"] in aside.OPS and request["op"] not in self._ops:
                 self._aside.ask(request)
             elif reply := answer(self._here, request):
                 self._replies.send({"id": request["id"], **reply})
@@ -217,11 +216,10 @@ class Agent:
             "names": [name for name, once in request["onces"].items() if not once_module.done(once)],
         }
 
-    def _usage(self, request: Request) -> dict[str, Any]:
-        """Say what each process takes of this node, with all that is below it, and how busy the devices are."""
-        del request
-        found = {process.tag: usage([process.pid]) for process in self._running.values()}
-        return {"event": "usage", "processes": found, "devices": self._loads.latest()}
+    def _usage(self, request: Request) -> None:
+        """Ask what each process takes of this node, with all that is below it: of hundreds that takes a while."""
+        roots = {process.tag: process.pid for process in self._running.values()}
+        self._aside.ask({**request, "roots": roots, "devices": self._loads.latest()})
 
     # Processes ---------------------------------------------------------------------------------------------------
 
