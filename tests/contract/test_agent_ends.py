@@ -115,6 +115,34 @@ def test_many_end_by_one_wish(agent: Raw) -> None:
     assert children(agent.pid) == []
 
 
+def wakes(agent: Raw) -> int:
+    """Return how often the agent has gone to sleep so far."""
+    (line,) = [each for each in Path(f"/proc/{agent.pid}/status").read_text().splitlines() if each.startswith("vol")]
+    return int(line.split()[1])
+
+
+def test_nothing_is_polled_neither_while_processes_run_nor_while_they_end(agent: Raw) -> None:
+    deaf = "trap '' TERM; touch mark; while true; do sleep 1000 & wait; done"
+    numbers = [agent.start(deaf, f"p{number}", deadline_s=1000) for number in range(4)]
+    for number in numbers:
+        agent.reply(number)
+    wait_until((agent.folder / "mark").exists)
+    agent.reply(agent.send("missing", onces={}))
+    time.sleep(0.2)
+    running = wakes(agent)
+    time.sleep(1)
+    assert wakes(agent) - running <= 1
+    agent.stop(numbers[0], grace_s=1000)
+    agent.reply(agent.send("missing", onces={}))
+    time.sleep(0.2)
+    ending = wakes(agent)
+    time.sleep(1)
+    assert wakes(agent) - ending <= 1
+    for number in numbers:
+        agent.stop(number, grace_s=0)
+    assert {reply["signal"] for reply in agent.exits(*numbers).values()} == {signal.SIGKILL}
+
+
 # Causes ------------------------------------------------------------------------------------------------------------
 
 
