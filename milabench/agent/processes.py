@@ -13,7 +13,7 @@ import functools
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
@@ -86,12 +86,15 @@ def kill(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def end_all(timeout_s: float) -> None:
-    """Kill and reap all descendants of this process, again until none is left or the time is over."""
+def end_all(timeout_s: float, kept: Container[int] = ()) -> None:
+    """Kill and reap all descendants of this process, again until none is left or the time is over.
+
+    ``kept``: its children that are left alone, with all that is below them.
+    """
     end = time.monotonic() + timeout_s
-    while (left := descendants(os.getpid())) and time.monotonic() < end:
-        kill(left, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+    while (mine := [pid for pid in children(os.getpid()) if pid not in kept]) and time.monotonic() < end:
+        kill(below(mine), signal.SIGKILL)
+        for pid in mine:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
         time.sleep(0.01)

@@ -113,14 +113,21 @@ def test_when_the_runner_is_killed_all_it_started_ends_and_the_report_still_work
     assert_next_run_goes_well(project)
 
 
-def test_when_the_agent_is_killed_the_run_says_so_and_ends(project: Project) -> None:
-    begin(project, PRINTER)
+def test_when_the_agent_is_killed_another_runs_again_what_went_with_it(project: Project) -> None:
+    project.suite(first=shell(PRINTER), long=shell(WITH_DAEMON, stop=150), last=shell(PRINTER))
     with project.started("run", "--config", "suite.yaml") as runner:
         wait_until(lambda: steps_of(project) > 5)
+        started = [pid for pid in project.processes() if pid != runner.pid]
         (agent,) = children(runner.pid)
         os.kill(agent, signal.SIGKILL)
-        assert runner.wait(60) in (1, 4)
-        assert project.run().outcomes()["long"].kind == "lost"
+        wait_until(lambda: not {*started} & {*project.processes()})
+        assert runner.wait(60) == 0
+    run = project.run()
+    assert {trial: each.kind for trial, each in run.outcomes().items()} == dict.fromkeys(
+        ("first", "long", "last"), "early_stop"
+    )
+    assert dict(run.journal().attempts) == {"first": 1, "long": 2, "last": 1}
+    assert run.facts()["state"] == "complete"
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(project: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,14 @@ from milabench.outcome import Cause, Exit
 _BOOT = "import sys; sys.path[:0] = {path!r}; from milabench.agent.serve import main; main()"
 
 
+_ORPHANS_S = 5.0
+
+
 class LocalHost:
-    """A pipe to an agent process on this machine; use as an asynchronous context manager."""
+    """A pipe to an agent process on this machine; use as an asynchronous context manager.
+
+    An agent that was killed takes what it ran with it; the next request starts another.
+    """
 
     def __init__(self, import_path: Sequence[str], environ: Mapping[str, str]) -> None:
         self._import_path, self._environ = list(import_path), dict(environ)
@@ -28,10 +35,17 @@ class LocalHost:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._exits: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._full: dict[int, asyncio.Event] = {}
+        self._held: dict[str, None] = {}
         self._child: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> LocalHost:
+        processes.become_subreaper()  # what outlives an agent that was killed becomes ours to end
+        await self._start_agent()
+        return self
+
+    async def _start_agent(self) -> None:
+        others = processes.children(os.getpid())
         self._child = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-I", "-S", "-c", _BOOT.format(path=self._import_path)),
@@ -40,13 +54,20 @@ class LocalHost:
             env=self._environ,
             start_new_session=True,  # Ctrl-C is for the runner, which then says what to end
         )
-        self._reader = asyncio.create_task(self._read())
-        return self
+        self._reader = asyncio.create_task(self._read(self._child, others))
+
+    async def _revive(self) -> None:
+        """Start another agent where there is none any more; it holds what the one before held."""
+        if self._reader is not None and self._reader.done():
+            await self._start_agent()
+            for path in self._held:
+                await self.request("hold", path=path)
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def start(self, launch: Launch) -> LocalProcess:
+        await self._revive()
         number = next(self._numbers)
         command, job = launch.command, launch.job
         ended = asyncio.get_running_loop().create_future()
@@ -72,6 +93,7 @@ class LocalHost:
         return LocalProcess(self, number, command.tag, ended, full)
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
+        await self._revive()
         number = next(self._numbers)
         reply = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._send({"id": number, "op": op, **fields})
@@ -80,6 +102,8 @@ class LocalHost:
             raise PreflightError(f"{op} failed: {message['message']}")
         if message["event"] == "lost":
             raise HostLost("the agent that starts processes has ended: what it said stands above")
+        if message.get("held"):
+            self._held[fields["path"]] = None
         return message
 
     async def close(self) -> None:
@@ -106,13 +130,14 @@ class LocalHost:
             return
         self._child.stdin.write(frame(message))
 
-    async def _read(self) -> None:
-        assert self._child is not None
-        assert self._child.stdout is not None
+    async def _read(self, agent: asyncio.subprocess.Process, others: Sequence[int]) -> None:
+        assert agent.stdout is not None
         frames = Frames()
-        while chunk := await self._child.stdout.read(1 << 16):
+        while chunk := await agent.stdout.read(1 << 16):
             for message in frames.feed(chunk):
                 self._deliver(message)
+        await agent.wait()
+        processes.end_all(_ORPHANS_S, kept=others)  # none where the agent ended in peace
         self._lose()
 
     def _deliver(self, message: dict[str, Any]) -> None:
