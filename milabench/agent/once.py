@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from milabench.agent import packages
+
 
 def read(record: str) -> dict[str, Any] | None:
     """Return what a record says has been done; None when there is none or it is unreadable (then nothing counts)."""
@@ -25,6 +27,25 @@ def done(once: dict[str, Any]) -> bool:
     return found is not None and found["base"] == once["base"] and once["parts"].items() <= found["parts"].items()
 
 
+def state(once: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands between an environment as it is and as it is asked for.
+
+    ``made``: it has a record, and its interpreter is there; ``base``: what it was made of, and what is asked, where
+    they differ; ``parts``: those that are not as asked; ``changed``: packages that are not as they were installed, None
+    where the record does not say.
+    """
+    found, folder = read(once["record"]), once["folder"]
+    if found is None or not (Path(folder) / "bin" / "python").exists():
+        return {"made": False, "base": {}, "parts": [], "changed": None}
+    was = found.get("packages")
+    return {
+        "made": True,
+        "base": packages.changes(found["base"], once["base"]),
+        "parts": [name for name, value in once["parts"].items() if found["parts"].get(name) != value],
+        "changed": packages.changes(was, packages.versions(folder)) if isinstance(was, dict) else None,
+    }
+
+
 class Guarded:
     """One piece of such work, from its lock to its record. ``begin`` says ``locked``, ``done`` or ``needed``."""
 
@@ -32,6 +53,7 @@ class Guarded:
         self._once = once
         self._lock: int | None = None
         self._parts: dict[str, str] = {}
+        self._by_hand: dict[str, list[str | None]] = {}  # packages that are not as the record has them
 
     def begin(self) -> str:
         """Take the lock and look: what is half made, or made of another base, is removed before it is made anew."""
@@ -46,7 +68,10 @@ class Guarded:
             self.end(done=False)
             return "done"
         reusable = found is not None and found["base"] == once["base"]
-        self._parts = found["parts"] if found is not None and reusable else {}
+        if found is not None and reusable:
+            self._parts = found["parts"]
+            if folder is not None and "packages" in found:
+                self._by_hand = packages.changes(found["packages"], packages.versions(folder))
         if not once["keep"]:
             record.unlink(missing_ok=True)
         if folder is not None and not reusable:
@@ -80,6 +105,17 @@ class Guarded:
         record = Path(self._once["record"])
         record.parent.mkdir(parents=True, exist_ok=True)
         content = {"base": self._once["base"], "parts": {**self._parts, **self._once["parts"]}}
+        if self._once["folder"] is not None and (Path(self._once["folder"]) / "pyvenv.cfg").exists():
+            content["packages"] = self._installed(self._once["folder"])
         partial = record.with_name(record.name + ".partial")
         partial.write_text(json.dumps(content, indent=1))
         partial.replace(record)
+
+    def _installed(self, folder: str) -> dict[str, str]:
+        """Return the packages of an environment; what was changed by hand before this work stays a change."""
+        found = packages.versions(folder)
+        for name, (recorded, seen) in self._by_hand.items():
+            if found.get(name) == seen:
+                found.pop(name, None)
+                found |= {} if recorded is None else {name: recorded}
+        return found

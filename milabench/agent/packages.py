@@ -25,7 +25,19 @@ def installer_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def versions(venv: str) -> dict[str, str]:
+    """Return the version of every distribution in an environment, by name."""
+    folders = Path(venv).glob("lib/python*/site-packages/*.dist-info")
+    parts = (folder.name.removesuffix(".dist-info").rpartition("-") for folder in folders)
+    return {name: version for name, _, version in parts if name}
+
+
 def freeze(venv: str) -> list[str]:
     """Return ``name==version`` of every distribution in an environment, sorted."""
-    folders = Path(venv).glob("lib/python*/site-packages/*.dist-info")
-    return sorted("==".join(folder.name.removesuffix(".dist-info").rsplit("-", 1)) for folder in folders)
+    return sorted(f"{name}=={version}" for name, version in versions(venv).items())
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, list[str | None]]:
+    """Return the versions before and now of what is another one; None where it is not there."""
+    names = sorted(before.keys() | now.keys())
+    return {name: [before.get(name), now.get(name)] for name in names if before.get(name) != now.get(name)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from milabench.agent.once import Guarded, done
+from milabench.agent.once import Guarded, done, state
 
 
 @pytest.fixture
@@ -125,3 +125,92 @@ def test_what_another_finished_meanwhile_is_not_made_again(
 
     monkeypatch.setattr(guarded, "_take_lock", late)
     assert guarded.begin() == "done"
+
+
+# Environments ------------------------------------------------------------------------------------------------------
+
+
+def distribution(once: dict[str, Any], name: str, version: str | None) -> None:
+    """Put a version of a distribution into the environment, or with None take it out."""
+    packages = Path(once["folder"]) / "lib" / "python3.11" / "site-packages"
+    for folder in packages.glob(f"{name}-*.dist-info"):
+        folder.rmdir()
+    if version is not None:
+        (packages / f"{name}-{version}.dist-info").mkdir(parents=True)
+
+
+@pytest.fixture
+def environment(once: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes an environment needed once, made, with two packages."""
+    guarded = Guarded(once)
+    assert guarded.begin() == "needed"
+    python = Path(once["folder"]) / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    (Path(once["folder"]) / "pyvenv.cfg").touch()
+    distribution(once, "numpy", "1.26.4")
+    distribution(once, "torch", "2.5.0+cpu")
+    guarded.end(done=True)
+    return once
+
+
+SAME = {"made": True, "base": {}, "parts": [], "changed": {}}
+
+
+def test_an_environment_as_it_was_made_is_the_same(environment: dict[str, Any]) -> None:
+    assert state(environment) == SAME
+
+
+def test_packages_that_were_changed_by_hand_are_seen(environment: dict[str, Any]) -> None:
+    distribution(environment, "numpy", "2.1.0")
+    distribution(environment, "torch", None)
+    distribution(environment, "extra", "1.0")
+    changed = {"extra": [None, "1.0"], "numpy": ["1.26.4", "2.1.0"], "torch": ["2.5.0+cpu", None]}
+    assert state(environment) == {**SAME, "changed": changed}
+
+
+def test_what_is_asked_for_otherwise_now_is_seen(environment: dict[str, Any]) -> None:
+    asked = {**environment, "base": {"python": "3.12"}, "parts": {"a/requirements.in": "1", "benchmate": "new"}}
+    assert state(asked) == {**SAME, "base": {"python": ["3.11", "3.12"]}, "parts": ["benchmate"]}
+
+
+@pytest.mark.parametrize("lost", ["record.json", "bin/python"])
+def test_an_environment_without_record_or_interpreter_is_not_made(environment: dict[str, Any], lost: str) -> None:
+    (Path(environment["folder"]) / lost).unlink()
+    assert state(environment)["made"] is False
+
+
+def test_of_an_environment_whose_packages_were_not_recorded_changes_are_not_known(environment: dict[str, Any]) -> None:
+    record = Path(environment["record"])
+    kept = json.loads(record.read_text())
+    del kept["packages"]
+    record.write_text(json.dumps(kept))
+    assert state(environment)["changed"] is None
+
+
+def test_what_was_changed_by_hand_stays_a_change_when_more_is_installed(environment: dict[str, Any]) -> None:
+    distribution(environment, "numpy", "2.1.0")
+    distribution(environment, "extra", "1.0")
+    distribution(environment, "torch", None)
+    more = {**environment, "parts": {"b/requirements.in": "2"}}
+    guarded = Guarded(more)
+    assert guarded.begin() == "needed"
+    distribution(environment, "new", "3.0")
+    guarded.end(done=True)
+    changed = {"extra": [None, "1.0"], "numpy": ["1.26.4", "2.1.0"], "torch": ["2.5.0+cpu", None]}
+    assert state(more) == {**SAME, "changed": changed}
+
+
+def test_what_an_install_sets_right_is_a_change_no_more(environment: dict[str, Any]) -> None:
+    distribution(environment, "numpy", "2.1.0")
+    more = {**environment, "parts": {"b/requirements.in": "2"}}
+    guarded = Guarded(more)
+    guarded.begin()
+    distribution(environment, "numpy", "1.26.0")
+    guarded.end(done=True)
+    assert state(more) == SAME
+
+
+def test_what_is_no_environment_has_no_packages_in_its_record(once: dict[str, Any]) -> None:
+    finish(once)
+    assert "packages" not in json.loads(Path(once["record"]).read_text())
