@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from milabench import document, resources
-from milabench.errors import UsageError
+from milabench.errors import ConfigurationError, UsageError
 from milabench.options import Sizer
 from milabench.paths import exists, expanded, is_folder
 from milabench.plan import Plan, Size, scaling
@@ -31,6 +31,18 @@ def wanted(system: System) -> Scaling | None:
     fixed = sizer.batch_size is not None or sizer.add is not None or sizer.mult is not None
     path = _path(system, sizer) if sizer.auto and not fixed else None
     return None if path is None else scaling.read(path)
+
+
+def known(system: System) -> Scaling | None:
+    """Return what is known of the memory that benchmarks take on the system's devices, whether or not it is sized by.
+
+    None where there is no scaling file that can be read: nothing depends on it then.
+    """
+    try:
+        path = _path(system, system.options.sizer)
+        return None if path is None else scaling.read(path)
+    except (ConfigurationError, UsageError):
+        return None
 
 
 def save(plan: Plan, record: Run, path: Path) -> int:

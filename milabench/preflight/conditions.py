@@ -115,11 +115,11 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """All of it. ``processes`` is None where it is not known which there are."""
+    """All of it; ``processes`` is None where it is not known which there are. ``no_shared_memory``: there is none."""
 
     disks: Mapping[str, Disk] = field(default_factory=dict)
     shared_memory: Disk | None = None
-    is_told: bool = True
+    no_shared_memory: bool = False
     files: frozenset[str] = frozenset()
     limits: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
     cpu: Cpu = Cpu()
@@ -140,7 +140,7 @@ class Conditions:
         return cls(
             disks={name: Disk(**each) for name, each in told.get("disks", {}).items() if each},
             shared_memory=Disk(**told["shared_memory"]) if told.get("shared_memory") else None,
-            is_told=bool(told),
+            no_shared_memory="shared_memory" in told and told["shared_memory"] is None,
             files=frozenset(told.get("files", ())),
             limits={name: (soft, hard) for name, (soft, hard) in told.get("limits", {}).items()},
             cpu=Cpu(**{**told.get("cpu", {}), "limited_khz": tuple(limited) if limited else None}),

@@ -28,7 +28,7 @@ def findings(conditions: Conditions, wanted: Wanted | None) -> Iterator[Finding]
     """Yield what is found of the machine."""
     yield from _disks(conditions.disks, needs_room=wanted is not None and _is_set_up_ahead(conditions, wanted))
     yield from _limits(conditions, wanted.processes if wanted else 1)
-    if conditions.is_told:
+    if conditions.shared_memory or conditions.no_shared_memory:
         yield from _shared_memory(conditions.shared_memory, wanted)
     yield from _processor(conditions)
     yield from _others(conditions)

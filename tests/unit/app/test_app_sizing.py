@@ -11,7 +11,7 @@ import pytest
 
 from benchmate.wire import encode_event
 from milabench import resources
-from milabench.app.sizing import save, wanted
+from milabench.app.sizing import known, save, wanted
 from milabench.errors import ConfigurationError, UsageError
 from milabench.outcome import Outcome
 from milabench.plan import Command, Job, Plan, Size, Trial
@@ -56,6 +56,21 @@ def test_the_devices_own_file_is_read_where_none_is_named(brought: Path) -> None
 def test_no_file_is_read_that_is_not_needed(brought: Path, options: dict[str, str]) -> None:
     (brought / "NVIDIA H100.yaml").write_text("broken: {")
     assert wanted(system(**options)) is None
+
+
+@pytest.mark.parametrize("options", [{}, {"auto": "1", "batch_size": "8"}])
+def test_what_is_known_of_memory_is_known_whether_or_not_it_is_sized_by(brought: Path, options: dict[str, str]) -> None:
+    assert known(system(**options)) is None
+    (brought / "NVIDIA H100.yaml").write_text(TEXT)
+    found = known(system(**options))
+    assert found is not None
+    assert [each.batch_size for each in found.entries["bert"].observations] == [8, 16]
+
+
+@pytest.mark.parametrize("options", [{}, {"config": "nowhere"}])
+def test_a_file_that_cannot_be_read_makes_nothing_known(brought: Path, options: dict[str, str]) -> None:
+    (brought / "NVIDIA H100.yaml").write_text("broken: {")
+    assert known(system(**options)) is None
 
 
 @pytest.mark.parametrize("name", ["mine", "mine.yaml"])

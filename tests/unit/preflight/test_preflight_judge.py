@@ -283,7 +283,7 @@ SHARED: dict[str, tuple[int | None, Wanted | None, str | None]] = {
 @pytest.mark.parametrize(("free", "wanted", "severity"), SHARED.values(), ids=SHARED)
 def test_shared_memory_is_held_against_what_uses_it(free: int | None, wanted: Wanted | None, severity: str) -> None:
     there = None if free is None else replace(GOOD.shared_memory, free_bytes=free)  # type: ignore[type-var]
-    findings = found(replace(GOOD, shared_memory=there), wanted=wanted)
+    findings = found(replace(GOOD, shared_memory=there, no_shared_memory=there is None), wanted=wanted)
     assert codes(findings) == ([("little-shared-memory", severity, "/dev/shm")] if severity else [])
     assert all("--shm-size=1g" in each.remedy for each in findings)
 

@@ -1,0 +1,185 @@
+"""The look before a run: what the agent tells of its node, judged; then told, or the end of it.
+
+No network is used, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from milabench import plan as planning
+from milabench import preflight, system
+from milabench.app import sizing
+from milabench.app.options import Options
+from milabench.app.phases import Operation
+from milabench.errors import PreflightError
+from milabench.paths import expanded
+from milabench.plan import Phase, Plan, Workspace
+from milabench.plan.environ import Secrets, redacted, secrets
+from milabench.preflight import SEVERITIES, Conditions, Finding, Wanted
+from milabench.system.types import System
+
+Subject = tuple[System, Wanted | None]
+# Of what stands in the way of a run, what stands in that of a shell, and of prepare; and what prepare tells besides.
+OF_SHELL = ("not-installed", "installed-otherwise", "secret-missing")
+OF_PREPARE = ("not-installed", "installed-otherwise", "folder-not-writable", "disk-full")
+TOLD_BY_PREPARE = ("environment-changed", "secret-missing", "token-missing", "disk-low")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What was found, the worst first, and the conditions of the machine as its agent tells them."""
+
+    findings: tuple[Finding, ...]
+    conditions: Mapping[str, Any]
+
+
+def wanted(
+    options: Options, ready: Workspace, plan: Plan, *, ahead: tuple[Phase, ...] = (), without: Collection[str] = ()
+) -> Wanted:
+    """Return what a plan of a workspace needs; ``ahead`` are phases that come first.
+
+    ``without`` are benchmarks that cannot run anyway, as is known already.
+    """
+    environments, data = planning.needs(ready)
+    groups = {each.install_group for each in ready.suite.benchmarks if each.name not in without}
+    return Wanted(
+        plan=replace(plan, trials=tuple(trial for trial in plan.trials if trial.benchmark not in without)),
+        environments={group: once for group, once in environments.items() if group in groups},
+        data={name: once for name, once in data.items() if name not in without},
+        ahead=ahead,
+        offline=options.offline,
+        commands={verb: options.command(verb) for verb in ("install", "prepare", "run")},
+        environ=options.environ,
+        tokens=tuple(_tokens(options)),
+        scaling=ready.scaling or sizing.known(ready.system),
+    )
+
+
+def begun(options: Options, plan: Plan, facts: Mapping[str, Any]) -> Subject:
+    """Return what is left of a run that was begun, on a machine with these facts: what it is made of is there."""
+    return system.resolve(None, facts), Wanted(plan=plan, environ=options.environ, offline=True)
+
+
+async def check(
+    work: Operation, subjects: Sequence[Subject], *, force: bool = False, known: Collection[Finding] = ()
+) -> tuple[Finding, ...]:
+    """Look before runs begin, tell what is found (but not again what is ``known``), and return it.
+
+    Raises PreflightError with all that stands in the way, unless it is forced.
+    """
+    found = (await look(work, subjects)).findings
+    if not force:
+        stop(found, hint=f"go on all the same: --force; all that was found: {work.options.command('doctor')}")
+    before = {(each.code, each.severity, each.subject) for each in known}  # amounts are others now
+    _tell(work, [each for each in found if (each.code, each.severity, each.subject) not in before])
+    return found
+
+
+def recorded(found: Iterable[Finding], before: Iterable[Mapping[str, Any]] = ()) -> list[Mapping[str, Any]]:
+    """Return findings as run.json has them, after those that it has already; none twice."""
+    known = list(before)
+    return [*known, *(each for each in map(asdict, found) if each not in known)]
+
+
+async def require(work: Operation, ready: Workspace, plan: Plan, codes: Collection[str], *tells: str) -> None:
+    """Raise PreflightError where what has one of these codes stands in the way; tell what has one of ``tells``.
+
+    Devices are not asked about.
+    """
+    subject = wanted(work.options, ready, plan, ahead=("prepare",))
+    found = (await look(work, [(replace(ready.system, arch="cpu"), subject)])).findings
+    stop([each for each in found if each.code in codes])
+    for each in found:
+        if each.code in tells:
+            work.console.note(f"warning: {_line(each)}")
+
+
+async def look(work: Operation, subjects: Sequence[Subject]) -> Look:
+    """Look at the node: for each of several runs, or with None at its machine alone."""
+    runs = [(number, each) for number, (_, each) in enumerate(subjects) if each is not None]
+    reply = await work.host.request(
+        "conditions",
+        arch=next((described.arch for described, _ in subjects if described.arch != "cpu"), "cpu"),
+        folders=_folders(work.options),
+        files=sorted({file for _, each in runs for file in each.tokens}),
+        environments={_key(n, name): asdict(once) for n, each in runs for name, once in each.environments.items()},
+        data={_key(n, name): asdict(once) for n, each in runs for name, once in each.data.items()},
+    )
+    told: Mapping[str, Any] = reply.get("conditions", {})
+    found = [
+        finding
+        for number, (described, each) in enumerate(subjects)
+        for finding in preflight.judge(Conditions.of(_of_run(told, number)), described, each)
+    ]
+    found.sort(key=lambda each: SEVERITIES.index(each.severity))
+    known = secrets(work.options.environ)
+    return Look(
+        findings=tuple(_without_secrets(each, known) for each in dict.fromkeys(found)),
+        conditions={name: value for name, value in told.items() if name not in ("files", "environments", "data")},
+    )
+
+
+def stop(found: Iterable[Finding], *, hint: str = "") -> None:
+    """Raise PreflightError with all that is blocking."""
+    stops = [each for each in found if each.severity == "blocking"]
+    if stops:
+        many = [f"{len(stops)} things stand in the way:"] if len(stops) > 1 else []
+        lines = [line for each in stops for line in (_line(each), f"  ({each.consequence})")]
+        raise PreflightError("\n".join([*many, *lines, *([hint] if hint else [])]))
+
+
+def _tell(work: Operation, found: Sequence[Finding]) -> None:
+    """Tell warnings, a line each, and how many notes there are."""
+    for each in found:
+        if each.severity != "note":
+            work.console.note(f"{'warning' if each.severity == 'warning' else 'in spite of'}: {_line(each)}")
+    if notes := sum(each.severity == "note" for each in found):
+        many = "a note" if notes == 1 else f"{notes} notes"
+        work.console.note(f"{many} on this machine: {work.options.command('doctor')}")
+
+
+def _line(finding: Finding) -> str:
+    """Return a finding in a line: what it is, and what to do."""
+    return f"{finding.what}. {finding.remedy[:1].upper()}{finding.remedy[1:]}"
+
+
+def _folders(options: Options) -> dict[str, str]:
+    """Return the folders that are written to, by name."""
+    name = options.run_name
+    runs = expanded(name).absolute() if name and name[0] in "/.~" else options.base / "runs"
+    temporary = options.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - it is only looked at
+    kept = {each: str(options.base / each) for each in ("data", "cache")}
+    return {"base": str(options.base), "runs": str(runs), **kept, "tmp": temporary}
+
+
+def _tokens(options: Options) -> Iterator[str]:
+    """Yield the files that a token may be in: first where benchmarks look, then where a login of the user leaves it."""
+    environ = options.environ
+    caches = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    yield environ.get("HF_TOKEN_PATH") or str(options.base / "data" / "token")
+    yield str(expanded(environ.get("HF_HOME") or f"{caches}/huggingface") / "token")
+
+
+def _key(number: int, name: str) -> str:
+    """Return what an environment, or data, of one of several runs is called in a request."""
+    return f"{number} {name}"
+
+
+def _of_run(told: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return what was told with the environments and the data of one run, by their own names."""
+    own = f"{number} "
+    environments = {name: state for name, state in told.get("environments", {}).items() if name.startswith(own)}
+    return {
+        **told,
+        "environments": {name.removeprefix(own): state for name, state in environments.items()},
+        "data": [name.removeprefix(own) for name in told.get("data", ()) if name.startswith(own)],
+    }
+
+
+def _without_secrets(finding: Finding, known: Secrets) -> Finding:
+    """Return a finding with secrets by name: what to type may hold an override that has one."""
+    texts = {each.name: redacted(getattr(finding, each.name), known) for each in fields(finding)}
+    return Finding(**texts)  # type: ignore[arg-type]  # severity is one of three words, none of them secret
