@@ -6,7 +6,7 @@ import random
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from typing import Any
 
 import milabench
 from milabench import plan as planning
-from milabench.app import sizing
+from milabench.app import preflight, sizing
 from milabench.app.multirun import Asked, asked
 from milabench.app.options import Options
 from milabench.app.phases import Operation, Outcomes, operation
@@ -22,8 +22,9 @@ from milabench.console import Console
 from milabench.errors import ConfigurationError, ExitCode, PreflightError, UsageError
 from milabench.outcome import GOOD
 from milabench.paths import expanded
-from milabench.plan import Plan, Workspace
+from milabench.plan import Phase, Plan, Workspace
 from milabench.plan.environ import is_secret, redacted, secrets, without_secrets
+from milabench.preflight import Finding
 from milabench.record import Record
 from milabench.rundir import RunDir
 from milabench.system.multirun import TIME
@@ -60,67 +61,87 @@ _SECOND = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
+class Planned:
+    """A run that is asked for, what its plan was made of, and the plan."""
+
     asked: Asked
     ready: Workspace
     plan: Plan
 
 
 async def run(
-    options: Options, console: Console, ended: Callable[[RunDir], None], *, everything: bool = False
+    options: Options,
+    console: Console,
+    ended: Callable[[RunDir], None],
+    *,
+    everything: bool = False,
+    force: bool = False,
 ) -> ExitCode:
     """Run the suite, once or for each run of a multirun, and hand each run that began to ``ended``.
 
     With ``everything`` install and prepare first: a benchmark whose environment or data could not be made counts as
     failed; the others run. Return the worst exit code of all runs. What is wrong with any of them, or not there, is
-    told before the first begins.
+    told before the first begins; ``force`` goes on where that stands in the way.
     """
     several = asked(options)
     if several[0].variation is not None and options.run_name and options.run_name[0] in "/.~":
         raise UsageError(f"--run-name {options.run_name}: a multirun makes several: give what their names begin with")
     async with operation(options, console) as work:
         spaces = await work.workspaces(several, installing=everything)
-        runs = [_planned(work, each, ready) for each, ready in zip(several, spaces, strict=True)]
-        if not everything:
-            for each in runs:
-                await work.require(each.ready, "install", "prepare")
+        runs = [with_plan(each, ready) for each, ready in zip(several, spaces, strict=True)]
+        found = await preflight.check(work, [subject(each, ahead=everything) for each in runs], force=force)
         code = ExitCode.OK
         set_up: list[tuple[object, Mapping[str, str]]] = []
         for number, planned in enumerate(runs, 1):
             if planned.asked.variation is not None:
                 console.note(f"run {number} of {len(runs)}, {planned.asked.title}")
-            each = _renewed(work, planned)
+            each = _renewed(planned)
             blocked = await _once(work, each.ready, set_up) if everything else {}
             if work.interrupt.asked:
                 return ExitCode.INTERRUPTED
-            code = max(code, await _carry_out(work, each, blocked, ended))
+            if everything:  # later runs are not held up: what came up meanwhile is told, and recorded
+                able = subject(each, without=blocked)
+                found = await preflight.check(work, [able], force=force or number > 1, known=found)
+            code = max(code, await _carry_out(work, each, blocked, ended, found))
             if work.interrupt.asked:
                 break
         return code
 
 
-def _planned(work: Operation, each: Asked, ready: Workspace) -> _Run:
+def with_plan(each: Asked, ready: Workspace) -> Planned:
+    """Return a run with its plan. Raises PreflightError where nothing of it can run on the system."""
     with each.told_at_its_place():
         plan = planning.plan(ready, "run", repeats=each.options.repeats)
     if not plan.trials:
         which = f"of run {each.name} " if each.variation is not None else ""
         reasons = "; ".join(f"{skip.benchmark}: {skip.reason}" for skip in plan.skipped)
         raise PreflightError(f"nothing {which}can run on this system: {reasons}")
-    work.require_secrets(plan)
-    return _Run(asked=each, ready=ready, plan=plan)
+    return Planned(asked=each, ready=ready, plan=plan)
 
 
-def _renewed(work: Operation, each: _Run) -> _Run:
+def subject(each: Planned, *, ahead: bool = False, without: Collection[str] = ()) -> preflight.Subject:
+    """Return what is looked at before a run; ``ahead``: install and prepare come first."""
+    phases: tuple[Phase, ...] = ("install", "prepare") if ahead else ()
+    options = each.asked.options
+    return each.ready.system, preflight.wanted(options, each.ready, each.plan, ahead=phases, without=without)
+
+
+def _renewed(each: Planned) -> Planned:
     """Return a run planned with what those before it have added to its scaling file."""
     known = sizing.wanted(each.ready.system)
-    return each if known == each.ready.scaling else _planned(work, each.asked, replace(each.ready, scaling=known))
+    return each if known == each.ready.scaling else with_plan(each.asked, replace(each.ready, scaling=known))
 
 
 async def _carry_out(
-    work: Operation, each: _Run, blocked: Mapping[str, str], ended: Callable[[RunDir], None]
+    work: Operation,
+    each: Planned,
+    blocked: Mapping[str, str],
+    ended: Callable[[RunDir], None],
+    found: Iterable[Finding],
 ) -> ExitCode:
     """Make one run's directory and fill it."""
     plan, facts = each.plan, await _facts(work, each.ready)
+    facts["preflight"] = preflight.recorded(found)
     if each.asked.variation is not None:
         facts["multirun"] = {"name": each.asked.name, "options": each.asked.values}
     record = Record.create(_path(each.asked.options), plan=plan, facts=facts, suite=_suite(each.ready))

@@ -12,6 +12,7 @@ from milabench.cli.shared import carry_out, read_options, repeat_option, setup_o
 @click.command()
 @setup_options
 @click.option("--all", "everything", is_flag=True, help="Install and prepare first.")
+@click.option("--force", is_flag=True, help="Go on whatever the look before a run (`milabench doctor`) finds.")
 @click.option(
     "--run-name",
     metavar="NAME",
@@ -29,4 +30,5 @@ def run(**values: Any) -> int:
     from milabench.console import Console
 
     console = Console(quiet=values["quiet"])
-    return int(carry_out(flow(read_options(values), console, show_run, everything=values["everything"])))
+    chosen = {"everything": values["everything"], "force": values["force"]}
+    return int(carry_out(flow(read_options(values), console, show_run, **chosen)))
