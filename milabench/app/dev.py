@@ -12,6 +12,7 @@ from pathlib import Path
 from milabench import plan as planning
 from milabench import resources
 from milabench.agent.serve import FOLDERS, WITHHELD
+from milabench.app import preflight
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
 from milabench.app.workspace import resolve_suite
@@ -40,11 +41,10 @@ async def dev(options: Options, console: Console, name: str, argv: Sequence[str]
     """
     async with operation(options, console) as work:
         ready, chosen = await _installed(work, name)
-        await replace(work, options=chosen).require(ready, "install")
         plan = planning.plan(ready, "run")
+        await preflight.require(replace(work, options=chosen), ready, plan, preflight.OF_SHELL)
         if not plan.trials:
             raise PreflightError(f"{name} cannot run here: {plan.skipped[0].reason}")
-        work.require_secrets(plan)
         job = plan.trials[0].jobs[0]
         await work.host.request("stage", staged=[asdict(folder) for folder in job.staged])
     command = job.commands[0]

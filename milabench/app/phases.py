@@ -126,24 +126,6 @@ class Operation:
                     outcomes[happening.trial.id] = happening.outcome
         return outcomes
 
-    async def require(self, ready: Workspace, *phases: Phase) -> None:
-        """Raise PreflightError when what these phases make is missing, with the command to type."""
-        environments, data = planning.needs(ready)
-        for phase, onces, what in (
-            ("install", environments, "not installed"),
-            ("prepare", data, "not prepared, or with other arguments"),
-        ):
-            missing = await self.missing(onces) if phase in phases else []
-            if missing:
-                type_this = f"{self.options.command(phase)} (or, all in one go: {self.options.command('run')} --all)"
-                raise PreflightError(f"{what}: {', '.join(missing)}. Type: {type_this}")
-
-    def require_secrets(self, plan: Plan) -> None:
-        """Raise PreflightError when a secret that a job names is not in the operator's environment."""
-        named = {name for trial in plan.trials for job in trial.jobs for name in job.secrets}
-        if missing := sorted(named - self.options.environ.keys()):
-            raise PreflightError(f"not in your environment: {', '.join(missing)}: set what the suite names as a secret")
-
     async def missing(self, onces: Mapping[str, Once]) -> list[str]:
         """Return the names of those whose records do not cover what is asked."""
         reply = await self.host.request("missing", onces={name: asdict(once) for name, once in onces.items()})

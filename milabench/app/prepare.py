@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from milabench import plan as planning
+from milabench.app import preflight
 from milabench.app.multirun import asked
 from milabench.app.options import Options
 from milabench.app.phases import operation
@@ -15,5 +17,6 @@ async def prepare(options: Options, console: Console) -> ExitCode:
     async with operation(options, console) as work:
         several = await work.workspaces(runs)
         for ready in several:
-            await work.require(ready, "install")
+            plan = planning.plan(ready, "prepare")
+            await preflight.require(work, ready, plan, preflight.OF_PREPARE, *preflight.TOLD_BY_PREPARE)
         return work.exit_code(await work.set_up_all("prepare", several), ExitCode.ENVIRONMENT)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import milabench
 from milabench import plan as planning
+from milabench.app import preflight
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
 from milabench.app.report import find_run
@@ -25,7 +26,8 @@ _OF_THE_MACHINE = ("hostname", "platform", "cpus", "cpu_name", "memory_bytes", "
 class Resumed:
     """Which run is gone on with, the newest without a ``name``. ``failed``: what failed is run again too.
 
-    ``force``: though the machine or an environment is no longer what it was; the run says so then.
+    ``force``: though the machine or an environment is no longer what it was, or something stands in the way; the run
+    says so then.
     """
 
     name: str | None = None
@@ -36,15 +38,21 @@ class Resumed:
 async def resume(asked: Resumed, options: Options, console: Console, ended: Callable[[RunDir], None]) -> ExitCode:
     """Go on with a run and hand it to ``ended``; return the exit code of the whole run.
 
-    Raises PreflightError where it is being written, or where the machine or an environment has changed.
+    Raises PreflightError where it is being written, where something stands in the way of it, or where the machine or an
+    environment has changed.
     """
     path = find_run(asked.name, options.base).path
     async with operation(options, console) as work:
         record = Record.reopen(path)
         try:
             left = planning.remaining(record.plan(), record.decided(failed=not asked.failed))
-            work.require_secrets(left)
-            changes = dict(_changes(record.facts(), await _now(work, record)))
+            now = await _now(work, record)
+            if left.trials:
+                there = replace(work, options=replace(options, run_name=str(path)))
+                begun = preflight.begun(options, left, now["system"])
+                found = await preflight.check(there, [begun], force=asked.force)
+                record.add_facts(preflight=preflight.recorded(found, record.facts().get("preflight", ())))
+            changes = dict(_changes(record.facts(), now))
             if changes and left.trials:
                 _tell(changes, console, force=asked.force)
                 record.add_facts(changed=[*record.facts().get("changed", ()), changes])

@@ -24,7 +24,8 @@ from milabench.plan import Command, Job, Plan, Trial
 from milabench.record import Record
 from milabench.rundir import RunDir
 
-SYSTEM = {"hostname": "here", "cpus": 4, "arch": "cuda", "devices": [{"uuid": "GPU-1", "name": "A"}], "driver": "1"}
+GPU = {"id": 0, "uuid": "GPU-1", "name": "A"}
+SYSTEM = {"hostname": "here", "cpus": 4, "arch": "cuda", "devices": [GPU], "driver": "1"}
 FACTS = {"started": 1.0, "base": "/base", "system": SYSTEM, "environments": {"torch": ["torch==1", "numpy==2"]}}
 
 
@@ -105,7 +106,7 @@ def resumed(
 ENVIRONMENTS = FACTS["environments"]
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "another machine": ({"hostname": "there"}, "hostname: here → there"),
-    "another device": ({"devices": [{"uuid": "GPU-2", "name": "A"}]}, r"devices: \['GPU-1'\] → \['GPU-2'\]"),
+    "another device": ({"devices": [{**GPU, "uuid": "GPU-2"}]}, r"devices: \['GPU-1'\] → \['GPU-2'\]"),
     "another driver": ({"driver": "2"}, "driver: 1 → 2"),
     "another version": (
         {"environments": {"torch": ["torch==2", "numpy==2"]}},
