@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +74,21 @@ class Project:
 
     # Commands ----------------------------------------------------------------------------------------------------
 
-    def milabench(self, *arguments: str, timeout_s: float = 300, offline: bool = False, **environ: str) -> Result:
-        """Run milabench to its end; ``offline``: where there is no network but the loopback."""
+    def milabench(
+        self,
+        *arguments: str,
+        timeout_s: float = 300,
+        offline: bool = False,
+        under: Sequence[str] = (),
+        **environ: str,
+    ) -> Result:
+        """Run milabench to its end; ``offline``: where there is no network but the loopback.
+
+        ``under`` is the argv of a program that runs another one.
+        """
         alone = [sys.executable, str(Path(__file__).with_name("without_network.py"))] if offline else []
         done = subprocess.run(
-            [*alone, *self._argv(arguments)],
+            [*alone, *under, *self._argv(arguments)],
             cwd=self.folder,
             env={**self.environ, **environ},
             capture_output=True,

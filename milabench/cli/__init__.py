@@ -25,6 +25,7 @@ VERBS = {
     "run": ("milabench.cli.run", "Run a suite and report; --all installs and prepares first."),
     "resume": ("milabench.cli.resume", "Go on with a run that was cut off."),
     "status": ("milabench.cli.status", "Show how far a run is, from another terminal too."),
+    "doctor": ("milabench.cli.doctor", "Find what stands in the way of a run, or would spoil its numbers."),
     "logs": ("milabench.cli.logs", "Show what the processes of a benchmark printed."),
     "report": ("milabench.cli.report", "Report on run directories."),
     "plan": ("milabench.cli.plan", "Show every process that would be started."),

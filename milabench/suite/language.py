@@ -280,7 +280,8 @@ KEYS: Mapping[str, Key] = {
     ),
     "tags": Key(
         kind="words",
-        meaning="Words to select it by. Those of all it inherits are united.",
+        meaning="Words to select it by. Those of all it inherits are united. gated: its model or data need "
+        "access that is granted, and a token.",
         example="tags: [vision, resnet]",
     ),
     "group": Key(
@@ -304,7 +305,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "url": Key(
         kind="words",
-        meaning="Where the model, the data or the code come from; for readers.",
+        meaning="Where the model, the data or the code come from; where it is gated, the page to ask for access on.",
         example="url: https://example.org/model",
     ),
     "use_deepspeed": Key(

@@ -1,0 +1,44 @@
+"""What a look before a run has found, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from milabench.preflight import SEVERITIES, Finding, Severity
+
+_TITLES: Mapping[Severity, str] = {"blocking": "blocking", "warning": "warnings", "note": "notes"}
+
+
+def is_ready(findings: Sequence[Finding]) -> bool:
+    """Return whether nothing stands in the way."""
+    return all(each.severity != "blocking" for each in findings)
+
+
+def text(findings: Sequence[Finding]) -> str:
+    """Return the findings under their severities, the worst first, and whether a run can begin."""
+    return "".join(f"{line}\n" for line in _lines(findings))
+
+
+def _lines(findings: Sequence[Finding]) -> Iterator[str]:
+    counts = []
+    for severity in SEVERITIES:
+        found = [each for each in findings if each.severity == severity]
+        if not found:
+            continue
+        counts.append(f"{len(found)} {_TITLES[severity] if len(found) > 1 else severity}")
+        yield _TITLES[severity]
+        for each in found:
+            yield f"  {each.what}"
+            yield f"      so:  {each.consequence}"
+            yield f"      do:  {each.remedy}"
+        yield ""
+    yield f"{'ready' if is_ready(findings) else 'not ready'}: {', '.join(counts) or 'nothing found'}"
+
+
+def document(findings: Sequence[Finding], conditions: Mapping[str, Any]) -> str:
+    """Return the findings, and the conditions that they were found in, as JSON."""
+    found = {"version": 1, "ready": is_ready(findings), "findings": [asdict(each) for each in findings]}
+    return json.dumps({**found, "conditions": conditions}, indent=1) + "\n"
