@@ -110,6 +110,12 @@ def _stage(request: Request) -> Reply:
     return {"event": "staged"}
 
 
+def _conditions(request: Request) -> Reply:
+    from milabench.agent import conditions
+
+    return {"event": "conditions", "conditions": conditions.conditions(request)}
+
+
 def _freeze(request: Request) -> Reply:
     folders = request["folders"]
     return {"event": "frozen", "packages": {name: packages.freeze(path) for name, path in folders.items()}}
@@ -120,4 +126,10 @@ def _usage(request: Request) -> Reply:
     return {"event": "usage", "processes": found, "devices": request["devices"]}
 
 
-OPS: dict[str, Callable[[Request], Reply]] = {"probe": _probe, "stage": _stage, "freeze": _freeze, "usage": _usage}
+OPS: dict[str, Callable[[Request], Reply]] = {
+    "probe": _probe,
+    "conditions": _conditions,
+    "stage": _stage,
+    "freeze": _freeze,
+    "usage": _usage,
+}

@@ -80,7 +80,6 @@ class Agent:
             "end": self._end,
             "missing": self._missing,
             "usage": self._usage,
-            "conditions": self._conditions,
         }
 
     def serve(self) -> None:
@@ -221,13 +220,6 @@ class Agent:
         """Ask what each process takes of this node, with all that is below it: of hundreds that takes a while."""
         roots = {process.tag: process.pid for process in self._running.values()}
         self._aside.ask({**request, "roots": roots, "devices": self._loads.latest()})
-
-    def _conditions(self, request: Request) -> dict[str, Any]:
-        from milabench.agent import conditions
-
-        return {"event": "conditions", "conditions": conditions.conditions(request)}
-
-    # Processes ---------------------------------------------------------------------------------------------------
 
     def _read_output(self, process: Supervised) -> None:
         if process.pipe is None:  # closed earlier in this turn

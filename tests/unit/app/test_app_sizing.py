@@ -146,7 +146,8 @@ def run(folder: Path, *, failed: Sequence[str] = (), host: Sequence[str] = ()) -
         },
         tags=lambda: tuple(tags),
         files=lambda tag: SimpleNamespace(events=folder / f"{tag}.data"),
-        steps=lambda tag: None,
+        steps=lambda tag: (),
+        neighbours=dict,
     )
     return plan, record
 
