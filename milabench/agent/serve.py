@@ -33,6 +33,7 @@ from milabench.agent.tail import Tail, Watcher
 
 GRACE_S = 5.0
 LOOK_S = 1.0
+REST_S = 0.05  # between two looks at what processes append to their event files
 LINGER_S = 10.0  # at the end a runner gets this long to take the last replies
 TICK_S = 0.001  # while streams are read, what is due is looked at so often
 # These must not reach a benchmark: it would import the wrong modules, or compile them anew at every start; take itself
@@ -72,6 +73,7 @@ class Agent:
         self._closing = self._told_to_end = self._bereaved = False
         self._ticked = self._look_at = 0.0
         self._last_at: float | None = None
+        self._watch_at: float | None = None
         self._ops: dict[str, Callable[[Request], dict[str, Any] | None]] = {
             "start": self._start,
             "stop": self._stop,
@@ -105,7 +107,7 @@ class Agent:
         self._selector.register(self._requests, selectors.EVENT_READ, self._read_requests)
         self._selector.register(woken, selectors.EVENT_READ, lambda: os.read(woken, 4096))
         if self._watcher.descriptor >= 0:
-            self._selector.register(self._watcher.descriptor, selectors.EVENT_READ, self._watcher.notify)
+            self._selector.register(self._watcher.descriptor, selectors.EVENT_READ, self._read_changed)
 
     def _turn(self) -> None:
         """Do what is to be done now: a bounded part of each stream, and between them what is due."""
@@ -121,6 +123,9 @@ class Agent:
         """Read on in the files of which more is known to be there, and where nobody says when there is."""
         for number, tail in list(self._behind.items()):
             self._follow(number, tail)
+        if self._watch_at is not None and time.monotonic() >= self._watch_at:
+            self._watch_at = None
+            self._selector.register(self._watcher.descriptor, selectors.EVENT_READ, self._read_changed)
         if self._unwatched and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_S
             for number, tail in list(self._unwatched.items()):
@@ -237,6 +242,12 @@ class Agent:
             self._selector.unregister(process.pipe)
             process.close()
 
+    def _read_changed(self) -> None:
+        """Read on in the files that have changed, then not for a moment: a writer of many lines is not disturbed."""
+        self._watcher.notify()
+        self._selector.unregister(self._watcher.descriptor)
+        self._watch_at = time.monotonic() + REST_S
+
     def _follow(self, number: int, tail: Tail) -> None:
         """Tell the runner when the leader of a group has measured enough: it cannot end the others by itself."""
         self._behind.pop(number, None)
@@ -288,7 +299,7 @@ class Agent:
             return 0.0
         wakes = [process.wake_at for process in self._running.values()]
         look_at = self._look_at if self._unwatched else None
-        due = min((at for at in (*wakes, look_at, self._last_at) if at is not None), default=None)
+        due = min((at for at in (*wakes, look_at, self._watch_at, self._last_at) if at is not None), default=None)
         return None if due is None else max(due - time.monotonic(), 0.0)
 
     def _close(self) -> None:
