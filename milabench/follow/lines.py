@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 _BATCH: Final = 256
-_MARK: Final = 728_145_910_332_417  # stands between lines: one that does not end by itself would swallow it
+_MARK: Final = 74_207  # stands between lines: one that does not end by itself would swallow it
 _BETWEEN: Final = f",{_MARK},".encode()
 _decode: Final = json.JSONDecoder().raw_decode
 
@@ -18,15 +18,16 @@ def decode(lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], int]:
     Lines are decoded as one array, which takes half of the time: keys are made once. Where that fails, or the marks
     between the lines do not come out where they were put, they are decoded one by one. Nothing is raised.
     """
-    lines = [line for line in lines if line and not line.isspace()]
+    lines = list(filter(None, lines))
     found: list[dict[str, Any]] = []
     bad = 0
     for first in range(0, len(lines), _BATCH):
         batch = lines[first : first + _BATCH]
         values = _together(batch)
         if values is None:
-            values = [value for line in batch if (value := _alone(line)) is not None]
-            bad += len(batch) - len(values)
+            alone = [_alone(line) for line in batch if not line.isspace()]
+            values = [value for value in alone if value is not None]
+            bad += len(alone) - len(values)
         found += values
     return found, bad
 

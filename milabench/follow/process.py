@@ -16,7 +16,7 @@ from milabench.outcome import KINDS, Outcome, is_number
 from milabench.rundir import Files
 from milabench.suite.types import Limit
 
-_MOST_BYTES: Final = 1 << 18  # of event lines at once
+_MOST_BYTES: Final = 1 << 17  # of event lines at once
 _LATEST: Final = 16  # rates that are "now" where a script writes them itself
 _RANKS_AT_ONCE: Final = 8
 _NOTHING: Final = object()
