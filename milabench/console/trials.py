@@ -29,8 +29,10 @@ class Trials:
         self._began = clock()
         self._total = len(plan.trials)
         self._trial_of = {command.tag: trial.id for trial in plan.trials for command in _commands(trial)}
-        self._waiting = {trial.id: trial.bound_s for trial in plan.trials}
-        self._bounds = dict(self._waiting)
+        self._bounds = {trial.id: trial.bound_s for trial in plan.trials}
+        self._waiting = set(self._bounds)
+        self._waiting_s = sum(bound or 0.0 for bound in self._bounds.values())  # kept: there may be many thousands
+        self._unbounded = sum(bound is None for bound in self._bounds.values())
         self._running: dict[str, _Running] = {}
         self._started: dict[str, float] = {}  # wall clock, as events have it
         self._deadlines: dict[str, float | None] = {}
@@ -38,7 +40,9 @@ class Trials:
 
     def begin(self, trial: str, place: str) -> None:
         now = self._clock()
-        self._waiting.pop(trial, None)
+        if trial in self._waiting:
+            self._waiting.remove(trial)
+            self._waiting_s -= self._bounds[trial] or 0.0
         self._running[trial] = _Running(place=place, began=now, told=now)
 
     def add(self, command: Command, job: Job) -> None:
@@ -84,28 +88,24 @@ class Trials:
 
     def overview(self, title: str, found: Sequence[Progress], usage: Mapping[str, Usage]) -> Overview:
         now = self._clock()
-        left = [*self._waiting.values(), *(self._left_s(trial, now) for trial in self._running)]
         return Overview(
             title=title,
             total=self._total,
             ended=self._ended,
             failed=self._failed,
             elapsed_s=now - self._began,
-            left_s=sum_of(left),
+            left_s=self._left_s(now),
             processes=self.with_times(found),
             deadlines=self._deadlines,
             usage=usage,
         )
 
-    def _left_s(self, trial: str, now: float) -> float | None:
-        bound = self._bounds.get(trial)
-        return None if bound is None else max(bound - (now - self._running[trial].began), 0.0)
-
-
-def sum_of(bounds: Sequence[float | None]) -> float | None:
-    """Return the sum of bounds; None where one of them is unknown."""
-    known = [each for each in bounds if each is not None]
-    return sum(known) if len(known) == len(bounds) else None
+    def _left_s(self, now: float) -> float | None:
+        """Return how long what is left can take, one trial after the other; None where a trial has no limit."""
+        if self._unbounded:
+            return None
+        running = ((self._bounds.get(trial) or 0.0) - (now - each.began) for trial, each in self._running.items())
+        return max(self._waiting_s, 0.0) + sum(max(left, 0.0) for left in running)
 
 
 def _commands(trial: Trial) -> list[Command]:

@@ -72,6 +72,7 @@ class Watch:
             raise RunDirError(f"{run.path} has no plan to say how far it is: {older}")
         self._plan = run.plan()
         self._trials = {trial.id: trial for trial in self._plan.trials}
+        self._numbers = {trial: number for number, trial in enumerate(self._trials, 1)}
         self._follower = Follower(run.files)
         self._journal: tuple[object, Journal] = (None, Journal())
         self._followed: frozenset[str] = frozenset()
@@ -111,7 +112,7 @@ class Watch:
 
     def place(self, trial: str) -> str:
         """Return which of how many a trial is."""
-        return f"[{list(self._trials).index(trial) + 1}/{len(self._trials)}]"
+        return f"[{self._numbers[trial]}/{len(self._trials)}]"
 
     def tags(self, trial: str) -> set[str]:
         """Return the tags of a trial's processes."""
