@@ -13,7 +13,7 @@ from milabench.console import failures
 from milabench.console.board import Board, Overview
 from milabench.console.failures import Failure
 from milabench.console.trials import Trials
-from milabench.console.usage import Ask, Meter
+from milabench.console.usage import EVERY_S, Ask, Meter
 from milabench.console.words import printable, trial_line
 from milabench.execute import CommandEnded, CommandStarted, Happening, TrialEnded, TrialStarted, Waiting
 from milabench.execute.scheduler import Records
@@ -127,14 +127,23 @@ class _View:
     async def _draw(self, ask: Ask | None) -> None:
         """Draw a frame twice a second, less often where that would take more than its share of a core."""
         meter = Meter()
-        with live_view(sys.stderr) as frame:
-            while True:
-                began = time.thread_time()
-                self._follower.catch_up(FRAME_CPU_S)
-                frame.draw(self._trials.overview(self._doing, self._follower.progress(), meter.known))
-                await asyncio.sleep(pause_s(time.thread_time() - began))
-                if ask is not None:
-                    await meter.read(ask, self._trials.commands)
+        measuring = asyncio.create_task(self._measure(meter, ask)) if ask is not None else None
+        try:
+            with live_view(sys.stderr) as frame:
+                while True:
+                    began = time.thread_time()
+                    self._follower.catch_up(FRAME_CPU_S)
+                    frame.draw(self._trials.overview(self._doing, self._follower.progress(), meter.known))
+                    await asyncio.sleep(pause_s(time.thread_time() - began))
+        finally:
+            if measuring is not None:
+                await _ended(measuring)
+
+    async def _measure(self, meter: Meter, ask: Ask) -> None:
+        """Ask the agent now and then, beside the frames: it may have something to do that takes longer."""
+        while True:
+            await meter.read(ask, self._trials.commands)
+            await asyncio.sleep(EVERY_S)
 
     async def _tell(self, progress_s: float) -> None:
         """Say a line on each trial that has run for long since the last one on it."""
@@ -170,8 +179,10 @@ def live_view(stream: TextIO) -> Iterator[Frames]:
     board, is_log = Board(), stream is sys.stderr
     terminal = RichConsole(stderr=is_log)
     with Live(board, console=terminal, auto_refresh=False, transient=True, redirect_stdout=not is_log) as live:
-        yield Frames(live, board)
-        board.overview = None  # the last frame would only be taken away again
+        try:
+            yield Frames(live, board)
+        finally:
+            board.overview = None  # the last frame would only be taken away again
 
 
 def pause_s(spent_s: float) -> float:

@@ -19,20 +19,16 @@ class Meter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._due = 0.0
         self._cpu_s: dict[str, float] = {}
         self._answered = 0.0
         self.known: dict[str, Usage] = {}
 
     async def read(self, ask: Ask, commands: Iterable[Command]) -> None:
-        """Ask an agent where that is due; where nobody answers, nothing is known."""
-        if self._clock() < self._due:
-            return
+        """Ask an agent; where nobody answers, nothing is known."""
         try:
             answer = await ask()
         except (HostLost, PreflightError):
             answer = {}
-        self._due = self._clock() + EVERY_S
         self.take(answer.get("processes", {}), answer.get("devices", []), commands)
 
     def take(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
 from dataclasses import replace
@@ -13,6 +14,7 @@ from rich.console import Console as RichConsole
 from milabench.console.board import Board, Overview, table
 from milabench.console.usage import Meter
 from milabench.console.words import Usage
+from milabench.errors import HostLost
 from milabench.follow import Progress
 from milabench.outcome import Outcome
 from milabench.plan.types import Command
@@ -162,6 +164,27 @@ def test_cores_are_those_of_the_time_between_two_answers() -> None:
     now = 104.0
     meter.take({"a": {"rss_bytes": 6, "cpu_s": 16.0}}, [], [command("a"), command("b")])
     assert meter.known == {"a": Usage(rss_bytes=6, cores=1.5), "b": Usage()}
+
+
+def test_where_no_agent_answers_nothing_is_known() -> None:
+    async def lost() -> dict[str, object]:
+        raise HostLost("the agent has ended")
+
+    async def answering() -> dict[str, object]:
+        return {"event": "usage", "processes": {"a": {"rss_bytes": 5, "cpu_s": 1.0}}, "devices": []}
+
+    async def other() -> dict[str, object]:
+        return {"event": "done"}
+
+    meter = Meter(lambda: 0.0)
+    for ask, known in (
+        (answering, Usage(rss_bytes=5)),
+        (lost, Usage()),
+        (answering, Usage(rss_bytes=5)),
+        (other, Usage()),
+    ):
+        asyncio.run(meter.read(ask, [command("a")]))
+        assert meter.known == {"a": known}
 
 
 def test_the_load_of_a_process_is_that_of_its_own_devices() -> None:
