@@ -10,7 +10,7 @@ from milabench.console.words import Usage
 from milabench.errors import HostLost, PreflightError
 from milabench.plan.types import Command
 
-EVERY_S = 2.0
+EVERY_S = 5.0  # looking at the processes of a node costs it more than a frame does
 Ask = Callable[[], Awaitable[Mapping[str, Any]]]
 
 

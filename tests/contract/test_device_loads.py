@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness import wait_until
+from milabench.agent.loads import EVERY_S
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.local import LocalHost
 from milabench.outcome import Exit
@@ -104,11 +105,12 @@ def devices(tools: Path, arch: str) -> Any:
 
 def test_what_nvidia_smi_says_is_known_a_little_later_and_not_asked_again_at_once(tools: Path) -> None:
     nvidia(tools, printing(LOADS))
+    began = time.monotonic()
     assert devices(tools, "cuda") == [
         {"id": 0, "uuid": "GPU-0", "load": 0.87, "memory_bytes": 60 * GIB},
         {"id": 1, "uuid": "GPU-1", "load": None, "memory_bytes": None},
     ]
-    assert asked(tools) == 1
+    assert 1 <= asked(tools) <= 1 + (time.monotonic() - began) // EVERY_S
 
 
 def test_what_rocm_smi_says(tools: Path) -> None:
