@@ -15,6 +15,9 @@ KINDS: tuple[Kind, ...] = ("ok", "early_stop", "timeout", "failed", "killed", "i
 GOOD: frozenset[Kind] = frozenset({"ok", "early_stop"})
 _OOM_BELOW = "a process that it started was killed by the kernel: out of memory"
 SIBLING = "ended because a process it belongs with failed"
+_TRACEBACK = "Traceback (most recent call last):"
+_FULL_DISK = "no room is left on the disk of its run"
+_ENOUGH = "measured the wanted amount"
 Cause = Literal["limit", "deadline", "interrupt", "sibling", "lost"]
 
 
@@ -23,7 +26,8 @@ class Exit:
     """How one process ended: exit code or signal; ``cause`` is why the runner ended it, None when it ended by itself.
 
     ``oom``: the kernel killed the process, or one that it started, for want of memory. ``max_rss_bytes`` is the largest
-    resident set of the process and of the children it waited for.
+    resident set of the process and of the children it waited for. ``seconds`` is how long it took until all that it
+    started was gone, ``ended_s`` when it ended itself (monotonic clock of its node).
     """
 
     tag: str
@@ -34,6 +38,7 @@ class Exit:
     error: str | None = None  # it could not be started
     max_rss_bytes: int | None = None
     seconds: float = 0.0
+    ended_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,13 @@ class Seen:
     stopped: bool = False  # it reached the wanted amount
     nan_loss: bool = False
     error: str | None = None
+    idle_s: float | None = None  # how long before its end its last step or event came
+    full_disk: bool = False  # no room was left where it writes
+
+    @property
+    def enough(self) -> bool:
+        """Whether the wanted amount was measured, as the process says, and there is something to show for it."""
+        return self.stopped and (self.rates > 0 or not self.expects_rate)
 
     @classmethod
     def of(cls, events: Iterable[wire.Event], *, measured: int = 0, warmups: int = 0, expects_rate: bool) -> Seen:
@@ -68,7 +80,7 @@ class Seen:
                     is_rate = is_number(event.data.get("rate"))
                     rates += is_rate and event.data.get("task") == "train"
                     told += is_rate and event.data.get("task") == "warmup"
-                    nan_loss |= "loss" in event.data and event.data["loss"] is None
+                    nan_loss |= "loss" in event.data and _is_no_number(event.data["loss"])
                 case "stop":
                     stopped = True
                 case "error" if error is None and isinstance(event.data, dict):
@@ -85,9 +97,19 @@ class Seen:
         )
 
     def with_last_words(self, lines: Sequence[str]) -> Seen:
-        """Return the same with the last line a process printed as its error, where it told none itself."""
-        said = [line.strip() for line in lines if line.strip()]
-        return self if self.error or not said else replace(self, error=said[-1][:200])
+        """Return the same with the last that a process printed as its error, where it told none itself."""
+        said = _last_exception(lines) or next((line.strip() for line in reversed(lines) if line.strip()), None)
+        return self if self.error or said is None else replace(self, error=said[:200])
+
+
+def _last_exception(lines: Sequence[str]) -> str | None:
+    """Return the exception of the last traceback of Python that was printed, whatever was printed after it."""
+    begins = [index for index, line in enumerate(lines) if _TRACEBACK in line]
+    if not begins:
+        return None
+    prefix = lines[begins[-1]].partition(_TRACEBACK)[0]  # launchers put the rank before each line
+    after = (line.removeprefix(prefix) for line in lines[begins[-1] + 1 :])
+    return next((line.strip() for line in after if line[:1].strip()), None)
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -100,42 +122,87 @@ def is_number(value: object) -> TypeGuard[int | float]:
         return False
 
 
+def _is_no_number(loss: object) -> bool:
+    """Say whether a loss is none: JSON has null for it; other tools write NaN as it stands."""
+    return loss is None or (isinstance(loss, float) and not math.isfinite(loss))
+
+
 def outcome(ended: Exit, seen: Seen) -> Outcome:
-    """Decide what came of one process. A crash before the wanted stop wins over it; no rate is a failure."""
-    kind, reason = _decide(ended, seen)
+    """Decide what came of one process. A crash wins over a wanted stop, before it and after; no rate is a failure."""
+    kind, reason = _by_itself(ended, seen) if ended.cause is None else _ended(ended, ended.cause, seen)
+    if seen.full_disk and ended.error is None and kind in ("failed", "timeout", "killed") and ended.cause != "sibling":
+        reason += f"; {_FULL_DISK}"
     return Outcome(kind=kind, reason=reason, tag=ended.tag)
 
 
-def _decide(ended: Exit, seen: Seen) -> tuple[Kind, str]:
-    if ended.error is not None:
-        return "failed", ended.error
-    match ended.cause:
+def _ended(ended: Exit, cause: Cause, seen: Seen) -> tuple[Kind, str]:
+    """Return what comes of a process that the runner ended: how it took that counts for nothing."""
+    kind, reason = _by_cause(ended, cause, seen)
+    if ended.error is None:
+        return kind, reason
+    return ("failed" if kind in GOOD else kind), f"{reason}; {ended.error}"
+
+
+def _by_cause(ended: Exit, cause: Cause, seen: Seen) -> tuple[Kind, str]:
+    match cause:
         case "interrupt":
             return "interrupted", "interrupted by the operator"
         case "lost":
             return "lost", "the agent or its node went away"
         case "deadline":
-            reached = f"reached max_duration: ended after {ended.seconds:.0f} s, {seen.rates} steps measured"
-            return "timeout", f"{reached}; {_OOM_BELOW}" if ended.oom else reached
+            return "timeout", _too_long(ended, seen)
         case "sibling":
             return "killed", SIBLING
         case "limit":
             return _measured(seen, stopped=True)
-        case None:
-            return _by_itself(ended, seen)
 
 
 def _by_itself(ended: Exit, seen: Seen) -> tuple[Kind, str]:
-    kind: Kind
+    if ended.error is not None:
+        return "failed", ended.error
+    if ended.code == 0:
+        return _measured(seen, stopped=seen.stopped)
+    kind, reason = _crash(ended, seen)
+    return kind, f"{_ENOUGH}, then {reason}" if seen.enough else reason
+
+
+def _crash(ended: Exit, seen: Seen) -> tuple[Kind, str]:
     if ended.oom and ended.signal == signal.SIGKILL:
         return "killed", "killed by the kernel: out of memory"
+    kind: Kind = "failed" if ended.signal is None else "killed"
     if ended.signal is not None:
-        kind, reason = "killed", f"killed by {signal.Signals(ended.signal).name}"
-    elif ended.code != 0:
-        kind, reason = "failed", f"exit code {ended.code}" + (f": {seen.error}" if seen.error else "")
+        reason = f"killed by {signal_name(ended.signal)}"
+    elif ended.code is not None:
+        reason = _exit_code(ended.code) + (f": {seen.error}" if seen.error else "")
     else:
-        return _measured(seen, stopped=seen.stopped)
+        reason = "how it ended is not known"
     return ("killed", f"{_OOM_BELOW} ({reason})") if ended.oom else (kind, reason)
+
+
+def _exit_code(code: int) -> str:
+    """Name an exit code; a shell tells by one above 128 that a signal killed what it ran."""
+    number = code - 128
+    return f"exit code {code} (128 + {signal_name(number)})" if 0 < number < signal.NSIG else f"exit code {code}"
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, of those too that have none of their own (real-time signals)."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        above = number - signal.SIGRTMIN
+        return f"SIGRTMIN+{above}" if 0 < above < signal.SIGRTMAX - signal.SIGRTMIN else f"signal {number}"
+
+
+def _too_long(ended: Exit, seen: Seen) -> str:
+    after = f"ended after {ended.seconds:.0f} s"
+    if seen.enough:
+        return f"{_ENOUGH}, but did not end: reached max_duration, {after}"
+    if not seen.expects_rate:
+        return f"reached its deadline: {after}"
+    below = f"; {_OOM_BELOW}" if ended.oom else ""
+    idle = "" if seen.idle_s is None else f", nothing measured or told in the last {seen.idle_s:.0f} s"
+    return f"reached max_duration: {after}, {seen.rates} steps measured{idle}{below}"
 
 
 def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:
@@ -143,7 +210,7 @@ def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:
         return "failed", "the loss is not a finite number"
     if seen.expects_rate and seen.rates == 0:
         return "failed", _no_rate(seen.warmups)
-    return ("early_stop", "measured the wanted amount") if stopped else ("ok", "")
+    return ("early_stop", _ENOUGH) if stopped else ("ok", "")
 
 
 def _no_rate(warmups: int) -> str:
@@ -155,5 +222,5 @@ def _no_rate(warmups: int) -> str:
 def worst(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the outcome of a trial: the first bad one that is not a consequence of another, else the first."""
     bad = [each for each in outcomes if each.kind not in GOOD]
-    own = [each for each in bad if each.reason != SIBLING]
+    own = [each for each in bad if not each.reason.startswith(SIBLING)]
     return (own or bad or list(outcomes))[0]
