@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from milabench import plan as planning
 from milabench import resources
 from milabench.app.multirun import Asked
 from milabench.app.options import Options
+from milabench.app.signals import heeded
 from milabench.app.workspace import assembled, check_index, indexes, resolve_suite, resolve_system, site
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError
@@ -157,17 +157,11 @@ class Operation:
 
 @asynccontextmanager
 async def operation(options: Options, console: Console) -> AsyncIterator[Operation]:
-    """Start the agent, and turn Ctrl-C and SIGTERM into an Interrupt: a first one is gentle, a second is not."""
-    interrupt, loop = Interrupt(), asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, interrupt.set)
-    try:
+    """Start the agent, and heed who asks for an end."""
+    interrupt = Interrupt()
+    with heeded(interrupt, console):
         async with LocalHost(resources.import_path(), options.environ) as host:
             yield Operation(options=options, console=console, host=host, interrupt=interrupt)
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
 
 
 def _check_is_built(system: System) -> None:

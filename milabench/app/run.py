@@ -168,7 +168,7 @@ async def fill(
             left = planning.remaining(left, record.decided())
         state = "interrupted" if work.interrupt.asked else "incomplete" if left.trials else "complete"
     finally:
-        record.finish(state)
+        record.finish("interrupted" if work.interrupt.asked else state)
         if state != "complete":
             work.console.note(f"{record.path.name} is not complete: milabench resume {_named(record, work.options)}")
     if state == "complete":

@@ -18,6 +18,7 @@ import click
 
 from milabench import __version__
 from milabench.errors import ExitCode, UserError
+from milabench.streams import Log, Output
 
 VERBS = {
     "install": ("milabench.cli.setup", "Make the environments of a suite."),
@@ -107,11 +108,12 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is one message and its exit code, never a traceback."""
     gc.disable()  # what a verb reads it keeps to its end: looking for cycles in 50,000 jobs took half of the time
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows "?" for it
+    if isinstance(sys.stdout, io.TextIOWrapper) and isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stdout, sys.stderr = Output(sys.stdout), Log(sys.stderr)
     try:
         code = cli.main(standalone_mode=False)
+        with _told_apart():
+            sys.stdout.flush()
     except UserError as error:
         print(f"milabench: {_without_secrets(str(error))}", file=sys.stderr)
         code = error.exit_code
@@ -136,7 +138,6 @@ def main() -> None:
             file=sys.stderr,
         )
         code = ExitCode.BUG
-    _flush()
     sys.exit(int(code or 0))
 
 
@@ -145,12 +146,3 @@ def _without_secrets(message: str) -> str:
     from milabench.plan.environ import redacted_message, secrets
 
     return redacted_message(message, secrets(os.environ))
-
-
-def _flush() -> None:
-    """Write out what is still buffered; where nobody reads it, let it go, or Python would complain at its end."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -6,7 +6,6 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,6 +13,7 @@ import click
 from milabench.app.options import Options
 from milabench.errors import ExitCode, UsageError
 from milabench.paths import exists, expanded
+from milabench.streams import unless_unread
 from milabench.system.types import ARCHES
 
 if TYPE_CHECKING:
@@ -115,13 +115,13 @@ def setup_options(function: F) -> F:
 
 
 def carry_out(flow: Coroutine[Any, Any, T]) -> T:
-    """Run a flow that starts processes. When nobody reads its log any more it is interrupted."""
+    """Run a flow that starts processes."""
     import asyncio
 
     gc.enable()  # this may take days
     try:
         return asyncio.run(flow)
-    except BrokenPipeError:
+    except asyncio.CancelledError:  # somebody would not wait for its end
         raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
 
 
@@ -142,7 +142,7 @@ def show_run(record: RunDir) -> None:
     """Report on a run that has just ended; where nobody reads it, the exit code still says how the run went."""
     from milabench.summary import summarize
 
-    with suppress(BrokenPipeError):
+    with unless_unread():
         show(summarize([record]))
 
 

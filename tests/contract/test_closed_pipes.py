@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -59,7 +60,38 @@ def test_a_run_ends_with_what_came_of_it(printer: Project, name: str, code: int)
     assert (found, "Traceback" in said) == (code, False), said
 
 
+def test_a_result_that_finds_a_full_disk_is_told_and_no_success(printer: Project) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "milabench", "list", "-c", "suite.yaml"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=printer.folder,
+            env=printer.environ,
+            timeout=120,
+            check=False,
+        )
+    said = "milabench: No space left on device: standard output\n"
+    assert (done.returncode, done.stderr.decode()) == (4, said)
+
+
+def test_a_log_that_finds_a_full_disk_is_no_reason_to_stop(printer: Project) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "milabench", "run", "-c", "suite.yaml", "-s", "printer"],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            cwd=printer.folder,
+            env=printer.environ,
+            timeout=120,
+            check=False,
+        )
+    assert (done.returncode, b"none failed" in done.stdout) == (0, True)
+
+
 def test_a_run_whose_log_nobody_reads_is_interrupted(printer: Project) -> None:
-    assert unread(printer, "run", "-c", "suite.yaml", "-s", "printer", stream="stderr") == (130, "")
-    assert printer.run().facts()["state"] == "failed"
+    code, said = unread(printer, "run", "-c", "suite.yaml", "-s", "printer", stream="stderr")
+    assert (code, "interrupted by the operator" in said) == (130, True), said
+    assert printer.run().facts()["state"] == "interrupted"
+    assert printer.run().outcomes()["printer"].kind == "interrupted"
     assert printer.processes() == []

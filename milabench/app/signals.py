@@ -1,0 +1,71 @@
+"""What the operator, a shell or a closed terminal says while processes run, as an Interrupt."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from milabench.console import Console
+from milabench.execute import Interrupt
+from milabench.streams import Log
+
+_HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_GENTLE = "what runs is being ended; once more: at once"
+_AT_ONCE = "what runs is ended at once"
+
+
+class _Asked:
+    """Counts how often an end was asked for: the first time is gentle, the second is not, a third gives up waiting."""
+
+    def __init__(self, interrupt: Interrupt, console: Console) -> None:
+        self._interrupt, self._console = interrupt, console
+        self._flow = asyncio.current_task()
+        self._times = 0
+
+    def by(self, number: signal.Signals) -> None:
+        """Take a signal; Ctrl-\\ is as urgent as a second Ctrl-C."""
+        name = "Ctrl-C" if number == signal.SIGINT else number.name
+        self._ask(name, at_once=number == signal.SIGQUIT)
+
+    def by_reader(self) -> None:
+        """Take it that nobody reads the log any more, which no program survives; there is nobody to tell."""
+        if not self._times:
+            self._ask("nobody reads the log", at_once=False)
+
+    def _ask(self, who: str, *, at_once: bool) -> None:
+        for _ in range(2 if at_once and not self._times else 1):
+            self._times += 1
+            self._interrupt.set()
+        self._console.note(f"{who}: {_GENTLE if self._times == 1 else _AT_ONCE}")
+        if self._times > 2 and self._flow is not None:
+            self._flow.cancel()
+
+
+@contextmanager
+def heeded(interrupt: Interrupt, console: Console) -> Iterator[None]:
+    """Turn Ctrl-C, SIGTERM, a closed terminal (SIGHUP) and an unread log into an Interrupt; Ctrl-\\ is an urgent one.
+
+    A SIGHUP that was ignored when milabench was started (nohup) stays ignored.
+    """
+    loop, asked = asyncio.get_running_loop(), _Asked(interrupt, console)
+    ignored = {number for number in (signal.SIGHUP,) if signal.getsignal(number) == signal.SIG_IGN}
+    numbers = [number for number in _HEEDED if number not in ignored]
+    for number in numbers:
+        loop.add_signal_handler(number, asked.by, number)
+    log = sys.stderr if isinstance(sys.stderr, Log) else None
+
+    def unread() -> None:
+        loop.call_soon_threadsafe(asked.by_reader)
+
+    if log is not None:
+        log.unread = unread
+    try:
+        yield
+    finally:
+        if log is not None:
+            log.unread = None
+        for number in numbers:
+            loop.remove_signal_handler(number)
