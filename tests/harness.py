@@ -167,6 +167,20 @@ def wait_until(happened: Callable[[], object], timeout_s: float = 60) -> None:
         time.sleep(0.05)
 
 
+def assert_whole(project: Project) -> None:
+    """Assert that every file of the newest run can be read: complete JSON, complete lines, event files sealed."""
+    run = project.run()
+    for path in run.path.glob("*.json"):
+        json.loads(path.read_text())
+    for tag in run.tags():
+        events = list(run.events(tag))
+        assert [event.event for event in events].count("end") == 1, tag
+        assert events[-1].event == "end", tag
+        # what writes by DATA_FD itself numbers nothing
+        assert all(event.seq in (number, None) for number, event in enumerate(events)), tag
+    assert not list(run.path.glob("*.partial"))
+
+
 def _placed(keys: dict[str, Any]) -> dict[str, Any]:
     return {"plan": {"method": "njobs", "n": 1}, **keys}
 

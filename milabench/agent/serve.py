@@ -170,8 +170,10 @@ class Agent:
             tail = Tail(request["events"]) if request.get("events") else None
             process = Supervised(request, environ, oom_kills=self._oom_kills, report=report)
         except OSError as error:
-            message = f"cannot be started: {error.strerror}: {error.filename or request['argv'][0]}"
-            return {"event": "exit", "code": None, "signal": None, "error": message}
+            message = (
+                _without_interpreter(error, request) or f"{error.strerror}: {error.filename or request['argv'][0]}"
+            )
+            return {"event": "exit", "code": None, "signal": None, "error": f"cannot be started: {message}"}
         self._running[process.id] = process
         self._loads.about(request["env"].get("MILABENCH_ARCH", ""))
         self._descent.started(process)
@@ -307,6 +309,20 @@ class Agent:
         self._closing = True
         for process in list(self._running.values()):
             process.stop("lost", GRACE_S)
+
+
+def _without_interpreter(error: OSError, request: Request) -> str | None:
+    """Say that a script is there and what should run it is not: the kernel says "no such file" of the script."""
+    program: str = request["argv"][0]
+    if not isinstance(error, FileNotFoundError) or "/" not in program:
+        return None
+    with suppress(OSError), open(Path(request["cwd"], program), "rb") as file:  # noqa: PTH123
+        line = file.readline(256)
+        if line.startswith(b"#!"):
+            words = line[2:].decode(errors="replace").split() or [""]
+            return f"{program} begins with #!, and there is no {words[0]}"
+        return f"{program} is there, and the loader it names is not"
+    return None
 
 
 def _ends_group(data: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import PRINTER, Project, shell, wait_until
+from harness import PRINTER, Project, assert_whole, shell, wait_until
 
 # Beside its steps it starts a daemon in a session of its own, which nobody waits for.
 WITH_DAEMON = f"(setsid sh -c 'sleep 1000 & sleep 1000' </dev/null >/dev/null 2>&1 &); {PRINTER}"
@@ -31,18 +30,6 @@ def is_running(project: Project) -> bool:
 def steps_of(project: Project) -> int:
     paths = list(project.base.glob("runs/*/long.stdout"))
     return paths[0].read_text().count("\n") if paths else 0
-
-
-def assert_whole(project: Project) -> None:
-    """Assert that every file of the run can be read: complete JSON, complete lines, each event file sealed."""
-    run = project.run()
-    for path in run.path.glob("*.json"):
-        json.loads(path.read_text())
-    for tag in run.tags():
-        events = list(run.events(tag))
-        assert [event.event for event in events].count("end") == 1, tag
-        assert [event.seq for event in events] == list(range(len(events))), tag
-    assert not list(run.path.glob("*.partial"))
 
 
 def assert_next_run_goes_well(project: Project) -> None:

@@ -1,0 +1,208 @@
+"""Every way a benchmark can fail, in one suite: what is said of it, where, and that the others run.
+
+What ends a whole group stands in test_failed_groups.py, what ends the runner in test_interrupts.py, what a benchmark
+writes where it should not in test_garbage.py, and what the machine lacks in test_out_of_memory.py and
+test_full_disk.py.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import PRINTER, Project, Result, assert_whole, shell
+from milabench.resources import import_path
+
+STEPS = """for i in 1 2 3 4 5 6; do echo '{"count": 10}'; sleep 0.02; done; """  # of which 2 are warm-up
+STOP = """echo '{"event": "stop", "data": {"reason": "limit"}}' >&$DATA_FD; """
+# Measures what is wanted, says so, ends by itself, and crashes on its way out.
+CRASH_IN_TEARDOWN = f"""
+    import atexit, os, signal, sys
+    sys.path[:0] = {import_path()!r}
+    from benchmate.observe import Observer
+
+    atexit.register(os.kill, os.getpid(), signal.SIGSEGV)
+    for batch in Observer(unit="items").iterate([[0] * 8] * 1000):
+        sum(range(20_000))
+"""
+NOT_FOUND = "cannot be started: No such file or directory"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """An entry of the suite, what comes of it, and how many steps of it were measured."""
+
+    entry: Mapping[str, Any]
+    kind: str
+    reason: str  # all of it, as a regular expression
+    measured: int = 4
+
+
+def program(*argv: str, **keys: Any) -> dict[str, Any]:
+    return {"command": {"argv": list(argv), "cwd": "."}, "plan": {"method": "njobs", "n": 1}, **keys}
+
+
+def failed(reason: str, script: str, **keys: Any) -> Case:
+    return Case(entry=shell(script), kind="failed", reason=reason, **keys)
+
+
+def killed(reason: str, script: str, **keys: Any) -> Case:
+    return Case(entry=shell(script), kind="killed", reason=reason, **keys)
+
+
+def late(reason: str, script: str, *, measured: int = 4, seconds: int = 1) -> Case:
+    entry = shell(script, max_duration=seconds)
+    return Case(entry=entry, kind="timeout", reason=f"reached max_duration: ended after {reason}", measured=measured)
+
+
+CASES = {
+    # It ends by itself, and not well.
+    "exit-code": failed("exit code 3: no such model", f"{STEPS} echo no such model >&2; exit 3"),
+    "exit-code-of-a-shell": failed("exit code 137 (128 + SIGKILL)", f"{STEPS} exit 137"),
+    "exit-code-and-nothing-said": failed("exit code 1", "exit 1", measured=0),
+    "crash-after-a-wanted-stop": failed("measured the wanted amount, then exit code 3", f"{STEPS}{STOP} exit 3"),
+    "crash-before-a-wanted-stop": failed("exit code 3", f"{STEPS} exit 3"),
+    "crash-in-teardown": Case(
+        entry=program(sys.executable, "teardown.py", voir={"options": {"stop": 10, "skip": 2}}),
+        kind="killed",
+        reason="measured the wanted amount, then killed by SIGSEGV",
+        measured=10,
+    ),
+    # Somebody else ends it.
+    "sigkill": killed("killed by SIGKILL", f"{STEPS} kill -9 $$; sleep 9"),
+    "sigsegv": killed("killed by SIGSEGV", f"{STEPS} kill -SEGV $$; sleep 9"),
+    "sigterm": killed("killed by SIGTERM", f"{STEPS} kill -TERM $$; sleep 9"),
+    "real-time-signal": killed("killed by SIGRTMIN+1", f"{STEPS} kill -35 $$; sleep 9"),
+    # It ends well and has measured nothing.
+    "no-rate": failed("no rate: no step was seen (an Observer around the loader, or …)", "echo hello", measured=0),
+    "warm-up-only": failed(
+        "no rate: only 1 warm-up steps (voir.options.skip says how many are)", """echo '{"count": 10}'""", measured=0
+    ),
+    "loss-null": failed("the loss is not a finite number", f"""{STEPS} echo '{{"loss": null}}'"""),
+    "loss-nan": failed("the loss is not a finite number", f"""{STEPS} echo '{{"task": "train", "loss": NaN}}'"""),
+    "loss-nan-by-descriptor": failed(
+        "the loss is not a finite number", f"""{STEPS} echo '{{"task": "train", "loss": NaN}}' >&$DATA_FD"""
+    ),
+    # It does not end.
+    "deadline": late("1 s, 4 steps measured", f"{STEPS} sleep 1000"),
+    "silence": late(
+        "2 s, 0 steps measured", "sleep 1000", measured=0, seconds=2
+    ),
+    "ignores-sigterm": late(
+        "6 s, 4 steps measured",
+        f"trap '' TERM; {STEPS} while true; do sleep 0.1; done",
+    ),
+    "hangs-after-a-wanted-stop": Case(
+        entry=shell(f"{STEPS}{STOP} sleep 1000", max_duration=1),
+        kind="timeout",
+        reason="measured the wanted amount, but did not end: reached max_duration, ended after 1 s",
+    ),
+    # It cannot start.
+    "no-such-program": Case(
+        entry=program("no-such-program"), kind="failed", reason=f"{NOT_FOUND}: no-such-program", measured=0
+    ),
+    "not-executable": Case(
+        entry=program("./plain"), kind="failed", reason="cannot be started: Permission denied: ./plain", measured=0
+    ),
+    "no-interpreter": Case(
+        entry=program("./without-interpreter"),
+        kind="failed",
+        reason="cannot be started: ./without-interpreter begins with #!, and there is no /no/such/interpreter",
+        measured=0,
+    ),
+    "no-folder": Case(
+        entry={**program("true"), "command": {"argv": ["true"], "cwd": "gone"}},
+        kind="failed",
+        reason=f"{NOT_FOUND}: …/gone",
+        measured=0,
+    ),
+    "arguments-too-long": Case(
+        entry=program("echo", "x" * 200_000),
+        kind="failed",
+        reason="cannot be started: Argument list too long: echo",
+        measured=0,
+    ),
+}
+# These do not fail, whatever they leave behind.
+WELL = {
+    "first": shell(f"rmdir gone; {PRINTER}", stop=10)
+    | {"command": {"argv": ["sh", "-c", f"rmdir gone; {PRINTER}"], "cwd": "."}},
+    "daemon": shell(f"(setsid sleep 1000 >/dev/null 2>&1 &); {STEPS}"),
+    "stubborn-daemon": shell(f"""(setsid sh -c 'trap "" TERM; sleep 1000; sleep 1000' >/dev/null 2>&1 &); {STEPS}"""),
+    "last": shell(PRINTER),
+}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Result]]:
+    """Run all of them, as a user would."""
+    project = Project(tmp_path_factory.mktemp("failures"))
+    project.write("teardown.py", CRASH_IN_TEARDOWN)
+    project.write("plain", "")
+    project.write("without-interpreter", "#!/no/such/interpreter -x\n").chmod(0o755)
+    (project.folder / "gone").mkdir()
+    first, *others = WELL.items()
+    project.suite(**dict([first, *((name, case.entry) for name, case in CASES.items()), *others]))
+    yield project, project.verb("run")
+
+
+@pytest.fixture(scope="module")
+def reported(ran: tuple[Project, Result]) -> dict[str, Any]:
+    return ran[0].report()
+
+
+def matches(reason: str, wanted: str) -> bool:
+    """Compare a reason; ``…`` stands for anything, and a second more or less is none."""
+    pattern = re.sub(r"(\d+)\\ s\b", lambda found: rf"({found[1]}|{int(found[1]) + 1}) s", re.escape(wanted))
+    return re.fullmatch(pattern.replace("…", ".*"), reason) is not None
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_failure_is_told_with_its_kind_and_reason_wherever_it_is_told(
+    ran: tuple[Project, Result], reported: dict[str, Any], name: str
+) -> None:
+    (project, result), case, found = ran, CASES[name], reported[name]
+    journal = project.run().outcomes()[name]
+    assert (journal.kind, journal.tag) == (case.kind, name)
+    assert matches(journal.reason, case.reason), journal.reason
+    (end,) = [event.data for event in project.run().events(name) if event.event == "end"]
+    assert (end["outcome"], end["reason"]) == (journal.kind, journal.reason)
+    assert found["failures"] == [{"tag": name, "outcome": journal.kind, "reason": journal.reason}]
+    assert (found["n"], found["failed"], found["outcomes"], found["score"]) == (1, 1, {case.kind: 1}, 0)
+    assert found["steps"]["measured"] == case.measured
+    whole = re.search(
+        rf"FAIL {name} \({case.kind}, [\d.]+ s\): (.*)\n(?:     \| .*\n)*     whole logs: (.*)\n", result.err
+    )
+    assert whole is not None
+    assert whole[1] == journal.reason
+    assert Path(whole[2].replace(".{stdout,stderr}", ".stderr")).exists()
+
+
+@pytest.mark.parametrize("name", WELL)
+def test_the_others_run(reported: dict[str, Any], name: str) -> None:
+    assert (reported[name]["n"], reported[name]["failed"]) == (1, 0)
+    assert reported[name]["score"] > 0
+
+
+def test_some_failures_are_an_exit_code_of_1_and_no_traceback(ran: tuple[Project, Result]) -> None:
+    _, result = ran
+    assert result.code == 1
+    assert "Traceback" not in result.err + result.out
+
+
+def test_nothing_is_left_behind(ran: tuple[Project, Result]) -> None:
+    project, _ = ran
+    assert project.processes() == []
+    assert_whole(project)
+
+
+def test_the_deadline_is_kept(ran: tuple[Project, Result]) -> None:
+    project, _ = ran
+    (end,) = [event.data for event in project.run().events("deadline") if event.event == "end"]
+    assert 1 <= end["seconds"] < 5
