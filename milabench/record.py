@@ -15,6 +15,7 @@ import io
 import json
 import os
 import platform
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from milabench import __version__, journal
 from milabench.errors import PreflightError
 from milabench.outcome import GOOD, KINDS, Exit, Outcome, Seen, outcome, worst
 from milabench.plan import Command, Plan, Trial, codec
-from milabench.rundir import Files, RunDir, is_run, is_seal, tail, tail_of
+from milabench.rundir import Files, RunDir, Seals, is_run, tail, tail_of
 
 # What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
 UNDECIDED = frozenset({"interrupted", "lost"})
@@ -155,7 +156,13 @@ class Record(RunDir):
     def begin(self, command: Command, config: Mapping[str, Any]) -> int:
         """Write the ``config`` and ``start`` of a process; return the number of lines its file now holds."""
         writer, now_ns = wire.EventWriter(self.files(command.tag).events), self._now_ns()
-        start = {"command": list(command.argv), "node": command.node, "rank": command.rank, "time": now_ns / 1e9}
+        start = {
+            "command": list(command.argv),
+            "node": command.node,
+            "rank": command.rank,
+            "time": now_ns / 1e9,
+            "seal": secrets.token_hex(8),
+        }
         writer.write("config", config, time_ns=now_ns)
         writer.write("start", start, time_ns=now_ns)
         writer.close()
@@ -183,7 +190,7 @@ class Record(RunDir):
             if not copied.sealed:
                 now_ns = self._now_ns()
                 lines = [("data", line) for line in folded.lines]
-                copied.append([*lines, ("end", _end(ended, verdict, now_ns))], now_ns)
+                copied.append([*lines, ("end", copied.seals.end(_end(ended, verdict, now_ns)))], now_ns)
             copy.flush()
             os.fsync(copy.fileno())
         if copied.sealed:
@@ -286,7 +293,7 @@ class _Copied:
     def __init__(self, copy: BinaryIO) -> None:
         self._copy = copy
         self._lines, self._last_seq, self._whole = 0, -1, True
-        self.sealed = False
+        self.sealed, self.seals = False, Seals()
 
     def events(self, path: Path) -> Iterator[wire.Event]:
         """Yield the events of a file; nothing where there is none."""
@@ -296,7 +303,7 @@ class _Copied:
                 self._lines, self._whole = self._lines + 1, line.endswith(b"\n")
                 if (event := wire.decode_event(line)) is not None:
                     self._last_seq = max(self._last_seq, -1 if event.seq is None else event.seq)
-                    self.sealed |= is_seal(event)
+                    self.sealed |= self.seals.has(event)
                     yield event
 
     def append(self, lines: Iterable[tuple[str, object]], now_ns: int) -> None:

@@ -189,8 +189,9 @@ class RunDir:
         """Return what the end of a process says came of it, None where it has none."""
         if not self.files(tag).events.exists():
             return None
+        seals = Seals()
         for event in self.events(tag):
-            if is_seal(event):
+            if seals.has(event):
                 return Outcome(kind=event.data["outcome"], reason=str(event.data.get("reason", "")), tag=tag)
         return None
 
@@ -250,9 +251,27 @@ def tail(path: Path, lines: int) -> list[str]:
         return []
 
 
-def is_seal(event: wire.Event) -> bool:
-    """Say whether an event is the ``end`` that ``seal`` writes; a process may write what it likes."""
-    return event.event == "end" and isinstance(event.data, dict) and "outcome" in event.data
+class Seals:
+    """Tells the ``end`` that the runner writes from one that the process wrote, by the events of a file in order.
+
+    It repeats the mark of the file's first ``start`` (runs of older versions have none).
+    """
+
+    def __init__(self) -> None:
+        self._mark: object = None
+        self._began = False
+
+    def has(self, event: wire.Event) -> bool:
+        """Take the next event, and say whether it is the runner's ``end``."""
+        if not isinstance(event.data, dict):
+            return False
+        if event.event == "start" and not self._began:
+            self._began, self._mark = True, event.data.get("seal")
+        return event.event == "end" and "outcome" in event.data and event.data.get("seal") == self._mark
+
+    def end(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the runner's ``end`` of these fields."""
+        return {**fields, "seal": self._mark}
 
 
 def _read_json(path: Path) -> Any:

@@ -20,6 +20,7 @@ _MOST: Final = 1e100
 _NAME: Final = 40  # characters of a name that is repeated in a warning
 _MOST_STEPS: Final = 1_000_000  # that one line may stand for
 _STRUCTURED: Final = frozenset({"data", "config", "start", "end", "error", "message"})  # their ``data`` is an object
+_RUNNERS: Final = frozenset({"config", "start", "end"})
 # What a process printed, by the thousand: not decoded when whole.
 _IDLE: Final = b'{"event": "line"'
 _NUMBER: Final = rb"(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
@@ -165,14 +166,8 @@ def _fold(reading: Reading, line: dict[str, Any]) -> None:
             _fold_hashed(reading, line)
         else:
             _fold_data(reading, data, line)
-    elif event == "config" and isinstance(data, dict):
-        if reading.config and reading.start is not None and "tag" in data:
-            _begin_again(reading)
-        reading.config = data
-    elif event == "start" and isinstance(data, dict):
-        reading.start = data
-    elif event == "end" and isinstance(data, dict):
-        reading.end = data
+    elif isinstance(event, str) and event in _RUNNERS and isinstance(data, dict):
+        _fold_runners(reading, event, data)
     elif event == "stop":
         reading.stopped = True
     else:
@@ -223,6 +218,17 @@ def _begin_again(reading: Reading) -> None:
     for each in fields(Reading):
         if each.name not in _OF_THE_FILE:
             setattr(reading, each.name, getattr(fresh, each.name))
+
+
+def _fold_runners(reading: Reading, event: str, data: dict[str, Any]) -> None:
+    """Fold what the runner writes. Where its ``start`` has a mark, what the process wrote by these names is bad."""
+    mark = (reading.start or {}).get("seal")
+    if mark is not None and (event != "end" or data.get("seal") != mark):
+        reading.bad += 1
+        return
+    if event == "config" and reading.config and reading.start is not None and "tag" in data:
+        _begin_again(reading)
+    setattr(reading, event, data)
 
 
 def _fold_data(reading: Reading, data: dict[str, Any], line: dict[str, Any]) -> None:

@@ -91,9 +91,7 @@ CASES = {
     ),
     # It does not end.
     "deadline": late("1 s, 4 steps measured", f"{STEPS} sleep 1000"),
-    "silence": late(
-        "2 s, 0 steps measured", "sleep 1000", measured=0, seconds=2
-    ),
+    "silence": late("2 s, 0 steps measured", "sleep 1000", measured=0, seconds=2),
     "ignores-sigterm": late(
         "6 s, 4 steps measured",
         f"trap '' TERM; {STEPS} while true; do sleep 0.1; done",

@@ -187,7 +187,10 @@ def test_the_rank_that_failed_first_is_the_reason(run: Record, order: tuple[int,
         writer.write("error", {"type": "ValueError", "message": f"no {rank}", "trace": ""})
         writer.close()
     found = run.seal(COMMAND, Exit(tag=COMMAND.tag, code=1))
-    assert (found.kind, found.reason) == ("failed", "exit code 1: rank 3: ValueError: no 3")
+    assert (found.kind, found.reason) == (
+        "failed",
+        "measured the wanted amount, then exit code 1: rank 3: ValueError: no 3",
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,3 +234,19 @@ def test_a_glance_at_whether_a_run_is_written_keeps_no_runner_from_it(tmp_path: 
     fcntl.flock(lock, fcntl.LOCK_SH)
     threading.Timer(0.05, os.close, [lock]).start()
     Record.reopen(tmp_path / "run").release()
+
+
+def test_an_end_that_the_process_wrote_is_not_its_end(run: Record) -> None:
+    measure(run, steps=1)
+    writer = EventWriter(run.files(COMMAND.tag).events)
+    for forged in ({"outcome": "ok"}, {"outcome": "ok", "seal": None}, {"outcome": "ok", "seal": "0" * 16}, "ok"):
+        writer.write("end", forged)
+    writer.close()
+    assert run.end(COMMAND.tag) is None
+    assert run.seal(COMMAND, Exit(tag=COMMAND.tag, code=7)).kind == "failed"
+    ended = run.end(COMMAND.tag)
+    assert ended is not None
+    assert (ended.kind, ended.reason) == ("failed", "measured the wanted amount, then exit code 7")
+    before = run.files(COMMAND.tag).events.read_bytes()
+    run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
+    assert run.files(COMMAND.tag).events.read_bytes() == before
