@@ -186,9 +186,11 @@ class Record(RunDir):
             )
             if ended.code:
                 seen = replace(seen, error=self.first_error(command.tag))
+            now_ns = self._now_ns()
+            last_s = max([min(copied.last_ns, now_ns) / 1e9, *(line["time"] for line in folded.lines)])
+            seen = replace(seen, idle_s=min(max(now_ns / 1e9 - last_s, 0), ended.seconds))
             verdict = outcome(ended, seen.with_last_words(tail(files.stderr, 5)))
             if not copied.sealed:
-                now_ns = self._now_ns()
                 lines = [("data", line) for line in folded.lines]
                 copied.append([*lines, ("end", copied.seals.end(_end(ended, verdict, now_ns)))], now_ns)
             copy.flush()
@@ -294,6 +296,7 @@ class _Copied:
         self._copy = copy
         self._lines, self._last_seq, self._whole = 0, -1, True
         self.sealed, self.seals = False, Seals()
+        self.last_ns = 0
 
     def events(self, path: Path) -> Iterator[wire.Event]:
         """Yield the events of a file; nothing where there is none."""
@@ -303,6 +306,7 @@ class _Copied:
                 self._lines, self._whole = self._lines + 1, line.endswith(b"\n")
                 if (event := wire.decode_event(line)) is not None:
                     self._last_seq = max(self._last_seq, -1 if event.seq is None else event.seq)
+                    self.last_ns = max(self.last_ns, event.time_ns or 0)
                     self.sealed |= self.seals.has(event)
                     yield event
 

@@ -90,10 +90,12 @@ CASES = {
         "the loss is not a finite number", f"""{STEPS} echo '{{"task": "train", "loss": NaN}}' >&$DATA_FD"""
     ),
     # It does not end.
-    "deadline": late("1 s, 4 steps measured", f"{STEPS} sleep 1000"),
-    "silence": late("2 s, 0 steps measured", "sleep 1000", measured=0, seconds=2),
+    "deadline": late("1 s, 4 steps measured, nothing measured or told in the last 1 s", f"{STEPS} sleep 1000"),
+    "silence": late(
+        "2 s, 0 steps measured, nothing measured or told in the last 2 s", "sleep 1000", measured=0, seconds=2
+    ),
     "ignores-sigterm": late(
-        "6 s, 4 steps measured",
+        "6 s, 4 steps measured, nothing measured or told in the last 6 s",
         f"trap '' TERM; {STEPS} while true; do sleep 0.1; done",
     ),
     "hangs-after-a-wanted-stop": Case(

@@ -250,3 +250,25 @@ def test_an_end_that_the_process_wrote_is_not_its_end(run: Record) -> None:
     before = run.files(COMMAND.tag).events.read_bytes()
     run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
     assert run.files(COMMAND.tag).events.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("told_ns", "idle"),
+    [
+        ([], "100 s"),
+        ([160], "40 s"),
+        ([160, 130], "40 s"),
+        ([10**400], "0 s"),  # what a process wrote itself, or another clock
+        ([-(10**400)], "100 s"),
+    ],
+)
+def test_a_process_out_of_time_is_told_since_when_nothing_came(tmp_path: Path, told_ns: list[int], idle: str) -> None:
+    now_s = 100
+    run = Record.create(tmp_path / "run", plan=PLAN, facts={}, suite={}, now_ns=lambda: now_s * 10**9)
+    first_seq = run.begin(COMMAND, PLAN.config_of(COMMAND))
+    writer = EventWriter(run.files(COMMAND.tag).events, first_seq=first_seq)
+    for when_s in told_ns:
+        writer.write("phase", {"name": "train"}, time_ns=when_s * 10**9)
+    now_s = 200
+    found = run.seal(COMMAND, Exit(tag=COMMAND.tag, signal=15, cause="deadline", seconds=100.0))
+    assert found.reason.endswith(f"0 steps measured, nothing measured or told in the last {idle}")
