@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from harness import PRINTER, Project, assert_whole, shell, wait_until
+from harness import OBSERVED, PRINTER, Project, assert_whole, folder, shell, wait_until
 
 # Beside its steps it starts a daemon in a session of its own, which nobody waits for.
 WITH_DAEMON = f"(setsid sh -c 'sleep 1000 & sleep 1000' </dev/null >/dev/null 2>&1 &); {PRINTER}"
@@ -37,8 +40,11 @@ def assert_next_run_goes_well(project: Project) -> None:
     assert project.report()["first"]["outcomes"] == {"early_stop": 1}
 
 
+# The runner is told to end -------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("script", [PRINTER, WITH_DAEMON], ids=["plain", "daemon"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_exits_with_130_and_leaves_no_process(
     project: Project, script: str, number: signal.Signals
 ) -> None:
@@ -46,13 +52,90 @@ def test_an_interrupted_run_exits_with_130_and_leaves_no_process(
     with project.started("run", "--config", "suite.yaml") as runner:
         wait_until(lambda: steps_of(project) > 5)
         runner.send_signal(number)
-        assert runner.wait(30) == 130
+        _, said = runner.communicate(timeout=30)
+        assert runner.returncode == 130
         assert project.processes() == []
-    assert_whole(project)
-    outcomes = {name: each.kind for name, each in project.run().outcomes().items()}
-    assert outcomes == {"first": "early_stop", "long": "interrupted"}
-    assert project.run().facts()["state"] == "interrupted"
+    name = "Ctrl-C" if number == signal.SIGINT else number.name
+    assert f"\n{name}: what runs is being ended; once more: at once\n" in said
+    assert said.endswith(
+        f"interrupted: 1 of 3 done, what was measured is kept; go on: milabench resume {project.run().path.name}\n"
+    )
+    assert_interrupted(project)
     assert_next_run_goes_well(project)
+
+
+def assert_interrupted(project: Project) -> None:
+    """Assert that the run is whole and its second benchmark is what was interrupted."""
+    assert_whole(project)
+    outcomes = {name: (each.kind, each.reason) for name, each in project.run().outcomes().items()}
+    assert outcomes["first"][0] == "early_stop"
+    assert outcomes["long"] == ("interrupted", "interrupted by the operator")
+    assert "never" not in outcomes
+    assert project.run().facts()["state"] == "interrupted"
+
+
+def test_a_closed_terminal_ends_a_run_cleanly(project: Project) -> None:
+    begin(project, PRINTER)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(project.folder)
+        os.execve(sys.executable, project._argv(("run", "--config", "suite.yaml")), project.environ)
+    try:
+        while steps_of(project) <= 5:
+            if select.select([terminal], [], [], 0.05)[0]:
+                os.read(terminal, 4096)
+        os.close(terminal)
+        wait_until(lambda: project.processes() == [], timeout_s=30)
+    finally:
+        os.kill(pid, signal.SIGKILL)  # not reaped yet: it is still its number
+        _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert_interrupted(project)
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(project: Project) -> None:
+    project.suite(long=shell(PRINTER, stop=150))
+    argv = ["nohup", *project._argv(("run", "--config", "suite.yaml"))]
+    with subprocess.Popen(
+        argv, cwd=project.folder, env=project.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as runner:
+        wait_until(lambda: steps_of(project) > 5)
+        runner.send_signal(signal.SIGHUP)
+        out, said = runner.communicate(timeout=60)
+    assert (runner.returncode, "none failed" in out) == (0, True), said
+
+
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT), (signal.SIGQUIT,)]
+)
+def test_a_second_interrupt_does_not_wait_for_a_process_that_ignores_the_first(
+    project: Project, signals: tuple[signal.Signals, ...]
+) -> None:
+    begin(project, STUBBORN)
+    with project.started("run", "--config", "suite.yaml") as runner:
+        wait_until(lambda: is_running(project))
+        began = time.monotonic()
+        for number in signals:
+            runner.send_signal(number)
+            time.sleep(0.3)
+        _, said = runner.communicate(timeout=30)
+        assert (runner.returncode, time.monotonic() - began < 5) == (130, True)  # the grace is not waited for
+        assert project.processes() == []
+    assert "what runs is ended at once\n" in said
+    assert_interrupted(project)
+    (end,) = [event.data for event in project.run().events("long") if event.event == "end"]
+    assert end["signal"] == signal.SIGKILL
+
+
+def test_one_interrupt_gives_a_process_time_to_end_in_its_own_way(project: Project) -> None:
+    begin(project, "trap 'sleep 0.5; echo saved; exit 0' TERM; while true; do sleep 0.1; done")
+    with project.started("run", "--config", "suite.yaml") as runner:
+        wait_until(lambda: is_running(project))
+        time.sleep(0.3)  # until its trap is set
+        runner.send_signal(signal.SIGINT)
+        assert runner.wait(30) == 130
+    assert project.run().files("long").stdout.read_text() == "saved\n"
+    assert_interrupted(project)
 
 
 def test_the_report_of_an_interrupted_run_says_what_is_missing(project: Project) -> None:
@@ -68,18 +151,87 @@ def test_the_report_of_an_interrupted_run_says_what_is_missing(project: Project)
     assert "interrupted" in project.milabench("report").out
 
 
-def test_a_second_interrupt_does_not_wait_for_a_process_that_ignores_the_first(project: Project) -> None:
-    begin(project, STUBBORN)
-    with project.started("run", "--config", "suite.yaml") as runner:
-        wait_until(lambda: is_running(project))
-        runner.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-        runner.send_signal(signal.SIGINT)
-        assert runner.wait(30) == 130
+WAITS = """
+    from pathlib import Path
+    import time
+
+    Path({mark!r}).touch()
+    time.sleep(1000)
+"""
+BENCHFILE = """
+    from milabench.pack import Package
+
+    class Waits(Package):
+        async def install(self):
+            await super().install()
+            await self.execute("sh", "-c", "touch {mark}; sleep 1000")
+
+    __pack__ = Waits
+"""
+
+
+@pytest.mark.parametrize("verb", ["install", "prepare", "run --all"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_setting_up_is_interrupted_too(project: Project, verb: str, times: int) -> None:
+    mark = project.folder / "mark"
+    project.write("plain/main.py", OBSERVED)
+    project.suite(plain=folder("plain"))
+    if verb == "install":
+        project.write("plain/benchfile.py", BENCHFILE.format(mark=mark))
+    else:
+        assert project.verb("install").code == 0
+        project.write("plain/prepare.py", WAITS.format(mark=str(mark)))
+    with project.started(*verb.split(), "--config", "suite.yaml") as runner:
+        wait_until(mark.exists)
+        for _ in range(times):
+            runner.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        _, said = runner.communicate(timeout=30)
+        assert (runner.returncode, "Traceback" in said) == (130, False), said
         assert project.processes() == []
+    assert list(project.base.glob("runs/*")) == []
+    assert project.verb("run").code == 4  # nothing half made is taken for done
+
+
+def test_who_waits_for_another_milabench_can_be_interrupted(project: Project) -> None:
+    mark = project.folder / "mark"
+    project.write("plain/main.py", OBSERVED)
+    project.write("plain/benchfile.py", BENCHFILE.format(mark=mark))
+    project.suite(plain=folder("plain"))
+    with project.started("install", "--config", "suite.yaml") as first:
+        wait_until(mark.exists)
+        with subprocess.Popen(
+            project._argv(("install", "--config", "suite.yaml")),
+            cwd=project.folder,
+            env=project.environ,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as second:
+            assert second.stderr is not None
+            wait_until(lambda: "waiting for another milabench" in second.stderr.readline())
+            second.send_signal(signal.SIGINT)
+            assert second.wait(30) == 130
+        assert first.poll() is None
+
+
+# The runner goes away, or stands still -------------------------------------------------------------------------------
+
+
+def test_a_runner_that_is_stopped_for_a_while_loses_nothing_and_deadlines_are_kept(project: Project) -> None:
+    project.suite(short=shell(f"{PRINTER}", stop=1_000_000, max_duration=1), last=shell(PRINTER))
+    with project.started("run", "--config", "suite.yaml") as runner:
+        wait_until(lambda: list(project.base.glob("runs/*/short.stdout")))
+        runner.send_signal(signal.SIGSTOP)
+        wait_until(lambda: "max_duration is reached" in project.run().files("short").stderr.read_text())
+        time.sleep(1)
+        runner.send_signal(signal.SIGCONT)
+        assert runner.wait(60) == 1
     assert_whole(project)
-    (end,) = [event.data for event in project.run().events("long") if event.event == "end"]
-    assert end["signal"] == signal.SIGKILL
+    (end,) = [event.data for event in project.run().events("short") if event.event == "end"]
+    assert (end["outcome"], 1 <= end["seconds"] < 2) == ("timeout", True)
+    found = project.report()
+    assert found["short"]["steps"]["measured"] > 10
+    assert found["last"]["outcomes"] == {"early_stop": 1}
 
 
 @pytest.mark.parametrize("script", [PRINTER, WITH_DAEMON, STUBBORN], ids=["plain", "daemon", "stubborn"])
