@@ -245,6 +245,8 @@ def _warnings(reading: Reading, tag: str) -> Iterator[str]:
     """Say what of a file is not in the summary, and why."""
     if reading.bad:
         yield f"{tag}: {reading.bad} lines of its .data file are no events and were left out{_of_bad(reading)}"
+    if reading.refused:
+        yield f"{tag}: {reading.refused} lines that it printed look like metrics and are none: its .data file says why"
     if reading.lost:
         yield f"{tag}: {reading.lost} events are missing from its .data file"
     if reading.torn:

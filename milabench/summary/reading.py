@@ -74,6 +74,7 @@ class Reading:
     tasks: Counter[str] = field(default_factory=Counter)  # rates of other tasks than train, by task
     lines: int = 0
     bad: int = 0
+    refused: int = 0  # lines printed that look like metrics and are none
     salvaged: int = 0
     lost_rates: int = 0
     torn: int = 0
@@ -96,6 +97,7 @@ def read(lines: Iterable[bytes], *, rates: bool = True) -> Reading:
             _fold_plain(reading, match, rates)
             continue
         if line.startswith(_IDLE) and line.endswith(b"}\n"):
+            reading.refused += b'"why": ' in line
             if line.endswith(_FROM_STDERR) and not reading.said and legacy.tells_error(line):
                 reading.said = legacy.last_words(_object(line) or {})
             continue
