@@ -32,6 +32,7 @@ from milabench.rundir import Files, RunDir, Seals, is_run, tail, tail_of
 # What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
 UNDECIDED = frozenset({"interrupted", "lost"})
 _GLANCE_S = 0.2  # whoever looks whether a run is being written has its lock for a moment: that is no runner
+_LAST_LINES = 200  # of what a failed process printed are looked at for its reason
 
 
 class Record(RunDir):
@@ -189,7 +190,7 @@ class Record(RunDir):
             now_ns = self._now_ns()
             last_s = max([min(copied.last_ns, now_ns) / 1e9, *(line["time"] for line in folded.lines)])
             seen = replace(seen, idle_s=min(max(now_ns / 1e9 - last_s, 0), ended.seconds))
-            verdict = outcome(ended, seen.with_last_words(tail(files.stderr, 5)))
+            verdict = outcome(ended, seen.with_last_words(tail(files.stderr, _LAST_LINES)))
             if not copied.sealed:
                 lines = [("data", line) for line in folded.lines]
                 copied.append([*lines, ("end", copied.seals.end(_end(ended, verdict, now_ns)))], now_ns)
@@ -257,7 +258,7 @@ class SetupLogs:
 
     def seal(self, command: Command, ended: Exit) -> Outcome:
         seen = Seen(expects_rate=False)
-        return outcome(ended, seen.with_last_words(self.log_tail(command.tag, 5)))
+        return outcome(ended, seen.with_last_words(self.log_tail(command.tag, _LAST_LINES)))
 
     def started(self, trial: Trial) -> None:
         """Nothing is kept: the records of what has been done say it."""

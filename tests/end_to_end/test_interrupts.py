@@ -57,11 +57,24 @@ def test_an_interrupted_run_exits_with_130_and_leaves_no_process(
         assert project.processes() == []
     name = "Ctrl-C" if number == signal.SIGINT else number.name
     assert f"\n{name}: what runs is being ended; once more: at once\n" in said
-    assert said.endswith(
-        f"interrupted: 1 of 3 done, what was measured is kept; go on: milabench resume {project.run().path.name}\n"
-    )
+    name = project.run().path.name
+    assert said.endswith(f"\n{name} is not complete: milabench resume {name}\n")
     assert_interrupted(project)
     assert_next_run_goes_well(project)
+
+
+def test_an_interrupted_run_goes_on_with_the_command_that_it_names(project: Project) -> None:
+    project.suite(first=shell(PRINTER), long=shell(PRINTER, stop=300), last=shell(PRINTER))
+    with project.started("run", "--config", "suite.yaml") as runner:
+        wait_until(lambda: steps_of(project) > 5)
+        runner.send_signal(signal.SIGINT)
+        _, said = runner.communicate(timeout=30)
+    words = shlex.split(said.splitlines()[-1].partition("milabench ")[2])
+    done = project.milabench(*words)
+    assert done.code == 0, done.err
+    assert {name: each["outcomes"] for name, each in project.report().items()} == dict.fromkeys(
+        ("first", "long", "last"), {"early_stop": 1}
+    )
 
 
 def assert_interrupted(project: Project) -> None:
