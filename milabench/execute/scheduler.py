@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
@@ -290,20 +291,22 @@ class _Runner:
         """Run the commands at the same time, as one.
 
         When one fails by itself the others are ended; when one says that the group has measured enough, all are; and
-        services are when nobody is left whom they serve.
+        services are when nobody is left whom they serve. The outcomes come in the order of ending, so that a failure
+        comes before those that follow from it.
         """
         processes = [(command, await self._start(job, command, deadline_s)) for command in commands]
         served = sum(not command.service for command in commands)
+        outcomes: list[tuple[float, Outcome]] = []
 
-        async def ended(command: Command, process: Process) -> Outcome:
+        async def ended(command: Command, process: Process) -> None:
             nonlocal served
-            outcome = await self._ended(command, process)
+            outcome, ended_s = await self._ended(command, process)
+            outcomes.append((ended_s, outcome))
             if outcome.kind in ("failed", "killed", "timeout", "lost"):
                 await _stop([other for _, other in processes], "sibling")
             served -= not command.service
             if served == 0:
                 await _stop([other for each, other in processes if each.service], "limit")
-            return outcome
 
         async def full(process: Process) -> None:
             await process.full()
@@ -311,10 +314,13 @@ class _Runner:
 
         watches = [asyncio.create_task(full(process)) for _, process in processes]
         try:
-            return list(await asyncio.gather(*(ended(command, process) for command, process in processes)))
+            await asyncio.gather(*(ended(command, process) for command, process in processes))
         finally:
             for watch in watches:
                 watch.cancel()
+        if len({command.node for command in commands}) == 1:  # else each has its own clock: in the order of telling
+            outcomes.sort(key=lambda each: each[0])
+        return [outcome for _, outcome in outcomes]
 
     async def _start(self, job: Job, command: Command, deadline_s: float | None) -> Process:
         files = self.setting.records.files(command.tag)
@@ -344,9 +350,10 @@ class _Runner:
         await self.happenings.put(CommandStarted(command=command, job=job))
         return process
 
-    async def _ended(self, command: Command, process: Process) -> Outcome:
+    async def _ended(self, command: Command, process: Process) -> tuple[Outcome, float]:
+        """Wait for a process; return what came of it and when it ended, which it may be told of late."""
         ended = await process.wait()
         self.setting.interrupt.unwatch(process)
         outcome = self.setting.records.seal(command, ended)
         await self.happenings.put(CommandEnded(command=command, outcome=outcome))
-        return outcome
+        return outcome, -math.inf if ended.ended_s is None else ended.ended_s  # it has never run

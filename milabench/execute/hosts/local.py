@@ -179,5 +179,5 @@ class LocalProcess:
 
     async def wait(self) -> Exit:
         message = await asyncio.shield(self._ended)
-        fields = ("code", "signal", "oom", "cause", "error", "max_rss_bytes", "seconds")
+        fields = ("code", "signal", "oom", "cause", "error", "max_rss_bytes", "seconds", "ended_s")
         return Exit(tag=self._tag, **{name: message[name] for name in fields if name in message})
