@@ -85,5 +85,11 @@ class HostLost(PreflightError):
     """The agent of a node has ended, or cannot be reached."""
 
 
+class DiskFull(UserError):
+    """There is no room left where a run is written."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
 class RunDirError(UserError):
     """A folder that is no run, or a run whose files cannot be read."""

@@ -9,10 +9,10 @@ it is and begins anew.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import glob
 import io
-import json
 import os
 import platform
 import secrets
@@ -24,10 +24,13 @@ from typing import Any, BinaryIO
 
 from benchmate import wire
 from milabench import __version__, journal
-from milabench.errors import PreflightError
+from milabench.durable import partial_of, sync, write, write_json
+from milabench.errors import DiskFull, PreflightError
 from milabench.outcome import GOOD, KINDS, Exit, Outcome, Seen, outcome, worst
 from milabench.plan import Command, Plan, Trial, codec
+from milabench.room import Room, is_full
 from milabench.rundir import Files, RunDir, Seals, is_run, tail, tail_of
+from milabench.seal import Folded
 
 # What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
 UNDECIDED = frozenset({"interrupted", "lost"})
@@ -47,6 +50,7 @@ class Record(RunDir):
         self._lock: int | None = None
         self._journal: journal.Writer | None = None
         self._attempts: dict[str, int] = {}
+        self._room = Room(path, kept=self.reserve_path, begun=self.plan_path)
 
     @classmethod
     def create(
@@ -58,7 +62,10 @@ class Record(RunDir):
         suite: Mapping[str, Any],
         now_ns: Callable[[], int] = time.time_ns,
     ) -> Record:
-        """Make the folder and its facts. Raises PreflightError when a run is there, or no folder can be made."""
+        """Make the folder and its facts.
+
+        Raises PreflightError when a run is there, or no folder can be made, DiskFull where there is no room for it.
+        """
         run = cls(path, now_ns)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -68,9 +75,15 @@ class Record(RunDir):
         if is_run(path):
             run.release()
             raise PreflightError(f"{path} holds a run already: choose another --run-name, or go on with it by resume")
-        _write_json(run.facts_path, {"version": 1, **facts})
-        _write_json(run.suite_path, suite)
-        _write(run.plan_path, codec.lines(plan))  # last: what has a plan is a run that can be gone on with
+        try:
+            with run._room.needed():
+                write_json(run.facts_path, {"version": 1, **facts})
+                write_json(run.suite_path, suite)
+                run._room.keep(run.facts_path.stat().st_size)
+                write(run.plan_path, codec.lines(plan))  # last: what has a plan is a run that can be gone on with
+        except DiskFull:
+            run._unmake()
+            raise
         run._sit_down()
         return run
 
@@ -91,13 +104,31 @@ class Record(RunDir):
                 run.note(trial, ended)
         return run
 
+    def _unmake(self) -> None:
+        """Remove what was made of a run that could not be begun."""
+        self.release()
+        for path in (self.facts_path, self.suite_path, self.reserve_path, self.lock_path):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder of the user's, with something else in it
+            self.path.rmdir()
+
     def _sit_down(self) -> None:
-        self._journal = journal.Writer(self.journal_path, self._now_ns)
-        self._journal.sitting(platform.node(), __version__)
-        _sync(self.path)
+        with self._room.needed():
+            self._room.keep(self.facts_path.stat().st_size)
+            self._journal = journal.Writer(self.journal_path, self._now_ns)
+            self._journal.sitting(platform.node(), __version__)
+        sync(self.path)
 
     def started(self, trial: Trial) -> None:
-        """Begin an attempt of a trial; what an earlier one left is put away first, and counts no more."""
+        """Begin an attempt of a trial; what an earlier one left is put away first, and counts no more.
+
+        Raises DiskFull.
+        """
+        self._room.require()
+        with self._room.needed():
+            self._start(trial)
+
+    def _start(self, trial: Trial) -> None:
         before = self._attempts.get(trial.id, 0)
         commands = [command for job in trial.jobs for command in job.commands]
         if any(self._written(command.tag) for command in commands):
@@ -118,14 +149,14 @@ class Record(RunDir):
                 self.seal(command, Exit(tag=command.tag, cause="lost"))
             for path in self._written(command.tag):
                 path.replace(folder / (f"{path.stem}.jsonl" if path.suffix == ".data" else path.name))
-        _sync(folder)
-        _sync(self.path)
+        sync(folder)
+        sync(self.path)
 
     def _written(self, tag: str) -> list[Path]:
         """Return the files of a process and of the further ranks it leads."""
         files = self.files(tag)
         ranks = self.path.glob(f"{glob.escape(tag)}.rank[0-9]*.*")
-        partial = files.events.with_name(f"{files.events.name}.partial")
+        partial = partial_of(files.events)
         ours = (files.events, partial, files.steps, files.stdout, files.stderr)
         return [path for path in (*ours, *sorted(ranks)) if path.exists()]
 
@@ -155,7 +186,14 @@ class Record(RunDir):
         return self._journal
 
     def begin(self, command: Command, config: Mapping[str, Any]) -> int:
-        """Write the ``config`` and ``start`` of a process; return the number of lines its file now holds."""
+        """Write the ``config`` and ``start`` of a process; return the number of lines its file now holds.
+
+        Raises DiskFull.
+        """
+        with self._room.needed():
+            return self._begin(command, config)
+
+    def _begin(self, command: Command, config: Mapping[str, Any]) -> int:
         writer, now_ns = wire.EventWriter(self.files(command.tag).events), self._now_ns()
         start = {
             "command": list(command.argv),
@@ -173,49 +211,82 @@ class Record(RunDir):
         """Fold the steps of a dead process into ``rate`` lines and write its ``end``; a sealed file stays as it is.
 
         All of it is put in place at once and is on the disk then, so that a crash in the middle leaves an unsealed
-        file and nothing twice. Memory does not grow with what the process wrote.
+        file and nothing twice. Memory does not grow with what the process wrote. Where there is no room for that only
+        the ``end`` is added, in the room that was kept: the steps say the same. Raises DiskFull without any.
         """
+        try:
+            return self._sealed_anew(command, ended)
+        except OSError as error:
+            if not is_full(error):
+                raise
+        partial_of(self.files(command.tag).events).unlink(missing_ok=True)
+        return self._room.surely(lambda: self._sealed_in_place(command, ended))
+
+    def _sealed_anew(self, command: Command, ended: Exit) -> Outcome:
         files, folded = self.files(command.tag), self.folded(command.tag)
-        partial = files.events.with_name(f"{files.events.name}.partial")
+        partial = partial_of(files.events)
         with partial.open("wb") as copy:
             copied = _Copied(copy)
-            seen = Seen.of(
-                copied.events(files.events),
-                measured=folded.measured,
-                warmups=folded.warmups,
-                expects_rate=command.metrics != "none",
-            )
-            if ended.code:
-                seen = replace(seen, error=self.first_error(command.tag))
-            now_ns = self._now_ns()
-            last_s = max([min(copied.last_ns, now_ns) / 1e9, *(line["time"] for line in folded.lines)])
-            seen = replace(seen, idle_s=min(max(now_ns / 1e9 - last_s, 0), ended.seconds))
-            verdict = outcome(ended, seen.with_last_words(tail(files.stderr, _LAST_LINES)))
+            verdict, end = self._judged(command, ended, copied, folded)
             if not copied.sealed:
-                lines = [("data", line) for line in folded.lines]
-                copied.append([*lines, ("end", copied.seals.end(_end(ended, verdict, now_ns)))], now_ns)
+                copied.append([*(("data", line) for line in folded.lines), ("end", end)], self._now_ns())
             copy.flush()
             os.fsync(copy.fileno())
         if copied.sealed:
             partial.unlink()
             return verdict
         if files.steps.exists():
-            _sync(files.steps)
+            sync(files.steps)
         partial.replace(files.events)
         return verdict
 
+    def _sealed_in_place(self, command: Command, ended: Exit) -> Outcome:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            copied = _Copied(nowhere)
+            verdict, end = self._judged(command, ended, copied, self.folded(command.tag))
+        if not copied.sealed:
+            with self.files(command.tag).events.open("ab") as file:
+                copied.append_to(file, [("end", end)], self._now_ns())
+                file.flush()
+                os.fsync(file.fileno())
+        return verdict
+
+    def _judged(self, command: Command, ended: Exit, copied: _Copied, folded: Folded) -> tuple[Outcome, dict[str, Any]]:
+        """Return what came of a process by all that it left, and the ``end`` that says so."""
+        files = self.files(command.tag)
+        seen = Seen.of(
+            copied.events(files.events),
+            measured=folded.measured,
+            warmups=folded.warmups,
+            expects_rate=command.metrics != "none",
+        )
+        if ended.code:
+            seen = replace(seen, error=self.first_error(command.tag))
+        now_ns = self._now_ns()
+        last_s = max([min(copied.last_ns, now_ns) / 1e9, *(line["time"] for line in folded.lines)])
+        seen = replace(
+            seen,
+            idle_s=min(max(now_ns / 1e9 - last_s, 0), ended.seconds),
+            full_disk=self._room.is_short(),
+        )
+        verdict = outcome(ended, seen.with_last_words(tail(files.stderr, _LAST_LINES)))
+        return verdict, copied.seals.end(_end(ended, verdict, now_ns))
+
     def note(self, trial: Trial, outcome: Outcome, neighbours: Sequence[str] = ()) -> None:
         """Write what came of a trial into the journal, and which others ran at the same time."""
-        self._writer.ended(trial.id, self._attempts.get(trial.id, 1), outcome, neighbours)
+        self._room.surely(lambda: self._writer.ended(trial.id, self._attempts.get(trial.id, 1), outcome, neighbours))
 
     def add_facts(self, **facts: Any) -> None:
-        _write_json(self.facts_path, {**self.facts(), **facts})
+        write_json(self.facts_path, {**self.facts(), **facts})
 
     def finish(self, state: str) -> None:
         """Record how the run as a whole ended, and let its lock go."""
-        self.add_facts(ended=self._now_ns() / 1e9, state=state)
-        self._writer.finished(state)
-        self.release()
+        try:
+            self._room.surely(lambda: self.add_facts(ended=self._now_ns() / 1e9, state=state))
+            self._room.surely(lambda: self._writer.finished(state))
+        finally:
+            self._room.drop()
+            self.release()
 
     def release(self) -> None:
         """Let the lock of the run go."""
@@ -313,29 +384,11 @@ class _Copied:
 
     def append(self, lines: Iterable[tuple[str, object]], now_ns: int) -> None:
         """Add events; a line that was cut short becomes a line of its own."""
+        self.append_to(self._copy, lines, now_ns)
+
+    def append_to(self, file: BinaryIO, lines: Iterable[tuple[str, object]], now_ns: int) -> None:
+        """Add events to the file itself."""
         if not self._whole:
-            self._copy.write(b"\n")
+            file.write(b"\n")
         for seq, (name, data) in enumerate(lines, max(self._last_seq + 1, self._lines)):
-            self._copy.write(wire.encode_event(name, data, time_ns=now_ns, seq=seq))
-
-
-def _write_json(path: Path, value: object) -> None:
-    _write(path, [json.dumps(value, indent=1)])
-
-
-def _write(path: Path, texts: Iterable[str]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        file.writelines(texts)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _sync(path: Path) -> None:
-    """See to the disk what was written to a file, or which names a folder holds."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            file.write(wire.encode_event(name, data, time_ns=now_ns, seq=seq))

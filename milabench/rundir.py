@@ -95,6 +95,11 @@ class RunDir:
         """Locked by the agent of this machine while anything that it started for the run may still live."""
         return self.path / "agent.lock"
 
+    @property
+    def reserve_path(self) -> Path:
+        """Room on the disk for what has to be written when that is full."""
+        return self.path / "run.reserve"
+
     def attempt_path(self, attempt: int) -> Path:
         """Where the files of an attempt that came to nothing are kept."""
         return self.path / "attempts" / str(attempt)

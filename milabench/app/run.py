@@ -19,7 +19,7 @@ from milabench.app.multirun import Asked, asked
 from milabench.app.options import Options
 from milabench.app.phases import Operation, Outcomes, operation
 from milabench.console import Console
-from milabench.errors import ConfigurationError, ExitCode, PreflightError, UsageError
+from milabench.errors import ConfigurationError, DiskFull, ExitCode, PreflightError, UsageError
 from milabench.outcome import GOOD
 from milabench.paths import expanded
 from milabench.plan import Phase, Plan, Workspace
@@ -157,6 +157,7 @@ async def fill(
 ) -> ExitCode:
     """Run what is left of a plan into its record, hand that to ``ended``, and return the exit code of the whole run."""
     side_by_side, state = record.facts().get("side_by_side") is True, "failed"  # if what follows raises
+    full: DiskFull | None = None
     try:
         await work.hold(record)
         work.console.note(f"{len(plan.trials)} to run, at most {plan.time_bound_s / 60:.0f} min on this machine")
@@ -167,6 +168,8 @@ async def fill(
             await work.carry_out(left, record, side_by_side=side_by_side)
             left = planning.remaining(left, record.decided())
         state = "interrupted" if work.interrupt.asked else "incomplete" if left.trials else "complete"
+    except DiskFull as error:  # what has ended can be reported all the same
+        full, state = error, "incomplete"
     finally:
         record.finish("interrupted" if work.interrupt.asked else state)
         if state != "complete":
@@ -174,6 +177,8 @@ async def fill(
     if state == "complete":
         _save_sizes(record, work.console)
     ended(record)
+    if full is not None:
+        raise full
     return work.exit_code(record.outcomes(), ExitCode.FAILED)
 
 

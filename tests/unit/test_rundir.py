@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import itertools
 import json
 import os
 import threading
@@ -12,7 +14,8 @@ from typing import Any
 import pytest
 
 from benchmate.wire import MEASURED, WARMUP, EventWriter, StepsWriter
-from milabench.errors import PreflightError, RunDirError
+from milabench import journal
+from milabench.errors import DiskFull, PreflightError, RunDirError
 from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Plan, Trial
 from milabench.record import Record
@@ -272,3 +275,48 @@ def test_a_process_out_of_time_is_told_since_when_nothing_came(tmp_path: Path, t
     now_s = 200
     found = run.seal(COMMAND, Exit(tag=COMMAND.tag, signal=15, cause="deadline", seconds=100.0))
     assert found.reason.endswith(f"0 steps measured, nothing measured or told in the last {idle}")
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_on_a_full_disk_the_end_is_added_in_the_room_that_was_kept(
+    run: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure(run, steps=3, warmup=1)
+    assert run.reserve_path.stat().st_size > 100_000
+    monkeypatch.setattr(Record, "_sealed_anew", full)
+    assert run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0)).kind == "early_stop"
+    events = list(run.events(COMMAND.tag))
+    assert [event.event for event in events] == ["config", "start", "stop", "end"]
+    assert [event.seq for event in events] == list(range(4))
+    assert run.seal(COMMAND, Exit(tag=COMMAND.tag, code=1)).kind == "failed"
+    assert list(run.events(COMMAND.tag)) == events  # a sealed file stays as it is
+
+
+def test_after_a_full_disk_nothing_more_is_begun(run: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, times = journal.Writer._append, itertools.count()
+
+    def append(self: journal.Writer, event: str, **fields: object) -> None:
+        if next(times) == 0:
+            full()
+        write(self, event, **fields)
+
+    monkeypatch.setattr(journal.Writer, "_append", append)
+    run.note(TRIAL, Outcome(kind="ok", tag="resnet50"))
+    assert run.outcomes() == {"resnet50": Outcome(kind="ok", tag="resnet50")}
+    assert not run.reserve_path.exists()
+    with pytest.raises(
+        DiskFull, match=r"no room is left on the disk of .*/mine.now .*: make room there, then `milabench"
+    ):
+        run.started(TRIAL)
+    run.finish("incomplete")
+    assert run.facts()["state"] == "incomplete"
+
+
+def test_no_room_at_all_is_said_and_leaves_nothing_half_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DiskFull, match="make room there, and type the same again"):
+        Record.create(tmp_path / "run", plan=PLAN, facts={}, suite={})
+    assert list(tmp_path.iterdir()) == []
