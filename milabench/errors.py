@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,3 +94,18 @@ class DiskFull(UserError):
 
 class RunDirError(UserError):
     """A folder that is no run, or a run whose files cannot be read."""
+
+
+_REMEDIES = {
+    errno.EMFILE: "too many are open for one process: raise `ulimit -n`",
+    errno.ENFILE: "too many are open on this machine",
+    errno.EAGAIN: "too many processes or threads: raise `ulimit -u`, or the cgroup's pids.max",
+}
+
+
+def told(error: OSError | RuntimeError) -> str:
+    """Return what an error of the operating system is, of which file, and what to do where that is known."""
+    if isinstance(error, RuntimeError):  # of a thread that cannot be started
+        return f"{error}: {_REMEDIES[errno.EAGAIN]}"
+    parts = (error.strerror or str(error), error.filename, _REMEDIES.get(error.errno or 0))
+    return ": ".join(str(part) for part in parts if part)

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from milabench import __version__
-from milabench.errors import ExitCode, UserError
+from milabench.errors import ExitCode, UserError, told
 from milabench.streams import Log, Output
 
 VERBS = {
@@ -126,8 +126,7 @@ def main() -> None:
     except ReaderGone:
         code = ExitCode.OK
     except OSError as error:
-        message = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-        print(f"milabench: {_without_secrets(message)}", file=sys.stderr)
+        print(f"milabench: {_without_secrets(told(error))}", file=sys.stderr)
         code = ExitCode.ENVIRONMENT
     except Exception:
         import traceback

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import PRINTER, Project, Result, assert_whole, shell
+from harness import PRINTER, Project, Result, assert_whole, shell, wait_until
 from milabench.resources import import_path
 
 STEPS = """for i in 1 2 3 4 5 6; do echo '{"count": 10}'; sleep 0.02; done; """  # of which 2 are warm-up
@@ -206,3 +207,48 @@ def test_the_deadline_is_kept(ran: tuple[Project, Result]) -> None:
     project, _ = ran
     (end,) = [event.data for event in project.run().events("deadline") if event.event == "end"]
     assert 1 <= end["seconds"] < 5
+
+
+# The machine grants too little --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("most", "code"), [(8, 4), (12, 4), (16, 1), (32, 0)])
+def test_too_few_open_files_are_told_and_nothing_hangs(project: Project, most: int, code: int) -> None:
+    project.suite(first=shell(PRINTER))
+    done = project.verb("run", before=("sh", "-c", f'ulimit -n {most} && exec "$@"', "sh"), timeout_s=60)
+    if done.code != 0:  # how many are needed is not what is promised
+        assert (done.code <= 4, "Too many open files" in done.err, "Traceback" in done.err) == (True, True, False)
+        assert done.code == 1 or "raise `ulimit -n`" in done.err
+    assert done.code == code or most in (12, 16)
+    assert project.processes() == []
+
+
+@pytest.fixture
+def pids(project: Project) -> Iterator[Path]:
+    """Return a cgroup for processes, or skip where none can be made."""
+    where = "/sys/fs/cgroup" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "/sys/fs/cgroup/pids"
+    group = Path(where) / f"milabench-test-{project.folder.parent.name}-{project.folder.name}"
+    try:
+        group.mkdir()
+        (group / "pids.max").write_text("100")
+    except OSError:
+        with suppress(OSError):
+            group.rmdir()
+        pytest.skip("no cgroup for processes can be made here")
+    yield group
+    wait_until(lambda: not (group / "cgroup.procs").read_text().split())
+    group.rmdir()
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4])
+def test_too_few_processes_are_told_and_nothing_hangs(project: Project, pids: Path, most: int) -> None:
+    (pids / "pids.max").write_text(str(most))
+    project.suite(first=shell(PRINTER))
+    into = ("sh", "-c", f'echo $$ > {pids}/cgroup.procs && exec "$@"', "sh")
+    done = project.verb("run", before=into, timeout_s=60)
+    assert done.code in (1, 4), done.err
+    assert "this is a bug" not in done.err
+    told = ("Resource temporarily unavailable", "can't start new thread", "Cannot fork")
+    assert any(each in done.err for each in told), done.err
+    assert done.code == 1 or "raise `ulimit -u`" in done.err
+    assert project.processes() == []

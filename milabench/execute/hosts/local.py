@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmate.wire import Frames, frame
 from milabench.agent import processes
-from milabench.errors import HostLost, PreflightError
+from milabench.errors import HostLost, PreflightError, told
 from milabench.execute.hosts import Launch
 from milabench.outcome import Cause, Exit
 
@@ -46,7 +46,14 @@ class LocalHost:
 
     async def _start_agent(self) -> None:
         others = processes.children(os.getpid())
-        self._child = await asyncio.create_subprocess_exec(
+        try:
+            self._child = await self._spawn()
+        except (OSError, RuntimeError) as error:  # no more descriptors, processes; threads
+            raise PreflightError(f"the agent that starts processes cannot be started: {told(error)}") from None
+        self._reader = asyncio.create_task(self._read(self._child, others))
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             *("-I", "-S", "-c", _BOOT.format(path=self._import_path)),
             stdin=asyncio.subprocess.PIPE,
@@ -54,7 +61,6 @@ class LocalHost:
             env=self._environ,
             start_new_session=True,  # Ctrl-C is for the runner, which then says what to end
         )
-        self._reader = asyncio.create_task(self._read(self._child, others))
 
     async def _revive(self) -> None:
         """Start another agent where there is none any more; it holds what the one before held."""
