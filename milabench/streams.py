@@ -23,6 +23,7 @@ class _Stream(io.TextIOWrapper):
             line_buffering=stream.line_buffering,
             write_through=stream.write_through,
         )
+        self._stream = stream  # which would close the buffer with itself
 
     def write(self, text: str, /) -> int:
         try:

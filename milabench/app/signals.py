@@ -69,3 +69,5 @@ def heeded(interrupt: Interrupt, console: Console) -> Iterator[None]:
             log.unread = None
         for number in numbers:
             loop.remove_signal_handler(number)
+            if interrupt.asked:  # milabench is ending: another Ctrl-C changes nothing, least of all its exit code
+                signal.signal(number, signal.SIG_IGN)

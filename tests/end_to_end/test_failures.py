@@ -250,5 +250,4 @@ def test_too_few_processes_are_told_and_nothing_hangs(project: Project, pids: Pa
     assert "this is a bug" not in done.err
     told = ("Resource temporarily unavailable", "can't start new thread", "Cannot fork")
     assert any(each in done.err for each in told), done.err
-    assert done.code == 1 or "raise `ulimit -u`" in done.err
     assert project.processes() == []

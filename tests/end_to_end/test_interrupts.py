@@ -25,12 +25,8 @@ def begin(project: Project, script: str) -> None:
     project.suite(first=shell(PRINTER), long=shell(script, stop=1_000_000), never=shell(PRINTER))
 
 
-def is_running(project: Project) -> bool:
-    """Say whether the long one has printed something: it is deaf to signals by then, where it is to be."""
-    return steps_of(project) > 0
-
-
 def steps_of(project: Project) -> int:
+    """Return how many lines the second benchmark has printed."""
     paths = list(project.base.glob("runs/*/long.stdout"))
     return paths[0].read_text().count("\n") if paths else 0
 
@@ -126,7 +122,7 @@ def test_a_second_interrupt_does_not_wait_for_a_process_that_ignores_the_first(
 ) -> None:
     begin(project, STUBBORN)
     with project.started("run", "--config", "suite.yaml") as runner:
-        wait_until(lambda: is_running(project))
+        wait_until(lambda: steps_of(project) > 0)
         began = time.monotonic()
         for number in signals:
             runner.send_signal(number)
@@ -141,13 +137,12 @@ def test_a_second_interrupt_does_not_wait_for_a_process_that_ignores_the_first(
 
 
 def test_one_interrupt_gives_a_process_time_to_end_in_its_own_way(project: Project) -> None:
-    begin(project, "trap 'sleep 0.5; echo saved; exit 0' TERM; while true; do sleep 0.1; done")
+    begin(project, "trap 'sleep 0.5; echo saved; exit 0' TERM; echo ready; while true; do sleep 0.1; done")
     with project.started("run", "--config", "suite.yaml") as runner:
-        wait_until(lambda: is_running(project))
-        time.sleep(0.3)  # until its trap is set
+        wait_until(lambda: steps_of(project) > 0)
         runner.send_signal(signal.SIGINT)
         assert runner.wait(30) == 130
-    assert project.run().files("long").stdout.read_text() == "saved\n"
+    assert project.run().files("long").stdout.read_text() == "ready\nsaved\n"
     assert_interrupted(project)
 
 
@@ -253,7 +248,7 @@ def test_when_the_runner_is_killed_all_it_started_ends_and_the_report_still_work
 ) -> None:
     begin(project, script)
     with project.started("run", "--config", "suite.yaml") as runner:
-        wait_until(lambda: is_running(project) if script is STUBBORN else steps_of(project) > 5)
+        wait_until(lambda: steps_of(project) > (0 if script is STUBBORN else 5))
         runner.kill()
         wait_until(lambda: project.processes() == [], timeout_s=30)
     found = project.report()
