@@ -18,7 +18,10 @@ _AT_ONCE = "what runs is ended at once"
 
 
 class _Asked:
-    """Counts how often an end was asked for: the first time is gentle, the second is not, a third gives up waiting."""
+    """Counts how often an end was asked for: the first time is gentle, the second is not.
+
+    A third gives up waiting, and so does the second where no process is waited for: for a vendor's tool, say.
+    """
 
     def __init__(self, interrupt: Interrupt, console: Console) -> None:
         self._interrupt, self._console = interrupt, console
@@ -40,7 +43,8 @@ class _Asked:
             self._times += 1
             self._interrupt.set()
         self._console.note(f"{who}: {_GENTLE if self._times == 1 else _AT_ONCE}")
-        if self._times > 2 and self._flow is not None:
+        waits = self._times > 2 or (self._times > 1 and not self._interrupt.ends_something)
+        if waits and self._flow is not None:
             self._flow.cancel()
 
 

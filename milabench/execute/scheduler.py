@@ -96,6 +96,11 @@ class Interrupt:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    @property
+    def ends_something(self) -> bool:
+        """Whether anything runs that it ends."""
+        return bool(self._processes)
+
     def watch(self, process: Process) -> None:
         self._processes.add(process)
 

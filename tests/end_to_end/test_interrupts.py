@@ -222,6 +222,23 @@ def test_who_waits_for_another_milabench_can_be_interrupted(project: Project) ->
         assert first.poll() is None
 
 
+def test_a_second_interrupt_does_not_wait_for_a_vendors_tool_that_hangs(project: Project) -> None:
+    tool = project.write("bin/nvidia-smi", "#!/bin/sh\necho $$ > mark.new; mv mark.new mark; exec sleep 1000\n")
+    tool.chmod(0o755)
+    project.environ["PATH"] = f"{tool.parent}:{project.environ['PATH']}"
+    project.suite(first=shell(PRINTER))
+    with project.started("run", "--config", "suite.yaml") as runner:
+        wait_until((project.folder / "mark").exists)
+        began = time.monotonic()
+        for _ in range(2):
+            runner.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        _, said = runner.communicate(timeout=60)
+        assert (runner.returncode, "Traceback" in said) == (130, False), said
+        assert time.monotonic() - began < 10  # the tool has 20 s
+        assert project.processes() == []
+
+
 # The runner goes away, or stands still -------------------------------------------------------------------------------
 
 

@@ -69,7 +69,9 @@ class LocalHost:
             for path in self._held:
                 await self.request("hold", path=path)
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is asyncio.CancelledError and self._child is not None:  # nobody waits for anything any more
+            processes.kill([*processes.descendants(self._child.pid), self._child.pid], signal.SIGKILL)
         await self.close()
 
     async def start(self, launch: Launch) -> LocalProcess:
