@@ -217,14 +217,15 @@ def test_the_deadline_is_kept(ran: tuple[Project, Result]) -> None:
 # The machine grants too little --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("most", "code"), [(8, 4), (12, 4), (16, 1), (32, 0)])
-def test_too_few_open_files_are_told_and_nothing_hangs(project: Project, most: int, code: int) -> None:
+@pytest.mark.parametrize("most", [8, 12, 16, 24, 64])
+def test_too_few_open_files_are_told_and_nothing_hangs(project: Project, most: int) -> None:
     project.suite(first=shell(PRINTER))
-    done = project.verb("run", under=("sh", "-c", f'ulimit -n {most} && exec "$@"', "sh"), timeout_s=60)
-    if done.code != 0:  # how many are needed is not what is promised
-        assert (done.code <= 4, "Too many open files" in done.err, "Traceback" in done.err) == (True, True, False)
-        assert done.code == 1 or "raise `ulimit -n`" in done.err
-    assert done.code == code or most in (12, 16)
+    under = ("sh", "-c", f'ulimit -n {most} && exec "$@"', "sh")
+    done = project.verb("run", "--force", under=under, timeout_s=60)
+    assert (done.code in (0, 1, 4), "Traceback" in done.err) == (True, False), done.err  # how many it takes is open
+    if done.code != 0:
+        assert most < 64
+        assert "Too many open files" in done.err, done.err
     assert project.processes() == []
 
 
@@ -250,7 +251,7 @@ def test_too_few_processes_are_told_and_nothing_hangs(project: Project, pids: Pa
     (pids / "pids.max").write_text(str(most))
     project.suite(first=shell(PRINTER))
     into = ("sh", "-c", f'echo $$ > {pids}/cgroup.procs && exec "$@"', "sh")
-    done = project.verb("run", under=into, timeout_s=60)
+    done = project.verb("run", "--force", under=into, timeout_s=60)
     assert done.code in (1, 4), done.err
     assert "this is a bug" not in done.err
     told = ("Resource temporarily unavailable", "can't start new thread", "Cannot fork")
