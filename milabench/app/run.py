@@ -93,6 +93,8 @@ async def run(
         code = ExitCode.OK
         set_up: list[tuple[object, Mapping[str, str]]] = []
         for number, planned in enumerate(runs, 1):
+            if work.interrupt.asked:
+                return ExitCode.INTERRUPTED
             if planned.asked.variation is not None:
                 console.note(f"run {number} of {len(runs)}, {planned.asked.title}")
             each = _renewed(planned)
@@ -103,8 +105,6 @@ async def run(
                 able = subject(each, without=blocked)
                 found = await preflight.check(work, [able], force=force or number > 1, known=found)
             code = max(code, await _carry_out(work, each, blocked, ended, found))
-            if work.interrupt.asked:
-                break
         return code
 
 
