@@ -1,22 +1,14 @@
-"""The formats that cross a process boundary: event lines, step columns, frames of a pipe. Standard library only.
-
-* An **event line** is one JSON object: ``{"event", "data", "pipe", "time_ns", "seq"}``.
-* A **.steps file** is a header of 64 bytes and rows of int64, one row per training step or inference.
-* A **frame** is a length (4 bytes, big endian) and a JSON object; requests to an agent and its replies are frames.
-"""
+"""A .steps file: a header of 64 bytes and rows of int64, one row per training step or inference."""
 
 from __future__ import annotations
 
-import json
-import math
 import mmap
 import os
 import struct
-import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, ClassVar, Final, Literal
+from typing import BinaryIO, ClassVar, Final, Literal
 
 STEPS_VERSION: Final = 1
 COLUMNS: Final = ("start", "end", "count", "phase", "status", "intended", "pre", "infer", "post", "worker")
@@ -33,110 +25,11 @@ _HEADER: Final = struct.Struct("<8sHHB3xqq32s")  # magic, version, columns prese
 _HEADER_SIZE: Final = _HEADER.size
 _ROWS_OFFSET: Final = 24
 UNIT_BYTES: Final = 32
-LINE_BYTES: Final = 1 << 20  # no line that means something is longer: what is, is passed over
-_BEGINNING_BYTES: Final = 200
 _GROW_ROWS: Final = 4096
 
 
 class WireError(ValueError):
     """Say that bytes are not what this format says they are."""
-
-
-# Events ----------------------------------------------------------------------------------------------------------
-
-
-def encode_event(event: str, data: object, *, pipe: str | None = None, time_ns: int, seq: int) -> bytes:
-    """Return one event line. What JSON lacks (NaN, infinities) becomes null and is named under ``"nonfinite"``."""
-    line: dict[str, object] = {"event": event, "data": data, "pipe": pipe, "time_ns": time_ns, "seq": seq}
-    try:
-        return json.dumps(line, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
-    except ValueError:
-        names: list[str] = []
-        line["data"] = _finite(data, "", names)
-        line["nonfinite"] = names
-        return json.dumps(line, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
-
-
-def _finite(value: Any, path: str, names: list[str]) -> object:
-    match value:
-        case float() if not math.isfinite(value):
-            names.append(path)
-            return None
-        case Mapping():
-            return {key: _finite(item, f"{path}.{key}".lstrip("."), names) for key, item in value.items()}
-        case list() | tuple():
-            return [_finite(item, f"{path}.{index}".lstrip("."), names) for index, item in enumerate(value)]
-        case _:
-            return value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One line of a ``.data`` file. ``time_ns`` (wall clock) and ``seq`` are None in lines other tools wrote."""
-
-    event: str
-    data: Any
-    pipe: str | None = None
-    time_ns: int | None = None
-    seq: int | None = None
-    nonfinite: tuple[str, ...] = ()
-
-
-def decode_event(line: bytes) -> Event | None:
-    """Return the event of a line, or None when it is none; whatever the line holds, nothing is raised.
-
-    A bare JSON object without ``"event"`` (a script that writes metrics itself) is a ``data`` event. A field of a type
-    that is not its own counts as absent.
-    """
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict):
-        return None
-    if not isinstance(value.get("event"), str):
-        return Event(event="data", data=value)
-    pipe, names = value.get("pipe"), value.get("nonfinite")
-    return Event(
-        event=value["event"],
-        data=value.get("data"),
-        pipe=pipe if isinstance(pipe, str) else None,
-        time_ns=_whole(value.get("time_ns")),
-        seq=_whole(value.get("seq")),
-        nonfinite=tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else (),
-    )
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-class EventWriter:
-    """Append events to a file, one ``write`` a line, so that a killed process loses none and writers tear none.
-
-    ``first_seq`` is the number of lines the file already holds: sequence numbers are contiguous per file.
-    """
-
-    __slots__ = ("_fd", "seq")
-
-    def __init__(self, path: str | os.PathLike[str], *, first_seq: int = 0) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self.seq = first_seq
-
-    def write(self, event: str, data: object, *, pipe: str | None = None, time_ns: int | None = None) -> None:
-        line = encode_event(
-            event, data, pipe=pipe, time_ns=time.time_ns() if time_ns is None else time_ns, seq=self.seq
-        )
-        written = os.write(self._fd, line)
-        while written < len(line):  # a disk that is almost full takes a part, and says so at the next write
-            written += os.write(self._fd, line[written:])
-        self.seq += 1
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
-# Steps -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,90 +242,3 @@ def _unit(unit: str) -> bytes:
     if len(encoded) > UNIT_BYTES:
         raise WireError(f"unit {unit!r} takes {len(encoded)} bytes: the file has room for {UNIT_BYTES}")
     return encoded
-
-
-# Lines -----------------------------------------------------------------------------------------------------------
-
-
-class Lines:
-    """Cut a stream of bytes into whole lines, the same at any chunking; a partial line waits for its rest.
-
-    A line of more than ``limit`` bytes is not kept but passed over to its newline: ``too_long`` is told how it begins
-    and how long it was.
-    """
-
-    __slots__ = ("_held", "_length", "_limit", "_too_long")
-
-    def __init__(self, *, limit: int = LINE_BYTES, too_long: Callable[[bytes, int], object] | None = None) -> None:
-        self._limit, self._too_long = limit, too_long
-        self._held = bytearray()
-        self._length = 0  # of the partial line, of which less is held once it is too long
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the lines that a chunk ends, without their newlines."""
-        first, *rest = chunk.split(b"\n")
-        self._hold(first)
-        if not rest:
-            return []
-        lines = self.end()
-        *whole, last = rest
-        for line in whole:
-            if len(line) > self._limit:
-                self._pass_over(line, len(line))
-            else:
-                lines.append(line)
-        self._hold(last)
-        return lines
-
-    def end(self) -> list[bytes]:
-        """Return the partial line as if it were whole: in a list, which is empty where it is too long."""
-        held, length = bytes(self._held), self._length
-        self._held.clear()
-        self._length = 0
-        if length <= self._limit:
-            return [held]
-        self._pass_over(held, length)
-        return []
-
-    def _hold(self, part: bytes) -> None:
-        self._length += len(part)
-        if self._length <= self._limit:
-            self._held += part
-        else:
-            self._held += part[:_BEGINNING_BYTES]
-            del self._held[_BEGINNING_BYTES:]
-
-    def _pass_over(self, line: bytes, length: int) -> None:
-        if self._too_long is not None:
-            self._too_long(line[:_BEGINNING_BYTES], length)
-
-
-# Frames ----------------------------------------------------------------------------------------------------------
-
-_LENGTH: Final = struct.Struct(">I")
-
-
-def frame(message: Mapping[str, Any]) -> bytes:
-    """Return a message as one frame."""
-    body = json.dumps(message, separators=(",", ":")).encode()
-    return _LENGTH.pack(len(body)) + body
-
-
-class Frames:
-    """Cut a stream of bytes into messages; a partial frame waits for its rest."""
-
-    __slots__ = ("_buffer",)
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
-        self._buffer += chunk
-        while len(self._buffer) >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer)
-            end = _LENGTH.size + length
-            if len(self._buffer) < end:
-                return
-            body = bytes(self._buffer[_LENGTH.size : end])
-            del self._buffer[:end]
-            yield json.loads(body)

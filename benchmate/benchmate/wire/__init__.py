@@ -1,0 +1,51 @@
+"""The formats that cross a process boundary: event lines, step columns, streams of a pipe. Standard library only."""
+
+from benchmate.wire.events import Event, EventWriter, decode_event, encode_event
+from benchmate.wire.steps import (
+    BASE_COLUMNS,
+    CLOCKS,
+    COLUMNS,
+    GOOD,
+    MEASURED,
+    OVERLAPPED,
+    STEPS_VERSION,
+    UNIT_BYTES,
+    WARMUP,
+    Clock,
+    Steps,
+    StepsHeader,
+    StepsWriter,
+    WireError,
+    count_steps,
+    read_steps,
+    read_steps_in_parts,
+)
+from benchmate.wire.streams import LINE_BYTES, Frames, Lines, frame
+
+__all__ = [
+    "BASE_COLUMNS",
+    "CLOCKS",
+    "COLUMNS",
+    "GOOD",
+    "LINE_BYTES",
+    "MEASURED",
+    "OVERLAPPED",
+    "STEPS_VERSION",
+    "UNIT_BYTES",
+    "WARMUP",
+    "Clock",
+    "Event",
+    "EventWriter",
+    "Frames",
+    "Lines",
+    "Steps",
+    "StepsHeader",
+    "StepsWriter",
+    "WireError",
+    "count_steps",
+    "decode_event",
+    "encode_event",
+    "frame",
+    "read_steps",
+    "read_steps_in_parts",
+]

@@ -1,0 +1,102 @@
+"""An event line: one JSON object, ``{"event", "data", "pipe", "time_ns", "seq"}``."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+def encode_event(event: str, data: object, *, pipe: str | None = None, time_ns: int, seq: int) -> bytes:
+    """Return one event line. What JSON lacks (NaN, infinities) becomes null and is named under ``"nonfinite"``."""
+    line: dict[str, object] = {"event": event, "data": data, "pipe": pipe, "time_ns": time_ns, "seq": seq}
+    try:
+        return json.dumps(line, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
+    except ValueError:
+        names: list[str] = []
+        line["data"] = _finite(data, "", names)
+        line["nonfinite"] = names
+        return json.dumps(line, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
+
+
+def _finite(value: Any, path: str, names: list[str]) -> object:
+    match value:
+        case float() if not math.isfinite(value):
+            names.append(path)
+            return None
+        case Mapping():
+            return {key: _finite(item, f"{path}.{key}".lstrip("."), names) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item, f"{path}.{index}".lstrip("."), names) for index, item in enumerate(value)]
+        case _:
+            return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of a ``.data`` file. ``time_ns`` (wall clock) and ``seq`` are None in lines other tools wrote."""
+
+    event: str
+    data: Any
+    pipe: str | None = None
+    time_ns: int | None = None
+    seq: int | None = None
+    nonfinite: tuple[str, ...] = ()
+
+
+def decode_event(line: bytes) -> Event | None:
+    """Return the event of a line, or None when it is none; whatever the line holds, nothing is raised.
+
+    A bare JSON object without ``"event"`` (a script that writes metrics itself) is a ``data`` event. A field of a type
+    that is not its own counts as absent.
+    """
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    if not isinstance(value.get("event"), str):
+        return Event(event="data", data=value)
+    pipe, names = value.get("pipe"), value.get("nonfinite")
+    return Event(
+        event=value["event"],
+        data=value.get("data"),
+        pipe=pipe if isinstance(pipe, str) else None,
+        time_ns=_whole(value.get("time_ns")),
+        seq=_whole(value.get("seq")),
+        nonfinite=tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else (),
+    )
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+class EventWriter:
+    """Append events to a file, one ``write`` a line, so that a killed process loses none and writers tear none.
+
+    ``first_seq`` is the number of lines the file already holds: sequence numbers are contiguous per file.
+    """
+
+    __slots__ = ("_fd", "seq")
+
+    def __init__(self, path: str | os.PathLike[str], *, first_seq: int = 0) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.seq = first_seq
+
+    def write(self, event: str, data: object, *, pipe: str | None = None, time_ns: int | None = None) -> None:
+        line = encode_event(
+            event, data, pipe=pipe, time_ns=time.time_ns() if time_ns is None else time_ns, seq=self.seq
+        )
+        written = os.write(self._fd, line)
+        while written < len(line):  # a disk that is almost full takes a part, and says so at the next write
+            written += os.write(self._fd, line[written:])
+        self.seq += 1
+
+    def close(self) -> None:
+        os.close(self._fd)

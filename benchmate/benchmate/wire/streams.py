@@ -1,0 +1,96 @@
+"""What comes as a stream of bytes, cut at any place: lines, and the frames that an agent and a runner exchange.
+
+A **frame** is a length (4 bytes, big endian) and a JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+LINE_BYTES: Final = 1 << 20  # no line that means something is longer: what is, is passed over
+_BEGINNING_BYTES: Final = 200
+
+
+class Lines:
+    """Cut a stream of bytes into whole lines, the same at any chunking; a partial line waits for its rest.
+
+    A line of more than ``limit`` bytes is not kept but passed over to its newline: ``too_long`` is told how it begins
+    and how long it was.
+    """
+
+    __slots__ = ("_held", "_length", "_limit", "_too_long")
+
+    def __init__(self, *, limit: int = LINE_BYTES, too_long: Callable[[bytes, int], object] | None = None) -> None:
+        self._limit, self._too_long = limit, too_long
+        self._held = bytearray()
+        self._length = 0  # of the partial line, of which less is held once it is too long
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that a chunk ends, without their newlines."""
+        first, *rest = chunk.split(b"\n")
+        self._hold(first)
+        if not rest:
+            return []
+        lines = self.end()
+        *whole, last = rest
+        for line in whole:
+            if len(line) > self._limit:
+                self._pass_over(line, len(line))
+            else:
+                lines.append(line)
+        self._hold(last)
+        return lines
+
+    def end(self) -> list[bytes]:
+        """Return the partial line as if it were whole: in a list, which is empty where it is too long."""
+        held, length = bytes(self._held), self._length
+        self._held.clear()
+        self._length = 0
+        if length <= self._limit:
+            return [held]
+        self._pass_over(held, length)
+        return []
+
+    def _hold(self, part: bytes) -> None:
+        self._length += len(part)
+        if self._length <= self._limit:
+            self._held += part
+        else:
+            self._held += part[:_BEGINNING_BYTES]
+            del self._held[_BEGINNING_BYTES:]
+
+    def _pass_over(self, line: bytes, length: int) -> None:
+        if self._too_long is not None:
+            self._too_long(line[:_BEGINNING_BYTES], length)
+
+
+_LENGTH: Final = struct.Struct(">I")
+
+
+def frame(message: Mapping[str, Any]) -> bytes:
+    """Return a message as one frame."""
+    body = json.dumps(message, separators=(",", ":")).encode()
+    return _LENGTH.pack(len(body)) + body
+
+
+class Frames:
+    """Cut a stream of bytes into messages; a partial frame waits for its rest."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
+        self._buffer += chunk
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            end = _LENGTH.size + length
+            if len(self._buffer) < end:
+                return
+            body = bytes(self._buffer[_LENGTH.size : end])
+            del self._buffer[:end]
+            yield json.loads(body)
