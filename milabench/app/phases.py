@@ -108,7 +108,10 @@ class Operation:
     async def carry_out(
         self, plan: Plan, records: Records, blocked: Mapping[str, str] | None = None, *, side_by_side: bool = False
     ) -> Outcomes:
-        """Run a phase to its end and return what came of each trial that was reached."""
+        """Run a phase to its end and return what came of each trial that was reached.
+
+        What was lost with its node's agent is run once more: another agent may be there by then.
+        """
         _make_base(self.options.base)
         nodes = {command.node for trial in plan.trials for job in trial.jobs for command in job.commands}
         setting = Setting(
@@ -118,9 +121,18 @@ class Operation:
             secrets=self.options.environ,
             side_by_side=side_by_side,
         )
+        outcomes = await self._executed(plan, setting, blocked or {})
+        kept = {trial for trial, outcome in outcomes.items() if outcome.kind != "lost"}
+        if len(kept) < len(outcomes) and not self.interrupt.asked:
+            lost = planning.remaining(plan, kept)
+            self.console.note(f"{len(lost.trials)} went with the agent of their node and are run again")
+            outcomes |= await self._executed(lost, setting, {})
+        return outcomes
+
+    async def _executed(self, plan: Plan, setting: Setting, blocked: Mapping[str, str]) -> dict[str, Outcome]:
         outcomes: dict[str, Outcome] = {}
-        async with self.console.phase(plan, records, lambda: self.host.request("usage")):
-            async for happening in execute(plan, setting, blocked or {}):
+        async with self.console.phase(plan, setting.records, lambda: self.host.request("usage")):
+            async for happening in execute(plan, setting, blocked):
                 self.console.show(happening)
                 if isinstance(happening, TrialEnded):
                     outcomes[happening.trial.id] = happening.outcome

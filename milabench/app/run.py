@@ -163,10 +163,6 @@ async def fill(
         work.console.note(f"{len(plan.trials)} to run, at most {plan.time_bound_s / 60:.0f} min on this machine")
         await work.carry_out(plan, record, blocked, side_by_side=side_by_side)
         left = planning.remaining(record.plan(), record.decided())
-        if left.trials and not work.interrupt.asked:  # lost with the agent of their node: another may be there now
-            work.console.note(f"{len(left.trials)} of them went with their node's agent and are run again")
-            await work.carry_out(left, record, side_by_side=side_by_side)
-            left = planning.remaining(left, record.decided())
         state = "interrupted" if work.interrupt.asked else "incomplete" if left.trials else "complete"
     except DiskFull as error:  # what has ended can be reported all the same
         full, state = error, "incomplete"

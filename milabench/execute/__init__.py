@@ -1,10 +1,10 @@
 """Plan → processes on hosts → a run directory."""
 
+from milabench.execute.interrupt import Interrupt
 from milabench.execute.scheduler import (
     CommandEnded,
     CommandStarted,
     Happening,
-    Interrupt,
     Setting,
     TrialEnded,
     TrialStarted,

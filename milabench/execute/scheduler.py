@@ -8,19 +8,21 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from milabench.errors import HostLost, PreflightError
-from milabench.execute.hosts import Host, Launch, Process
+from milabench.errors import HostLost, PreflightError, UserError
+from milabench.execute.hosts import GRACE_S, Host, Launch, Process
+from milabench.execute.interrupt import Interrupt
 from milabench.outcome import GOOD, Cause, Exit, Outcome, worst
 from milabench.plan.types import Command, Job, Plan, Trial
 from milabench.rundir import Files
 
+T = TypeVar("T")
 _LOCK_POLL_S = 0.5
-_GRACE_S: Mapping[Cause, float] = {"limit": 2.0, "sibling": 5.0}
 _NONE: Mapping[str, str] = MappingProxyType({})
 _Place = tuple[str, int | None]  # a device of a node, None: all of it
 
@@ -80,34 +82,6 @@ class TrialEnded:
 Happening = TrialStarted | CommandStarted | CommandEnded | Waiting | TrialEnded
 
 
-class Interrupt:
-    """How the operator's wish to stop reaches a running plan. The first ``set`` is gentle, a second one is not."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._processes: set[Process] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def set(self) -> None:
-        grace_s = 0.0 if self.asked else 5.0
-        self.asked = True
-        for process in self._processes:
-            task = asyncio.ensure_future(process.stop("interrupt", grace_s))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    @property
-    def ends_something(self) -> bool:
-        """Whether anything runs that it ends."""
-        return bool(self._processes)
-
-    def watch(self, process: Process) -> None:
-        self._processes.add(process)
-
-    def unwatch(self, process: Process) -> None:
-        self._processes.discard(process)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """What a plan is executed with: hosts by node name, where results go, the values of secrets that jobs name.
@@ -139,16 +113,37 @@ async def execute(plan: Plan, setting: Setting, blocked: Mapping[str, str] = _NO
             if not running:
                 return
             happening = await happenings.get()
+            if isinstance(happening, TrialEnded):
+                happening = _noted(happening, running, setting)
             if isinstance(happening, _Broken):
                 raise happening.error
-            if isinstance(happening, TrialEnded):
-                met = running.pop(happening.trial.id).met
-                happening = replace(happening, neighbours=tuple(sorted(met)))
-                setting.records.note(happening.trial, happening.outcome, happening.neighbours)
             yield happening
+    except Exception:
+        await _break_off(running, setting, happenings)
+        raise
     finally:
         for each in running.values():
             each.task.cancel()
+
+
+def _noted(ended: TrialEnded, running: dict[str, _Running], setting: Setting) -> TrialEnded:
+    ended = replace(ended, neighbours=tuple(sorted(running.pop(ended.trial.id).met)))
+    setting.records.note(ended.trial, ended.outcome, ended.neighbours)
+    return ended
+
+
+async def _break_off(
+    running: dict[str, _Running], setting: Setting, happenings: asyncio.Queue[Happening | _Broken]
+) -> None:
+    """End what runs beside a trial that cannot go on, and write down of it what can be."""
+    setting.interrupt.break_off()
+    if tasks := [each.task for each in running.values()]:
+        await asyncio.wait(tasks)
+    while not happenings.empty():
+        happening = happenings.get_nowait()
+        if isinstance(happening, TrialEnded):
+            with suppress(OSError, UserError):  # the plan ends because of one of these
+                _noted(happening, running, setting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +204,7 @@ def _overlap(one: frozenset[_Place], other: frozenset[_Place]) -> bool:
 
 async def _stop(processes: Sequence[Process], cause: Cause) -> None:
     for process in processes:
-        await process.stop(cause, _GRACE_S[cause])
+        await process.stop(cause, GRACE_S[cause])
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +217,8 @@ class _Runner:
     async def trial(self, trial: Trial, index: int) -> None:
         """Run a trial; how it ended is the last that is said of it."""
         try:
-            await self.happenings.put(TrialStarted(trial=trial, index=index, total=len(self.plan.trials)))
             self.setting.records.started(trial)
+            await self.happenings.put(TrialStarted(trial=trial, index=index, total=len(self.plan.trials)))
             reason = self.blocked.get(trial.benchmark)
             if reason is not None:
                 ended = TrialEnded(trial=trial, outcome=Outcome(kind="failed", reason=reason, tag=trial.id))
@@ -234,7 +229,7 @@ class _Runner:
             await self.happenings.put(_Broken(error))
 
     async def _jobs(self, trial: Trial) -> TrialEnded:
-        results = await asyncio.gather(*(self._job(trial, job) for job in trial.jobs))
+        results = await self._all([self._job(trial, job) for job in trial.jobs])
         outcomes = [outcome for outcomes in results if outcomes is not None for outcome in outcomes]
         done_before = all(outcomes is None for outcomes in results)
         return TrialEnded(
@@ -242,6 +237,21 @@ class _Runner:
             outcome=worst(outcomes) if outcomes else Outcome(kind="ok", tag=trial.id),
             done_before=done_before,
         )
+
+    async def _all(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """Await all of it. When a part breaks, what runs is ended and awaited before that is told."""
+        if not work:
+            return []
+        tasks = [asyncio.ensure_future(each) for each in work]
+        try:
+            _, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            if left:
+                self.setting.interrupt.break_off()
+                await asyncio.wait(left)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return [task.result() for task in tasks]
 
     async def _job(self, trial: Trial, job: Job) -> list[Outcome] | None:
         """Run one job; None when what it makes is there already. What a node cannot do is the job's outcome."""
@@ -268,8 +278,9 @@ class _Runner:
         try:
             outcomes = await self._staged(host, job)
         finally:
-            done = bool(outcomes) and all(outcome.kind in GOOD for outcome in outcomes)
-            await host.request("end", target=target, done=done)
+            if not any(outcome.kind == "lost" for outcome in outcomes):  # the agent that had the lock is gone with it
+                done = bool(outcomes) and all(outcome.kind in GOOD for outcome in outcomes)
+                await host.request("end", target=target, done=done)
         return outcomes
 
     async def _staged(self, host: Host, job: Job) -> list[Outcome]:
@@ -299,7 +310,7 @@ class _Runner:
         services are when nobody is left whom they serve. The outcomes come in the order of ending, so that a failure
         comes before those that follow from it.
         """
-        processes = [(command, await self._start(job, command, deadline_s)) for command in commands]
+        processes = await self._started(job, commands, deadline_s)
         served = sum(not command.service for command in commands)
         outcomes: list[tuple[float, Outcome]] = []
 
@@ -319,13 +330,27 @@ class _Runner:
 
         watches = [asyncio.create_task(full(process)) for _, process in processes]
         try:
-            await asyncio.gather(*(ended(command, process) for command, process in processes))
+            await self._all([ended(command, process) for command, process in processes])
         finally:
             for watch in watches:
                 watch.cancel()
         if len({command.node for command in commands}) == 1:  # else each has its own clock: in the order of telling
             outcomes.sort(key=lambda each: each[0])
         return [outcome for _, outcome in outcomes]
+
+    async def _started(
+        self, job: Job, commands: Sequence[Command], deadline_s: float | None
+    ) -> list[tuple[Command, Process]]:
+        """Start processes that live and die together: when one cannot be, those before it are ended, and sealed."""
+        processes: list[tuple[Command, Process]] = []
+        try:
+            for command in commands:
+                processes.append((command, await self._start(job, command, deadline_s)))
+        except Exception:
+            await _stop([process for _, process in processes], "sibling")
+            await self._all([self._ended(command, process) for command, process in processes])
+            raise
+        return processes
 
     async def _start(self, job: Job, command: Command, deadline_s: float | None) -> Process:
         files = self.setting.records.files(command.tag)
@@ -349,9 +374,7 @@ class _Runner:
             deadline_s=deadline_s,
         )
         process = await self.setting.hosts[command.node].start(launch)
-        self.setting.interrupt.watch(process)
-        if self.setting.interrupt.asked:
-            await process.stop("interrupt")
+        await self.setting.interrupt.watch(process)
         await self.happenings.put(CommandStarted(command=command, job=job))
         return process
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from milabench.outcome import Cause, Exit
 from milabench.plan.types import Command, Job, Phase
 from milabench.rundir import Files
+
+# How long a process gets between SIGTERM and SIGKILL, by why it is ended (s).
+GRACE_S: Mapping[Cause, float] = MappingProxyType(
+    {"interrupt": 5.0, "sibling": 5.0, "lost": 5.0, "deadline": 5.0, "limit": 2.0}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +33,7 @@ class Launch:
 class Process(Protocol):
     """One started process."""
 
-    async def stop(self, cause: Cause, grace_s: float = 5.0) -> None: ...
+    async def stop(self, cause: Cause, grace_s: float) -> None: ...
 
     async def full(self) -> None:
         """Return when it says, as the leader of a group, that enough is measured; it waits to be ended then."""

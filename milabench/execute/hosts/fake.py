@@ -14,10 +14,8 @@ from typing import Any
 
 from benchmate import wire
 from milabench.errors import HostLost
-from milabench.execute.hosts import Launch
+from milabench.execute.hosts import GRACE_S, Launch
 from milabench.outcome import Cause, Exit
-
-_GRACE_S: Mapping[Cause, float] = {"limit": 2.0, "deadline": 5.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +100,9 @@ class FakeProcess:
         self._steps: wire.StepsWriter | None = None
         self._life = asyncio.create_task(self._live())
         deadline_s = launch.deadline_s
-        self._deadline = deadline_s and self._loop.call_later(deadline_s, self._end, "deadline", _GRACE_S["deadline"])
+        self._deadline = deadline_s and self._loop.call_later(deadline_s, self._end, "deadline", GRACE_S["deadline"])
 
-    async def stop(self, cause: Cause, grace_s: float = 5.0) -> None:
+    async def stop(self, cause: Cause, grace_s: float) -> None:
         self._end(cause, grace_s)
 
     async def full(self) -> None:
@@ -139,7 +137,7 @@ class FakeProcess:
         ns, phase = round(story.step_s * 1e9), wire.WARMUP if index < story.warmups else wire.MEASURED
         self._steps.append(index * ns + 1, (index + 1) * ns + 1, story.items, phase, wire.GOOD)
         if self._launch.job.stop == "runner" and index + 1 == limit.skip + (limit.observations or 0):
-            self._end("limit", _GRACE_S["limit"])
+            self._end("limit", GRACE_S["limit"])
 
     def _end(self, cause: Cause, grace_s: float) -> None:
         """SIGTERM, and SIGKILL after the grace."""

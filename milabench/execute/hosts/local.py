@@ -36,6 +36,7 @@ class LocalHost:
         self._exits: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._full: dict[int, asyncio.Event] = {}
         self._held: dict[str, None] = {}
+        self._reviving = asyncio.Lock()
         self._child: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -63,11 +64,17 @@ class LocalHost:
         )
 
     async def _revive(self) -> None:
-        """Start another agent where there is none any more; it holds what the one before held."""
-        if self._reader is not None and self._reader.done():
-            await self._start_agent()
+        """Start another agent where there is none any more; it holds what the one before held. Raises HostLost."""
+        async with self._reviving:
+            if self._reader is None or not self._reader.done():
+                return
+            try:
+                await self._start_agent()
+            except PreflightError as error:
+                raise HostLost(f"the agent was killed, and {error}") from None
             for path in self._held:
-                await self.request("hold", path=path)
+                if not (await self._ask("hold", path=path))["held"]:
+                    raise HostLost(f"the agent was killed, and another holds {path}")
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is asyncio.CancelledError and self._child is not None:  # nobody waits for anything any more
@@ -102,6 +109,12 @@ class LocalHost:
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         await self._revive()
+        message = await self._ask(op, **fields)
+        if message.get("held"):
+            self._held[fields["path"]] = None
+        return message
+
+    async def _ask(self, op: str, **fields: Any) -> dict[str, Any]:
         number = next(self._numbers)
         reply = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._send({"id": number, "op": op, **fields})
@@ -110,8 +123,6 @@ class LocalHost:
             raise PreflightError(f"{op} failed: {message['message']}")
         if message["event"] == "lost":
             raise HostLost("the agent that starts processes has ended: what it said stands above")
-        if message.get("held"):
-            self._held[fields["path"]] = None
         return message
 
     async def close(self) -> None:
@@ -145,7 +156,7 @@ class LocalHost:
             for message in frames.feed(chunk):
                 self._deliver(message)
         await agent.wait()
-        processes.end_all(_ORPHANS_S, kept=others)  # none where the agent ended in peace
+        await asyncio.to_thread(processes.end_all, _ORPHANS_S, kept=others)  # none where the agent ended in peace
         self._lose()
 
     def _deliver(self, message: dict[str, Any]) -> None:
@@ -182,7 +193,7 @@ class LocalProcess:
     async def full(self) -> None:
         await self._full.wait()
 
-    async def stop(self, cause: Cause, grace_s: float = 5.0) -> None:
+    async def stop(self, cause: Cause, grace_s: float) -> None:
         self._host.post({"op": "stop", "target": self._number, "cause": cause, "grace_s": grace_s})
 
     async def wait(self) -> Exit:

@@ -1,0 +1,48 @@
+"""How an end that comes from outside reaches a running plan: the operator's wish, or that it cannot go on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from milabench.execute.hosts import GRACE_S, Process
+from milabench.outcome import Cause
+
+
+class Interrupt:
+    """The first ``set`` is gentle, a second one is not. Processes that start later are ended in the same way."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._ending: tuple[Cause, float] | None = None
+        self._processes: set[Process] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def set(self) -> None:
+        """Take it that the operator wants the run to end."""
+        self._end("interrupt", 0.0 if self.asked else GRACE_S["interrupt"])
+        self.asked = True
+
+    def break_off(self) -> None:
+        """End what runs because the plan cannot go on: of what it measures nothing could be written down."""
+        if self._ending is None:
+            self._end("lost", GRACE_S["lost"])
+
+    @property
+    def ends_something(self) -> bool:
+        """Whether anything runs that it ends."""
+        return bool(self._processes)
+
+    async def watch(self, process: Process) -> None:
+        self._processes.add(process)
+        if self._ending is not None:
+            await process.stop(*self._ending)
+
+    def unwatch(self, process: Process) -> None:
+        self._processes.discard(process)
+
+    def _end(self, cause: Cause, grace_s: float) -> None:
+        self._ending = (cause, grace_s)
+        for process in self._processes:
+            task = asyncio.ensure_future(process.stop(cause, grace_s))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
