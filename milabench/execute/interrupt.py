@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from milabench.execute.hosts import GRACE_S, Process
+from milabench.execute.hosts import Process
 from milabench.outcome import Cause
 
 
@@ -13,19 +13,19 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.asked = False
-        self._ending: tuple[Cause, float] | None = None
+        self._ending: tuple[Cause, float | None] | None = None
         self._processes: set[Process] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def set(self) -> None:
         """Take it that the operator wants the run to end."""
-        self._end("interrupt", 0.0 if self.asked else GRACE_S["interrupt"])
+        self._end("interrupt", 0.0 if self.asked else None)
         self.asked = True
 
     def break_off(self) -> None:
         """End what runs because the plan cannot go on: of what it measures nothing could be written down."""
         if self._ending is None:
-            self._end("lost", GRACE_S["lost"])
+            self._end("lost", None)
 
     @property
     def ends_something(self) -> bool:
@@ -40,7 +40,7 @@ class Interrupt:
     def unwatch(self, process: Process) -> None:
         self._processes.discard(process)
 
-    def _end(self, cause: Cause, grace_s: float) -> None:
+    def _end(self, cause: Cause, grace_s: float | None) -> None:
         self._ending = (cause, grace_s)
         for process in self._processes:
             task = asyncio.ensure_future(process.stop(cause, grace_s))

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from milabench.errors import HostLost, PreflightError, UserError
-from milabench.execute.hosts import GRACE_S, Host, Launch, Process
+from milabench.execute.hosts import Host, Launch, Process
 from milabench.execute.interrupt import Interrupt
 from milabench.outcome import GOOD, Cause, Exit, Outcome, worst
 from milabench.plan.types import Command, Job, Plan, Trial
@@ -204,7 +204,7 @@ def _overlap(one: frozenset[_Place], other: frozenset[_Place]) -> bool:
 
 async def _stop(processes: Sequence[Process], cause: Cause) -> None:
     for process in processes:
-        await process.stop(cause, GRACE_S[cause])
+        await process.stop(cause)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import pytest
 from agents import assert_ends, ended, launch, pid_in, stopped, talk
 from benchmate import wire
 from harness import PRINTER
+from milabench.agent import processes
 from milabench.errors import PreflightError
 from milabench.execute.hosts.local import LocalHost
 from milabench.outcome import Exit
@@ -257,6 +258,23 @@ def test_when_the_agent_is_killed_what_waits_is_told_that_it_is_lost(tmp_path: P
 
     assert talk(story).cause == "lost"
     assert_ends(pid_in(tmp_path / "leader"), timeout_s=20)
+
+
+def test_where_an_agent_was_killed_one_other_is_started_however_many_ask(tmp_path: Path) -> None:
+    async def story(host: LocalHost) -> tuple[int, int | None]:
+        before = await host.request("hold", path=str(tmp_path / "held"))
+        process = await host.start(launch(tmp_path, "echo $PPID > agent; exec sleep 1000"))
+        while not (tmp_path / "agent").exists() or not (tmp_path / "agent").read_text():
+            await asyncio.sleep(0.02)
+        os.kill(pid_in(tmp_path / "agent"), signal.SIGKILL)
+        lost = await process.wait()
+        await asyncio.gather(*(host.request("missing", onces={}) for _ in range(5)))
+        again = await host.start(launch(tmp_path, "exit 3"))
+        assert (before["held"], lost.cause) == (True, "lost")
+        return len(processes.children(os.getpid())), (await again.wait()).code
+
+    assert talk(story) == (1, 3)
+    assert processes.children(os.getpid()) == []
 
 
 def test_a_stop_of_what_has_ended_does_nothing(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ class Launch:
 class Process(Protocol):
     """One started process."""
 
-    async def stop(self, cause: Cause, grace_s: float) -> None: ...
+    async def stop(self, cause: Cause, grace_s: float | None = None) -> None:
+        """End it: SIGTERM, and SIGKILL after a grace, that of the cause where none is given."""
 
     async def full(self) -> None:
         """Return when it says, as the leader of a group, that enough is measured; it waits to be ended then."""

@@ -102,8 +102,8 @@ class FakeProcess:
         deadline_s = launch.deadline_s
         self._deadline = deadline_s and self._loop.call_later(deadline_s, self._end, "deadline", GRACE_S["deadline"])
 
-    async def stop(self, cause: Cause, grace_s: float) -> None:
-        self._end(cause, grace_s)
+    async def stop(self, cause: Cause, grace_s: float | None = None) -> None:
+        self._end(cause, GRACE_S[cause] if grace_s is None else grace_s)
 
     async def full(self) -> None:
         await self._full.wait()

@@ -14,7 +14,7 @@ from typing import Any
 from benchmate.wire import Frames, frame
 from milabench.agent import processes
 from milabench.errors import HostLost, PreflightError, told
-from milabench.execute.hosts import Launch
+from milabench.execute.hosts import GRACE_S, Launch
 from milabench.outcome import Cause, Exit
 
 _BOOT = "import sys; sys.path[:0] = {path!r}; from milabench.agent.serve import main; main()"
@@ -193,7 +193,8 @@ class LocalProcess:
     async def full(self) -> None:
         await self._full.wait()
 
-    async def stop(self, cause: Cause, grace_s: float) -> None:
+    async def stop(self, cause: Cause, grace_s: float | None = None) -> None:
+        grace_s = GRACE_S[cause] if grace_s is None else grace_s
         self._host.post({"op": "stop", "target": self._number, "cause": cause, "grace_s": grace_s})
 
     async def wait(self) -> Exit:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from milabench.errors import HostLost, PreflightError
+from milabench.errors import DiskFull, HostLost, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, Waiting, execute
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.fake import HANGS, FakeHost, Story, exits
 from milabench.execute.virtual import Stuck, VirtualTime
-from milabench.outcome import Outcome
+from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Once, Plan, Staged, Trial
 from milabench.record import Record, SetupLogs
 from milabench.rundir import RunDir
@@ -287,3 +287,92 @@ def test_an_error_of_our_own_ends_the_plan_and_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="No space left"):
         outcomes(Plan(phase="run", trials=(trial("a"), trial("b"))), Broken(), tmp_path)
+
+
+class Full(Record):
+    """A record whose disk is full for one thing: a method, of one trial or process."""
+
+    where = ("", "")
+
+    def _check(self, method: str, name: str) -> None:
+        if self.where == (method, name):
+            raise DiskFull("no room is left")
+
+    def started(self, trial: Trial) -> None:
+        self._check("started", trial.id)
+        super().started(trial)
+
+    def begin(self, command: Command, config: object) -> int:
+        self._check("begin", command.tag)
+        return super().begin(command, config)  # type: ignore[arg-type]
+
+    def seal(self, command: Command, ended: Exit) -> Outcome:
+        self._check("seal", command.tag)
+        return super().seal(command, ended)
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "sealed"),
+    [
+        ("started", "late", {"long.D0": "lost", "soon.D1": "ok"}),
+        ("begin", "late.D1", {"long.D0": "lost", "soon.D1": "ok"}),
+        ("seal", "soon.D1", {"long.D0": "lost"}),
+    ],
+)
+def test_what_runs_beside_a_trial_that_cannot_go_on_is_ended_and_sealed(
+    tmp_path: Path, method: str, name: str, sealed: dict[str, str]
+) -> None:
+    def script(launch: Launch) -> Story:
+        return HANGS if launch.command.benchmark == "long" else exits(0, steps=1)
+
+    plan, time = Plan(phase="run", trials=(on("long", 0), on("soon", 1), on("late", 1))), VirtualTime()
+    record, host = Full.create(tmp_path / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns), FakeHost(script)
+    record.where = (method, name)  # type: ignore[attr-defined]
+
+    async def collect() -> None:
+        setting = Setting(hosts={"local": host}, records=record, interrupt=Interrupt(), side_by_side=True)
+        async for _ in execute(plan, setting):
+            pass
+
+    with pytest.raises(DiskFull):
+        time.run(collect())
+    ends = {tag: record.end(tag) for tag in record.tags()}
+    assert {tag: end.kind for tag, end in ends.items() if end is not None} == sealed
+    assert time.seconds < 1
+    outcomes = {trial: outcome.kind for trial, outcome in record.journal().outcomes.items()}
+    assert outcomes["long"] == "lost"
+
+
+@pytest.mark.parametrize(("method", "name"), [("begin", "a.n1"), ("seal", "a.n0"), ("seal", "a.n1")])
+def test_the_processes_of_a_job_that_breaks_are_ended_and_awaited(tmp_path: Path, method: str, name: str) -> None:
+    def script(launch: Launch) -> Story:
+        return replace(HANGS, ignores_term=True) if launch.command.tag != name else exits(0, steps=1)
+
+    plan, time = Plan(phase="run", trials=(trial("a", "a.n0", "a.n1"),)), VirtualTime()
+    record, host = Full.create(tmp_path / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns), FakeHost(script)
+    record.where = (method, name)  # type: ignore[attr-defined]
+    interrupt = Interrupt()
+
+    async def collect() -> None:
+        async for _ in execute(plan, Setting(hosts={"local": host}, records=record, interrupt=interrupt)):
+            pass
+
+    with pytest.raises(DiskFull):
+        time.run(collect())
+    assert not interrupt.ends_something
+    other = {"a.n0": "a.n1", "a.n1": "a.n0"}[name]
+    assert (record.end(other) is not None) == (other in host.launched)
+
+
+def test_a_process_that_starts_after_a_second_interrupt_is_not_waited_for(tmp_path: Path) -> None:
+    interrupt, time = Interrupt(), VirtualTime()
+
+    def script(launch: Launch) -> Story:
+        interrupt.set()
+        interrupt.set()
+        return replace(HANGS, ignores_term=True)
+
+    found = outcomes(
+        Plan(phase="run", trials=(trial("a"),)), FakeHost(script), tmp_path, interrupt=interrupt, time=time
+    )
+    assert (found["a"].kind, time.seconds) == ("interrupted", 0.0)
