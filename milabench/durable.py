@@ -28,6 +28,7 @@ def write(path: Path, texts: Iterable[str]) -> None:
         partial.unlink(missing_ok=True)
         raise
     partial.replace(path)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run directory as its runner writes it, and what stands in for one while nothing is measured.
+"""A run directory as its runner writes it.
 
 One writer at a time: the runner writes ``config`` and ``start``; the process appends its events; when its tree is
 gone, ``seal`` folds its steps into ``rate`` lines and writes ``end``. A sealed file has exactly one of each.
@@ -10,6 +10,7 @@ it is and begins anew.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import io
@@ -26,15 +27,16 @@ from benchmate import wire
 from milabench import __version__, journal
 from milabench.durable import partial_of, sync, write, write_json
 from milabench.errors import DiskFull, PreflightError
+from milabench.fold import Folded
 from milabench.outcome import GOOD, KINDS, Exit, Outcome, Seen, outcome, worst
 from milabench.plan import Command, Plan, Trial, codec
 from milabench.room import Room, is_full
-from milabench.rundir import Files, RunDir, Seals, is_run, tail, tail_of
-from milabench.seal import Folded
+from milabench.rundir import RunDir, Seals, is_run, pieces, tail
 
 # What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
 UNDECIDED = frozenset({"interrupted", "lost"})
 _GLANCE_S = 0.2  # whoever looks whether a run is being written has its lock for a moment: that is no runner
+_MADE_ELSE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO})  # of its files
 _LAST_LINES = 200  # of what a failed process printed are looked at for its reason
 
 
@@ -96,8 +98,8 @@ class Record(RunDir):
         run = cls(path, now_ns)
         plan = run.plan()
         run._take_lock("`milabench status` shows how far it is")
-        run._attempts = dict(run.journal().attempts)
         known = run.journal()
+        run._attempts = dict(known.attempts)
         run._sit_down()
         for trial in plan.trials:
             if trial.id in known.running and (ended := run._sealed(trial)) is not None:
@@ -217,8 +219,12 @@ class Record(RunDir):
         try:
             return self._sealed_anew(command, ended)
         except OSError as error:
-            if not is_full(error):
+            if not is_full(error) and error.errno not in _MADE_ELSE:
                 raise
+            if not is_full(error):
+                partial_of(self.files(command.tag).events).unlink(missing_ok=True)
+                reason = f"what it left cannot be read: {error.strerror}: {error.filename}"
+                return Outcome(kind="failed", reason=reason, tag=command.tag)
         partial_of(self.files(command.tag).events).unlink(missing_ok=True)
         return self._room.surely(lambda: self._sealed_in_place(command, ended))
 
@@ -238,6 +244,7 @@ class Record(RunDir):
         if files.steps.exists():
             sync(files.steps)
         partial.replace(files.events)
+        sync(self.path)
         return verdict
 
     def _sealed_in_place(self, command: Command, ended: Exit) -> Outcome:
@@ -311,36 +318,6 @@ class Record(RunDir):
                 time.sleep(0.01)
 
 
-class SetupLogs:
-    """What the processes of the install and prepare phases print: two files each, of the latest attempt only."""
-
-    def __init__(self, base: Path) -> None:
-        self.path = base / "extra" / "setup"
-
-    def files(self, tag: str) -> Files:
-        return Files.of(self.path, tag)
-
-    def begin(self, command: Command, config: Mapping[str, Any]) -> int:
-        del config
-        self.path.mkdir(parents=True, exist_ok=True)
-        for path in (self.files(command.tag).stdout, self.files(command.tag).stderr):
-            path.write_bytes(b"")
-        return 0
-
-    def seal(self, command: Command, ended: Exit) -> Outcome:
-        seen = Seen(expects_rate=False)
-        return outcome(ended, seen.with_last_words(self.log_tail(command.tag, _LAST_LINES)))
-
-    def started(self, trial: Trial) -> None:
-        """Nothing is kept: the records of what has been done say it."""
-
-    def note(self, trial: Trial, outcome: Outcome, neighbours: Sequence[str] = ()) -> None:
-        """Nothing is kept here either."""
-
-    def log_tail(self, tag: str, lines: int) -> list[str]:
-        return tail_of(self.files(tag), lines)
-
-
 def _end(ended: Exit, verdict: Outcome, now_ns: int) -> dict[str, Any]:
     return {
         "code": ended.code,
@@ -373,10 +350,11 @@ class _Copied:
     def events(self, path: Path) -> Iterator[wire.Event]:
         """Yield the events of a file; nothing where there is none."""
         with path.open("rb") if path.exists() else io.BytesIO() as file:
-            for line in file:
-                self._copy.write(line)
-                self._lines, self._whole = self._lines + 1, line.endswith(b"\n")
-                if (event := wire.decode_event(line)) is not None:
+            for piece in pieces(file):
+                self._copy.write(piece)
+                self._whole = piece.endswith(b"\n")
+                self._lines += self._whole
+                if len(piece) < wire.LINE_BYTES and (event := wire.decode_event(piece)) is not None:
                     self._last_seq = max(self._last_seq, -1 if event.seq is None else event.seq)
                     self.last_ns = max(self.last_ns, event.time_ns or 0)
                     self.sealed |= self.seals.has(event)
@@ -390,5 +368,6 @@ class _Copied:
         """Add events to the file itself."""
         if not self._whole:
             file.write(b"\n")
+            self._lines += 1
         for seq, (name, data) in enumerate(lines, max(self._last_seq + 1, self._lines)):
             file.write(wire.encode_event(name, data, time_ns=now_ns, seq=seq))

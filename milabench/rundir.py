@@ -1,11 +1,4 @@
-"""A run directory: every file name in it, who writes what when, and how it is read back.
-
-One writer at a time: the runner writes ``config`` and ``start``; the process appends its events; when its tree is
-gone, ``seal`` folds its steps into ``rate`` lines and writes ``end``. A sealed file has exactly one of each.
-
-A run goes on where it was cut off: ``reopen`` keeps what has ended; what was under way moves to ``attempts/<k>/`` as
-it is and begins anew.
-"""
+"""A run directory as it is read: every file name in it, and what its files say."""
 
 from __future__ import annotations
 
@@ -15,22 +8,18 @@ import glob
 import itertools
 import json
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from benchmate import wire
 from milabench import journal
 from milabench.errors import RunDirError
+from milabench.fold import Folded, fold
 from milabench.journal import Journal
 from milabench.outcome import Outcome
 from milabench.plan import Plan, codec
-from milabench.seal import Folded, fold
-
-# What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
-UNDECIDED = frozenset({"interrupted", "lost"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +45,10 @@ _SUFFIXES = {"events": "data", "steps": "steps", "stdout": "stdout", "stderr": "
 
 
 class RunDir:
-    """One run. ``create`` makes a new one and ``reopen`` goes on with one, both lock it; the constructor opens to read.
+    """One run, to read; ``record.Record`` is one that is being written."""
 
-    ``now_ns`` is the wall clock: ns since 1970.
-    """
-
-    def __init__(self, path: Path, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._now_ns = now_ns
-        self._lock: int | None = None
-        self._journal: journal.Writer | None = None
-        self._attempts: dict[str, int] = {}
 
     # Names -------------------------------------------------------------------------------------------------------
 
@@ -148,10 +130,7 @@ class RunDir:
 
     def events(self, tag: str) -> Iterator[wire.Event]:
         """Yield the events of a process; lines that are none come as events ``line`` with their text."""
-        with self.files(tag).events.open("rb") as file:
-            for line in file:
-                event = wire.decode_event(line)
-                yield event or wire.Event(event="line", data={"line": line.decode(errors="replace").rstrip("\n")})
+        yield from events_in(self.files(tag).events)
 
     def steps(self, tag: str) -> Iterator[wire.Steps]:
         """Yield the steps of a process in parts, of all its ranks where it leads a group; none where there are none.
@@ -175,19 +154,24 @@ class RunDir:
 
     def first_error(self, tag: str) -> str | None:
         """Return the error that was told first by any rank of a group: those of the others follow from it."""
-        told = [("", event) for event in self.events(tag)] if self.files(tag).events.exists() else []
-        for path in sorted(self.path.glob(f"{glob.escape(tag)}.rank[0-9]*.jsonl")):
-            rank = f"rank {path.suffixes[-2].removeprefix('.rank')}: "
-            told += [(rank, event) for line in path.read_bytes().splitlines() if (event := wire.decode_event(line))]
-        errors = [(rank, event) for rank, event in told if event.event == "error" and isinstance(event.data, dict)]
-        if not errors:
-            return None
-        rank, first = min(errors, key=lambda each: each[1].time_ns or 0)
-        return f"{rank}{first.data.get('type')}: {first.data.get('message')}"
+        found: tuple[int, str] | None = None
+        ranks = sorted(self.path.glob(f"{glob.escape(tag)}.rank[0-9]*.jsonl"))
+        for path in (self.files(tag).events, *ranks):
+            rank = f"rank {path.suffixes[-2].removeprefix('.rank')}: " if path in ranks else ""
+            with contextlib.suppress(OSError):
+                for event in events_in(path):
+                    if event.event != "error" or not isinstance(event.data, dict):
+                        continue
+                    if found is None or (event.time_ns or 0) < found[0]:
+                        found = event.time_ns or 0, f"{rank}{event.data.get('type')}: {event.data.get('message')}"
+        return found and found[1]
 
     def folded(self, tag: str) -> Folded:
         """Return the steps of a process, of all its ranks where it leads a group, as ``rate`` lines."""
-        rows = wire.count_steps(self.files(tag).steps)
+        try:
+            rows = wire.count_steps(self.files(tag).steps)
+        except OSError:  # something else of that name
+            rows = 0
         return fold(self.steps(tag), rows)
 
     def end(self, tag: str) -> Outcome | None:
@@ -203,6 +187,20 @@ class RunDir:
     def log_tail(self, tag: str, lines: int) -> list[str]:
         """Return the last lines a process wrote to standard error, else to standard output."""
         return tail_of(self.files(tag), lines)
+
+
+def events_in(path: Path) -> Iterator[wire.Event]:
+    """Yield the events of a file; lines that are none come as events ``line`` with their text. Raises OSError."""
+    with path.open("rb") as file:
+        for line in pieces(file):
+            event = wire.decode_event(line) if line.endswith(b"\n") or len(line) < wire.LINE_BYTES else None
+            yield event or wire.Event(event="line", data={"line": line.decode(errors="replace").rstrip("\n")})
+
+
+def pieces(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a file, what is longer than any that means something in pieces."""
+    while line := file.readline(wire.LINE_BYTES):
+        yield line
 
 
 def open_run(path: Path) -> RunDir:

@@ -117,8 +117,11 @@ def _conditions(request: Request) -> Reply:
 
 
 def _freeze(request: Request) -> Reply:
-    folders = request["folders"]
-    return {"event": "frozen", "packages": {name: packages.freeze(path) for name, path in folders.items()}}
+    return {
+        "event": "frozen",
+        "packages": {name: packages.freeze(path) for name, path in request["folders"].items()},
+        "code": {path: stage.digest(path) for path in request["sources"]},
+    }
 
 
 def _usage(request: Request) -> Reply:

@@ -54,6 +54,21 @@ def stage(source: str, target: str, *, fresh: bool = False) -> None:
         manifest.write_text(content)
 
 
+def digest(folder: str) -> str | None:
+    """Return a hash of what would be staged of a folder, names and contents; None where it cannot be read."""
+    found = hashlib.sha256()
+    try:
+        if not Path(folder).is_dir():
+            return None
+        for name in _names(Path(folder)):
+            path = Path(folder) / name
+            content = path.read_bytes() if path.exists() else os.fsencode(path.readlink())
+            found.update(f"{name}\0{len(content)}\0".encode(errors="surrogateescape") + content)
+    except OSError:
+        return None
+    return found.hexdigest()
+
+
 def _manifest(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text())

@@ -9,8 +9,8 @@ from pathlib import Path
 from milabench.app.report import find_run
 from milabench.errors import RunDirError
 from milabench.problems import nearest
-from milabench.record import SetupLogs
 from milabench.rundir import Files, log_tags, tail
+from milabench.setuplogs import SetupLogs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,8 @@ from milabench.execute.scheduler import Records
 from milabench.outcome import GOOD, Outcome
 from milabench.plan import Once, Phase, Plan, Trial, Workspace
 from milabench.plan.environ import redacted_message, secrets
-from milabench.record import Record, SetupLogs
+from milabench.record import Record
+from milabench.setuplogs import SetupLogs
 from milabench.suite import Suite
 from milabench.system import is_local
 from milabench.system.types import System

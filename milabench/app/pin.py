@@ -16,7 +16,7 @@ from milabench.errors import ExitCode, PreflightError, UsageError
 from milabench.outcome import GOOD
 from milabench.pack import LOCKED_FROM, digest
 from milabench.plan.pin import Group
-from milabench.record import SetupLogs
+from milabench.setuplogs import SetupLogs
 
 _LOCAL = re.compile(r"^([A-Za-z0-9._-]+(?:\[[^\]]*\])?==[^+\s;]+)\+[A-Za-z0-9.]+")
 _OF_CUDA = re.compile(r"(?:nvidia-|cuda-|triton\b)")

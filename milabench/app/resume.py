@@ -9,10 +9,11 @@ from typing import Any
 import milabench
 from milabench import plan as planning
 from milabench.app import preflight
+from milabench.app.facts import made_of
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
 from milabench.app.report import find_run
-from milabench.app.run import fill, installed
+from milabench.app.run import fill
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError
 from milabench.record import Record
@@ -72,7 +73,7 @@ async def _now(work: Operation, record: RunDir) -> Mapping[str, Any]:
     return {
         "milabench": milabench.__version__,
         "system": {**facts, "arch": system.get("arch")},
-        "environments": await installed(work, before.get("environments", {}), str(before.get("base"))),
+        **await made_of(work, before.get("environments", {}), str(before.get("base")), record.plan()),
     }
 
 
@@ -87,6 +88,14 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tupl
         if sorted(packages) != sorted(there):
             gone, new = sorted({*packages} - {*there}), sorted({*there} - {*packages})
             yield f"environment {group}", f"{', '.join(gone) or 'nothing'} → {', '.join(new) or 'nothing'}"
+    for source, digest in before.get("code", {}).items():
+        there = now["code"].get(source)
+        if there != digest:
+            yield f"code {source}", f"{_short(digest)} → {_short(there)}"
+
+
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else "nothing that can be read"
 
 
 def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:

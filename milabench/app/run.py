@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import random
 import shlex
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-import milabench
 from milabench import plan as planning
 from milabench.app import preflight, sizing
+from milabench.app.facts import facts, resolved
 from milabench.app.multirun import Asked, asked
 from milabench.app.options import Options
 from milabench.app.phases import Operation, Outcomes, operation
@@ -23,7 +21,6 @@ from milabench.errors import ConfigurationError, DiskFull, ExitCode, PreflightEr
 from milabench.outcome import GOOD
 from milabench.paths import expanded
 from milabench.plan import Phase, Plan, Workspace
-from milabench.plan.environ import is_secret, redacted, secrets, without_secrets
 from milabench.preflight import Finding
 from milabench.record import Record
 from milabench.rundir import RunDir
@@ -140,11 +137,12 @@ async def _carry_out(
     found: Iterable[Finding],
 ) -> ExitCode:
     """Make one run's directory and fill it."""
-    plan, facts = each.plan, await _facts(work, each.ready)
-    facts["preflight"] = preflight.recorded(found)
+    plan = each.plan
+    known = await facts(work, each.ready, plan)
+    known["preflight"] = preflight.recorded(found)
     if each.asked.variation is not None:
-        facts["multirun"] = {"name": each.asked.name, "options": each.asked.values}
-    record = Record.create(_path(each.asked.options), plan=plan, facts=facts, suite=_suite(each.ready))
+        known["multirun"] = {"name": each.asked.name, "options": each.asked.values}
+    record = Record.create(_path(each.asked.options), plan=plan, facts=known, suite=resolved(each.ready))
     return await fill(work, plan, record, ended, blocked)
 
 
@@ -245,40 +243,3 @@ def _path(options: Options) -> Path:
         path = options.base / "runs" / f"{name or f'{random.choice(_FIRST)}_{random.choice(_SECOND)}'}.{now}"
         if name or not path.exists():
             return path
-
-
-async def _facts(work: Operation, ready: Workspace) -> dict[str, Any]:
-    """Return the facts of run.json: the system, versions, environments; no secret's value."""
-    options = work.options
-    frozen = await installed(work, (each.install_group for each in ready.suite.benchmarks), str(options.base))
-    system = {name: value for name, value in ready.system.facts.items() if name not in ("environ", "ips")}
-    environ = {
-        name: value for name, value in options.environ.items() if name.startswith("MILABENCH_") and not is_secret(name)
-    }
-    return {
-        "milabench": milabench.__version__,
-        "python": sys.version.split()[0],
-        "argv": [redacted(word, secrets(options.environ)) for word in sys.argv[1:]],
-        "config": options.config,
-        "sources": list(ready.suite.sources),
-        "base": str(options.base),
-        "started": time.time(),
-        "system": {**system, "arch": ready.system.arch},
-        "environ": environ,
-        "environments": frozen,
-        "unpinned": list(planning.plan(ready, "install").notes),
-        "fetched": [asdict(each) for each in ready.fetched],
-        "side_by_side": options.side_by_side,
-        "save_sizes": ready.system.options.sizer.save,
-    }
-
-
-async def installed(work: Operation, groups: Iterable[str], base: str) -> Mapping[str, list[str]]:
-    """Return the packages of environments, by install group."""
-    folders = {group: f"{base}/venv/{group}" for group in groups}
-    found: Mapping[str, list[str]] = (await work.host.request("freeze", folders=folders))["packages"]
-    return found
-
-
-def _suite(ready: Workspace) -> dict[str, Any]:
-    return {"version": 1, "benchmarks": {each.name: without_secrets(each.config) for each in ready.suite.benchmarks}}

@@ -15,4 +15,5 @@ def test_killed_anywhere_and_resumed_a_run_is_equal_to_an_uninterrupted_one(tmp_
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["points"] > 150  # every line of the journal, every seal, every folder that an attempt is moved to
+    assert found["attempts kept"] > 50
     assert found["wrong"] == {}

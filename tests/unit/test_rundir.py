@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from benchmate.wire import MEASURED, WARMUP, EventWriter, StepsWriter
+from benchmate.wire import LINE_BYTES, MEASURED, WARMUP, EventWriter, StepsWriter
 from milabench import journal
 from milabench.errors import DiskFull, PreflightError, RunDirError
+from milabench.fold import MAX_RATE_LINES
 from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Plan, Trial
 from milabench.record import Record
 from milabench.rundir import open_run, runs
-from milabench.seal import MAX_RATE_LINES
 
 COMMAND = Command(tag="resnet50.D0", benchmark="resnet50", node="local", argv=("true",), cwd="/", devices=(0,))
 TRIAL = Trial(benchmark="resnet50", jobs=(Job(tag="resnet50", commands=(COMMAND,), deadline_s=600.0),))
@@ -320,3 +320,29 @@ def test_no_room_at_all_is_said_and_leaves_nothing_half_made(tmp_path: Path, mon
     with pytest.raises(DiskFull, match="make room there, and type the same again"):
         Record.create(tmp_path / "run", plan=PLAN, facts={}, suite={})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["data", "steps", "rank1.jsonl", "rank1.steps"])
+def test_a_process_that_makes_folders_of_its_files_harms_itself_only(run: Record, suffix: str) -> None:
+    run.begin(COMMAND, {})
+    path = run.path / f"{COMMAND.tag}.{suffix}"
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    found = run.seal(COMMAND, Exit(tag=COMMAND.tag, code=1))
+    assert (found.kind, found.tag) == ("failed", COMMAND.tag)
+    assert not list(run.path.glob("*.partial"))
+    run.started(TRIAL)
+    run.started(TRIAL)
+    assert not path.exists()
+
+
+def test_a_line_of_many_megabytes_is_kept_and_not_held(run: Record) -> None:
+    measure(run, steps=1)
+    with run.files(COMMAND.tag).events.open("ab") as file:
+        file.write(b"x" * (3 * LINE_BYTES) + b'\n{"event": "data", "data": {"loss": 1}, "seq": 9}\ncut short')
+    before = run.files(COMMAND.tag).events.read_bytes()
+    run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
+    assert run.files(COMMAND.tag).events.read_bytes().startswith(before + b"\n")
+    events = list(run.events(COMMAND.tag))
+    assert [event.event for event in events][-4:] == ["data", "line", "data", "end"]
+    assert max(len(str(event.data)) for event in events) <= LINE_BYTES + 100

@@ -26,7 +26,9 @@ from milabench.rundir import RunDir
 
 GPU = {"id": 0, "uuid": "GPU-1", "name": "A"}
 SYSTEM = {"hostname": "here", "cpus": 4, "arch": "cuda", "devices": [GPU], "driver": "1"}
-FACTS = {"started": 1.0, "base": "/base", "system": SYSTEM, "environments": {"torch": ["torch==1", "numpy==2"]}}
+ENVIRONMENTS = {"torch": ["torch==1", "numpy==2"]}
+CODE = {"/suite/one": "0123456789abcdef"}
+FACTS = {"started": 1.0, "base": "/base", "system": SYSTEM, "environments": ENVIRONMENTS, "code": CODE}
 
 
 def trial(name: str) -> Trial:
@@ -91,7 +93,7 @@ def resumed(
     work = operation(folder, host)
     host._replies |= {
         "probe": {"facts": {**SYSTEM, **now}},
-        "freeze": {"packages": now.pop("environments", ENVIRONMENTS)},
+        "freeze": {"packages": now.pop("environments", ENVIRONMENTS), "code": now.pop("code", CODE)},
     }
 
     @asynccontextmanager
@@ -103,7 +105,6 @@ def resumed(
     return VirtualTime().run(flow)
 
 
-ENVIRONMENTS = FACTS["environments"]
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "another machine": ({"hostname": "there"}, "hostname: here → there"),
     "another device": ({"devices": [{**GPU, "uuid": "GPU-2"}]}, r"devices: \['GPU-1'\] → \['GPU-2'\]"),
@@ -113,6 +114,8 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         "environment torch: torch==1 → torch==2",
     ),
     "a package more": ({"environments": {"torch": ["torch==1", "numpy==2", "x==1"]}}, "torch: nothing → x==1"),
+    "other code": ({"code": {"/suite/one": "fedcba9876543210"}}, "code /suite/one: 0123456789ab → fedcba987654"),
+    "no code": ({"code": {"/suite/one": None}}, "code /suite/one: 0123456789ab → nothing that can be read"),
     "no environment": ({"environments": {}}, "torch: numpy==2, torch==1 → nothing"),
 }
 

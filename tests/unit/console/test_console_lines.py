@@ -17,8 +17,8 @@ from milabench.execute import CommandEnded, CommandStarted, TrialEnded, TrialSta
 from milabench.follow import Progress
 from milabench.outcome import SIBLING, Outcome
 from milabench.plan.types import Command, Job, Phase, Plan, Trial
-from milabench.record import SetupLogs
 from milabench.rundir import Files
+from milabench.setuplogs import SetupLogs
 from milabench.suite.types import Limit
 
 LIMIT = Limit(skip=2, observations=598)

@@ -15,8 +15,9 @@ from milabench.execute.hosts.fake import HANGS, FakeHost, Story, exits
 from milabench.execute.virtual import Stuck, VirtualTime
 from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Once, Plan, Staged, Trial
-from milabench.record import Record, SetupLogs
+from milabench.record import Record
 from milabench.rundir import RunDir
+from milabench.setuplogs import SetupLogs
 
 
 def command(tag: str, metrics: str = "file") -> Command:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmate import wire
-from milabench.seal import MAX_RATE_LINES, Folded, fold
+from milabench.fold import MAX_RATE_LINES, Folded, fold
 
 ROW = st.tuples(st.integers(-2, 50), st.integers(0, 9), st.sampled_from([0, 1, 1, 1, 7]), st.sampled_from([0, 0, 0, 1]))
 

@@ -1,0 +1,43 @@
+"""What stands in for a run directory while environments and data are made: nothing is measured then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from milabench.outcome import Exit, Outcome, Seen, outcome
+from milabench.plan import Command, Trial
+from milabench.rundir import Files, tail_of
+
+_LAST_LINES = 200  # of what a failed process printed are looked at for its reason
+
+
+class SetupLogs:
+    """What the processes of the install and prepare phases print: two files each, of the latest attempt only."""
+
+    def __init__(self, base: Path) -> None:
+        self.path = base / "extra" / "setup"
+
+    def files(self, tag: str) -> Files:
+        return Files.of(self.path, tag)
+
+    def begin(self, command: Command, config: Mapping[str, Any]) -> int:
+        del config
+        self.path.mkdir(parents=True, exist_ok=True)
+        for path in (self.files(command.tag).stdout, self.files(command.tag).stderr):
+            path.write_bytes(b"")
+        return 0
+
+    def seal(self, command: Command, ended: Exit) -> Outcome:
+        seen = Seen(expects_rate=False)
+        return outcome(ended, seen.with_last_words(self.log_tail(command.tag, _LAST_LINES)))
+
+    def started(self, trial: Trial) -> None:
+        """Nothing is kept: the records of what has been done say it."""
+
+    def note(self, trial: Trial, outcome: Outcome, neighbours: Sequence[str] = ()) -> None:
+        """Nothing is kept here either."""
+
+    def log_tail(self, tag: str, lines: int) -> list[str]:
+        return tail_of(self.files(tag), lines)
