@@ -60,6 +60,7 @@ class Seen:
     stopped: bool = False  # it reached the wanted amount
     nan_loss: bool = False
     error: str | None = None
+    refused: str | None = None  # why the first line that was to be a metric was none
     idle_s: float | None = None  # how long before its end its last step or event came
     full_disk: bool = False  # no room was left where it writes
 
@@ -73,16 +74,18 @@ class Seen:
         """Return what events say; ``measured`` and ``warmups`` count the steps that a process wrote beside them."""
         rates, told = 0, 0
         stopped = nan_loss = False
-        error: str | None = None
+        error = refused = None
         for event in events:
             match event.event:
                 case "data" if isinstance(event.data, dict):
-                    is_rate = is_number(event.data.get("rate"))
+                    is_rate = _is_rate(event.data.get("rate"))
                     rates += is_rate and event.data.get("task") == "train"
                     told += is_rate and event.data.get("task") == "warmup"
                     nan_loss |= "loss" in event.data and _is_no_number(event.data["loss"])
                 case "stop":
                     stopped = True
+                case "line" if refused is None and isinstance(event.data, dict) and event.data.get("why"):
+                    refused = str(event.data["why"])
                 case "error" if error is None and isinstance(event.data, dict):
                     error = f"{event.data.get('type')}: {event.data.get('message')}"
                 case _:
@@ -94,6 +97,7 @@ class Seen:
             stopped=stopped,
             nan_loss=nan_loss,
             error=error,
+            refused=refused,
         )
 
     def with_last_words(self, lines: Sequence[str]) -> Seen:
@@ -110,6 +114,10 @@ def _last_exception(lines: Sequence[str]) -> str | None:
     prefix = lines[begins[-1]].partition(_TRACEBACK)[0]  # launchers put the rank before each line
     after = (line.removeprefix(prefix) for line in lines[begins[-1] + 1 :])
     return next((line.strip() for line in after if line[:1].strip()), None)
+
+
+def _is_rate(value: object) -> bool:
+    return is_number(value) and value > 0
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -209,13 +217,15 @@ def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:
     if seen.nan_loss:
         return "failed", "the loss is not a finite number"
     if seen.expects_rate and seen.rates == 0:
-        return "failed", _no_rate(seen.warmups)
+        return "failed", _no_rate(seen)
     return ("early_stop", _ENOUGH) if stopped else ("ok", "")
 
 
-def _no_rate(warmups: int) -> str:
-    if warmups:
-        return f"no rate: only {warmups} warm-up steps (voir.options.skip says how many are)"
+def _no_rate(seen: Seen) -> str:
+    if seen.warmups:
+        return f"no rate: only {seen.warmups} warm-up steps (voir.options.skip says how many are; 0: none)"
+    if seen.refused:
+        return f"no rate: what it printed was refused: {seen.refused}"
     return "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
 
 

@@ -28,13 +28,11 @@ from milabench import __version__, journal
 from milabench.durable import partial_of, sync, write, write_json
 from milabench.errors import DiskFull, PreflightError
 from milabench.fold import Folded
-from milabench.outcome import GOOD, KINDS, Exit, Outcome, Seen, outcome, worst
+from milabench.outcome import GOOD, Exit, Outcome, Seen, outcome, worst
 from milabench.plan import Command, Plan, Trial, codec
 from milabench.room import Room, is_full
-from milabench.rundir import RunDir, Seals, is_run, pieces, tail
+from milabench.rundir import UNDECIDED, RunDir, Seals, is_run, pieces, tail
 
-# What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
-UNDECIDED = frozenset({"interrupted", "lost"})
 _GLANCE_S = 0.2  # whoever looks whether a run is being written has its lock for a moment: that is no runner
 _MADE_ELSE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO})  # of its files
 _LAST_LINES = 200  # of what a failed process printed are looked at for its reason
@@ -93,7 +91,7 @@ class Record(RunDir):
     def reopen(cls, path: Path, now_ns: Callable[[], int] = time.time_ns) -> Record:
         """Open a run to go on with it. Raises PreflightError while another does, RunDirError where there is no plan.
 
-        A trial whose processes have all been sealed had ended: only the journal's word on it is wanting.
+        A trial whose processes have all been sealed had ended: only the journal's word on it is wanting, or was lost.
         """
         run = cls(path, now_ns)
         plan = run.plan()
@@ -102,7 +100,8 @@ class Record(RunDir):
         run._attempts = dict(known.attempts)
         run._sit_down()
         for trial in plan.trials:
-            if trial.id in known.running and (ended := run._sealed(trial)) is not None:
+            open_ended = trial.id not in known.outcomes and trial.id not in known.retired
+            if open_ended and (ended := run._sealed(trial)) is not None:
                 run.note(trial, ended)
         return run
 
@@ -131,13 +130,19 @@ class Record(RunDir):
             self._start(trial)
 
     def _start(self, trial: Trial) -> None:
-        before = self._attempts.get(trial.id, 0)
-        commands = [command for job in trial.jobs for command in job.commands]
-        if any(self._written(command.tag) for command in commands):
-            self._writer.retired(trial.id, max(before, 1))
-            self._put_away(commands, max(before, 1))
+        before = max(self._attempts.get(trial.id, 0), self._kept_of(trial))
+        if any(self._written(command.tag) for command in trial.commands):
+            before = max(before, 1)
+            self._writer.retired(trial.id, before)
+            self._put_away(trial.commands, before)
         self._attempts[trial.id] = before + 1
         self._writer.started(trial.id, before + 1)
+
+    def _kept_of(self, trial: Trial) -> int:
+        """Return the number of the last attempt that is kept of a trial, which the journal may have lost."""
+        tag = glob.escape(trial.commands[0].tag) if trial.commands else ""
+        found = self.path.glob(f"attempts/*/{tag}.jsonl")
+        return max((int(path.parent.name) for path in found if path.parent.name.isdecimal()), default=0)
 
     def _put_away(self, commands: Iterable[Command], attempt: int) -> None:
         """Seal what processes left and move it to the attempt's folder; a part of that may have been done before.
@@ -165,22 +170,12 @@ class Record(RunDir):
     def _sealed(self, trial: Trial) -> Outcome | None:
         """Return what came of a trial by the ends of its processes; None where one has none, or was cut off."""
         found: list[Outcome] = []
-        for job in trial.jobs:
-            for command in job.commands:
-                end = self.end(command.tag)
-                if end is None or end.kind in UNDECIDED:
-                    return None
-                found.append(end)
+        for command in trial.commands:
+            end = self.end(command.tag)
+            if end is None or end.kind in UNDECIDED:
+                return None
+            found.append(end)
         return worst(found)
-
-    def decided(self, *, failed: bool = True) -> frozenset[str]:
-        """Return the ids of the trials that need not be run again; ``failed`` False: those that went well only."""
-        kept = KINDS if failed else GOOD
-        return frozenset(
-            trial
-            for trial, outcome in self.journal().outcomes.items()
-            if outcome.kind in kept and outcome.kind not in UNDECIDED
-        )
 
     @property
     def _writer(self) -> journal.Writer:

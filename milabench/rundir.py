@@ -18,8 +18,11 @@ from milabench import journal
 from milabench.errors import RunDirError
 from milabench.fold import Folded, fold
 from milabench.journal import Journal
-from milabench.outcome import Outcome
-from milabench.plan import Plan, codec
+from milabench.outcome import GOOD, KINDS, Kind, Outcome
+from milabench.plan import Command, Plan, codec
+
+# What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
+UNDECIDED: frozenset[Kind] = frozenset({"interrupted", "lost"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,9 @@ class RunDir:
         return codec.from_json(_read_json(self.plan_path))
 
     def facts(self) -> Mapping[str, Any]:
-        found: dict[str, Any] = _read_json(self.facts_path)
+        found = _read_json(self.facts_path)
+        if not isinstance(found, dict):
+            raise RunDirError(f"{self.facts_path} is no map: it was damaged, or written by something else")
         return found
 
     def is_being_written(self) -> bool:
@@ -119,6 +124,23 @@ class RunDir:
     def outcomes(self) -> Mapping[str, Outcome]:
         """Return the outcome of every trial whose last attempt has ended."""
         return self.journal().outcomes
+
+    def decided(self, plan: Plan, *, failed: bool = True) -> frozenset[str]:
+        """Return the ids of the trials that need not be run again; ``failed`` False: those that went well only.
+
+        One that went well and of which a process has no events any more must be.
+        """
+        outcomes = self.journal().outcomes
+        kept = frozenset(KINDS if failed else GOOD) - UNDECIDED
+        whole = {trial.id for trial in plan.trials if all(map(self._is_there, trial.commands))}
+        return frozenset(
+            trial
+            for trial, outcome in outcomes.items()
+            if outcome.kind in kept and (trial in whole or outcome.kind not in GOOD)
+        )
+
+    def _is_there(self, command: Command) -> bool:
+        return self.files(command.tag).events.exists()
 
     def neighbours(self) -> Mapping[str, tuple[str, ...]]:
         """Return the trials that ran at the same time as each, where any did."""

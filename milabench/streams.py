@@ -5,11 +5,29 @@ from __future__ import annotations
 import errno
 import io
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
 _NOBODY = (errno.EPIPE, errno.EIO)  # the reader of a pipe has ended; a terminal was closed
+
+
+def reopen_closed() -> None:
+    """Open what was closed of standard input, output and error when milabench was started.
+
+    Else the next file that is opened would take its place. A log that nobody wants goes nowhere; a result that cannot
+    be written is told as such.
+    """
+    for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, mode)  # takes the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: PTH123, SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: PTH123, SIM115
 
 
 class _Stream(io.TextIOWrapper):

@@ -29,6 +29,9 @@ def report(names: Sequence[str], base: Path) -> Summary:
         if len(several) < len(found):
             raise RunDirError("the same run is given twice: pooled with itself it would seem surer than it is")
         summary = summarize(list(several.values()))
+        going = [run.path.name for run in several.values() if run.is_being_written()]
+    told = tuple(f"{name} is still being run: what is not there yet counts as lost or missing" for name in going)
+    summary = replace(summary, warnings=(*told, *summary.warnings))
     shown = (str(path) for path, _ in found)
     return replace(summary, runs=tuple(replace(run, path=path) for run, path in zip(summary.runs, shown, strict=True)))
 

@@ -16,6 +16,8 @@ from milabench.app.report import find_run
 from milabench.app.run import fill
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError
+from milabench.outcome import GOOD
+from milabench.plan import Plan
 from milabench.record import Record
 from milabench.rundir import RunDir
 
@@ -42,14 +44,20 @@ async def resume(asked: Resumed, options: Options, console: Console, ended: Call
     Raises PreflightError where it is being written, where something stands in the way of it, or where the machine or an
     environment has changed.
     """
-    path = find_run(asked.name, options.base).path
+    run = find_run(asked.name, options.base)
+    plan = run.plan()
+    if not run.is_being_written() and not _left(run, plan, asked).trials and run.journal().state == "complete":
+        console.note(f"{run.path.name}: nothing is left to run")
+        ended(run)
+        return ExitCode.OK if all(each.kind in GOOD for each in run.outcomes().values()) else ExitCode.FAILED
     async with operation(options, console) as work:
-        record = Record.reopen(path)
+        record = Record.reopen(run.path)
         try:
-            left = planning.remaining(record.plan(), record.decided(failed=not asked.failed))
+            await work.hold(record)
+            left = _left(record, plan, asked)
             now = await _now(work, record)
             if left.trials:
-                there = replace(work, options=replace(options, run_name=str(path)))
+                there = replace(work, options=replace(options, run_name=str(run.path)))
                 begun = preflight.begun(options, left, now["system"])
                 found = await preflight.check(there, [begun], force=asked.force)
                 record.add_facts(preflight=preflight.recorded(found, record.facts().get("preflight", ())))
@@ -57,12 +65,16 @@ async def resume(asked: Resumed, options: Options, console: Console, ended: Call
             if changes and left.trials:
                 _tell(changes, console, force=asked.force)
                 record.add_facts(changed=[*record.facts().get("changed", ()), changes])
-            if not left.trials:
-                console.note(f"{path.name}: nothing is left to run")
         except BaseException:
             record.release()
             raise
         return await fill(work, left, record, ended)
+
+
+def _left(run: RunDir, plan: Plan, asked: Resumed) -> Plan:
+    """Return what is to be run: first what the run was cut off from, then what failed: it may do so again."""
+    left, ended = planning.remaining(plan, run.decided(plan, failed=not asked.failed)), run.decided(plan)
+    return replace(left, trials=tuple(sorted(left.trials, key=lambda trial: trial.id in ended)))
 
 
 async def _now(work: Operation, record: RunDir) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from milabench.app.options import Options
 from milabench.app.phases import Operation, Outcomes, operation
 from milabench.console import Console
 from milabench.errors import ConfigurationError, DiskFull, ExitCode, PreflightError, UsageError
+from milabench.execute import any_side_by_side
 from milabench.outcome import GOOD
 from milabench.paths import expanded
 from milabench.plan import Phase, Plan, Workspace
@@ -91,6 +92,8 @@ async def run(
         set_up: list[tuple[object, Mapping[str, str]]] = []
         for number, planned in enumerate(runs, 1):
             if work.interrupt.asked:
+                if number > 1:
+                    console.note(f"{len(runs) - number + 1} of {len(runs)} runs of the multirun were not begun")
                 return ExitCode.INTERRUPTED
             if planned.asked.variation is not None:
                 console.note(f"run {number} of {len(runs)}, {planned.asked.title}")
@@ -158,9 +161,12 @@ async def fill(
     full: DiskFull | None = None
     try:
         await work.hold(record)
-        work.console.note(f"{len(plan.trials)} to run, at most {plan.time_bound_s / 60:.0f} min on this machine")
+        work.console.note(f"{len(plan.trials)} to run, at most {_span(plan.time_bound_s)} on this machine")
+        if side_by_side and not any_side_by_side(plan):
+            work.console.note("side by side: no two of them use other devices here, so each runs alone")
         await work.carry_out(plan, record, blocked, side_by_side=side_by_side)
-        left = planning.remaining(record.plan(), record.decided())
+        whole = record.plan()
+        left = planning.remaining(whole, record.decided(whole))
         state = "interrupted" if work.interrupt.asked else "incomplete" if left.trials else "complete"
     except DiskFull as error:  # what has ended can be reported all the same
         full, state = error, "incomplete"
@@ -174,6 +180,10 @@ async def fill(
     if full is not None:
         raise full
     return work.exit_code(record.outcomes(), ExitCode.FAILED)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def _named(record: RunDir, options: Options) -> str:

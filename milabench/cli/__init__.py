@@ -18,7 +18,7 @@ import click
 
 from milabench import __version__
 from milabench.errors import ExitCode, UserError, told
-from milabench.streams import Log, Output
+from milabench.streams import Log, Output, reopen_closed
 
 VERBS = {
     "install": ("milabench.cli.setup", "Make the environments of a suite."),
@@ -108,6 +108,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is one message and its exit code, never a traceback."""
     gc.disable()  # what a verb reads it keeps to its end: looking for cycles in 50,000 jobs took half of the time
+    reopen_closed()
     if isinstance(sys.stdout, io.TextIOWrapper) and isinstance(sys.stderr, io.TextIOWrapper):
         sys.stdout, sys.stderr = Output(sys.stdout), Log(sys.stderr)
     try:

@@ -9,6 +9,7 @@ from milabench.execute.scheduler import (
     TrialEnded,
     TrialStarted,
     Waiting,
+    any_side_by_side,
     execute,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "TrialEnded",
     "TrialStarted",
     "Waiting",
+    "any_side_by_side",
     "execute",
 ]

@@ -11,6 +11,7 @@ import math
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -180,6 +181,12 @@ def _startable(
     return found
 
 
+def any_side_by_side(plan: Plan) -> bool:
+    """Say whether any two benchmarks of a plan use nothing in common, so that they can run at the same time."""
+    used = {_places(trial) for trial in plan.trials}
+    return any(not _overlap(one, other) for one, other in combinations(used, 2))
+
+
 def _beside(trial: Trial, running: Mapping[str, _Running], task: asyncio.Task[None]) -> _Running:
     """Return a trial as it begins to run beside others: they have met."""
     for other in running.values():
@@ -189,9 +196,8 @@ def _beside(trial: Trial, running: Mapping[str, _Running], task: asyncio.Task[No
 
 def _places(trial: Trial) -> frozenset[_Place]:
     """Return what a trial uses: devices of nodes, or a whole node (None) where a process of it has none."""
-    commands = [command for job in trial.jobs for command in job.commands]
-    whole = {(command.node, None) for command in commands if not command.devices}
-    return frozenset(whole | {(command.node, device) for command in commands for device in command.devices})
+    whole = {(command.node, None) for command in trial.commands if not command.devices}
+    return frozenset(whole | {(command.node, device) for command in trial.commands for device in command.devices})
 
 
 def _overlap(one: frozenset[_Place], other: frozenset[_Place]) -> bool:

@@ -93,6 +93,11 @@ class Trial:
         return f"{self.benchmark}.R{self.repeat}" if self.repeat else self.benchmark
 
     @property
+    def commands(self) -> tuple[Command, ...]:
+        """Its processes, of all jobs."""
+        return tuple(command for job in self.jobs for command in job.commands)
+
+    @property
     def bound_s(self) -> float | None:
         """Return the longest deadline of its jobs; None where one has none."""
         deadlines = [job.deadline_s for job in self.jobs]

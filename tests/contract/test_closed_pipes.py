@@ -96,3 +96,22 @@ def test_a_run_whose_log_nobody_reads_is_interrupted(printer: Project) -> None:
     states = [RunDir(path).facts()["state"] for path in runs(printer.base)]
     assert states in ([], ["interrupted"])  # none: something was to be said of the machine, before the run began
     assert printer.processes() == []
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "told"),
+    [("2>&-", 0, ""), ("<&- 2>&-", 0, ""), (">&-", 4, "milabench: Bad file descriptor: standard output\n")],
+)
+def test_what_was_closed_before_it_began_is_no_bug(printer: Project, closed: str, code: int, told: str) -> None:
+    argv = [sys.executable, "-m", "milabench", "run", "-c", "suite.yaml", "-s", "printer", "--quiet"]
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", *argv],
+        cwd=printer.folder,
+        env=printer.environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, told)
+    assert RunDir(runs(printer.base)[-1]).outcomes()["printer"].kind == "early_stop"

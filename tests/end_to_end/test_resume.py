@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness import PRINTER, Project, shell, wait_until
+from harness import OBSERVED, PRINTER, Project, folder, shell, wait_until
 
 STEPS = """for i in 1 2 3 4 5 6; do echo '{"count": 10, "unit": "items"}'; sleep 0.02; done"""
 SUITE = {
@@ -154,3 +154,58 @@ def test_a_changed_machine_is_refused_unless_forced_and_then_stands_in_the_repor
     assert (done.code, "hostname: elsewhere →" in done.err, "cpus: 999 →" in done.err) == (4, True, True)
     done = project.milabench("resume", "--force")
     assert (done.code, "hostname: elsewhere →" in done.out) == (0, True)
+
+
+def test_a_run_that_lost_its_journal_keeps_what_has_ended(project: Project) -> None:
+    project.suite(one=shell(PRINTER), two=shell(f"{STEPS}; exit 3", stop=100))
+    project.verb("run")
+    run = project.run()
+    before = {tag: run.files(tag).events.read_bytes() for tag in run.tags()}
+    run.journal_path.write_bytes(b"")
+    assert project.milabench("resume").code == 1
+    assert {tag: run.files(tag).events.read_bytes() for tag in run.tags()} == before
+    assert {trial: each.kind for trial, each in run.outcomes().items()} == {"one": "early_stop", "two": "failed"}
+    run.journal_path.unlink()
+    project.milabench("resume", "--failed")
+    assert [path.name for path in (run.path / "attempts").rglob("*.jsonl")] == ["two.jsonl"]
+
+
+def test_what_is_gone_of_a_finished_run_is_run_again(project: Project) -> None:
+    project.suite(one=shell(PRINTER), two=shell(PRINTER))
+    project.verb("run")
+    project.run().files("two").events.unlink()
+    done = project.milabench("resume")
+    assert (done.code, "[1/1] running two" in done.err) == (0, True)
+    assert project.report()["two"]["n"] == 1
+
+
+def test_a_finished_run_is_not_touched_by_resuming_it(project: Project) -> None:
+    project.suite(one=shell(PRINTER))
+    project.verb("run")
+    before = {path: path.read_bytes() for path in project.run().path.iterdir()}
+    assert project.milabench("resume").code == 0
+    assert {path: path.read_bytes() for path in project.run().path.iterdir()} == before
+
+
+def test_code_that_has_changed_is_refused(project: Project) -> None:
+    project.write("bench/main.py", OBSERVED)
+    slow = shell(PRINTER, stop=150)
+    project.suite(slow=slow, mine=folder("bench"))
+    project.milabench("run", "--all", "--config", "suite.yaml", "--select", "mine")
+    with project.started("run", "--config", "suite.yaml", "--run-name", "night") as runner:
+        wait_until(lambda: list(project.base.glob("runs/night*/slow.steps")))
+        runner.send_signal(signal.SIGINT)
+        assert runner.wait(60) == 130
+    project.write("bench/main.py", f"{OBSERVED}\n    print('otherwise')\n")
+    done = project.milabench("resume", "night")
+    assert (done.code, f"code {project.folder / 'bench'}: " in done.err) == (4, True)
+
+
+def test_a_run_that_is_still_going_says_so_in_its_report(project: Project) -> None:
+    project.suite(long=shell(PRINTER, stop=1_000_000))
+    with project.started("run", "--config", "suite.yaml", "--run-name", "./mine") as runner:
+        wait_until((project.folder / "mine" / "long.steps").exists)
+        assert "mine is still being run" in project.milabench("report", "./mine").out
+        runner.send_signal(signal.SIGINT)
+        assert runner.wait(60) == 130
+    assert "still being run" not in project.milabench("report", "./mine").out

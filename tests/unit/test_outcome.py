@@ -28,7 +28,12 @@ BY_ITSELF = [
     ({"code": 0}, STOPPED, "early_stop", ENOUGH),
     ({"code": 0}, {}, "failed", NO_RATE),
     ({"code": 0}, {"stopped": True}, "failed", NO_RATE),
-    ({"code": 0}, {"warmups": 4}, "failed", "no rate: only 4 warm-up steps (voir.options.skip says how many are)"),
+    (
+        {"code": 0},
+        {"warmups": 4},
+        "failed",
+        "no rate: only 4 warm-up steps (voir.options.skip says how many are; 0: none)",
+    ),
     ({"code": 0}, {"expects_rate": False}, "ok", ""),
     ({"code": 0}, {"expects_rate": False, "stopped": True}, "early_stop", ENOUGH),
     ({"code": 0}, {"rates": 3, "error": "ValueError: caught"}, "ok", ""),
