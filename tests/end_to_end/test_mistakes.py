@@ -102,8 +102,8 @@ OPTIONS = {
     "a report of a name": (2, "no run 'nobody'", ["report", "nobody"]),
     "a report of nothing": (2, "no run below", ["report"]),
     "a device that is not there": (4, "give --arch cpu", ["run", "-c", "suite.yaml", "--arch", "rocm"]),
-    "a base below a file": (4, "Not a directory", ["run", "-c", "suite.yaml", "--base", "suite.yaml/base"]),
-    "a run below a file": (4, "Not a directory", ["run", "-c", "suite.yaml", "--run-name", "./suite.yaml/run"]),
+    "a base below a file": (4, "cannot be written to", ["run", "-c", "suite.yaml", "--base", "suite.yaml/base"]),
+    "a run below a file": (4, "cannot be written to", ["run", "-c", "suite.yaml", "--run-name", "./suite.yaml/run"]),
     "a run name with a slash": (2, "--run-name", ["run", "-c", "suite.yaml", "--run-name", "a/b"]),
 }
 
