@@ -170,6 +170,19 @@ def test_runs_are_pooled_as_repeats(make_run: MakeRun) -> None:
     assert [run.path for run in summary.runs] == [str(run.path) for run in runs]
 
 
+def test_runs_of_different_set_ups_are_pooled_with_a_warning(make_run: MakeRun) -> None:
+    def facts(**system: object) -> dict[str, object]:
+        return {**GPU, "system": {**GPU["system"], "hostname": "a", **system}, "environments": {"torch": ["torch==1"]}}
+
+    first, same = (make_run(name, recorded=facts()) for name in ("first", "same"))
+    other = make_run("other", recorded={**facts(hostname="b"), "environments": {"torch": ["torch==2"]}})
+    for run in (first, same, other):
+        run.write("a.D0", *rates(1), end())
+    assert not [told for told in summarize([first, same]).warnings if "set-ups" in told]
+    (told,) = [told for told in summarize([first, other]).warnings if "set-ups" in told]
+    assert "(hostname: a, b; environment torch: torch==1, torch==2)" in told
+
+
 def test_repeats_and_tags_stand_in_the_order_of_the_plan(make_run: MakeRun) -> None:
     jobs: dict[str, Any] = {"z": [[(f"z.D{index}", "local", (index,))] for index in range(11)]}
     run = make_run(recorded=GPU, planned=plan({**jobs, "z.R1": [[("z.R1.D0", "local", (0,))]]}))
