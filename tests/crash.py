@@ -184,7 +184,8 @@ def complaints(folder: Path, wanted: str, kills: list[int]) -> list[str]:
             return [f"exit code {code} instead of being killed"]
         resuming = (folder / "run" / "plan.json").exists()
     outcomes, files = finished(folder)
-    sittings = len(RunDir(folder / "run").journal().sittings)
+    before = RunDir(folder / "run").journal()
+    sittings = len(before.sittings) + (before.state != "complete")  # a complete run is not touched
     code = apart(lambda: runner(folder, resuming=resuming))
     if code != 0:
         return [f"going on ended with {code}"]
@@ -195,7 +196,7 @@ def complaints(folder: Path, wanted: str, kills: list[int]) -> list[str]:
     ]
     found += [f"{tag} was measured again" for tag, content in files.items() if kept[tag] != content]
     journal = RunDir(folder / "run").journal()
-    found += [] if (len(journal.sittings), journal.state) == (sittings + 1, "complete") else ["the journal is torn"]
+    found += [] if (len(journal.sittings), journal.state) == (sittings, "complete") else ["the journal is torn"]
     return found + unwhole(RunDir(folder / "run"))
 
 
