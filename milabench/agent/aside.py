@@ -7,6 +7,7 @@ import selectors
 import signal
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from benchmate.wire import Frames, frame
@@ -56,15 +57,25 @@ class Aside:
 
     def _begin(self) -> None:
         while self._request is None and self._waiting:
-            self._request = self._waiting.popleft()
-            self._pipe, writing = os.pipe()
-            self._selector.register(self._pipe, selectors.EVENT_READ, self._read)
+            request = self._waiting.popleft()
             try:
-                self._forked(_fork(self._request, writing))
-            except OSError as problem:
-                self._end({"event": "error", "message": f"cannot start a process: {problem.strerror}"})
+                self._start(request)
+            except OSError as problem:  # no descriptors or no processes are left: later there may be some
+                message = f"cannot start a process: {problem.strerror}"
+                self._send({"id": request["id"], "event": "error", "message": message})
+
+    def _start(self, request: Request) -> None:
+        with ExitStack() as opened:
+            reading, writing = os.pipe()
+            opened.callback(os.close, reading)
+            try:
+                self._selector.register(reading, selectors.EVENT_READ, self._read)
+                opened.callback(self._selector.unregister, reading)
+                self._forked(_fork(request, writing))
             finally:
                 os.close(writing)
+            opened.pop_all()
+        self._request, self._pipe = request, reading
 
     def _read(self) -> None:
         chunk = os.read(self._pipe, 1 << 16)

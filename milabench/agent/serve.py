@@ -75,6 +75,7 @@ class Agent:
         self._last_at: float | None = None
         self._watch_at: float | None = None
         self._ops: dict[str, Callable[[Request], dict[str, Any] | None]] = {
+            **dict.fromkeys(aside.OPS, self._aside.ask),
             "start": self._start,
             "stop": self._stop,
             "hold": self._hold,
@@ -146,9 +147,7 @@ class Agent:
         """Answer requests for a moment: to start a process takes milliseconds, and meanwhile nothing else is read."""
         while self._asked and not self._replies.full:
             request = self._asked.popleft()
-            if request["op"] in aside.OPS and request["op"] not in self._ops:
-                self._aside.ask(request)
-            elif reply := answer(self._here, request):
+            if reply := answer(self._here, request):
                 self._replies.send({"id": request["id"], **reply})
             if time.monotonic() - self._ticked > TICK_S:
                 return
@@ -214,8 +213,11 @@ class Agent:
         return {"event": "begun", "state": state}
 
     def _end(self, request: Request) -> dict[str, Any]:
-        self._guarded.pop(request["target"]).end(done=request["done"])
-        return {"event": "ended"}
+        """Let go of what was begun; ``known`` is False where it was begun with another agent, whose lock went with it."""
+        guarded = self._guarded.pop(request["target"], None)
+        if guarded is not None:
+            guarded.end(done=request["done"])
+        return {"event": "ended", "known": guarded is not None}
 
     def _missing(self, request: Request) -> dict[str, Any]:
         return {

@@ -262,6 +262,29 @@ def test_a_file_that_cannot_be_held_is_an_error(agent: Raw) -> None:
     assert (reply["event"], reply["message"]) == ("error", "No such file or directory: /nowhere/run.lock")
 
 
+# Work that is needed once --------------------------------------------------------------------------------------------
+
+
+def once(tmp_path: Path, **parts: str) -> dict[str, Any]:
+    folder = str(tmp_path / "venv" / "plain")
+    asked = {"base": {}, "parts": parts, "always": False, "keep": False}
+    return {"record": f"{folder}/.milabench.json", "folder": folder, **asked}
+
+
+def test_the_end_of_what_was_begun_with_another_agent_is_answered_and_records_nothing(agent: Raw) -> None:
+    with Raw(agent.folder) as killed:
+        begun = killed.reply(killed.send("begin", target="plain/plain", once=once(agent.folder)))
+        assert begun["state"] == "needed"
+        killed.process.kill()
+        killed.process.wait(30)
+    ended = agent.reply(agent.send("end", target="plain/plain", done=True))
+    assert (ended["event"], ended["known"]) == ("ended", False)
+    begun = agent.reply(agent.send("begin", target="plain/plain", once=once(agent.folder)))
+    assert begun["state"] == "needed"
+    assert agent.reply(agent.send("end", target="plain/plain", done=True))["known"] is True
+    assert agent.reply(agent.send("missing", onces={"plain": once(agent.folder)}))["names"] == []
+
+
 # The agent's own end -----------------------------------------------------------------------------------------------
 
 

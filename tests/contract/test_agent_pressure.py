@@ -129,6 +129,47 @@ def test_what_is_asked_for_aside_is_answered_also_where_it_fails(agent: Raw) -> 
     assert agent.exit(agent.start("exit 3"))["code"] == 3
 
 
+@pytest.mark.parametrize("op", ["usage", "freeze"])
+def test_what_no_descriptors_are_left_for_is_an_error_and_is_answered_once_there_are_some(
+    tmp_path: Path, op: str
+) -> None:
+    fields = {"folders": {}} if op == "freeze" else {}
+    with Raw(tmp_path, before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))) as agent:
+        running = agent.start("exec sleep 1000", metrics="stdout")
+        agent.reply(running, "started")
+        held = (agent.reply(agent.send("hold", path=str(tmp_path / f"{number}.lock"))) for number in range(40))
+        assert "Too many open files" in next(reply for reply in held if reply["event"] == "error")["message"]
+        message = agent.reply(agent.send(op, **fields))["message"]
+        assert message == "cannot start a process: Too many open files"
+        agent.stop(running)
+        assert agent.exit(running)["cause"] == "interrupt"
+        assert agent.reply(agent.send(op, **fields))["event"] in ("usage", "frozen")
+        assert agent.process.stdin is not None
+        agent.process.stdin.close()
+        assert agent.process.wait(30) == 0
+
+
+def test_what_no_process_is_left_for_is_an_error_and_is_answered_once_there_is_one(tmp_path: Path) -> None:
+    patch = """
+import errno, os
+fork, failing = os.fork, [True, True]
+def few():
+    if failing:
+        failing.pop()
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return fork()
+os.fork = few
+"""
+    with Raw(tmp_path, patch=f"exec({patch!r})") as agent:
+        for op, fields in (("usage", {}), ("freeze", {"folders": {}})):
+            message = agent.reply(agent.send(op, **fields))["message"]
+            assert message == "cannot start a process: Resource temporarily unavailable"
+        assert agent.reply(agent.send("usage"))["event"] == "usage"
+        assert agent.process.stdin is not None
+        agent.process.stdin.close()
+        assert agent.process.wait(30) == 0
+
+
 WORDS = [
     '{"event": "stop", "data": {"reason": "observations"}}',
     '{"event": "stop", "data": {"reason": "observations", "world_size": 8}}',
