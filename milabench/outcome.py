@@ -6,7 +6,7 @@ import math
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeGuard
+from typing import Literal
 
 from benchmate import wire
 
@@ -117,17 +117,7 @@ def _last_exception(lines: Sequence[str]) -> str | None:
 
 
 def _is_rate(value: object) -> bool:
-    return is_number(value) and value > 0
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Say whether a value that came as JSON is a finite number."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number of hundreds of digits
-        return False
+    return wire.is_number(value) and value > 0
 
 
 def _is_no_number(loss: object) -> bool:

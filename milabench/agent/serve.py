@@ -213,7 +213,7 @@ class Agent:
         return {"event": "begun", "state": state}
 
     def _end(self, request: Request) -> dict[str, Any]:
-        """Let go of what was begun; ``known`` is False where it was begun with another agent, whose lock went with it."""
+        """Let go of what was begun; ``known`` is False where another agent, now gone, began it."""
         guarded = self._guarded.pop(request["target"], None)
         if guarded is not None:
             guarded.end(done=request["done"])

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from benchmate.wire import Lines
+from benchmate.wire import Lines, is_number
 from milabench.follow.columns import Columns, group_factor
 from milabench.follow.growing import Growing
 from milabench.follow.lines import decode
 from milabench.follow.progress import Progress, Stage
-from milabench.outcome import KINDS, Outcome, is_number
+from milabench.outcome import KINDS, Outcome
 from milabench.rundir import Files
 from milabench.suite.types import Limit
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmate.wire import Event
-from milabench.outcome import GOOD, KINDS, Cause, Exit, Outcome, Seen, is_number, outcome, worst
+from milabench.outcome import GOOD, KINDS, Cause, Exit, Outcome, Seen, outcome, worst
 
 NO_RATE = "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
 ENOUGH = "measured the wanted amount"
@@ -153,13 +153,6 @@ def test_only_what_measured_and_did_not_crash_is_good(ended: Exit, seen: Seen) -
         assert ended.cause == "limit" or (ended.cause is None and ended.code == 0)
         assert not seen.nan_loss
         assert seen.rates or not seen.expects_rate
-
-
-@pytest.mark.parametrize(
-    ("value", "number"), [(1, True), (1.5, True), (True, False), ("1", False), (1e999, False), (10**400, False)]
-)
-def test_a_number_is_finite_and_no_truth_value(value: object, number: bool) -> None:
-    assert is_number(value) == number
 
 
 def test_seen_counts_rates_losses_and_the_first_error() -> None:

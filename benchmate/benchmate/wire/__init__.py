@@ -1,6 +1,6 @@
 """The formats that cross a process boundary: event lines, step columns, streams of a pipe. Standard library only."""
 
-from benchmate.wire.events import Event, EventWriter, decode_event, encode_event
+from benchmate.wire.events import Event, EventWriter, decode_event, encode_event, is_number
 from benchmate.wire.steps import (
     BASE_COLUMNS,
     CLOCKS,
@@ -46,6 +46,7 @@ __all__ = [
     "decode_event",
     "encode_event",
     "frame",
+    "is_number",
     "read_steps",
     "read_steps_in_parts",
 ]

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 
 def encode_event(event: str, data: object, *, pipe: str | None = None, time_ns: int, seq: int) -> bytes:
@@ -34,6 +34,16 @@ def _finite(value: Any, path: str, names: list[str]) -> object:
             return [_finite(item, f"{path}.{index}".lstrip("."), names) for index, item in enumerate(value)]
         case _:
             return value
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Say whether a value that came as JSON is a finite number."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,23 +90,34 @@ def _whole(value: object) -> int | None:
 class EventWriter:
     """Append events to a file, one ``write`` a line, so that a killed process loses none and writers tear none.
 
-    ``first_seq`` is the number of lines the file already holds: sequence numbers are contiguous per file.
+    ``first_seq`` is the number of lines the file already holds: sequence numbers are contiguous per file. A full disk
+    raises OSError, and may have taken a part of the line: the next event begins a new one.
     """
 
-    __slots__ = ("_fd", "seq")
+    __slots__ = ("_fd", "_torn", "seq")
 
     def __init__(self, path: str | os.PathLike[str], *, first_seq: int = 0) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._torn = False
         self.seq = first_seq
 
     def write(self, event: str, data: object, *, pipe: str | None = None, time_ns: int | None = None) -> None:
         line = encode_event(
             event, data, pipe=pipe, time_ns=time.time_ns() if time_ns is None else time_ns, seq=self.seq
         )
+        if self._torn:
+            line = b"\n" + line
         written = os.write(self._fd, line)
-        while written < len(line):  # a disk that is almost full takes a part, and says so at the next write
-            written += os.write(self._fd, line[written:])
+        self._torn = written < len(line)
+        if self._torn:
+            self._write_rest(line[written:])
         self.seq += 1
+
+    def _write_rest(self, rest: bytes) -> None:
+        """Write what a disk that is almost full did not take at first; it says so at the next write."""
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+        self._torn = False
 
     def close(self) -> None:
         os.close(self._fd)

@@ -7,6 +7,7 @@ import os
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, ClassVar, Final, Literal
 
@@ -70,9 +71,9 @@ class Steps:
 class StepsWriter:
     """Write rows of int64 into a growing mapped file: they survive ``kill -9`` and cost no system call each.
 
-    Space is allocated ahead (``posix_fallocate``): a full disk raises OSError here instead of SIGBUS later. A file has
-    one writer: FileExistsError where it is there already. WireError where the columns are not some of ``COLUMNS`` in
-    their order, or the unit does not fit its 32 bytes of UTF-8.
+    Space is allocated ahead (``posix_fallocate``): a full disk raises OSError here instead of SIGBUS later, and
+    leaves no file. A file has one writer: FileExistsError where it is there already. WireError where the columns are
+    not some of ``COLUMNS`` in their order, or the unit does not fit its 32 bytes of UTF-8.
     """
 
     __slots__ = ("_fd", "_map", "append")
@@ -97,8 +98,14 @@ class StepsWriter:
         row = struct.Struct(f"<{len(columns)}q")
         header = _HEADER.pack(_MAGIC, STEPS_VERSION, bits, CLOCKS.index(clock), zero_ns, 0, _unit(unit))
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        os.posix_fallocate(self._fd, 0, _HEADER_SIZE + _GROW_ROWS * row.size)
-        self._map = mmap.mmap(self._fd, 0)
+        try:
+            os.posix_fallocate(self._fd, 0, _HEADER_SIZE + _GROW_ROWS * row.size)
+            self._map = mmap.mmap(self._fd, 0)
+        except OSError:  # a file without a header is none: nobody shall find it, and whoever tries again may make it
+            os.close(self._fd)
+            with suppress(OSError):
+                os.unlink(path)  # noqa: PTH108 - a path of any kind
+            raise
         self._map[:_HEADER_SIZE] = header
         self.append = self._appending(row)
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import resource
 import struct
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ from benchmate.wire import (
     decode_event,
     encode_event,
     frame,
+    is_number,
     read_steps,
 )
 
@@ -102,6 +107,13 @@ def test_a_bare_object_is_a_data_event_without_time_or_sequence() -> None:
     assert decode_event(b'{"rate": 3.2, "units": "GB/s"}') == Event(event="data", data={"rate": 3.2, "units": "GB/s"})
 
 
+@pytest.mark.parametrize(
+    ("value", "number"), [(1, True), (1.5, True), (True, False), ("1", False), (1e999, False), (10**400, False)]
+)
+def test_a_number_is_finite_and_no_truth_value(value: object, number: bool) -> None:
+    assert is_number(value) == number
+
+
 def test_a_writer_continues_the_sequence_of_its_file(tmp_path: Path) -> None:
     path = tmp_path / "a.data"
     path.write_bytes(encode_event("config", {}, time_ns=0, seq=0))
@@ -112,6 +124,40 @@ def test_a_writer_continues_the_sequence_of_its_file(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["seq"] for line in lines] == [0, 1, 2]
     assert lines[2] == {"event": "data", "data": {"loss": 0.5}, "pipe": "x", "time_ns": 6, "seq": 2}
+
+
+@contextmanager
+def room(size: int) -> Iterator[None]:
+    """Let files grow to so many bytes: as a full disk does, the kernel takes the part of a write that has room."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_what_a_full_disk_took_half_of_costs_no_other_event(tmp_path: Path) -> None:
+    path = tmp_path / "a.data"
+    writer = EventWriter(path)
+    writer.write("data", {"n": 0}, time_ns=5)
+    for more in (20, 1, 30):  # a part of an event; then nothing but the newline, and the newline with a part
+        with room(path.stat().st_size + more), pytest.raises(OSError, match="too large"):
+            writer.write("data", {"n": "lost"}, time_ns=6)
+    writer.write("data", {"n": 1}, time_ns=7)
+    writer.write("data", {"n": 2}, time_ns=8)
+    writer.close()
+    events = [decode_event(line) for line in path.read_bytes().splitlines()]
+    assert [(event.seq, event.data["n"]) for event in events if event] == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_a_file_of_steps_that_has_no_room_is_not_there_and_leaves_nothing_open(tmp_path: Path) -> None:
+    with room(1000), pytest.raises(OSError, match="too large"):
+        StepsWriter(tmp_path / "a.steps", unit="items", zero_ns=0)
+    assert list(tmp_path.iterdir()) == []
+    opened = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+    assert [each for each in opened if each.startswith(str(tmp_path))] == []
+    StepsWriter(tmp_path / "a.steps", unit="items", zero_ns=0).close()
 
 
 @given(
