@@ -11,6 +11,7 @@ from contextlib import suppress
 from benchmate.wire import Lines
 
 _IN_MODIFY = 0x2
+_OVERFLOW = -1  # instead of a watch: more had changed than the kernel keeps
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 _CHUNK = 1 << 16
 
@@ -36,7 +37,7 @@ class Watcher:
             self._libc.inotify_rm_watch(self.descriptor, watch)
 
     def notify(self) -> None:
-        """Call what waits for the files that have changed, once each."""
+        """Call what waits for the files that have changed, once each: all of them where the kernel has lost count."""
         seen: dict[int, None] = {}
         with suppress(BlockingIOError):
             content, offset = os.read(self.descriptor, _CHUNK), 0
@@ -44,7 +45,7 @@ class Watcher:
                 watch, _, _, length = _EVENT.unpack_from(content, offset)
                 seen[watch] = None
                 offset += _EVENT.size + length
-        for watch in seen:
+        for watch in list(self._changed) if _OVERFLOW in seen else seen:
             if watch in self._changed:
                 self._changed[watch]()
 

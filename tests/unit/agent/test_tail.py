@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import select
+import struct
 from pathlib import Path
 
 from milabench.agent.tail import Tail, Watcher
@@ -67,6 +69,21 @@ def test_a_change_is_told_once_for_all_that_was_written(tmp_path: Path) -> None:
         file.write("three")
     watcher.notify()
     assert told == ["a"]
+
+
+def test_where_the_kernel_has_lost_count_every_file_is_looked_at(tmp_path: Path) -> None:
+    watcher, told = Watcher(), []
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.touch()
+        watcher.add(str(path), lambda path=path: told.append(path.name))
+    queue, filling = os.pipe()
+    os.dup2(queue, watcher.descriptor)  # the kernel's queue of 16384 changes need not be filled for this
+    os.write(filling, struct.pack("iIII", 1, 0x2, 0, 0) + struct.pack("iIII", -1, 0x4000, 0, 0))
+    watcher.notify()
+    assert sorted(told) == ["a", "b", "c"]
+    for descriptor in (queue, filling, watcher.descriptor):
+        os.close(descriptor)
 
 
 def test_a_file_that_cannot_be_watched_is_not(tmp_path: Path) -> None:
