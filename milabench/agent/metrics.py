@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmate.wire import LINE_BYTES, MEASURED, UNIT_BYTES, WARMUP, EventWriter, Lines, StepsWriter
+from benchmate.wire import LINE_BYTES, MEASURED, UNIT_BYTES, WARMUP, EventWriter, Lines, StepsWriter, is_number
+
+_DEPTH = 100  # what is nested deeper is no metric, and less than what a writer of JSON takes
 
 
 class PrintedMetrics:
@@ -60,9 +61,11 @@ class PrintedMetrics:
         except (ValueError, RecursionError):
             self._refuse(line, "no JSON")
             return
-        if "count" in value and "rate" not in value:
+        if _is_deep(line, value):
+            self._refuse(line, f"nested more than {_DEPTH} deep")
+        elif "count" in value and "rate" not in value:
             self._add(line, value["count"], str(value.get("unit", "items")))
-        elif "rate" in value and not _finite(value["rate"]):
+        elif "rate" in value and not is_number(value["rate"]):
             self._refuse(line, "rate is no number")
         elif "rate" in value and value.get("task", "train") == "train":
             units = {"units": value["unit"]} if "unit" in value and "units" not in value else {}
@@ -73,12 +76,14 @@ class PrintedMetrics:
 
     def _add(self, line: bytes, count: object, unit: str) -> None:
         """Add a line's count to the row that its arrival ends."""
-        if not (isinstance(count, int | float) and _finite(count) and 0 <= count < 2**63):
+        if not (is_number(count) and 0 <= count < 2**63):
             self._refuse(line, "count is no number of items")
         elif self._steps is None and Path(self._steps_path).exists():
             self._refuse(line, "the process writes its steps itself")
-        elif len(unit.encode()) > UNIT_BYTES:
+        elif len(unit.encode(errors="surrogatepass")) > UNIT_BYTES:
             self._refuse(line, f"a unit of more than {UNIT_BYTES} bytes")
+        elif any("\ud800" <= letter <= "\udfff" for letter in unit):  # JSON can write halves of letters
+            self._refuse(line, "a unit that is no text")
         elif self._unit not in ("", unit):
             self._refuse(line, f"steps are counted in {self._unit}")
         else:
@@ -125,10 +130,15 @@ class PrintedMetrics:
         self._events.write(event, data, pipe="stdout" if event == "line" else None)
 
 
-def _finite(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
+def _is_deep(line: bytes, value: object) -> bool:
+    """Say whether what a line holds is nested too deeply; a line of few brackets is not looked into."""
+    if line.count(b"[") + line.count(b"{") <= _DEPTH:
         return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number of hundreds of digits
-        return False
+    level = [value]
+    for _ in range(_DEPTH):
+        level = [item for each in level for item in _inner(each) if isinstance(item, dict | list)]
+    return bool(level)
+
+
+def _inner(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

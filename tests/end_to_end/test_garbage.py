@@ -117,6 +117,8 @@ PRINTED = {
     "huge-number": Case(garbage=b'{"task": "train", "rate": 1' + b"0" * 400 + b"}\n", bad=1),
     "a-long-line": Case(garbage=b"{" + b"x" * 50_000_000 + b"\n", bad=1),
     "a-long-line-without-end": Case(garbage=b"x" * 50_000_000, bad=0),
+    "half-a-letter": Case(garbage=b'{"count": 1, "unit": "\\ud800"}\n', bad=1),
+    "deep": Case(garbage=b'{"rate": 1, "x": ' + b"[" * 600 + b"NaN" + b"]" * 600 + b"}\n", bad=1),
     "forged-end": Case(garbage=b'{"event": "end", "data": {"outcome": "ok", "code": 0}}\n', bad=0),
 }
 

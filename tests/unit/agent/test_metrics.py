@@ -134,6 +134,30 @@ def test_a_line_longer_than_any_metric_is_told_and_not_kept(printed: Printed) ->
     assert list(read_steps(printed.steps_path).columns["count"]) == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b'{"count": 1, "unit": "\\ud800"}', "a unit that is no text"),
+        (b'{"count": 1, "unit": "' + b"\\ud83d" * 11 + b'"}', "a unit of more than 32 bytes"),
+        (b'{"count": 1, "unit": ' + b"[" * 600 + b"]" * 600 + b"}", "nested more than 100 deep"),
+        (b'{"rate": 1, "x": ' + b"[" * 600 + b"NaN" + b"]" * 600 + b"}", "nested more than 100 deep"),
+        (b'{"rate": 1, "x": ' + b'{"y":' * 600 + b"NaN" + b"}" * 601, "nested more than 100 deep"),
+        (b'{"x": ' + b"[" * 100 + b"]" * 100 + b"}", "nested more than 100 deep"),
+    ],
+)
+def test_what_json_can_write_and_nobody_can_keep_is_refused(printed: Printed, line: bytes, why: str) -> None:
+    printed.feed(line + b"\n", b'{"count": 2}\n')
+    assert printed.events == [(2, "line", {"line": line.decode(), "why": why})]
+    assert list(read_steps(printed.steps_path).columns["count"]) == [2]
+
+
+def test_what_is_wide_and_not_deep_is_kept(printed: Printed) -> None:
+    wide = b'{"x": [' + b"[[1]], " * 1000 + b"[" * 98 + b"NaN" + b"]" * 98 + b"]}"
+    printed.feed(wide + b"\n")
+    ((_, event, data),) = printed.events
+    assert (event, len(data["x"])) == ("data", 1001)
+
+
 @pytest.mark.parametrize("key", ["rate", "count"])
 def test_a_number_of_hundreds_of_digits_is_refused(printed: Printed, key: str) -> None:
     printed.feed(b'{"%s": 1%s}\n' % (key.encode(), b"0" * 400))
