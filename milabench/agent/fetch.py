@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from milabench.agent.files import replacing
+
 COMMIT = "commit"
 _PARTIAL = "partial"
 _REFS = {"branch": "refs/heads/", "tag": "refs/tags/", "commit": ""}
@@ -88,9 +90,8 @@ def fetch(url: str, kind: str, name: str, folder: Path, repository: str) -> str:
         _submodules(git)
     commit = git("rev-parse", "HEAD").strip()
     _keep(partial, folder / commit, repository)
-    pointer = folder / f"{COMMIT}.partial"
-    pointer.write_text(commit + "\n")
-    pointer.replace(folder / COMMIT)
+    with replacing(folder / COMMIT) as pointer:
+        pointer.write_text(commit + "\n")
     return commit
 
 

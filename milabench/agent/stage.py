@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from milabench.agent.files import replacing
 from milabench.pack import STAGED
 
 _LEFT_OUT = {"__pycache__", ".git"}  # of a submodule .git is a file
@@ -108,9 +109,8 @@ def _copy(source: Path, target: Path) -> None:
             return
     except FileNotFoundError:
         target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.copy2(source, partial)
-    partial.replace(target)
+    with replacing(target) as partial:
+        shutil.copy2(source, partial)
 
 
 def _write_wheel(package: Path, wheel: Path) -> None:
@@ -126,11 +126,9 @@ def _write_wheel(package: Path, wheel: Path) -> None:
     record = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in files.items()]
     files[f"{info}/RECORD"] = ("\n".join([*record, f"{info}/RECORD,,"]) + "\n").encode()
     wheel.parent.mkdir(parents=True, exist_ok=True)
-    partial = wheel.with_suffix(".partial")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(wheel) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), content)
-    partial.replace(wheel)
 
 
 def _digest(content: bytes) -> str:
