@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import shutil
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -39,13 +40,15 @@ class Aside:
         self,
         selector: selectors.BaseSelector,
         *,
-        send: Callable[[Reply], None],
-        forked: Callable[[int], None],
+        send: Callable[[Request, Reply], None],
+        forked: Callable[[int, Callable[[], object]], None],
     ) -> None:
+        """``send`` is told what a request comes to, ``forked`` its process and what to call when that is gone."""
         self._selector, self._send, self._forked = selector, send, forked
         self._waiting: deque[Request] = deque()
         self._request: Request | None = None
         self._pipe = -1
+        self._pid: int | None = None  # None once it has been waited for: the number may be another's then
         self._content = bytearray()
 
     def __bool__(self) -> bool:
@@ -55,6 +58,12 @@ class Aside:
         self._waiting.append(request)
         self._begin()
 
+    def close(self) -> None:
+        """End what is being done, and do nothing more: nobody is there to hear of it."""
+        self._waiting.clear()
+        if self._pid is not None:
+            processes.kill(processes.below([self._pid]), signal.SIGKILL)
+
     def _begin(self) -> None:
         while self._request is None and self._waiting:
             request = self._waiting.popleft()
@@ -62,7 +71,7 @@ class Aside:
                 self._start(request)
             except OSError as problem:  # no descriptors or no processes are left: later there may be some
                 message = f"cannot start a process: {problem.strerror}"
-                self._send({"id": request["id"], "event": "error", "message": message})
+                self._send(request, {"event": "error", "message": message})
 
     def _start(self, request: Request) -> None:
         with ExitStack() as opened:
@@ -71,11 +80,15 @@ class Aside:
             try:
                 self._selector.register(reading, selectors.EVENT_READ, self._read)
                 opened.callback(self._selector.unregister, reading)
-                self._forked(_fork(request, writing))
+                self._pid = _fork(request, writing)
             finally:
                 os.close(writing)
             opened.pop_all()
         self._request, self._pipe = request, reading
+        self._forked(self._pid, self._waited_for)
+
+    def _waited_for(self) -> None:
+        self._pid = None
 
     def _read(self) -> None:
         chunk = os.read(self._pipe, 1 << 16)
@@ -87,11 +100,11 @@ class Aside:
 
     def _end(self, reply: Reply) -> None:
         assert self._request is not None
+        request, self._request = self._request, None
         self._selector.unregister(self._pipe)
         os.close(self._pipe)
         self._content.clear()
-        self._send({"id": self._request["id"], **reply})
-        self._request = None
+        self._send(request, reply)
 
 
 def _fork(request: Request, descriptor: int) -> int:
@@ -121,6 +134,11 @@ def _stage(request: Request) -> Reply:
     return {"event": "staged"}
 
 
+def _begin(request: Request) -> Reply:
+    shutil.rmtree(request["stale"])
+    return {"event": "begun", "state": "needed"}
+
+
 def _conditions(request: Request) -> Reply:
     from milabench.agent import conditions
 
@@ -144,6 +162,7 @@ OPS: dict[str, Callable[[Request], Reply]] = {
     "probe": _probe,
     "conditions": _conditions,
     "stage": _stage,
+    "begin": _begin,
     "freeze": _freeze,
     "usage": _usage,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 from milabench.agent import processes
@@ -15,18 +16,21 @@ class Descent:
     """Wait for the agent's children, and tell the processes that they came from what has ended and what is left.
 
     A child that the agent did not start was left behind by one that is dead: the kernel gives it to the agent before
-    it says of the other that it has ended. Where several have ended since the last look it counts as each one's.
+    it says of the other that it has ended. Where several have ended since the last look it counts as each one's; where
+    none has but the agent's own, it was left by one that still runs, and counts as the next one's that ends.
     """
 
     def __init__(self) -> None:
         self._origins: dict[int, frozenset[Supervised]] = {}
+        self._own: dict[int, Callable[[], object]] = {}
 
     def started(self, process: Supervised) -> None:
         self._origins[process.pid] = frozenset({process})
 
-    def forked(self, pid: int) -> None:
-        """Take note of a child that is the agent's own."""
+    def forked(self, pid: int, gone: Callable[[], object]) -> None:
+        """Take note of a child that is the agent's own; ``gone`` is called when its number may be another's."""
         self._origins[pid] = frozenset()
+        self._own[pid] = gone
 
     def reap(self) -> None:
         """Wait for all children that have ended, adopted ones too."""
@@ -34,7 +38,7 @@ class Descent:
         left: list[int] = []
         while self._wait(bereaved):
             left = [pid for pid in processes.children(os.getpid()) if pid not in self._origins]
-        for pid in left:
+        for pid in left if bereaved else ():
             self._origins[pid] = frozenset(bereaved)
             for process in bereaved:
                 process.adopt(pid)
@@ -52,7 +56,12 @@ class Descent:
                     if process.pid == ended.si_pid:
                         process.dying(ended.si_status)
                 pid, status, usage = os.wait4(ended.si_pid, 0)
+                self._own.pop(pid, _nothing)()
                 for process in origins:
                     process.reaped(pid, status, usage.ru_maxrss * 1024)
                 bereaved |= origins
         return any_ended
+
+
+def _nothing() -> None:
+    pass

@@ -18,12 +18,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from milabench.agent import processes
 from milabench.agent.tools import amount, json_object, rows
 
 EVERY_S: Final = 4.0  # asking disturbs a measurement a little
 TIMEOUT_S: Final = 20.0
 _FAILURES: Final = 3  # in a row: the tool will not be asked again
 _MIB: Final = 1 << 20
+_ANSWER_BYTES: Final = 1 << 20  # hundreds of devices take less: a tool that prints more is ended
 Load = dict[str, Any]  # {"id", "uuid", "load": 0 … 1, "memory_bytes"}; what the tool does not know is None
 
 
@@ -38,13 +40,14 @@ class Query:
 class Loads:
     """What the tool said last. ``started`` is told the process that asks, which belongs to no benchmark.
 
-    ``timeout_s``: a tool that prints nothing more for so long is ended.
+    ``started`` takes its number and what to call when it has been waited for. ``timeout_s``: a tool that has not ended
+    so long after it was asked is ended when ``latest`` is called next.
     """
 
     def __init__(
         self,
         selector: selectors.BaseSelector,
-        started: Callable[[int], object],
+        started: Callable[[int, Callable[[], object]], object],
         *,
         every_s: float = EVERY_S,
         timeout_s: float = TIMEOUT_S,
@@ -88,12 +91,17 @@ class Loads:
         except OSError:
             self._failed()
             return
-        self._started(asking.pid)
+        self._started(asking.pid, asking.waited_for)
         self._asking = asking
         self._selector.register(asking.pipe, selectors.EVENT_READ, self._read)
 
     def _read(self) -> None:
-        if self._asking is not None and self._asking.has_ended():
+        if self._asking is None:
+            return
+        ended = self._asking.has_ended()
+        if self._asking.says_too_much:
+            self._end(None)
+        elif ended:
             self._end(self._asking.text())
 
     def _end(self, text: str | None) -> None:
@@ -127,7 +135,8 @@ class _Asking:
         process = subprocess.Popen(argv, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing, start_new_session=True)
         process.returncode = 0
         assert process.stdout is not None
-        self.pid, self._stream, self._content = process.pid, process.stdout, b""
+        self.pid, self._stream, self._content = process.pid, process.stdout, bytearray()
+        self._is_there = True
         self.pipe = process.stdout.fileno()
         os.set_blocking(self.pipe, False)
 
@@ -139,14 +148,21 @@ class _Asking:
             return not chunk
         return False
 
+    @property
+    def says_too_much(self) -> bool:
+        return len(self._content) > _ANSWER_BYTES
+
     def text(self) -> str:
         return self._content.decode(errors="replace")
 
+    def waited_for(self) -> None:
+        """Take note that the process is gone: its number may be another's from now on."""
+        self._is_there = False
+
     def close(self, *, kill: bool) -> None:
         self._stream.close()
-        if kill:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+        if kill and self._is_there:
+            processes.kill(processes.below([self.pid]), signal.SIGKILL)
 
 
 def _share(percent: str) -> float | None:

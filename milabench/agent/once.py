@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from milabench.agent import packages
+from milabench.agent.files import replacing
 
 
 def read(record: str) -> dict[str, Any] | None:
@@ -47,22 +47,34 @@ def state(once: dict[str, Any]) -> dict[str, Any]:
 
 
 class Guarded:
-    """One piece of such work, from its lock to its record. ``begin`` says ``locked``, ``done`` or ``needed``."""
+    """One piece of such work, from its lock to its record. ``begin`` says ``locked``, ``done`` or ``needed``.
+
+    ``stale``: a folder that is half made, or made of another base: whoever begins removes it first.
+    """
 
     def __init__(self, once: dict[str, Any]) -> None:
         self._once = once
+        self.stale: str | None = None
         self._lock: int | None = None
         self._parts: dict[str, str] = {}
         self._by_hand: dict[str, list[str | None]] = {}  # packages that are not as the record has them
 
     def begin(self) -> str:
-        """Take the lock and look: what is half made, or made of another base, is removed before it is made anew."""
+        """Take the lock and look. Raises OSError, and holds no lock then."""
         once = self._once
-        record, folder = Path(once["record"]), once["folder"]
         if not once["always"] and done(once):
             return "done"
-        if not self._take_lock(Path(f"{folder or record}.lock")):
+        if not self._take_lock(Path(f"{once['folder'] or once['record']}.lock")):
             return "locked"
+        try:
+            return self._look()
+        except OSError:
+            self.end(done=False)
+            raise
+
+    def _look(self) -> str:
+        once, folder = self._once, self._once["folder"]
+        self.stale = None
         found = read(once["record"])
         if not once["always"] and done(once):
             self.end(done=False)
@@ -72,20 +84,22 @@ class Guarded:
             self._parts = found["parts"]
             if folder is not None and "packages" in found:
                 self._by_hand = packages.changes(found["packages"], packages.versions(folder))
-        if not once["keep"]:
-            record.unlink(missing_ok=True)
-        if folder is not None and not reusable:
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None and not reusable and os.path.lexists(folder):
+            self.stale = folder
+        if self.stale is not None or not once["keep"]:
+            Path(once["record"]).unlink(missing_ok=True)
         return "needed"
 
     def end(self, *, done: bool) -> None:
         """Write the record if the work was done, and let the lock go."""
         if self._lock is None:
             return
-        if done:
-            self._write_record()
-        os.close(self._lock)
-        self._lock = None
+        try:
+            if done:
+                self._write_record()
+        finally:
+            os.close(self._lock)
+            self._lock = None
 
     def _take_lock(self, path: Path) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,9 +121,8 @@ class Guarded:
         content = {"base": self._once["base"], "parts": {**self._parts, **self._once["parts"]}}
         if self._once["folder"] is not None and (Path(self._once["folder"]) / "pyvenv.cfg").exists():
             content["packages"] = self._installed(self._once["folder"])
-        partial = record.with_name(record.name + ".partial")
-        partial.write_text(json.dumps(content, indent=1))
-        partial.replace(record)
+        with replacing(record) as partial:
+            partial.write_text(json.dumps(content, indent=1))
 
     def _installed(self, folder: str) -> dict[str, str]:
         """Return the packages of an environment; what was changed by hand before this work stays a change."""

@@ -63,7 +63,7 @@ class Agent:
         self._behind: dict[int, Tail] = {}  # of these more can be read at once
         self._running: dict[int, Supervised] = {}
         self._descent = Descent()
-        self._aside = Aside(self._selector, send=self._replies.send, forked=self._descent.forked)
+        self._aside = Aside(self._selector, send=self._answer_aside, forked=self._descent.forked)
         self._loads = Loads(self._selector, self._descent.forked)
         self._oom_kills = OomKills()
         self._guarded: dict[str, Guarded] = {}
@@ -152,6 +152,12 @@ class Agent:
             if time.monotonic() - self._ticked > TICK_S:
                 return
 
+    def _answer_aside(self, request: Request, reply: dict[str, Any]) -> None:
+        """Send what a request came to that took long; what cannot be begun is let go of."""
+        if request["op"] == "begin" and reply["event"] == "error":
+            self._guarded.pop(request["target"]).end(done=False)
+        self._replies.send({"id": request["id"], **reply})
+
     def _here(self, request: Request) -> dict[str, Any] | None:
         return self._ops[request["op"]](request)
 
@@ -205,11 +211,15 @@ class Agent:
             self._held[path] = descriptor
         return {"event": "held", "held": True}
 
-    def _begin(self, request: Request) -> dict[str, Any]:
+    def _begin(self, request: Request) -> dict[str, Any] | None:
+        """Begin what is needed once; what has to be removed before, an environment say, takes long on some disks."""
         guarded = self._guarded.setdefault(request["target"], Guarded(request["once"]))
         state = guarded.begin()
         if state == "done":
             del self._guarded[request["target"]]
+        if state == "needed" and guarded.stale is not None:
+            self._aside.ask({**request, "stale": guarded.stale})
+            return None
         return {"event": "begun", "state": state}
 
     def _end(self, request: Request) -> dict[str, Any]:
@@ -309,6 +319,7 @@ class Agent:
     def _close(self) -> None:
         """End everything: nobody is there any more to say otherwise."""
         self._closing = True
+        self._aside.close()
         for process in list(self._running.values()):
             process.stop("lost", GRACE_S)
 

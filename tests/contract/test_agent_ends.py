@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -92,6 +93,31 @@ def test_what_a_thread_started_ends_too(agent: Raw) -> None:
     pid = pid_in(agent.folder / "pid")
     agent.stop(number, grace_s=0.5)
     agent.exit(number)
+    assert_ends(pid)
+
+
+GIVES_UP = """
+import ctypes, os, sys, time
+ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
+if not os.fork():
+    os.setsid()
+    if not os.fork():
+        with open("daemon", "w") as file: file.write(f"{os.getpid()}\\n")
+        time.sleep(1000)
+    os._exit(0)
+time.sleep(1000)
+"""
+
+
+def test_what_cannot_be_ascribed_ends_with_the_next_process_however_often_usage_is_asked(agent: Raw) -> None:
+    number = agent.start("", argv=[sys.executable, "-I", "-S", "-c", GIVES_UP])
+    pid = pid_in(agent.folder / "daemon")
+    for _ in range(3):
+        wait_until(lambda: pid in children(agent.pid))
+        assert agent.reply(agent.send("usage"))["event"] == "usage"
+    assert alive(pid)
+    agent.stop(number, grace_s=0.5)
+    assert agent.exit(number)["error"] is None
     assert_ends(pid)
 
 
@@ -283,6 +309,69 @@ def test_the_end_of_what_was_begun_with_another_agent_is_answered_and_records_no
     assert begun["state"] == "needed"
     assert agent.reply(agent.send("end", target="plain/plain", done=True))["known"] is True
     assert agent.reply(agent.send("missing", onces={"plain": once(agent.folder)}))["names"] == []
+
+
+SLOW = """
+import os, shutil, time
+rmtree = shutil.rmtree
+def slow(path):
+    open("removing", "w").close()
+    while not os.path.exists("go"):
+        time.sleep(0.02)
+    rmtree(path)
+shutil.rmtree = slow
+"""
+
+
+@pytest.fixture
+def slow(tmp_path: Path):
+    """Return an agent that takes long to remove a folder: until there is a file ``go``; and one that is half made."""
+    (tmp_path / "venv" / "plain" / "lib").mkdir(parents=True)
+    with Raw(tmp_path, before=lambda: os.chdir(tmp_path), patch=f"exec({SLOW!r})") as made:
+        yield made
+
+
+def is_locked(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def test_what_is_half_made_is_removed_before_it_is_begun_and_delays_nothing_else(slow: Raw) -> None:
+    begun = slow.send("begin", target="plain/plain", once=once(slow.folder))
+    late = slow.start("exec sleep 1000", "late", deadline_s=0.3)
+    assert slow.exit(late)["cause"] == "deadline"
+    assert is_locked(slow.folder / "venv" / "plain.lock")
+    (slow.folder / "go").touch()
+    assert slow.reply(begun)["state"] == "needed"
+    assert not (slow.folder / "venv" / "plain").exists()
+    assert is_locked(slow.folder / "venv" / "plain.lock")
+    assert slow.reply(slow.send("end", target="plain/plain", done=True))["known"] is True
+    assert not is_locked(slow.folder / "venv" / "plain.lock")
+
+
+def test_an_agent_whose_runner_is_gone_removes_nothing_more_and_ends(slow: Raw) -> None:
+    slow.send("begin", target="plain/plain", once=once(slow.folder))
+    waiting = slow.send("freeze", folders={})
+    wait_until((slow.folder / "removing").exists)
+    assert slow.process.stdin is not None
+    slow.process.stdin.close()
+    assert slow.process.wait(30) == 0
+    assert waiting not in [reply["id"] for reply in slow.replies()]
+    assert (slow.folder / "venv" / "plain" / "lib").exists()
+    assert not is_locked(slow.folder / "venv" / "plain.lock")
+
+
+def test_what_cannot_be_removed_is_an_error_and_not_locked(tmp_path: Path) -> None:
+    (tmp_path / "venv" / "plain").mkdir(parents=True)
+    patch = "import shutil; shutil.rmtree = lambda path: open(path + '/x/y')"
+    with Raw(tmp_path, patch=patch) as agent:
+        found = agent.reply(agent.send("begin", target="plain/plain", once=once(tmp_path)))
+        assert found["message"] == f"No such file or directory: {tmp_path}/venv/plain/x/y"
+        assert not is_locked(tmp_path / "venv" / "plain.lock")
 
 
 # The agent's own end -----------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import selectors
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from agents import assert_ends, pid_in
 from harness import wait_until
-from milabench.agent.loads import EVERY_S
+from milabench.agent.loads import EVERY_S, Loads
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.local import LocalHost
 from milabench.outcome import Exit
@@ -180,6 +183,40 @@ def test_a_tool_that_hangs_is_never_waited_for_and_belongs_to_no_process(tools: 
     assert (first.cause, second.code, lives) == ("interrupt", 3, True)
     number = int((tools / "pid").read_text())
     wait_until(lambda: not Path(f"/proc/{number}").exists())
+
+
+def test_a_tool_that_prints_without_end_is_ended_and_tells_nothing(tools: Path, tmp_path: Path) -> None:
+    nvidia(tools, f"echo $$ > {tools}/pid; exec yes '0, GPU-0, 87, 61440'")
+
+    async def story(host: LocalHost) -> list[dict[str, Any]]:
+        process = await host.start(launch(tmp_path, "sleep 1000"))
+        await host.request("usage")
+        assert_ends(pid_in(tools / "pid"), timeout_s=15)  # before TIMEOUT_S is over
+        found: list[dict[str, Any]] = (await host.request("usage"))["devices"]
+        await process.stop("interrupt")
+        await process.wait()
+        return found
+
+    assert talk(tools, story) == []
+
+
+def test_a_number_that_may_be_anothers_by_now_is_not_killed(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool(tools, "nvidia-smi", f"sleep 1000 & echo $! > {tools}/pid")  # what it leaves behind holds its output open
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    started: list[tuple[int, Callable[[], object]]] = []
+    with selectors.DefaultSelector() as selector:
+        loads = Loads(selector, lambda *process: started.append(process))
+        loads.about("cuda")
+        assert loads.latest() == []
+        ((pid, waited_for),) = started
+        os.waitpid(pid, 0)
+        waited_for()
+        killed: list[int] = []
+        monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
+        loads.close()
+    assert killed == []
+    monkeypatch.undo()
+    os.kill(pid_in(tools / "pid"), signal.SIGKILL)
 
 
 def test_usage_is_that_of_a_whole_tree(tools: Path, tmp_path: Path) -> None:

@@ -44,8 +44,9 @@ def test_what_failed_is_needed_again_and_its_half_is_removed(once: dict[str, Any
     half.touch()
     guarded.end(done=False)
     assert not done(once)
-    assert Guarded(once).begin() == "needed"
-    assert not half.exists()
+    again = Guarded(once)
+    assert again.begin() == "needed"
+    assert again.stale == once["folder"]
 
 
 def test_a_second_one_finds_the_lock_taken_until_the_first_ends(once: dict[str, Any]) -> None:
@@ -60,8 +61,10 @@ def test_further_parts_accumulate_in_the_same_folder(once: dict[str, Any]) -> No
     finish(once)
     kept = Path(once["folder"]) / "kept"
     kept.touch()
-    finish({**once, "parts": {"b/requirements.in": "2"}})
-    assert kept.exists()
+    further = Guarded({**once, "parts": {"b/requirements.in": "2"}})
+    assert further.begin() == "needed"
+    assert further.stale is None
+    further.end(done=True)
     assert done(once)
     assert done({**once, "parts": {"a/requirements.in": "1", "b/requirements.in": "2"}})
 
@@ -74,10 +77,17 @@ def test_a_change_makes_it_needed_again(once: dict[str, Any], change: dict[str, 
 
 def test_another_base_starts_from_an_empty_folder(once: dict[str, Any]) -> None:
     finish(once)
-    stale = Path(once["folder"]) / "stale"
-    stale.touch()
-    Guarded({**once, "base": {"python": "3.12"}}).begin()
-    assert not stale.exists()
+    guarded = Guarded({**once, "base": {"python": "3.12"}})
+    assert guarded.begin() == "needed"
+    assert guarded.stale == once["folder"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_is_removed_has_no_record_any_more_however_far_that_comes(once: dict[str, Any], keep: bool) -> None:
+    kept = {**once, "keep": keep}
+    finish(kept)
+    Guarded({**kept, "base": {"python": "3.12"}}).begin()
+    assert not done(kept)
 
 
 def test_what_is_done_every_time_still_leaves_a_record(once: dict[str, Any]) -> None:
@@ -102,6 +112,31 @@ def test_a_record_cut_short_counts_for_nothing(once: dict[str, Any]) -> None:
     record = Path(once["record"])
     record.write_text(json.dumps({"base": {}})[:5])
     assert not done(once)
+
+
+def test_what_cannot_be_begun_is_not_locked(once: dict[str, Any]) -> None:
+    folder = Path(once["folder"])
+    folder.parent.mkdir()
+    folder.touch()
+    first = Guarded(once)
+    with pytest.raises(NotADirectoryError):
+        first.begin()
+    folder.unlink()
+    second = Guarded(once)
+    assert second.begin() == "needed"
+    second.end(done=True)
+
+
+def test_what_cannot_be_recorded_is_not_locked_for_ever(once: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    guarded = Guarded(once)
+    assert guarded.begin() == "needed"
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(Path, "write_text", full)
+        guarded.end(done=True)
+    assert Guarded(once).begin() == "needed"
 
 
 def test_a_lock_that_cannot_be_had_at_all_is_no_wait(once: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
