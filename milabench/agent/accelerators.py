@@ -16,7 +16,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from milabench.agent import processes
-from milabench.agent.tools import amount, answer, json_object, printed, rows
+from milabench.agent.tools import amount, answer, json_object, known, printed, rocm_cards, rows
 
 State = dict[str, Any]
 _MIB = 2**20
@@ -48,18 +48,18 @@ def _is_tool(process: State) -> bool:
     return Path(str(process["name"] or "")).name in _TOOLS
 
 
-def _device(gpu: int, **known: Any) -> State:
+def _device(gpu: int, **said: Any) -> State:
     """Return a device of which all is unknown but what is given. ``gpu`` is the vendor's number of the whole GPU."""
-    return {"gpu": gpu, **dict.fromkeys(_SAID), "slowed": [], "pending": [], "broken": [], "divided": False, **known}
+    return {"gpu": gpu, **dict.fromkeys(_SAID), "slowed": [], "pending": [], "broken": [], "divided": False, **said}
 
 
 def _process(pid: int, gpu: int | None, name: str | None, memory_bytes: int | None, kind: str | None) -> State:
     """Return a process on a device; in a container those of others have no name here, and no user."""
-    known = None if name in (None, "", "N/A", "[N/A]", "[Not Found]", "UNKNOWN") else name
-    if known is None:
+    name = known(name)
+    if name is None:
         with suppress(OSError):
-            known = Path(f"/proc/{pid}/comm").read_text().strip()
-    return {"pid": pid, "gpu": gpu, "name": known, "user": _user(pid), "memory_bytes": memory_bytes, "kind": kind}
+            name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    return {"pid": pid, "gpu": gpu, "name": name, "user": _user(pid), "memory_bytes": memory_bytes, "kind": kind}
 
 
 def _user(pid: int) -> str | None:
@@ -179,7 +179,7 @@ def _pending(gpu: ElementTree.Element) -> Iterator[str]:
 def _rocm() -> tuple[list[State], list[State] | None] | None:
     wanted = ("--showuniqueid", "--showmeminfo", "vram", "--showuse", "--showperflevel", "--showpids", "--json")
     document = json_object(printed("rocm-smi", *wanted))
-    cards = {name: card for name, card in document.items() if name.startswith("card")}
+    cards = rocm_cards(document)
     if not cards:
         return None
     using = (
@@ -187,14 +187,14 @@ def _rocm() -> tuple[list[State], list[State] | None] | None:
         for name, text in document.get("system", {}).items()
         if name.startswith("PID")
     )
-    return [_rocm_device(int(name.removeprefix("card")), card) for name, card in cards.items()], list(using)
+    return [_rocm_device(number, card) for number, card in cards.items()], list(using)
 
 
 def _rocm_device(number: int, card: Mapping[str, str]) -> State:
     busy = amount(card.get("GPU use (%)", ""))
     return _device(
         number,
-        uuid=card.get("Unique ID"),
+        uuid=known(card.get("Unique ID")),
         memory_bytes=amount(card.get("VRAM Total Memory (B)", "")),
         used_bytes=amount(card.get("VRAM Total Used Memory (B)", "")),
         busy=None if busy is None else busy / 100,

@@ -19,14 +19,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from milabench.agent import processes
-from milabench.agent.tools import amount, json_object, rows
+from milabench.agent.tools import amount, json_object, known, rocm_cards, rows
 
 EVERY_S: Final = 4.0  # asking disturbs a measurement a little
 TIMEOUT_S: Final = 20.0
 _FAILURES: Final = 3  # in a row: the tool will not be asked again
 _MIB: Final = 1 << 20
 _ANSWER_BYTES: Final = 1 << 20  # hundreds of devices take less: a tool that prints more is ended
-Load = dict[str, Any]  # {"id", "uuid", "load": 0 … 1, "memory_bytes"}; what the tool does not know is None
+# {"id", "uuid", "load": 0 … 1, "memory_bytes"}; what the tool does not know is None. "id" is the vendor's number of a
+# whole device: where some are divided the probe counts otherwise, and the UUID tells which it is (xpu-smi says none).
+Load = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,15 +180,14 @@ def _nvidia(text: str) -> list[Load]:
 
 
 def _rocm(text: str) -> list[Load]:
-    cards = {name: card for name, card in json_object(text).items() if name.startswith("card")}
     return [
         {
-            "id": int(name.removeprefix("card")),
-            "uuid": card.get("Unique ID"),
+            "id": number,
+            "uuid": known(card.get("Unique ID")),
             "load": _share(card.get("GPU use (%)", "")),
             "memory_bytes": amount(card.get("VRAM Total Used Memory (B)", "")),
         }
-        for name, card in cards.items()
+        for number, card in rocm_cards(json_object(text)).items()
     ]
 
 

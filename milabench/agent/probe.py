@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from milabench.agent.tools import amount, json_object, printed, rows
+from milabench.agent.tools import amount, json_object, known, printed, rocm_cards, rows
 
 _REACH_TIMEOUT_S = 2.0
 Device = dict[str, Any]
@@ -116,15 +116,14 @@ def _slice_memory(document: str) -> dict[tuple[str, int], int | None]:
 def _rocm() -> tuple[list[Device], str | None]:
     arguments = ("--showproductname", "--showmeminfo", "vram", "--showuniqueid", "--showdriverversion", "--json")
     document = json_object(printed("rocm-smi", *arguments))
-    cards = {name: card for name, card in document.items() if name.startswith("card")}
     devices = [
         {
-            "id": int(name.removeprefix("card")),
-            "uuid": card.get("Unique ID"),
+            "id": number,
+            "uuid": known(card.get("Unique ID")),
             "name": card.get("Card Series") or card.get("Card series") or "AMD GPU",
             "memory_bytes": amount(card.get("VRAM Total Memory (B)", "")),
         }
-        for name, card in cards.items()
+        for number, card in rocm_cards(document).items()
     ]
     return _visible(devices, "ROCR_VISIBLE_DEVICES"), document.get("system", {}).get("Driver version")
 

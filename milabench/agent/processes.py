@@ -55,13 +55,20 @@ def _are_listed() -> bool:
     return os.path.exists(f"/proc/self/task/{os.getpid()}/children")  # noqa: PTH110 - a kernel may be built without
 
 
+def stat(pid: int) -> list[str]:
+    """Return the fields of a process's line in /proc from its state on, none where it is gone.
+
+    The name before may hold anything: blanks, parentheses, bytes that are no text.
+    """
+    with suppress(OSError), open(f"/proc/{pid}/stat", errors="replace") as file:  # noqa: PTH123
+        return file.read().rpartition(")")[2].split()
+    return []
+
+
 def _parents() -> dict[int, int]:
-    """Return the parent of every process, by its line in /proc; the name before may hold blanks and parentheses."""
-    found: dict[int, int] = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
-        with suppress(OSError), open(f"/proc/{name}/stat") as file:  # noqa: PTH123
-            found[int(name)] = int(file.read().rpartition(")")[2].split()[1])
-    return found
+    """Return the parent of every process."""
+    lines = {int(name): stat(int(name)) for name in filter(str.isdigit, os.listdir("/proc"))}  # noqa: PTH208
+    return {pid: int(fields[1]) for pid, fields in lines.items() if fields}
 
 
 def below(roots: Iterable[int]) -> list[int]:

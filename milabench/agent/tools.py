@@ -6,9 +6,11 @@ import csv
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 _TIMEOUT_S = 20.0
+_UNKNOWN = ("", "N/A", "[N/A]", "[Not Found]", "UNKNOWN")
 
 
 def answer(tool: str, *arguments: str) -> str | None:
@@ -42,6 +44,16 @@ def json_object(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def rocm_cards(document: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """Return what rocm-smi says in JSON of each card, by its number."""
+    return {int(name.removeprefix("card")): card for name, card in document.items() if name.startswith("card")}
+
+
+def known(said: object) -> str | None:
+    """Return a name or a UUID; None where the tool says, in one of its ways, that there is none."""
+    return said if isinstance(said, str) and said not in _UNKNOWN else None
 
 
 def amount(text: str, unit: int = 1) -> int | None:

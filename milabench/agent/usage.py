@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 
 from milabench.agent import processes
 
@@ -23,15 +22,8 @@ def usage(roots: Iterable[int]) -> dict[str, float]:
         found.update(dict.fromkeys((root, *processes.descendants(root))))
     rss, ticks = 0, 0
     for pid in found:
-        fields = _stat(pid)
+        fields = processes.stat(pid)
         if len(fields) > 21:
             ticks += sum(map(int, fields[11:15]))  # user, system, and both of children that were waited for
             rss += int(fields[21]) * _PAGE
     return {"rss_bytes": rss, "cpu_s": ticks / _TICKS}
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/<pid>/stat from the state on; the name before may hold blanks and parentheses."""
-    with suppress(OSError), open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - hundreds, every few seconds
-        return file.read().rpartition(")")[2].split()
-    return []

@@ -32,7 +32,7 @@ CARDS = {
         "VRAM Total Memory (B)": "2000",
         "VRAM Total Used Memory (B)": "500",
     },
-    "card1": {"Unique ID": "0x2", "VRAM Total Memory (B)": "2000", "VRAM Total Used Memory (B)": "N/A"},
+    "card1": {"Unique ID": "N/A", "VRAM Total Memory (B)": "2000", "VRAM Total Used Memory (B)": "N/A"},
 }
 XPU_DUMP = "Timestamp, DeviceId, GPU Utilization (%), GPU Memory Used (MiB)\n06:14:46.000,    0, 12.50, 30.00\n"
 GIB = 1 << 30
@@ -120,7 +120,7 @@ def test_what_rocm_smi_says(tools: Path) -> None:
     tool(tools, "rocm-smi", printing(json.dumps(CARDS)))
     assert devices(tools, "rocm") == [
         {"id": 0, "uuid": "0x1", "load": 0.42, "memory_bytes": 500},
-        {"id": 1, "uuid": "0x2", "load": None, "memory_bytes": None},
+        {"id": 1, "uuid": None, "load": None, "memory_bytes": None},
     ]
 
 

@@ -22,6 +22,18 @@ def test_a_process_that_is_gone_has_no_children() -> None:
     assert processes.children(2**22 + 1) == []
 
 
+def test_the_fields_of_a_process_are_found_whatever_its_name() -> None:
+    comm = Path(f"/proc/{os.getpid()}/comm")
+    before = comm.read_bytes()
+    comm.write_bytes(b"a) S 1 \xff\xfe (b")
+    try:
+        state, parent, *_ = processes.stat(os.getpid())
+    finally:
+        comm.write_bytes(before)
+    assert (state, parent) == ("R", str(os.getppid()))
+    assert processes.stat(2**22 + 1) == []
+
+
 def test_a_kernel_that_lists_no_children_is_asked_for_parents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_are_listed", lambda: False)
     assert os.getpid() in processes.children(os.getppid())
