@@ -50,16 +50,19 @@ class Aside:
         self._pipe = -1
         self._pid: int | None = None  # None once it has been waited for: the number may be another's then
         self._content = bytearray()
+        self._closed = False
 
     def __bool__(self) -> bool:
         return self._request is not None
 
     def ask(self, request: Request) -> None:
-        self._waiting.append(request)
-        self._begin()
+        if not self._closed:
+            self._waiting.append(request)
+            self._begin()
 
     def close(self) -> None:
         """End what is being done, and do nothing more: nobody is there to hear of it."""
+        self._closed = True
         self._waiting.clear()
         if self._pid is not None:
             processes.kill(processes.below([self._pid]), signal.SIGKILL)
@@ -80,15 +83,16 @@ class Aside:
             try:
                 self._selector.register(reading, selectors.EVENT_READ, self._read)
                 opened.callback(self._selector.unregister, reading)
-                self._pid = _fork(request, writing)
+                pid = _fork(request, writing)
             finally:
                 os.close(writing)
             opened.pop_all()
-        self._request, self._pipe = request, reading
-        self._forked(self._pid, self._waited_for)
+        self._request, self._pipe, self._pid = request, reading, pid
+        self._forked(pid, lambda: self._waited_for(pid))
 
-    def _waited_for(self) -> None:
-        self._pid = None
+    def _waited_for(self, pid: int) -> None:
+        if self._pid == pid:  # else the next has been started already
+            self._pid = None
 
     def _read(self) -> None:
         chunk = os.read(self._pipe, 1 << 16)

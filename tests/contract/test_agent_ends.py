@@ -354,6 +354,7 @@ def test_what_is_half_made_is_removed_before_it_is_begun_and_delays_nothing_else
 
 
 def test_an_agent_whose_runner_is_gone_removes_nothing_more_and_ends(slow: Raw) -> None:
+    slow.reply(slow.send("usage"))  # one before it in the queue, waited for after this has begun
     slow.send("begin", target="plain/plain", once=once(slow.folder))
     waiting = slow.send("freeze", folders={})
     wait_until((slow.folder / "removing").exists)
@@ -363,6 +364,18 @@ def test_an_agent_whose_runner_is_gone_removes_nothing_more_and_ends(slow: Raw) 
     assert waiting not in [reply["id"] for reply in slow.replies()]
     assert (slow.folder / "venv" / "plain" / "lib").exists()
     assert not is_locked(slow.folder / "venv" / "plain.lock")
+
+
+def test_what_is_asked_last_before_the_runner_goes_is_not_begun(slow: Raw) -> None:
+    frozen(slow)
+    for _ in range(200):
+        slow.send("usage")
+    slow.send("begin", target="plain/plain", once=once(slow.folder))
+    assert slow.process.stdin is not None
+    slow.process.stdin.close()
+    slow.signal(signal.SIGCONT)
+    assert slow.process.wait(30) == 0
+    assert (slow.folder / "venv" / "plain" / "lib").exists()
 
 
 def test_what_cannot_be_removed_is_an_error_and_not_locked(tmp_path: Path) -> None:
