@@ -83,7 +83,9 @@ CASES = {
     # It ends well and has measured nothing.
     "no-rate": failed("no rate: no step was seen (an Observer around the loader, or …)", "echo hello", measured=0),
     "warm-up-only": failed(
-        "no rate: only 1 warm-up steps (voir.options.skip says how many are; 0: none)", """echo '{"count": 10}'""", measured=0
+        "no rate: only 1 warm-up steps (voir.options.skip says how many are; 0: none)",
+        """echo '{"count": 10}'""",
+        measured=0,
     ),
     "loss-null": failed("the loss is not a finite number", f"""{STEPS} echo '{{"loss": null}}'"""),
     "loss-nan": failed("the loss is not a finite number", f"""{STEPS} echo '{{"task": "train", "loss": NaN}}'"""),
