@@ -21,9 +21,9 @@ def clean(kinds: tuple[str, ...], yes: bool, **values: Any) -> int:
 
     Says what is there and how large it is, and asks before it removes anything; without a terminal it needs --yes.
     """
+    from milabench.amounts import size
     from milabench.app.clean import amounts
     from milabench.app.clean import clean as flow
-    from milabench.render.units import size
 
     base = read_options(values).base
     found = amounts(base, kinds or DEFAULT)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from milabench.amounts import size
 from milabench.follow import STAGES, Progress
-from milabench.render.units import duration, plain, share, size
+from milabench.render.units import duration, plain, share
 
 _SILENT_S = 30.0  # no step for so long, and for so many usual ones, is worth saying
 _SILENT_STEPS = 10

@@ -15,13 +15,13 @@ from math import fsum
 from pathlib import Path
 from typing import Any
 
+from milabench import amounts
 from milabench.options import Options, Sizer
 from milabench.plan.scaling import Observation, Scaling
 from milabench.plan.types import Size
 from milabench.system.types import Arch, Node
 
 ALL = "All"  # as sizer.capacity: all memory of the device
-GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +113,9 @@ def _from_scaling(benchmark: str, sizer: Sizer, sizing: Sizing) -> tuple[int, st
     capacity = sizer.capacity if isinstance(sizer.capacity, int) else sizing.memory_bytes
     if not capacity:
         raise _Unknown("the memory of the device is not known (sizer.capacity says it)")
-    room = f"{capacity / GIB:.1f} GiB"
+    room = amounts.size(capacity)
     if sizing.memory_bytes and capacity > sizing.memory_bytes:
-        room += f" (the device has {sizing.memory_bytes / GIB:.1f} GiB)"
+        room += f" (the device has {amounts.size(sizing.memory_bytes)})"
     if sizer.optimized:
         fitting = [each for each in entry.observations if each.perf and each.memory_bytes < capacity]
         if not fitting:

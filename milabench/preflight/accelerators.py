@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from milabench.preflight.conditions import Accelerator, Conditions, Process
+from milabench.amounts import GIB, size
+from milabench.preflight.conditions import Conditions, DeviceState, Process
 from milabench.preflight.types import Finding, Wanted
 from milabench.system.types import Device, System
 
-GIB = 2**30
 BUSY = 0.05
 # What a driver holds by itself, and the small contexts of services, are less.
 UNEXPLAINED_BYTES, UNEXPLAINED_SHARE = 2 * GIB, 0.03
@@ -52,13 +52,13 @@ def devices_of(system: System, wanted: Wanted | None) -> list[Device]:
     return [each for each in known if shown is None or each.id in shown]
 
 
-def used(conditions: Conditions, system: System, wanted: Wanted | None) -> list[Accelerator]:
+def used(conditions: Conditions, system: System, wanted: Wanted | None) -> list[DeviceState]:
     """Return the state of the GPUs that these are, or are slices of."""
     devices = devices_of(system, wanted)
     return [each for each in conditions.accelerators if _is_used(each, devices)]
 
 
-def _is_used(found: Accelerator, devices: Sequence[Device]) -> bool:
+def _is_used(found: DeviceState, devices: Sequence[Device]) -> bool:
     """Say whether a GPU is one of the devices, or has a slice that is."""
     if any(device.parent is not None for device in devices):  # then all are numbered anew
         parents = {device.parent for device in devices}
@@ -74,7 +74,7 @@ def _is_used(found: Accelerator, devices: Sequence[Device]) -> bool:
 def _foreign(process: Process, *, is_on_slice: bool) -> Finding:
     name, kind = process.name or "a process without a name here", process.kind or "C"
     where = "a device" if process.gpu is None else f"device {process.gpu}"
-    memory = f", {process.memory_bytes / GIB:.1f} GiB" if process.memory_bytes else ""
+    memory = f", {size(process.memory_bytes)}" if process.memory_bytes else ""
     who = f"user {process.user}" if process.user else "whose it is cannot be seen from here"
     serves = kind == "G" or process.memory_bytes == 0 or name.rpartition("/")[2].startswith(SERVICES)
     certain = not serves and not is_on_slice and kind != "C+G"
@@ -93,13 +93,13 @@ def _wait(process: Process) -> str:
     return f"wait for it, {yours}, or leave the device out (CUDA_VISIBLE_DEVICES …): milabench does not touch it"
 
 
-def _unexplained(device: Accelerator, processes: Sequence[Process]) -> Iterator[Finding]:
+def _unexplained(device: DeviceState, processes: Sequence[Process]) -> Iterator[Finding]:
     """Yield that a device is in use though no process is seen: in a container those of others are not."""
     if any(process.kind != "G" for process in processes):
         return
     used, total = device.used_bytes, device.memory_bytes
     if used is not None and used > max(UNEXPLAINED_BYTES, UNEXPLAINED_SHARE * (total or 0)):
-        held = f"{used / GIB:.1f} GiB of its memory are held"
+        held = f"{size(used)} of its memory are held"
     elif device.busy is not None and device.busy > BUSY:
         held = f"it is at work ({device.busy:.0%})"
     else:
@@ -117,7 +117,7 @@ def _unexplained(device: Accelerator, processes: Sequence[Process]) -> Iterator[
 # What devices say of themselves --------------------------------------------------------------------------------------
 
 
-def _faults(device: Accelerator) -> Iterator[Finding]:
+def _faults(device: DeviceState) -> Iterator[Finding]:
     where = f"device {device.gpu}"
     for broken in device.broken:
         yield Finding(
@@ -148,7 +148,7 @@ def _faults(device: Accelerator) -> Iterator[Finding]:
         )
 
 
-def _clocks(device: Accelerator) -> Iterator[Finding]:
+def _clocks(device: DeviceState) -> Iterator[Finding]:
     where = f"device {device.gpu}"
     for reason in dict.fromkeys(_SLOWED.get(each, each) for each in device.slowed):
         yield Finding(
@@ -188,7 +188,7 @@ def _clocks(device: Accelerator) -> Iterator[Finding]:
         )
 
 
-def _modes(device: Accelerator, *, shares: bool) -> Iterator[Finding]:
+def _modes(device: DeviceState, *, shares: bool) -> Iterator[Finding]:
     where = f"device {device.gpu}"
     if device.compute_mode == "Prohibited" or (device.compute_mode == "Exclusive_Process" and shares):
         alone = "one process at a time" if device.compute_mode != "Prohibited" else "no process"

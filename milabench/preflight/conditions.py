@@ -69,7 +69,7 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accelerator:
+class DeviceState:
     """The state of a device as its vendor's tool tells it; ``gpu`` is the tool's number."""
 
     gpu: int
@@ -126,7 +126,7 @@ class Conditions:
     memory: Memory = Memory()
     load: Load = Load()
     kernel: Kernel = Kernel()
-    accelerators: tuple[Accelerator, ...] = ()
+    accelerators: tuple[DeviceState, ...] = ()
     processes: tuple[Process, ...] | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)
     data: frozenset[str] = frozenset()
@@ -147,16 +147,16 @@ class Conditions:
             memory=Memory(**told.get("memory", {})),
             load=Load(**told.get("load", {})),
             kernel=Kernel(**told.get("kernel", {})),
-            accelerators=tuple(_accelerator(each) for each in devices.get("devices", ())),
+            accelerators=tuple(_device(each) for each in devices.get("devices", ())),
             processes=None if using is None else tuple(Process(**each) for each in using),
             environments={name: _environment(each) for name, each in told.get("environments", {}).items()},
             data=frozenset(told.get("data", ())),
         )
 
 
-def _accelerator(told: Mapping[str, Any]) -> Accelerator:
+def _device(told: Mapping[str, Any]) -> DeviceState:
     several = {name: tuple(told[name]) for name in ("slowed", "pending", "broken")}
-    return Accelerator(**{**told, **several})
+    return DeviceState(**{**told, **several})
 
 
 def _environment(told: Mapping[str, Any]) -> Environment:

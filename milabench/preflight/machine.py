@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from milabench.amounts import GIB, MIB, size
 from milabench.preflight.conditions import Conditions, Disk
 from milabench.preflight.types import Finding, Severity, Wanted
 
-GIB = 2**30
-MIB = 2**20
 FULL_BYTES = 64 * MIB  # less does not hold the journal and the events of a small run
 FULL_FILES = 1000
 LOW_BYTES = GIB
@@ -76,7 +75,7 @@ def _unwritable(name: str, disk: Disk) -> Finding:
 
 def _room(names: Sequence[str], disk: Disk, *, needs_room: bool) -> Iterator[Finding]:
     kept, where = "runs" in names, ", ".join(names)
-    free = f"{_size(disk.free_bytes)} free where {where} {'are' if len(names) > 1 else 'is'} kept ({disk.path})"
+    free = f"{size(disk.free_bytes)} free where {where} {'are' if len(names) > 1 else 'is'} kept ({disk.path})"
     remedy = "free some (`milabench clean` says what milabench keeps), or choose another --base"
     if kept and (disk.free_bytes < FULL_BYTES or (disk.free_files is not None and disk.free_files < FULL_FILES)):
         files = f"room for {disk.free_files} files" if disk.free_bytes >= FULL_BYTES else free
@@ -192,7 +191,7 @@ def _shared_memory(disk: Disk | None, wanted: Wanted | None) -> Iterator[Finding
         code="little-shared-memory",
         severity=severity,
         subject="/dev/shm",
-        what=f"/dev/shm has {_size(disk.free_bytes)} free" if disk else "there is no /dev/shm",
+        what=f"/dev/shm has {size(disk.free_bytes)} free" if disk else "there is no /dev/shm",
         consequence=f"it is used{by}: they end with a bus error, or hang, where it is full",
         remedy=f"in a container: --shm-size={max(-(-needed // GIB), 1)}g or --ipc=host; else mount a larger tmpfs",
     )
@@ -268,7 +267,7 @@ def _memory(conditions: Conditions) -> Iterator[Finding]:
             code="little-memory",
             severity="warning",
             subject="memory",
-            what=f"{_size(left)} of memory is left",
+            what=f"{size(left)} of memory is left",
             consequence="the kernel ends benchmarks that need more (outcome: killed, out of memory)",
             remedy="end what takes it (`top`, by %MEM), or raise the container's limit",
         )
@@ -278,7 +277,7 @@ def _memory(conditions: Conditions) -> Iterator[Finding]:
             code="memory-limit",
             severity="note",
             subject="memory",
-            what=f"a control group allows {_size(limit)} of the machine's {_size(total)}",
+            what=f"a control group allows {size(limit)} of the machine's {size(total)}",
             consequence="a benchmark that takes more is ended; placeholders see the machine's",
             remedy="raise the limit (a container: --memory; Slurm: --mem), if more is meant to be used",
         )
@@ -313,7 +312,3 @@ def _kernel(conditions: Conditions) -> Iterator[Finding]:
             consequence="steps during which it does so take longer",
             remedy="as root: sysctl kernel.numa_balancing=0",
         )
-
-
-def _size(amount: int) -> str:
-    return f"{amount / GIB:.1f} GiB" if amount >= GIB else f"{amount / MIB:.0f} MiB"

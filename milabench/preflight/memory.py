@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from milabench import amounts
 from milabench.plan.scaling import Observation
 from milabench.plan.sizing import fit
 from milabench.preflight import accelerators
@@ -13,7 +14,6 @@ from milabench.preflight.conditions import Conditions
 from milabench.preflight.types import Finding, Wanted
 from milabench.system.types import System
 
-GIB = 2**30
 _ARGUMENTS = ("--batch-size", "--batch_size", "--per_gpu_batch_size", "--per-device-batch-size")
 
 
@@ -44,13 +44,13 @@ def findings(conditions: Conditions, system: System, wanted: Wanted) -> Iterator
 
 def _too_large(name: str, size: int, known: Need, total: int, held: int) -> Finding:
     over = known.memory_bytes > total
-    has = f"the device has {total / GIB:.1f} GiB"
-    has += "" if over else f", of which {held / GIB:.1f} are held already"
+    has = f"the device has {amounts.size(total)}"
+    has += "" if over else f", of which {amounts.size(held)} are held already"
     return Finding(
         code="device-memory",
         severity="blocking" if over and known.seen else "warning",
         subject=name,
-        what=f"{name} takes {known.memory_bytes / GIB:.1f} GiB at batch size {size} ({known.how}), {has}",
+        what=f"{name} takes {amounts.size(known.memory_bytes)} at batch size {size} ({known.how}), {has}",
         consequence="it runs out of memory, and counts as failed",
         remedy=f"choose a smaller batch size (--override system.options.sizer.auto=1 chooses), or --exclude {name}",
     )

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
+from milabench.amounts import GIB
 from milabench.summary import BenchmarkSummary, Memory
 
 DASH: Final = "–"
-_GIB: Final = 1 << 30
 _PREFIXES: Final = ("n", "µ", "m", "", "k", "M", "G", "T", "P", "E")
 _ONE: Final = _PREFIXES.index("")
 _SYMBOLS: Final = frozenset({"FLOP", "OP", "B", "b", "bit", "Hz", "W", "J"})  # units that take a prefix themselves
@@ -67,18 +67,9 @@ def gib(memory: Memory | None) -> str:
     """Return a peak in GiB, with ``host`` where it is the process's own memory and not a device's."""
     if memory is None:
         return DASH
-    size = memory.peak_bytes / _GIB
+    size = memory.peak_bytes / GIB
     number = f"{size:.2f}" if size < 99.995 else f"{size:.0f}"
     return f"{number} host" if memory.source == "host" else number
-
-
-def size(bytes_: int) -> str:
-    """Return a size in the largest unit of which there is at least one: ``1.5 GiB``."""
-    value, units = float(bytes_), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024 and len(units) > 1:
-        value /= 1024
-        units.pop(0)
-    return f"{value:.1f} {units[0]}" if value != bytes_ else f"{bytes_} B"
 
 
 def devices(found: Sequence[int | str]) -> str:

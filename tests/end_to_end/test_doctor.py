@@ -201,7 +201,7 @@ def test_a_benchmark_that_does_not_fit_the_device_is_told_by_what_was_seen_of_it
     done = taken.verb("doctor", "--json", MILABENCH_SIZER_CONFIG="seen.yaml")
     told = {each["subject"]: each for each in done.json["findings"] if each["code"] == "device-memory"}
     assert {name: each["severity"] for name, each in told.items()} == {"large": "blocking", "small": "warning"}
-    assert "of which 39.1 are held already" in told["small"]["what"]
+    assert "of which 39.1 GiB are held already" in told["small"]["what"]
 
 
 # The machine -------------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_a_disk_without_room_for_a_run_holds_it_up(project: Project, mounting: l
     project.suite(printer=shell(PRINTER))
     project.base.mkdir()
     done = project.verb("run", under=mounting, MOUNT=str(project.base))
-    assert (done.code, "only 8 MiB free where base, runs, data, cache are kept" in done.err) == (4, True)
+    assert (done.code, "only 8.0 MiB free where base, runs, data, cache are kept" in done.err) == (4, True)
 
 
 # Gated -------------------------------------------------------------------------------------------------------------

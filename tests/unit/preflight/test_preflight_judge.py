@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from milabench import preflight
+from milabench.amounts import GIB, MIB
 from milabench.plan import Command, Job, Once, Plan, Size, Trial
 from milabench.plan.scaling import Entry, Observation, Scaling
 from milabench.preflight import Conditions, Finding, Wanted, judge
 from milabench.preflight.conditions import (
-    Accelerator,
     Cpu,
+    DeviceState,
     Disk,
     Environment,
     Kernel,
@@ -26,7 +27,6 @@ from milabench.preflight.conditions import (
 )
 from milabench.system.types import Device, Node, System
 
-GIB, MIB = 2**30, 2**20
 DISK = Disk(
     path="/base",
     kind="ext4",
@@ -36,7 +36,7 @@ DISK = Disk(
     device=1,
     writable=True,
 )
-GPU = Accelerator(
+GPU = DeviceState(
     gpu=0,
     uuid="GPU-0",
     memory_bytes=80 * GIB,
@@ -120,7 +120,7 @@ def test_what_is_not_known_is_no_finding() -> None:
     assert found(Conditions.of({}), CPU, None) == []
     assert found(Conditions.of({}), SYSTEM, None) == []
     assert codes(found(Conditions.of(told), CPU, None)) == [("little-shared-memory", "note", "/dev/shm")]
-    unknown = replace(GOOD, accelerators=(Accelerator(gpu=0), Accelerator(gpu=1)), processes=None)
+    unknown = replace(GOOD, accelerators=(DeviceState(gpu=0), DeviceState(gpu=1)), processes=None)
     assert found(unknown) == []
 
 
@@ -396,7 +396,7 @@ def test_devices_that_are_not_used_are_left_out() -> None:
 
 def test_without_uuids_devices_are_known_by_their_numbers() -> None:
     nameless = System(arch="hpu", nodes=(replace(SYSTEM.main, devices=(Device(id=0, name="HL-225"),)),))
-    bad = replace(GOOD, accelerators=(Accelerator(gpu=0, errors=1), Accelerator(gpu=1, errors=1)))
+    bad = replace(GOOD, accelerators=(DeviceState(gpu=0, errors=1), DeviceState(gpu=1, errors=1)))
     assert codes(found(bad, nameless, None)) == [("device-errors", "warning", "device 0")]
 
 
@@ -442,7 +442,7 @@ FITS: dict[str, tuple[Scaling | None, Conditions, str | None, str]] = {
         scaling((64, 60.0)),
         replace(using(), accelerators=(GPU, replace(GPU, gpu=1, uuid="GPU-1", used_bytes=40 * GIB))),
         "warning",
-        "of which 40.0 are held already",
+        "of which 40.0 GiB are held already",
     ),
 }
 
