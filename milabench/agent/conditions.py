@@ -30,7 +30,8 @@ def conditions(asked: Mapping[str, Any]) -> Known:
     """Return the conditions of this node.
 
     ``asked`` has ``arch``, ``folders`` (path by name), ``files`` (paths, to say which are there), ``environments`` and
-    ``data`` (what makes them needed once, by name).
+    ``data`` (what makes them needed once, by name); ``nofile`` are the limits that benchmarks start with, where this
+    process has raised its own.
     """
     busy = busy_cores()  # first: what follows is work, too
     return {
@@ -38,7 +39,7 @@ def conditions(asked: Mapping[str, Any]) -> Known:
         "disks": {name: disk(Path(path)) for name, path in asked["folders"].items()},
         "shared_memory": disk(Path("/dev/shm")) if Path("/dev/shm").is_dir() else None,  # noqa: S108 - it is asked about
         "files": [path for path in asked["files"] if Path(path).is_file()],
-        "limits": limits(),
+        "limits": limits(asked.get("nofile")),
         "cpu": cpu(),
         "memory": memory(),
         "kernel": kernel(),
@@ -87,9 +88,10 @@ def _kind(path: Path, root: Path) -> str | None:
 # Limits --------------------------------------------------------------------------------------------------------------
 
 
-def limits() -> dict[str, list[int | None]]:
-    """Return the soft and the hard limits of processes; None is unlimited."""
+def limits(nofile: tuple[int, int] | None = None) -> dict[str, list[int | None]]:
+    """Return the soft and the hard limits of processes, None is unlimited; of open files those that are given."""
     found = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}")) for name in _LIMITS}
+    found |= {} if nofile is None else {"nofile": nofile}
     return {
         name: [None if value == resource.RLIM_INFINITY else value for value in pair] for name, pair in found.items()
     }

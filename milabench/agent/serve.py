@@ -83,6 +83,7 @@ class Agent:
             "end": self._end,
             "missing": self._missing,
             "usage": self._usage,
+            "conditions": self._conditions,
         }
 
     def serve(self) -> None:
@@ -239,6 +240,10 @@ class Agent:
         """Ask what each process takes of this node, with all that is below it: of hundreds that takes a while."""
         roots = {process.tag: process.pid for process in self._running.values()}
         self._aside.ask({**request, "roots": roots, "devices": self._loads.latest()})
+
+    def _conditions(self, request: Request) -> None:
+        """Ask for the conditions of this node; the limits told are those that processes get, not this agent's own."""
+        self._aside.ask({**request, "nofile": many_descriptors()})
 
     def _read_output(self, process: Supervised) -> None:
         if process.pipe is None:  # closed earlier in this turn

@@ -55,12 +55,14 @@ def wanted(
         environ=options.environ,
         tokens=tuple(_tokens(options)),
         scaling=ready.scaling or sizing.known(ready.system),
+        side_by_side=options.side_by_side,
     )
 
 
-def begun(options: Options, plan: Plan, facts: Mapping[str, Any]) -> Subject:
+def begun(options: Options, plan: Plan, facts: Mapping[str, Any], *, side_by_side: bool) -> Subject:
     """Return what is left of a run that was begun, on a machine with these facts: what it is made of is there."""
-    return system.resolve(None, facts), Wanted(plan=plan, environ=options.environ, offline=True)
+    wanted = Wanted(plan=plan, environ=options.environ, offline=True, side_by_side=side_by_side)
+    return system.resolve(None, facts), wanted
 
 
 async def check(

@@ -58,7 +58,8 @@ async def resume(asked: Resumed, options: Options, console: Console, ended: Call
             now = await _now(work, record)
             if left.trials:
                 there = replace(work, options=replace(options, run_name=str(run.path)))
-                begun = preflight.begun(options, left, now["system"])
+                side_by_side = record.facts().get("side_by_side") is True
+                begun = preflight.begun(options, left, now["system"], side_by_side=side_by_side)
                 found = await preflight.check(there, [begun], force=asked.force)
                 record.add_facts(preflight=preflight.recorded(found, record.facts().get("preflight", ())))
             changes = dict(_changes(record.facts(), now))

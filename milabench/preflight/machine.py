@@ -17,6 +17,7 @@ OPEN_ALWAYS, OPEN_PER_PROCESS = 32, 4  # files of milabench's own
 FEW_OPEN_FILES = 1024
 FEW_PROCESSES = 1024
 SHARED_PER_WORKER_BYTES = 64 * MIB  # two batches of a hundred small images
+MOST_SHARED_BYTES = 8 * GIB  # of more workers hardly all have such batches ready at once
 LITTLE_SHARED_BYTES = 64 * MIB  # what a container gets unless it is told otherwise
 LITTLE_MEMORY_BYTES = GIB
 NETWORK = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "wekafs")
@@ -134,19 +135,7 @@ def _kind(names: Sequence[str], disk: Disk) -> Iterator[Finding]:
 
 
 def _limits(conditions: Conditions, processes: int) -> Iterator[Finding]:
-    soft, hard = conditions.limits.get("nofile", (None, None))
-    if soft is not None and soft < FEW_OPEN_FILES:
-        needed = OPEN_ALWAYS + OPEN_PER_PROCESS * processes
-        stops = soft < needed
-        own = f"milabench itself needs {needed} for {processes} processes at the same time"
-        yield Finding(
-            code="few-open-files",
-            severity="blocking" if stops else "warning",
-            subject="ulimit -n",
-            what=f"a process may have {soft} files open",
-            consequence=own if stops else 'data loaders and many ranks fail with "too many open files"',
-            remedy=_raised("-n", hard, soft, 65536, "nofile"),
-        )
+    yield from _open_files(conditions, processes)
     soft, hard = conditions.limits.get("nproc", (None, None))
     if soft is not None and soft < FEW_PROCESSES:
         yield Finding(
@@ -170,23 +159,40 @@ def _limits(conditions: Conditions, processes: int) -> Iterator[Finding]:
         )
 
 
-def _raised(option: str, hard: int | None, soft: int, wanted: int, name: str) -> str:
-    if hard is None or hard > soft:
+def _open_files(conditions: Conditions, processes: int) -> Iterator[Finding]:
+    """Yield what the limits of open files are too low for: milabench raises its own, benchmarks have the soft one."""
+    soft, hard = conditions.limits.get("nofile", (None, None))
+    needed = OPEN_ALWAYS + OPEN_PER_PROCESS * processes
+    stops = hard is not None and hard < needed
+    if stops or (soft is not None and soft < FEW_OPEN_FILES):
+        own = f"milabench itself needs {needed} for {processes} processes at the same time"
+        yield Finding(
+            code="few-open-files",
+            severity="blocking" if stops else "warning",
+            subject="ulimit -n",
+            what=f"a process may have {hard if stops else soft} files open",
+            consequence=own if stops else 'data loaders and many ranks fail with "too many open files"',
+            remedy=_raised("-n", hard, hard if stops else soft, max(65536, needed), "nofile"),
+        )
+
+
+def _raised(option: str, hard: int | None, now: int | None, wanted: int, name: str) -> str:
+    if hard is None or (now is not None and hard > now):
         return f"type: ulimit {option} {min(wanted, hard or wanted)}"
     return f"have its hard limit raised ({name} in /etc/security/limits.conf; a container: --ulimit {name}={wanted})"
 
 
 def _shared_memory(disk: Disk | None, wanted: Wanted | None) -> Iterator[Finding]:
-    workers = dict(wanted.workers()) if wanted else {}
-    most = max(workers.values(), default=0)
+    loading, most = (wanted.loading, wanted.workers) if wanted else ([], 0)
     several = wanted is not None and wanted.spans_devices
-    needed = max(SHARED_PER_WORKER_BYTES * most, 2 * LITTLE_SHARED_BYTES if several or not wanted else 0)
+    for_workers = min(SHARED_PER_WORKER_BYTES * most, MOST_SHARED_BYTES)
+    needed = max(for_workers, 2 * LITTLE_SHARED_BYTES if several or not wanted else 0)
     if disk is not None and disk.free_bytes >= needed:
         return
     users = [f"{most} workers that load data"] if most else []
     users += ["processes that work together on several devices"] if several else []
-    by = f" by {' and '.join(users)} ({', '.join(list(workers)[:3]) or 'collectives'})" if users else ""
-    severity: Severity = "warning" if disk is not None else "blocking" if most else "note"
+    by = f" by {' and '.join(users)} ({', '.join(loading[:3]) or 'collectives'})" if users else ""
+    severity: Severity = "warning" if disk is not None or users else "note"
     yield Finding(
         code="little-shared-memory",
         severity=severity,

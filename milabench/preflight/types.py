@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Literal
 
 from milabench.plan.scaling import Scaling
-from milabench.plan.types import Once, Phase, Plan
+from milabench.plan.types import Command, Once, Phase, Plan, Trial
 
 Severity = Literal["blocking", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("blocking", "warning", "note")
-_WORKERS = ("--num-workers", "--num_workers", "--workers", "--n-workers", "--loader-workers", "-j")
+_WORKERS = ("--num-workers", "--num_workers", "--workers", "--n-workers", "--loader-workers")
+TORCH = "torch"  # what the install groups of benchmarks that load with torch are called
+IO = "io"  # the tag of benchmarks whose workers read and write files, and share no memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,8 @@ class Wanted:
     ``environments`` and ``data`` say what makes them needed, by install group and by benchmark; what the phases in
     ``ahead`` make need not be there yet. ``commands`` are what to type for a verb; ``environ`` is the
     operator's environment, and ``tokens`` are the files in which a login leaves its token: the first is the one that
-    benchmarks look into. ``scaling``: what is known of the memory that benchmarks take.
+    benchmarks look into. ``scaling``: what is known of the memory that benchmarks take. ``side_by_side``: trials
+    that share no device run at the same time.
     """
 
     plan: Plan
@@ -49,6 +53,7 @@ class Wanted:
     environ: Mapping[str, str] = field(default_factory=dict)
     tokens: tuple[str, ...] = ()
     scaling: Scaling | None = None
+    side_by_side: bool = False
 
     @property
     def benchmarks(self) -> dict[str, Mapping[str, Any]]:
@@ -59,24 +64,64 @@ class Wanted:
     @property
     def processes(self) -> int:
         """How many processes run at the same time, at most."""
-        return max((sum(len(job.commands) for job in trial.jobs) for trial in self.plan.trials), default=0)
+        return self._at_once(_processes)
+
+    @property
+    def all_processes(self) -> int:
+        """How many processes the run has in all."""
+        return sum(map(_processes, self.plan.trials))
 
     @property
     def devices(self) -> frozenset[int]:
         """The numbers of the devices that its processes are shown."""
-        commands = (command for trial in self.plan.trials for job in trial.jobs for command in job.commands)
-        return frozenset(device for command in commands for device in command.devices)
+        return frozenset(d for trial in self.plan.trials for each in _commands(trial) for d in each.devices)
 
     @property
     def spans_devices(self) -> bool:
         """Whether a process, or the ranks that it starts, work on several devices together."""
-        commands = (command for trial in self.plan.trials for job in trial.jobs for command in job.commands)
-        return any(len(command.devices) > 1 for command in commands)
+        return any(len(each.devices) > 1 for trial in self.plan.trials for each in _commands(trial))
 
-    def workers(self) -> Iterator[tuple[str, int]]:
-        """Yield the benchmarks that load data by processes of their own, with how many these are at the same time."""
+    @property
+    def loading(self) -> list[str]:
+        """The benchmarks that load data by worker processes of torch, which share memory."""
+        return list(dict.fromkeys(trial.benchmark for trial in self.plan.trials if self._workers(trial)))
+
+    @property
+    def workers(self) -> int:
+        """How many such worker processes there are at the same time, at most."""
+        return self._at_once(self._workers)
+
+    def _workers(self, trial: Trial) -> int:
+        """Return how many worker processes load data in a trial.
+
+        That they are torch's is told by the install group: who shares one named ``torch`` loads with it.
+        """
+        config = self.plan.configs.get(trial.benchmark, {})
+        argv = config.get("argv", {})
+        if not str(config.get("install_group", "")).startswith(TORCH) or IO in config.get("tags", ()):
+            return 0
+        each = next((argv[name] for name in _WORKERS if name in argv), 0) if isinstance(argv, Mapping) else 0
+        return int(each) * _processes(trial) if str(each).isdecimal() else 0
+
+    def _at_once(self, amount: Callable[[Trial], int]) -> int:
+        """Return the most that any trials which run at the same time come to together.
+
+        Side by side that is no more than if on each device the trial ran whose share of a device is the largest.
+        """
+        most = max(map(amount, self.plan.trials), default=0)
+        if not self.side_by_side:
+            return most
+        shares: dict[tuple[str, int], Fraction] = {}
         for trial in self.plan.trials:
-            argv = self.plan.configs.get(trial.benchmark, {}).get("argv", {})
-            each = next((argv[name] for name in _WORKERS if name in argv), 0) if isinstance(argv, Mapping) else 0
-            if str(each).isdecimal() and int(each) > 0:
-                yield trial.benchmark, int(each) * sum(len(job.commands) for job in trial.jobs)
+            places = {(each.node, device) for each in _commands(trial) for device in each.devices}
+            for place in places:
+                shares[place] = max(shares.get(place, Fraction()), Fraction(amount(trial), len(places)))
+        return max(most, int(sum(shares.values())))
+
+
+def _commands(trial: Trial) -> Iterator[Command]:
+    return (command for job in trial.jobs for command in job.commands)
+
+
+def _processes(trial: Trial) -> int:
+    return sum(1 for _ in _commands(trial))

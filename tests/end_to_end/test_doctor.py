@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from harness import OBSERVED, PRINTER, Project, Result, folder, shell
 from milabench.rundir import runs
 
 FORMATS = Path(__file__).parents[2] / "docs" / "reference" / "formats.md"
+HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 NO_NAMESPACE = "no mount namespace can be made here"
 GPU = "0, GPU-0, NVIDIA H100 80GB HBM3, 81559, 550.54.15, [N/A], 00000000:18:00.0, 96.00"
 STATE = """\
@@ -217,6 +219,15 @@ def test_too_few_open_files_hold_a_run_up_and_few_are_told(project: Project) -> 
     assert recorded(project)["few-open-files"] == "warning"
 
 
+def test_few_open_files_are_those_that_benchmarks_get_and_not_the_agents_own(project: Project) -> None:
+    project.suite(many=shell(PRINTER, plan={"method": "njobs", "n": 60}))
+    soft = ("sh", "-c", 'ulimit -Sn 256; exec "$@"', "sh")
+    done = project.verb("doctor", "--json", under=soft)
+    found, (told, hard) = findings(done)["few-open-files"], done.json["conditions"]["limits"]["nofile"]
+    assert (told, hard) == (256, None if HARD == resource.RLIM_INFINITY else HARD)
+    assert (done.code, found["severity"], found["what"]) == (0, "warning", "a process may have 256 files open")
+
+
 @pytest.fixture
 def mounting() -> list[str]:
     """Return what runs a program with a file system of 8 MiB in memory mounted at ``$MOUNT``."""
@@ -233,7 +244,7 @@ def mounting() -> list[str]:
 
 def test_little_shared_memory_is_told_where_loaders_use_it(project: Project, mounting: list[str]) -> None:
     project.write("loads/main.py", OBSERVED)
-    project.suite(loads=folder("loads", argv={"--num-workers": 4}), printer=shell(PRINTER))
+    project.suite(loads=folder("loads", install_group="torch", argv={"--num-workers": 4}), printer=shell(PRINTER))
     found = findings(project.verb("doctor", "--json", under=mounting, MOUNT="/dev/shm"))
     assert found["little-shared-memory"]["severity"] == "warning"
     assert "4 workers that load data (loads)" in found["little-shared-memory"]["consequence"]

@@ -163,7 +163,17 @@ MACHINE: dict[str, tuple[Conditions, tuple[str, str, str], str]] = {
         ("few-open-files", "warning", "ulimit -n"),
         "limits.conf",
     ),
-    "too few open files": (limits(nofile=(39, 4096)), ("few-open-files", "blocking", "ulimit -n"), "ulimit -n 4096"),
+    "so few open files that milabench must raise its own": (
+        limits(nofile=(39, 4096)),
+        ("few-open-files", "warning", "ulimit -n"),
+        "ulimit -n 4096",
+    ),
+    "too few open files": (limits(nofile=(39, 39)), ("few-open-files", "blocking", "ulimit -n"), "limits.conf"),
+    "too few open files, of which fewer are granted": (
+        limits(nofile=(20, 39)),
+        ("few-open-files", "blocking", "ulimit -n"),
+        "limits.conf",
+    ),
     "few processes": (limits(nproc=(500, 900)), ("few-processes", "warning", "ulimit -u"), "ulimit -u 900"),
     "core dumps": (limits(core=(None, None)), ("core-dumps", "note", "ulimit -c"), "ulimit -c 0"),
     "a quota": (
@@ -262,15 +272,20 @@ def test_on_one_numa_node_no_memory_is_moved() -> None:
     assert found(replace(GOOD, kernel=alone)) == []
 
 
-def loading(workers: Any, *devices: tuple[int, ...]) -> Wanted:
-    processes = plan(trial("bert", *devices), bert={"argv": {"--num-workers": workers}})
-    return replace(WANTED, plan=processes)
+def loading(workers: Any, *devices: tuple[int, ...], group: str = "torch", **keys: Any) -> Wanted:
+    config = {"argv": {"--num-workers": workers}, "install_group": group, **keys}
+    return replace(WANTED, plan=plan(trial("bert", *devices), bert=config))
 
 
 SHARED: dict[str, tuple[int | None, Wanted | None, str | None]] = {
     "enough for 16 workers": (GIB, loading(8, (0,), (1,)), None),
     "too little for 16 workers": (GIB - 1, loading(8, (0,), (1,)), "warning"),
-    "workers and none at all": (None, loading("4", (0,)), "blocking"),
+    "workers and none at all": (None, loading("4", (0,)), "warning"),
+    "workers that read and write files": (MIB, loading(64, (0,), tags=["io"]), None),
+    "workers of something else": (MIB, loading(64, (0,), group="storage"), None),
+    "workers of a torch for one machine": (MIB, loading(4, (0,), group="torch-nightly"), "warning"),
+    "a thousand workers": (8 * GIB, loading(1000, (0,)), None),
+    "a thousand workers, and less": (8 * GIB - 1, loading(1000, (0,)), "warning"),
     "no workers and none at all": (None, loading(0, (0,)), "note"),
     "no workers and little": (MIB, loading(0, (0,)), None),
     "workers that are not known": (MIB, loading("{n_worker}", (0,)), None),
@@ -285,13 +300,42 @@ def test_shared_memory_is_held_against_what_uses_it(free: int | None, wanted: Wa
     there = None if free is None else replace(GOOD.shared_memory, free_bytes=free)  # type: ignore[type-var]
     findings = found(replace(GOOD, shared_memory=there, no_shared_memory=there is None), wanted=wanted)
     assert codes(findings) == ([("little-shared-memory", severity, "/dev/shm")] if severity else [])
-    assert all("--shm-size=1g" in each.remedy for each in findings)
+    assert all(re.search(r"--shm-size=[18]g", each.remedy) for each in findings)
 
 
 def test_open_files_are_held_against_the_processes_at_the_same_time() -> None:
     many = replace(WANTED, plan=plan(trial("bert", *[(0,)] * 8)))
-    (finding,) = found(limits(nofile=(63, 4096)), wanted=many)
+    (finding,) = found(limits(nofile=(63, 63)), wanted=many)
     assert (finding.severity, "needs 64 for 8 processes" in finding.consequence) == ("blocking", True)
+    assert finding.what == "a process may have 63 files open"
+
+
+def test_many_processes_need_more_open_files_than_are_few() -> None:
+    many = replace(WANTED, plan=plan(trial("bert", *[(0,)] * 300)))
+    (finding,) = found(limits(nofile=(1024, 1024)), wanted=many)
+    assert (finding.severity, "needs 1232 for 300 processes" in finding.consequence) == ("blocking", True)
+    assert found(limits(nofile=(1024, 1232)), wanted=many) == []
+
+
+def test_trials_that_run_side_by_side_are_counted_together() -> None:
+    trials = plan(*(trial(name, *[(n,)] * many) for name, n, many in (("a", 0, 3), ("b", 1, 5), ("c", 1, 4))))
+    assert Wanted(plan=trials).processes == 5
+    assert Wanted(plan=trials, side_by_side=True).processes == 8
+
+
+def test_a_trial_on_several_devices_runs_beside_none_on_them() -> None:
+    both = plan(trial("wide", (0, 1), (0, 1), (0, 1)), trial("narrow", (1,)), trial("host", (), ()))
+    assert Wanted(plan=both, side_by_side=True).processes == 3
+    assert Wanted(plan=plan(trial("host", (), ())), side_by_side=True).processes == 2
+
+
+def test_workers_of_trials_side_by_side_are_counted_together() -> None:
+    config = {"argv": {"--num-workers": 8}, "install_group": "torch"}
+    two = plan(trial("a", (0,)), trial("b", (1,)), a=config, b=config)
+    little = replace(GOOD, shared_memory=replace(GOOD.shared_memory, free_bytes=GIB - 1))  # type: ignore[type-var]
+    assert found(little, wanted=replace(WANTED, plan=two)) == []
+    (finding,) = found(little, wanted=replace(WANTED, plan=two, side_by_side=True))
+    assert "16 workers that load data (a, b)" in finding.consequence
 
 
 # Devices -----------------------------------------------------------------------------------------------------------
