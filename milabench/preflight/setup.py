@@ -182,4 +182,11 @@ def _pages(config: Mapping[str, Any]) -> Sequence[str]:
 
 def _is_of_hub(pages: Sequence[str]) -> bool:
     """Say whether it comes from the Hugging Face hub, as what names no page most likely does."""
-    return not pages or any((urlsplit(page).hostname or "").removeprefix("www.") in _SITES for page in pages)
+    return not pages or any(_site(page).removeprefix("www.") in _SITES for page in pages)
+
+
+def _site(page: str) -> str:
+    try:
+        return urlsplit(page).hostname or ""
+    except ValueError:  # no address at all (``https://[x``)
+        return ""
