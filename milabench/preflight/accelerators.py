@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from milabench.amounts import GIB, size
 from milabench.preflight.conditions import Conditions, DeviceState, Process
 from milabench.preflight.types import Finding, Wanted
+from milabench.preflight.vendors import VENDORS, Vendor
 from milabench.system.types import Device, System
 
 BUSY = 0.05
@@ -35,13 +36,17 @@ def findings(conditions: Conditions, system: System, wanted: Wanted | None) -> I
     found = used(conditions, system, wanted)
     numbers = {each.gpu for each in found}
     on_them = [each for each in conditions.processes or () if each.gpu is None or each.gpu in numbers]
-    divided = {each.gpu for each in found if each.divided}
-    for process in on_them if found else ():
-        yield _foreign(process, is_on_slice=process.gpu in divided)
+    undivided = {each.gpu for each in found if not each.divided}
+    vendor = VENDORS.get(system.arch)
+    if not found or vendor is None:
+        return
+    for process in on_them:
+        yield _foreign(process, vendor, is_used=process.gpu in undivided)
     for each in found:
-        yield from _unexplained(each, [process for process in on_them if process.gpu in (None, each.gpu)])
-        yield from _faults(each)
-        yield from _clocks(each)
+        if not each.divided:  # of slices that are not used nothing is known
+            yield from _unexplained(each, [it for it in on_them if it.gpu in (None, each.gpu)], vendor)
+        yield from _faults(each, vendor)
+        yield from _clocks(each, vendor)
         yield from _modes(each, shares=wanted is not None and wanted.processes > len(devices))
 
 
@@ -71,29 +76,30 @@ def _is_used(found: DeviceState, devices: Sequence[Device]) -> bool:
 # Other processes -----------------------------------------------------------------------------------------------------
 
 
-def _foreign(process: Process, *, is_on_slice: bool) -> Finding:
+def _foreign(process: Process, vendor: Vendor, *, is_used: bool) -> Finding:
+    """Return what is found of a process; ``is_used``: the device that it is on is certainly one of the run's."""
     name, kind = process.name or "a process without a name here", process.kind or "C"
-    where = "a device" if process.gpu is None else f"device {process.gpu}"
+    where, unknown = (f"device {process.gpu}", "") if process.gpu is not None else ("a device", ", which is not told")
     memory = f", {size(process.memory_bytes)}" if process.memory_bytes else ""
     who = f"user {process.user}" if process.user else "whose it is cannot be seen from here"
-    serves = kind == "G" or process.memory_bytes == 0 or name.rpartition("/")[2].startswith(SERVICES)
-    certain = not serves and not is_on_slice and kind != "C+G"
+    serves = kind == "G" or process.memory_bytes == 0 or name.startswith(SERVICES)
+    certain = not serves and is_used and kind != "C+G"
     return Finding(
         code="foreign-process" if not serves else "foreign-service",
         severity="blocking" if certain else "note" if serves else "warning",
         subject=where,
-        what=f"on {where}: pid {process.pid}, {name} ({who}{memory})",
+        what=f"on {where}{unknown}: pid {process.pid}, {name} ({who}{memory})",
         consequence="it draws pictures, or watches" if serves else "it takes memory and time: rates would be lower",
-        remedy="nothing to do" if serves else _wait(process),
+        remedy="nothing to do" if serves else _wait(process, vendor),
     )
 
 
-def _wait(process: Process) -> str:
+def _wait(process: Process, vendor: Vendor) -> str:
     yours = f"end it if it is yours (kill {process.pid})" if process.user else "ask who it belongs to"
-    return f"wait for it, {yours}, or leave the device out (CUDA_VISIBLE_DEVICES …): milabench does not touch it"
+    return f"wait for it, {yours}, or leave the device out ({vendor.selection} …): milabench does not touch it"
 
 
-def _unexplained(device: DeviceState, processes: Sequence[Process]) -> Iterator[Finding]:
+def _unexplained(device: DeviceState, processes: Sequence[Process], vendor: Vendor) -> Iterator[Finding]:
     """Yield that a device is in use though no process is seen: in a container those of others are not."""
     if any(process.kind != "G" for process in processes):
         return
@@ -110,14 +116,14 @@ def _unexplained(device: DeviceState, processes: Sequence[Process]) -> Iterator[
         subject=f"device {device.gpu}",
         what=f"device {device.gpu}: {held}, by no process that is seen from here",
         consequence="what uses it takes memory and time: rates would be lower",
-        remedy="look from outside the container; what died without letting go is shown by: fuser -v /dev/nvidia*",
+        remedy=f"look from outside the container; what died without letting go is shown by: fuser -v {vendor.files}",
     )
 
 
 # What devices say of themselves --------------------------------------------------------------------------------------
 
 
-def _faults(device: DeviceState) -> Iterator[Finding]:
+def _faults(device: DeviceState, vendor: Vendor) -> Iterator[Finding]:
     where = f"device {device.gpu}"
     for broken in device.broken:
         yield Finding(
@@ -126,7 +132,7 @@ def _faults(device: DeviceState) -> Iterator[Finding]:
             subject=where,
             what=f"{where}: {broken}",
             consequence="its memory has faults left: results may be wrong, and processes are ended in mid-run",
-            remedy="leave it out (CUDA_VISIBLE_DEVICES), and have it replaced",
+            remedy=f"leave it out ({vendor.selection}), and have it replaced",
         )
     for pending in device.pending:
         yield Finding(
@@ -135,7 +141,7 @@ def _faults(device: DeviceState) -> Iterator[Finding]:
             subject=where,
             what=f"{where}: a {pending} waits for a reset",
             consequence="until then it works in its old state, faulty memory included",
-            remedy=f"when nothing uses it, as root: nvidia-smi --gpu-reset -i {device.gpu}, or restart the machine",
+            remedy=f"when nothing uses it, {vendor.to_reset(device.gpu)}, or restart the machine",
         )
     if device.errors:
         yield Finding(
@@ -144,11 +150,11 @@ def _faults(device: DeviceState) -> Iterator[Finding]:
             subject=where,
             what=f"{where}: {device.errors} memory errors that ECC could not correct, since the driver was loaded",
             consequence="processes that met them were ended; there may be more",
-            remedy="see the kernel's log (dmesg | grep -i xid); have it tested",
+            remedy=f"see the kernel's log (dmesg | grep -i {vendor.logged}); have it tested",
         )
 
 
-def _clocks(device: DeviceState) -> Iterator[Finding]:
+def _clocks(device: DeviceState, vendor: Vendor) -> Iterator[Finding]:
     where = f"device {device.gpu}"
     for reason in dict.fromkeys(_SLOWED.get(each, each) for each in device.slowed):
         yield Finding(
@@ -157,7 +163,7 @@ def _clocks(device: DeviceState) -> Iterator[Finding]:
             subject=where,
             what=f"{where} is slowed down: {reason}",
             consequence="rates are those of lower clocks",
-            remedy="see to its cooling and power (nvidia-smi -q -d PERFORMANCE,TEMPERATURE,POWER), and look again",
+            remedy=f"see to its cooling and power ({vendor.state}), and look again",
         )
     if device.power_w and device.power_default_w and device.power_w < device.power_default_w:
         yield Finding(
@@ -166,7 +172,7 @@ def _clocks(device: DeviceState) -> Iterator[Finding]:
             subject=where,
             what=f"{where} may draw {device.power_w:g} W, not the {device.power_default_w:g} W it is made for",
             consequence="rates are those of lower clocks",
-            remedy=f"as root: nvidia-smi -i {device.gpu} -pl {device.power_default_w:g}; or say so with the results",
+            remedy=f"{vendor.to_set_power(device.gpu, device.power_default_w)}; or say so with the results",
         )
     if device.clock_mhz and device.clock_default_mhz and device.clock_mhz < device.clock_default_mhz:
         yield Finding(
@@ -175,7 +181,7 @@ def _clocks(device: DeviceState) -> Iterator[Finding]:
             subject=where,
             what=f"{where} is set to {device.clock_mhz:g} MHz; its own are {device.clock_default_mhz:g}",
             consequence="rates are those of lower clocks",
-            remedy=f"as root: nvidia-smi -i {device.gpu} --reset-applications-clocks; or say so with the results",
+            remedy=f"{vendor.to_reset_clocks(device.gpu)}; or say so with the results",
         )
     if device.performance_level not in (None, "auto", "high"):
         yield Finding(

@@ -25,7 +25,7 @@ from milabench.preflight.conditions import (
     Memory,
     Process,
 )
-from milabench.system.types import Device, Node, System
+from milabench.system.types import Arch, Device, Node, System
 
 DISK = Disk(
     path="/base",
@@ -348,13 +348,13 @@ def gpu(**changes: Any) -> Conditions:
 
 def using(**changes: Any) -> Conditions:
     """Return good conditions but for a process."""
-    known = Process(pid=4242, gpu=1, name="/usr/bin/python3", user="ada", memory_bytes=40 * GIB, kind="C")
+    known = Process(pid=4242, gpu=1, name="python3", user="ada", memory_bytes=40 * GIB, kind="C")
     return replace(GOOD, processes=(replace(known, **changes),))
 
 
 STATES: dict[str, tuple[Conditions, tuple[str, str, str] | None, str]] = {
     "a process that computes": (using(), ("foreign-process", "blocking", "device 1"), "kill 4242"),
-    "one whose device is not told": (using(gpu=None), ("foreign-process", "blocking", "a device"), "kill 4242"),
+    "one whose device is not told": (using(gpu=None), ("foreign-process", "warning", "a device"), "kill 4242"),
     "one of another container": (
         using(user=None, name=None, memory_bytes=None),
         ("foreign-process", "blocking", "device 1"),
@@ -419,8 +419,43 @@ def test_what_is_found_of_devices(conditions: Conditions, wanted: tuple[str, str
 
 def test_a_foreign_process_is_told_with_all_that_is_known_of_it() -> None:
     (finding,) = found(using())
-    assert finding.what == "on device 1: pid 4242, /usr/bin/python3 (user ada, 40.0 GiB)"
+    assert finding.what == "on device 1: pid 4242, python3 (user ada, 40.0 GiB)"
     assert "milabench does not touch it" in finding.remedy
+
+
+def test_a_process_whose_device_is_not_told_may_be_on_one_that_is_not_used() -> None:
+    alone = replace(WANTED, plan=plan(trial("bert", (1,))))
+    (finding,) = found(using(gpu=None), replace(SYSTEM, arch="rocm"), alone)
+    assert finding.severity == "warning"
+    assert finding.what.startswith("on a device, which is not told: pid 4242")
+
+
+REMEDIES: dict[str, tuple[Arch, Conditions, str]] = {
+    "NVIDIA, a process": ("cuda", using(), "(CUDA_VISIBLE_DEVICES …)"),
+    "AMD, a process": ("rocm", using(), "(ROCR_VISIBLE_DEVICES …)"),
+    "Intel, a process": ("xpu", using(), "(ZE_AFFINITY_MASK …)"),
+    "Habana, a process": ("hpu", using(), "(HABANA_VISIBLE_MODULES …)"),
+    "NVIDIA, memory": ("cuda", gpu(used_bytes=10 * GIB), "fuser -v /dev/nvidia*"),
+    "AMD, memory": ("rocm", gpu(used_bytes=10 * GIB), "fuser -v /dev/kfd /dev/dri/renderD*"),
+    "Intel, memory": ("xpu", gpu(used_bytes=10 * GIB), "fuser -v /dev/dri/renderD*"),
+    "Habana, memory": ("hpu", gpu(used_bytes=10 * GIB), "fuser -v /dev/accel/accel*"),
+    "AMD, a broken one": ("rocm", gpu(broken=("x",)), "leave it out (ROCR_VISIBLE_DEVICES)"),
+    "AMD, a reset": ("rocm", gpu(pending=("x",)), "as root: rocm-smi -d 0 --gpureset, or"),
+    "Intel, a reset": ("xpu", gpu(pending=("x",)), "reset it with its vendor's tool, or"),
+    "AMD, errors": ("rocm", gpu(errors=1), "grep -i amdgpu"),
+    "Habana, heat": ("hpu", gpu(slowed=("hw_slowdown",)), "hl-smi -q"),
+    "AMD, power": ("rocm", gpu(power_w=500), "rocm-smi -d 0 --resetpoweroverdrive"),
+    "Habana, power": ("hpu", gpu(power_w=500), "set it with its vendor's tool"),
+    "AMD, clocks": ("rocm", gpu(clock_mhz=900), "rocm-smi -d 0 --resetclocks"),
+    "Intel, clocks": ("xpu", gpu(clock_mhz=900), "set them with its vendor's tool"),
+}
+
+
+@pytest.mark.parametrize(("arch", "conditions", "remedy"), REMEDIES.values(), ids=REMEDIES)
+def test_what_helps_is_of_the_devices_vendor(arch: Arch, conditions: Conditions, remedy: str) -> None:
+    (finding,) = found(conditions, replace(SYSTEM, arch=arch))
+    assert remedy in finding.remedy
+    assert arch == "cuda" or not re.search("nvidia|CUDA", finding.remedy)
 
 
 def test_a_mode_that_takes_one_process_is_told_where_several_would_share() -> None:
@@ -453,6 +488,13 @@ def test_on_a_gpu_with_slices_it_is_not_certain_whose_slice_a_process_is_on() ->
     divided = replace(using(), accelerators=(GPU, replace(GPU, gpu=1, uuid="GPU-1", divided=True)))
     assert codes(found(divided, system)) == [("foreign-process", "warning", "device 1")]
     assert found(replace(divided, processes=using(gpu=0).processes), system) == []
+
+
+def test_what_a_gpu_with_slices_holds_may_be_on_slices_that_are_not_used() -> None:
+    slices = (Device(id=0, name="MIG", uuid="MIG-a", parent=0, memory_bytes=10 * GIB),)
+    system = System(arch="cuda", nodes=(replace(SYSTEM.main, devices=slices),))
+    assert codes(found(gpu(used_bytes=40 * GIB, busy=0.9), system)) == [("device-in-use", "warning", "device 0")]
+    assert found(gpu(used_bytes=40 * GIB, busy=0.9, divided=True), system) == []
 
 
 # Memory of devices -------------------------------------------------------------------------------------------------
@@ -634,6 +676,7 @@ GATED: dict[str, tuple[Conditions, Wanted, tuple[str, str] | None, str]] = {
         "on these pages",
     ),
     "another site": (GOOD, gated(url=["https://example.org/model"]), ("gated", "note"), "on these pages"),
+    "what is no address": (GOOD, gated(url="https://[x"), ("gated", "note"), "on these pages"),
     "prepared already": (replace(GOOD, data=frozenset({"llama"})), gated(), None, ""),
     "no network": (GOOD, gated(offline=True), None, ""),
 }
