@@ -6,6 +6,7 @@ say is None: not known, which is not the same as none.
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
 import re
@@ -20,6 +21,7 @@ from milabench.agent.tools import amount, answer, json_object, known, printed, r
 
 State = dict[str, Any]
 _MIB = 2**20
+_LONGEST = 64  # characters of a name: a process calls itself as it likes
 _TOOLS = ("nvidia-smi", "rocm-smi", "xpu-smi", "hl-smi")  # they show themselves, or one another
 _SLOWED = ("hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power_brake_slowdown")
 _SAID = (
@@ -34,7 +36,7 @@ def state(arch: str) -> State | None:
     reader = READERS.get(arch)
     try:
         found = reader() if reader else None
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError):
         return None  # a tool that prints something else than it is known to print tells nothing
     if found is None:
         return None
@@ -45,7 +47,7 @@ def state(arch: str) -> State | None:
 
 
 def _is_tool(process: State) -> bool:
-    return Path(str(process["name"] or "")).name in _TOOLS
+    return process["name"] in _TOOLS
 
 
 def _device(gpu: int, **said: Any) -> State:
@@ -58,8 +60,15 @@ def _process(pid: int, gpu: int | None, name: str | None, memory_bytes: int | No
     name = known(name)
     if name is None:
         with suppress(OSError):
-            name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
-    return {"pid": pid, "gpu": gpu, "name": name, "user": _user(pid), "memory_bytes": memory_bytes, "kind": kind}
+            name = Path(f"/proc/{pid}/comm").read_text(errors="replace")
+    using = {"pid": pid, "gpu": gpu, "name": _short(name or "")}
+    return {**using, "user": _user(pid), "memory_bytes": memory_bytes, "kind": kind}
+
+
+def _short(name: str) -> str | None:
+    """Return the program in a name: some tools tell whole command lines, and those of others are not to be kept."""
+    word = next(iter(name.split()), "").rpartition("/")[2][:_LONGEST]
+    return "".join(each if each.isprintable() else "?" for each in word) or None
 
 
 def _user(pid: int) -> str | None:
@@ -131,7 +140,9 @@ def _number(element: ElementTree.Element, *paths: str) -> float | None:
     """Return the number of ``700.00 W``, ``1980 MHz`` or ``3 %``, at the first path that has one."""
     for path in paths:
         with suppress(ValueError, IndexError):
-            return float(element.findtext(path, "").split()[0])
+            number = float(element.findtext(path, "").split()[0])
+            if math.isfinite(number):
+                return number
     return None
 
 

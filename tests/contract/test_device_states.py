@@ -230,7 +230,7 @@ def test_processes_of_others_are_read_with_their_user(tools: Path) -> None:
         {
             "pid": other,
             "gpu": 1,
-            "name": "/usr/bin/python3",
+            "name": "python3",
             "user": pwd.getpwuid(Path(f"/proc/{other}").stat().st_uid).pw_name,
             "memory_bytes": 40000 * 2**20,
             "kind": "C",
@@ -242,6 +242,40 @@ def test_in_a_container_processes_of_others_have_neither_name_nor_user(tools: Pa
     nvidia(tools, gpu(process(2**22 + 1, "[Not Found]", memory="[N/A]")))
     unseen = {"pid": 2**22 + 1, "gpu": 0, "name": None, "user": None, "memory_bytes": None, "kind": "C"}
     assert state("cuda")["processes"] == [unseen]
+
+
+NAMES = {
+    "a path": ("/opt/conda/bin/python3", "python3"),
+    "a command line": ("python3 train.py --api-key=hunter2", "python3"),
+    "a title": ("ray::Worker.run", "ray::Worker.run"),
+    "what moves a cursor": ("\x1b[2J\x07python\u202e", "?[2J?python?"),
+    "a long one": ("x" * 1000, "x" * 64),
+}
+
+
+@pytest.mark.parametrize(("told", "name"), NAMES.values(), ids=NAMES)
+def test_of_a_process_its_program_is_kept_in_print(tools: Path, told: str, name: str) -> None:
+    using = {"device_id": 0, "mem_size": 1, "process_id": 2**22 + 1, "process_name": told}
+    tool(tools, "xpu-smi", discovery=json.dumps(XPU_LIST), ps=json.dumps({"device_util_by_proc_list": [using]}))
+    assert [each["name"] for each in state("xpu")["processes"]] == [name]
+
+
+def test_a_name_that_is_no_text_is_told_in_print(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = r"import sys; open('/proc/self/comm', 'wb').write(b'a\xff\x1b'); print(flush=True); sys.stdin.read()"
+    child = subprocess.Popen([sys.executable, "-c", rename], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    monkeypatch.setattr("milabench.agent.processes.descendants", lambda pid: [])
+    nvidia(tools, gpu(process(child.pid, "[Not Found]")))
+    assert [each["name"] for each in state("cuda")["processes"]] == ["a\ufffd?"]
+    child.communicate()
+
+
+@pytest.mark.parametrize("text", ["inf MiB", "nan MiB", "1e400 MiB"])
+def test_what_is_no_amount_is_not_known(tools: Path, text: str) -> None:
+    nvidia(tools, gpu(**{"81559 MiB": text, "3 %": text}))
+    (found,) = state("cuda")["devices"]
+    assert (found["memory_bytes"], found["busy"], found["used_bytes"]) == (None, None, 4 * 2**20)
 
 
 def test_a_process_of_milabench_is_not_told(tools: Path) -> None:
@@ -288,7 +322,7 @@ def test_habana_devices_are_read_with_the_processes_on_them(tools: Path) -> None
         (1, 96564 * 2**20, 0.12),
     ]
     assert [(each["pid"], each["gpu"], each["name"], each["memory_bytes"]) for each in found["processes"]] == [
-        (4242, 1, "python3 train.py", 95796 * 2**20)
+        (4242, 1, "python3", 95796 * 2**20)
     ]
 
 
