@@ -10,10 +10,12 @@ import ctypes
 import os
 import re
 import resource
+import stat
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ from milabench.agent import accelerators, once
 Known = dict[str, Any]
 ROOT = Path("/")
 _LIMITS = ("nofile", "nproc", "memlock", "stack", "core")
-_LOOK_S = 0.1
+_SHARED = Path("/dev/shm")  # noqa: S108 - it is only looked at
+_LOOK_S, _LONG_LOOK_S = 0.1, 0.5
+_CALM_CORES = 0.5
 _TIME_ERROR = 5  # what adjtimex() returns for a clock that nothing keeps right
 
 
@@ -37,8 +41,8 @@ def conditions(asked: Mapping[str, Any]) -> Known:
     return {
         "load": {"busy_cores": busy, **load()},
         "disks": {name: disk(Path(path)) for name, path in asked["folders"].items()},
-        "shared_memory": disk(Path("/dev/shm")) if Path("/dev/shm").is_dir() else None,  # noqa: S108 - it is asked about
-        "files": [path for path in asked["files"] if Path(path).is_file()],
+        "shared_memory": disk(_SHARED) if _is_folder(_SHARED) else None,
+        "files": [path for path in asked["files"] if _is_file(Path(path))],
         "limits": limits(asked.get("nofile")),
         "cpu": cpu(),
         "memory": memory(),
@@ -53,23 +57,43 @@ def conditions(asked: Mapping[str, Any]) -> Known:
 
 
 def disk(path: Path, root: Path = ROOT) -> Known | None:
-    """Return the file system that a path is on or, where nothing is there yet, would be on."""
-    there = next((each for each in (path, *path.parents) if each.exists()), None)
-    if there is None:
+    """Return the file system that a path is on or, where nothing is there yet, would be on.
+
+    A folder that can be neither reached nor made is not writable.
+    """
+    above = (path, *path.parents)
+    absent = tuple(takewhile(lambda each: not _there(each), above))
+    if len(absent) == len(above):
         return None
+    there = above[len(absent)]
     try:
-        found = os.statvfs(there)
+        found, device = os.statvfs(there), there.stat().st_dev
     except OSError:
         return None
+    writable = _is_folder(there) and os.access(there, os.W_OK | os.X_OK) and not found.f_flag & os.ST_RDONLY
     return {
         "path": str(path),
-        "kind": _kind(there.resolve(), root),
+        "kind": _kind(Path(os.path.realpath(there)), root),
         "total_bytes": found.f_blocks * found.f_frsize,
         "free_bytes": found.f_bavail * found.f_frsize,
         "free_files": found.f_favail if found.f_files else None,  # btrfs and others have no such limit
-        "device": there.stat().st_dev,
-        "writable": os.access(there, os.W_OK | os.X_OK) and not found.f_flag & os.ST_RDONLY,
+        "device": device,
+        "writable": writable and all(map(_can_be_made, absent)),
     }
+
+
+def _can_be_made(absent: Path) -> bool:
+    """Say whether nothing is in the place of what is not there: no link to what is gone, nothing that forbids to look.
+
+    Nor may its name be too long.
+    """
+    try:
+        absent.lstat()
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def _kind(path: Path, root: Path) -> str | None:
@@ -102,7 +126,7 @@ def limits(nofile: tuple[int, int] | None = None) -> dict[str, list[int | None]]
 
 def cpu(root: Path = ROOT) -> Known:
     """Return the cores, what of them may be used, and how their clocks are kept; frequencies in kHz."""
-    policies = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*"))
+    policies = _matching(root / "sys/devices/system/cpu/cpufreq", "policy*")
     bounds = ((_number(each / "scaling_max_freq"), _number(each / "cpuinfo_max_freq")) for each in policies)
     limited = [(allowed, most) for allowed, most in bounds if allowed and most and allowed < most]
     return {
@@ -123,9 +147,10 @@ def _quota(root: Path) -> float | None:
         words = (_word(folder / "cpu.max") or "").split()  # version 2: quota and period in one file
         quota = words[0] if words else _word(folder / "cpu.cfs_quota_us")
         period = words[1] if len(words) > 1 else _word(folder / "cpu.cfs_period_us")
-        with suppress(TypeError, ValueError, ZeroDivisionError):
-            granted.append(float(str(quota)) / float(str(period)))
-    return min((each for each in granted if each > 0), default=None)
+        share, whole = _real(quota), _real(period)
+        if share is not None and share > 0 and whole is not None and whole >= 1:  # -1 and "max" are none
+            granted.append(share / whole)
+    return min(granted, default=None)
 
 
 def _boost(root: Path) -> bool | None:
@@ -142,7 +167,8 @@ def _boost(root: Path) -> bool | None:
 def memory(root: Path = ROOT) -> Known:
     """Return the memory of the machine and what the control groups leave of it, in bytes."""
     rows = (line.replace(":", "").split() for line in _lines(root / "proc/meminfo"))
-    found = {row[0]: int(row[1]) * 1024 for row in rows if len(row) == 3 and row[1].isdigit()}
+    amounts = {row[0]: _whole(row[1]) for row in rows if len(row) == 3}
+    found = {name: amount * 1024 for name, amount in amounts.items() if amount is not None}
     limit, left = _memory_limit(root)
     return {
         "total_bytes": found.get("MemTotal"),
@@ -166,14 +192,16 @@ def _memory_limit(root: Path) -> tuple[int | None, int | None]:
         limits.append(limit)
         used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
         if used is not None:
-            left.append(limit - used + _cached(folder))
+            left.append(min(limit - used + _cached(folder), limit))
     return min(limits, default=None), min(left, default=None)
 
 
 def _cached(folder: Path) -> int:
-    rows = dict(line.split()[:2] for line in _lines(folder / "memory.stat") if line.count(" ") == 1)
-    value = rows.get("total_inactive_file") or rows.get("inactive_file") or "0"
-    return int(value) if value.isdigit() else 0
+    """Return what the kernel takes back when memory is short: read files, and lists of them (version 1: the former)."""
+    rows = {line.split(" ")[0]: _whole(line.split(" ")[1]) for line in _lines(folder / "memory.stat") if " " in line}
+    own = sum(rows.get(name) or 0 for name in ("inactive_file", "active_file", "slab_reclaimable"))
+    below = sum(rows.get(f"total_{name}") or 0 for name in ("inactive_file", "active_file"))  # of all below it, too
+    return below or own
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
@@ -182,7 +210,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
     for line in _lines(root / "proc/self/cgroup"):
         number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
         if controller in controllers.split(","):
-            folder = next((top / name for name in (controllers, controller) if (top / name).is_dir()), None)
+            folder = next((top / name for name in (controllers, controller) if _is_folder(top / name)), None)
         else:
             folder = top if number == "0" and not controllers else None
         if folder is not None:
@@ -193,37 +221,51 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 # Load ----------------------------------------------------------------------------------------------------------------
 
 
-def busy_cores() -> float | None:
-    """Return how many cores of the whole machine do not idle in the tenth of a second that this takes."""
-    before = _ticks(ROOT)
-    time.sleep(_LOOK_S)
-    now = _ticks(ROOT)
-    if before is None or now is None or now[1] <= before[1]:
-        return None
-    return round((1 - (now[0] - before[0]) / (now[1] - before[1])) * (os.cpu_count() or 1), 2)
+def busy_cores(root: Path = ROOT) -> float | None:
+    """Return how many of the cores that this process may use do not idle.
+
+    Where that is next to nothing in a tenth of a second, that is told; else it is the mean of half a second.
+    """
+    before, busy = _ticks(root), None
+    for wait_s in (_LOOK_S, _LONG_LOOK_S - _LOOK_S):
+        time.sleep(wait_s)
+        busy = _busy(before, _ticks(root))
+        if busy is None or busy < _CALM_CORES:
+            return busy
+    return busy
 
 
-def _ticks(root: Path) -> tuple[int, int] | None:
-    """Return the time that all cores together idled, and all their time, in ticks."""
+def _ticks(root: Path) -> dict[str, tuple[int, int]]:
+    """Return the time that each core that may be used idled, and all its time, in ticks."""
+    usable, found = {f"cpu{number}" for number in os.sched_getaffinity(0)}, {}
     for line in _lines(root / "proc/stat"):
-        if line.startswith("cpu "):
-            counts = [int(word) for word in line.split()[1:9] if word.isdigit()]
-            return (sum(counts[3:5]), sum(counts)) if len(counts) == 8 else None
-    return None
+        name, *words = line.split(" ")
+        counts = [_whole(word) or 0 for word in words[:8]]
+        if name in usable and len(counts) == 8:
+            found[name] = (sum(counts[3:5]), sum(counts))
+    return found
+
+
+def _busy(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]) -> float | None:
+    """Return how many cores were busy between two looks, in all."""
+    spans = [(now[each][0] - before[each][0], now[each][1] - before[each][1]) for each in before.keys() & now.keys()]
+    shares = [1 - idle / whole for idle, whole in spans if 0 <= idle <= whole and whole > 0]
+    return round(sum(shares), 2) if shares else None
 
 
 def load(root: Path = ROOT) -> Known:
     """Return the mean number of running processes, and the share of the last ten seconds in which some waited."""
     means = (_word(root / "proc/loadavg") or "").split()
     return {
-        "mean_1min": float(means[0]) if len(means) == 5 else None,
+        "mean_1min": _real(means[0]) if len(means) == 5 else None,
         "waiting": {name: _pressure(root / f"proc/pressure/{name}") for name in ("cpu", "memory", "io")},
     }
 
 
 def _pressure(path: Path) -> float | None:
-    found = re.search(r"^some avg10=([\d.]+)", "\n".join(_lines(path)), re.MULTILINE)
-    return float(found[1]) / 100 if found else None
+    found = re.search(r"^some avg10=(\S+)", "\n".join(_lines(path)), re.MULTILINE)
+    share = _real(found[1]) if found else None
+    return None if share is None else share / 100
 
 
 # Kernel --------------------------------------------------------------------------------------------------------------
@@ -231,7 +273,7 @@ def _pressure(path: Path) -> float | None:
 
 def kernel(root: Path = ROOT) -> Known:
     """Return the settings of the kernel that a measurement feels."""
-    nodes = [path for path in (root / "sys/devices/system/node").glob("node[0-9]*") if path.is_dir()]
+    nodes = [path for path in _matching(root / "sys/devices/system/node", "node[0-9]*") if _is_folder(path)]
     balancing = _number(root / "proc/sys/kernel/numa_balancing")
     pages = re.search(r"\[(\w+)\]", _word(root / "sys/kernel/mm/transparent_hugepage/enabled") or "")
     return {
@@ -253,10 +295,38 @@ def _is_kept_right() -> bool | None:
     return None if state < 0 else state != _TIME_ERROR
 
 
+# Reading: what cannot be read is not there, and what is no number is none -------------------------------------------
+
+
+def _there(path: Path) -> bool:
+    return _mode(path) is not None
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):  # also: no permission, a name that is too long, one with a zero byte
+        return None
+
+
+def _matching(folder: Path, pattern: str) -> Sequence[Path]:
+    with suppress(OSError, ValueError):
+        return sorted(folder.glob(pattern))
+    return ()
+
+
 def _lines(path: Path) -> Sequence[str]:
     try:
         return path.read_text(errors="replace").splitlines()
-    except OSError:
+    except (OSError, ValueError):
         return ()
 
 
@@ -266,5 +336,12 @@ def _word(path: Path) -> str | None:
 
 
 def _number(path: Path) -> int | None:
-    word = _word(path)
-    return int(word) if word is not None and word.removeprefix("-").isdigit() else None
+    return _whole(_word(path))
+
+
+def _whole(word: str | None) -> int | None:
+    return int(word) if word is not None and re.fullmatch(r"-?[0-9]{1,20}", word) else None
+
+
+def _real(word: str | None) -> float | None:
+    return float(word) if word is not None and re.fullmatch(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", word) else None

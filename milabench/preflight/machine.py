@@ -241,13 +241,13 @@ def _processor(conditions: Conditions) -> Iterator[Finding]:
 
 
 def _others(conditions: Conditions) -> Iterator[Finding]:
-    busy, cores = conditions.load.busy_cores, conditions.cpu.cores
+    busy, cores = conditions.load.busy_cores, conditions.cpu.usable_cores or conditions.cpu.cores
     if busy is not None and cores is not None and busy >= max(0.5, cores / 10):
         yield Finding(
             code="machine-busy",
             severity="warning",
             subject="cpu",
-            what=f"{busy:.1f} of {cores} cores are at work already",
+            what=f"{busy:.1f} of the {cores} cores that may be used are at work already",
             consequence="others share processor, caches and memory with the benchmarks: rates are lower, and vary",
             remedy="see who it is (`top`), and wait or end it",
         )

@@ -259,6 +259,18 @@ def test_a_disk_without_room_for_a_run_holds_it_up(project: Project, mounting: l
     assert (done.code, "only 8.0 MiB free where base, runs, data, cache are kept" in done.err) == (4, True)
 
 
+def test_a_folder_that_can_neither_be_reached_nor_made_holds_a_run_up(project: Project) -> None:
+    project.suite(printer=shell(PRINTER))
+    project.base.mkdir()
+    (project.base / "runs").symlink_to(project.folder / "gone")
+    (project.base / "data").symlink_to("x" * 300)
+    done = project.verb("doctor", "--json")
+    told = [(each["severity"], each["subject"]) for each in done.json["findings"] if "writable" in each["code"]]
+    assert (done.code, told) == (4, [("blocking", "runs"), ("warning", "data")])
+    done = project.verb("run")
+    assert (done.code, f"{project.base / 'runs'} cannot be written to" in done.err) == (4, True)
+
+
 # Gated -------------------------------------------------------------------------------------------------------------
 
 

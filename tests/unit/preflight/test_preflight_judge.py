@@ -196,6 +196,11 @@ MACHINE: dict[str, tuple[Conditions, tuple[str, str, str], str]] = {
         ("machine-busy", "warning", "cpu"),
         "`top`",
     ),
+    "others at work on few cores of many": (
+        replace(GOOD, cpu=replace(GOOD.cpu, usable_cores=4), load=replace(GOOD.load, busy_cores=0.6)),
+        ("machine-busy", "warning", "cpu"),
+        "`top`",
+    ),
     "memory waited for": (
         replace(GOOD, load=replace(GOOD.load, waiting={"memory": 0.3})),
         ("memory-pressure", "warning", "memory"),
