@@ -8,8 +8,10 @@ from milabench.amounts import GIB, MIB, size
 from milabench.preflight.conditions import Conditions, Disk
 from milabench.preflight.types import Finding, Severity, Wanted
 
-FULL_BYTES = 64 * MIB  # less does not hold the journal and the events of a small run
-FULL_FILES = 1000
+# What a run's directory takes without what benchmarks themselves print and keep: its plan, facts and journal and the
+# MiB with less than which nothing is begun; and of each process the events (folded to 1,000 rates), steps and logs.
+RUN_BYTES, RUN_FILES = 2 * MIB, 16
+PROCESS_BYTES, PROCESS_FILES = MIB // 4, 8
 LOW_BYTES = GIB
 LOW_FOR_SETUP_BYTES = 10 * GIB  # an environment with torch for an accelerator takes 5 to 8
 LOW_TEMPORARY_BYTES = GIB // 4
@@ -21,12 +23,14 @@ MOST_SHARED_BYTES = 8 * GIB  # of more workers hardly all have such batches read
 LITTLE_SHARED_BYTES = 64 * MIB  # what a container gets unless it is told otherwise
 LITTLE_MEMORY_BYTES = GIB
 NETWORK = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "wekafs")
+_FREED = "free some (`milabench clean` says what milabench keeps), or choose another --base"
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit")
 
 
 def findings(conditions: Conditions, wanted: Wanted | None) -> Iterator[Finding]:
     """Yield what is found of the machine."""
-    yield from _disks(conditions.disks, needs_room=wanted is not None and _is_set_up_ahead(conditions, wanted))
+    needs_room = wanted is not None and _is_set_up_ahead(conditions, wanted)
+    yield from _disks(conditions.disks, needs_room=needs_room, processes=wanted.all_processes if wanted else 1)
     yield from _limits(conditions, wanted.processes if wanted else 1)
     if conditions.shared_memory or conditions.no_shared_memory:
         yield from _shared_memory(conditions.shared_memory, wanted)
@@ -44,7 +48,7 @@ def _is_set_up_ahead(conditions: Conditions, wanted: Wanted) -> bool:
 # Disks ---------------------------------------------------------------------------------------------------------------
 
 
-def _disks(disks: Mapping[str, Disk], *, needs_room: bool) -> Iterator[Finding]:
+def _disks(disks: Mapping[str, Disk], *, needs_room: bool, processes: int) -> Iterator[Finding]:
     for name, disk in disks.items():
         if not disk.writable:
             yield _unwritable(name, disk)
@@ -52,7 +56,11 @@ def _disks(disks: Mapping[str, Disk], *, needs_room: bool) -> Iterator[Finding]:
         disk = disks[names[0]]
         if not disk.writable:
             continue
-        yield from _room(names, disk, needs_room=needs_room)
+        full = _full(disk, processes) if "runs" in names else None
+        if full is not None:
+            yield _too_full(names, disk, *full)
+        else:
+            yield from _room(names, disk, needs_room=needs_room)
         yield from _kind(names, disk)
 
 
@@ -74,22 +82,34 @@ def _unwritable(name: str, disk: Disk) -> Finding:
     )
 
 
+def _full(disk: Disk, processes: int) -> tuple[str, str] | None:
+    """Return what is left and what the directory of a run of so many processes takes, where that is more."""
+    needed = RUN_BYTES + PROCESS_BYTES * processes
+    files = RUN_FILES + PROCESS_FILES * processes
+    if disk.free_bytes < needed:
+        return f"{size(disk.free_bytes)} free", size(needed)
+    if disk.free_files is not None and disk.free_files < files:
+        return f"room for {disk.free_files} files", f"{files} files"
+    return None
+
+
+def _too_full(names: Sequence[str], disk: Disk, left: str, needed: str) -> Finding:
+    return Finding(
+        code="disk-full",
+        severity="blocking",
+        subject=", ".join(names),
+        what=f"only {left} {_kept(names, disk)}, and the run's directory takes {needed}",
+        consequence="the journal and the events of the run would be cut short",
+        remedy=_FREED,
+    )
+
+
+def _kept(names: Sequence[str], disk: Disk) -> str:
+    return f"where {', '.join(names)} {'are' if len(names) > 1 else 'is'} kept ({disk.path})"
+
+
 def _room(names: Sequence[str], disk: Disk, *, needs_room: bool) -> Iterator[Finding]:
-    kept, where = "runs" in names, ", ".join(names)
-    free = f"{size(disk.free_bytes)} free where {where} {'are' if len(names) > 1 else 'is'} kept ({disk.path})"
-    remedy = "free some (`milabench clean` says what milabench keeps), or choose another --base"
-    if kept and (disk.free_bytes < FULL_BYTES or (disk.free_files is not None and disk.free_files < FULL_FILES)):
-        files = f"room for {disk.free_files} files" if disk.free_bytes >= FULL_BYTES else free
-        yield Finding(
-            code="disk-full",
-            severity="blocking",
-            subject=where,
-            what=f"only {files}",
-            consequence="the journal and the events of the run would be cut short",
-            remedy=remedy,
-        )
-        return
-    room = LOW_BYTES if kept else LOW_TEMPORARY_BYTES if names == ["tmp"] else 0
+    room = LOW_BYTES if "runs" in names else LOW_TEMPORARY_BYTES if names == ["tmp"] else 0
     if needs_room and {"base", "data", "cache"} & set(names):
         room = LOW_FOR_SETUP_BYTES
     if disk.free_bytes < room:
@@ -99,10 +119,10 @@ def _room(names: Sequence[str], disk: Disk, *, needs_room: bool) -> Iterator[Fin
         yield Finding(
             code="disk-low",
             severity="warning",
-            subject=where,
-            what=f"only {free}",
+            subject=", ".join(names),
+            what=f"only {size(disk.free_bytes)} free {_kept(names, disk)}",
             consequence=f"{fails}, after hours perhaps",
-            remedy="set TMPDIR to a larger folder" if names == ["tmp"] else remedy,
+            remedy="set TMPDIR to a larger folder" if names == ["tmp"] else _FREED,
         )
 
 

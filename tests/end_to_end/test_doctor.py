@@ -230,8 +230,8 @@ def test_few_open_files_are_those_that_benchmarks_get_and_not_the_agents_own(pro
 
 @pytest.fixture
 def mounting() -> list[str]:
-    """Return what runs a program with a file system of 8 MiB in memory mounted at ``$MOUNT``."""
-    script = 'mount -t tmpfs -o size=8m tmpfs "$MOUNT" && exec "$@"'
+    """Return what runs a program with a file system of 8 MiB (or ``$SIZE``) in memory mounted at ``$MOUNT``."""
+    script = 'mount -t tmpfs -o size=${SIZE:-8m} tmpfs "$MOUNT" && exec "$@"'
     argv = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
     try:
         done = subprocess.run([*argv, "true"], env={**os.environ, "MOUNT": "/mnt"}, check=False, capture_output=True)
@@ -255,8 +255,11 @@ def test_little_shared_memory_is_told_where_loaders_use_it(project: Project, mou
 def test_a_disk_without_room_for_a_run_holds_it_up(project: Project, mounting: list[str]) -> None:
     project.suite(printer=shell(PRINTER))
     project.base.mkdir()
-    done = project.verb("run", under=mounting, MOUNT=str(project.base))
-    assert (done.code, "only 8.0 MiB free where base, runs, data, cache are kept" in done.err) == (4, True)
+    done = project.verb("run", under=mounting, MOUNT=str(project.base), SIZE="2m")
+    assert (done.code, "only 2.0 MiB free where base, runs, data, cache are kept" in done.err) == (4, True)
+    assert "the run's directory takes 2.2 MiB" in done.err
+    done = project.verb("run", under=mounting, MOUNT=str(project.base), SIZE="4m")
+    assert (done.code, "warning: only 4.0 MiB free" in done.err) == (0, True)
 
 
 def test_a_folder_that_can_neither_be_reached_nor_made_holds_a_run_up(project: Project) -> None:

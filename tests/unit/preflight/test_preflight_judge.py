@@ -146,7 +146,7 @@ MACHINE: dict[str, tuple[Conditions, tuple[str, str, str], str]] = {
     ),
     "data cannot be written": (disks("data", writable=False), ("folder-not-writable", "warning", "data"), "writable"),
     "tmp cannot be written": (disks("tmp", writable=False), ("folder-not-writable", "warning", "tmp"), "TMPDIR"),
-    "no room for a run": (disks("runs", free_bytes=10 * MIB), ("disk-full", "blocking", "runs"), "milabench clean"),
+    "no room for a run": (disks("runs", free_bytes=2 * MIB), ("disk-full", "blocking", "runs"), "milabench clean"),
     "no room for files": (disks("runs", free_files=3), ("disk-full", "blocking", "runs"), "milabench clean"),
     "little room for a run": (disks("runs", free_bytes=500 * MIB), ("disk-low", "warning", "runs"), "milabench clean"),
     "little room in tmp": (disks("tmp", free_bytes=100 * MIB), ("disk-low", "warning", "tmp"), "set TMPDIR"),
@@ -247,8 +247,18 @@ def test_what_is_found_of_a_machine(conditions: Conditions, wanted: tuple[str, s
 
 
 def test_folders_on_one_file_system_are_one_finding() -> None:
-    full = {name: replace(disk, free_bytes=10 * MIB, device=1) for name, disk in GOOD.disks.items()}
+    full = {name: replace(disk, free_bytes=2 * MIB, device=1) for name, disk in GOOD.disks.items()}
     assert codes(found(replace(GOOD, disks=full))) == [("disk-full", "blocking", "base, runs, data, cache, tmp")]
+
+
+def test_room_is_held_against_what_the_processes_of_all_trials_leave() -> None:
+    many = replace(WANTED, plan=plan(*(trial(f"b{n}", (0,), (1,)) for n in range(50))))
+    (finding,) = found(disks("runs", free_bytes=27 * MIB - 1), wanted=many)
+    assert finding.what == "only 27.0 MiB free where runs is kept (/base/runs), and the run's directory takes 27.0 MiB"
+    (finding,) = found(disks("runs", free_files=815), wanted=many)
+    assert "only room for 815 files where runs is kept" in finding.what
+    enough = disks("runs", free_bytes=27 * MIB, free_files=816)
+    assert codes(found(enough, wanted=many)) == [("disk-low", "warning", "runs")]
 
 
 @pytest.mark.parametrize(
