@@ -1,7 +1,4 @@
-"""A disk is full: what was measured is kept, what happened is said, and after making room the run goes on.
-
-The disks are so small that the look before a run would stop at them: ``--force``.
-"""
+"""A disk is full: what was measured is kept, what happened is said, and after making room the run goes on."""
 
 from __future__ import annotations
 
@@ -107,7 +104,7 @@ def assert_full(code: int, said: str) -> None:
 def test_a_benchmark_that_fills_the_disk_fails_and_the_run_can_go_on(small: Project, name: str) -> None:
     entry, reason = WRITES[name]
     small.suite(first=shell(PRINTER), fills=entry, last=shell(PRINTER))
-    done = small.verb("run", "--force")
+    done = small.verb("run")
     assert_full(done.code, done.err)
     assert small.processes() == []
     run = small.run()
@@ -122,7 +119,7 @@ def test_a_benchmark_that_fills_the_disk_fails_and_the_run_can_go_on(small: Proj
     assert before["fills"]["steps"]["measured"] >= 4
     assert "last" not in outcomes
     make_room(small)
-    again = small.milabench("resume", run.path.name, "--force")
+    again = small.milabench("resume", run.path.name)
     assert again.code == 1, again.err  # one benchmark has failed
     after = small.report()
     assert (after["first"], after["fills"]) == (before["first"], before["fills"])
@@ -131,7 +128,7 @@ def test_a_benchmark_that_fills_the_disk_fails_and_the_run_can_go_on(small: Proj
 
 def test_steps_that_do_not_fit_fail_their_benchmark_and_no_other(small: Project) -> None:
     small.suite(fills=program("steps.py"), last=shell(PRINTER))
-    done = small.verb("run", "--force")
+    done = small.verb("run")
     assert (done.code, "Traceback" in done.err.replace("| Traceback", "")) == (1, False)
     assert small.run().outcomes()["fills"].reason == f"exit code 1: OSError: [Errno 28] {NO_SPACE}"
     assert_whole(small)
@@ -145,7 +142,7 @@ def test_what_ends_on_a_full_disk_is_sealed_and_noted_in_the_room_that_was_kept(
     go = small.folder / "go"
     waits = shell(f"{STEPS} while ! test -e {go}; do sleep 0.05; done", stop=1000)
     small.suite(first=shell(PRINTER), waits=waits, **({} if last else {"never": shell(PRINTER)}))
-    with small.started("run", "--config", "suite.yaml", "--force") as runner:
+    with small.started("run", "--config", "suite.yaml") as runner:
         wait_until(lambda: any(path.read_text().count("count") == 6 for path in small.base.glob("runs/*/waits.stdout")))
         fill(small.base)
         go.touch()
@@ -162,7 +159,7 @@ def test_what_ends_on_a_full_disk_is_sealed_and_noted_in_the_room_that_was_kept(
     assert not run.reserve_path.exists()
     make_room(small)
     if not last:
-        assert small.milabench("resume", run.path.name, "--force").code == 0
+        assert small.milabench("resume", run.path.name).code == 0
         assert small.report()["never"]["outcomes"] == {"early_stop": 1}
 
 
@@ -171,10 +168,10 @@ def test_a_run_that_finds_no_room_to_begin_says_so(small: Project, leave_kib: in
     (small.base / "runs").mkdir()
     fill(small.base, leave_kib)
     small.suite(first=shell(PRINTER))
-    done = small.verb("run", "--force")
+    done = small.verb("run", "--force")  # the look before it would stop it
     assert (done.code, "Traceback" in done.err) == (4, False)
     told = rf"milabench: no room is left on the disk of {small.base}/runs/\S+ \(\d+ KiB free\): make room there, "
     assert re.search(f"{told}and type the same again\n$", done.err), done.err
     assert list(small.base.glob("runs/*")) == []  # nothing half made
     make_room(small)
-    assert small.verb("run", "--force").code == 0
+    assert small.verb("run").code == 0
