@@ -18,7 +18,8 @@ def read(record: str) -> dict[str, Any] | None:
         value = json.loads(Path(record).read_text())
     except (OSError, ValueError):
         return None
-    return value if isinstance(value, dict) and {"base", "parts"} <= value.keys() else None
+    whole = isinstance(value, dict) and all(isinstance(value.get(name), dict) for name in ("base", "parts"))
+    return value if whole else None
 
 
 def done(once: dict[str, Any]) -> bool:
@@ -35,7 +36,7 @@ def state(once: dict[str, Any]) -> dict[str, Any]:
     where the record does not say.
     """
     found, folder = read(once["record"]), once["folder"]
-    if found is None or not (Path(folder) / "bin" / "python").exists():
+    if found is None or not os.access(f"{folder}/bin/python", os.X_OK):
         return {"made": False, "base": {}, "parts": [], "changed": None}
     was = found.get("packages")
     return {

@@ -139,6 +139,14 @@ def test_what_cannot_be_recorded_is_not_locked_for_ever(once: dict[str, Any], mo
     assert Guarded(once).begin() == "needed"
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"base": {}, "parts": 3}', '{"base": null, "parts": {}}', "\xff"])
+def test_a_record_of_something_else_counts_for_nothing(once: dict[str, Any], content: str) -> None:
+    finish(once)
+    Path(once["record"]).write_bytes(content.encode("latin-1"))
+    assert not done(once)
+    assert state(once)["made"] is False
+
+
 def test_a_lock_that_cannot_be_had_at_all_is_no_wait(once: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(*_: object) -> None:
         raise OSError(37, "No locks available")
@@ -181,7 +189,7 @@ def environment(once: dict[str, Any]) -> dict[str, Any]:
     assert guarded.begin() == "needed"
     python = Path(once["folder"]) / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.touch()
+    python.touch(0o755)
     (Path(once["folder"]) / "pyvenv.cfg").touch()
     distribution(once, "numpy", "1.26.4")
     distribution(once, "torch", "2.5.0+cpu")
@@ -212,6 +220,11 @@ def test_what_is_asked_for_otherwise_now_is_seen(environment: dict[str, Any]) ->
 @pytest.mark.parametrize("lost", ["record.json", "bin/python"])
 def test_an_environment_without_record_or_interpreter_is_not_made(environment: dict[str, Any], lost: str) -> None:
     (Path(environment["folder"]) / lost).unlink()
+    assert state(environment)["made"] is False
+
+
+def test_an_environment_whose_interpreter_this_user_cannot_run_is_not_made(environment: dict[str, Any]) -> None:
+    (Path(environment["folder"]) / "bin" / "python").chmod(0o644)
     assert state(environment)["made"] is False
 
 
