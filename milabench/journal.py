@@ -6,14 +6,15 @@ never written.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from milabench.outcome import Outcome
+from milabench.outcome import KINDS, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +51,14 @@ class Journal:
 
 def read(path: Path) -> Journal:
     """Return what a journal says; nothing where there is none."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    folded = _Folded()
-    for line in lines:
-        try:
-            folded.add(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            continue  # cut short by a crash, or none of ours
+    folded = Folded()
+    folded.feed(path.read_bytes().splitlines() if path.exists() else [])
     return folded.journal()
 
 
-class _Folded:
+class Folded:
+    """The lines of a journal, folded as they come. One that is cut short, or none of ours, is passed over."""
+
     def __init__(self) -> None:
         self._sittings: list[Sitting] = []
         self._attempts: dict[str, int] = {}
@@ -70,28 +68,37 @@ class _Folded:
         self._retired: set[str] = set()
         self._state: str | None = None
 
-    def add(self, line: dict[str, Any]) -> None:
+    def feed(self, lines: Iterable[bytes]) -> None:
+        """Fold the next lines, each without its newline."""
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, RecursionError):
+                self._add(json.loads(line))
+
+    def _add(self, line: object) -> None:
+        """Fold one line. Raises KeyError or ValueError, and folds nothing, where it does not say what it has to."""
+        if not isinstance(line, dict):
+            raise ValueError("no object")
         match line.get("event", "ended"):
             case "sitting":
-                self._sittings.append(Sitting(time_ns=line["time_ns"], pid=line["pid"], host=line["host"]))
+                time_ns, pid, host = _number(line["time_ns"]), _number(line["pid"]), _text(line["host"])
+                self._sittings.append(Sitting(time_ns=time_ns, pid=pid, host=host))
                 self._state = None
             case "started":
-                trial = str(line["trial"])
-                self._attempts[trial], self._started_ns[trial] = int(line["attempt"]), int(line["time_ns"])
+                trial, attempt, time_ns = _text(line["trial"]), _number(line["attempt"]), _number(line["time_ns"])
+                self._attempts[trial], self._started_ns[trial] = attempt, time_ns
                 self._forget(trial)
                 self._retired.discard(trial)
             case "retired":
-                trial = str(line["trial"])
-                self._attempts[trial] = int(line["attempt"])
+                trial, attempt = _text(line["trial"]), _number(line["attempt"])
+                self._attempts[trial] = attempt
                 self._forget(trial)
                 self._retired.add(trial)
             case "ended":
-                outcome, trial = Outcome(**line["outcome"]), str(line["trial"])
-                self._attempts[trial] = int(line.get("attempt", 1))
-                self._outcomes[trial] = outcome
-                self._neighbours[trial] = tuple(map(str, line.get("neighbours", ())))
+                trial, attempt = _text(line["trial"]), _number(line.get("attempt", 1))
+                outcome, neighbours = _outcome(line["outcome"]), _texts(line.get("neighbours", []))
+                self._attempts[trial], self._outcomes[trial], self._neighbours[trial] = attempt, outcome, neighbours
             case "finished":
-                self._state = str(line["state"])
+                self._state = _text(line["state"])
             case _:
                 pass
 
@@ -100,15 +107,41 @@ class _Folded:
         self._neighbours.pop(trial, None)
 
     def journal(self) -> Journal:
+        """Return what the lines so far say; it stays as it is when more come."""
         return Journal(
             sittings=tuple(self._sittings),
-            attempts=self._attempts,
-            outcomes=self._outcomes,
-            neighbours=self._neighbours,
-            started_ns=self._started_ns,
+            attempts=dict(self._attempts),
+            outcomes=dict(self._outcomes),
+            neighbours=dict(self._neighbours),
+            started_ns=dict(self._started_ns),
             retired=frozenset(self._retired),
             state=self._state,
         )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is no list")
+    return tuple(map(_text, value))
+
+
+def _number(value: object) -> int:
+    """Return a whole number of 64 bits: a time in ns, a process, an attempt."""
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"{value!r} is no such number")
+    return value
+
+
+def _outcome(value: object) -> Outcome:
+    if not isinstance(value, dict) or (kind := value.get("kind")) not in KINDS:
+        raise ValueError(f"{value!r} is no outcome")
+    return Outcome(kind=kind, reason=_text(value.get("reason", "")), tag=_text(value.get("tag", "")))
 
 
 class Writer:

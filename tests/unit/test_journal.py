@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import count
 from pathlib import Path
 
@@ -83,3 +84,37 @@ def test_garbage_is_passed_over(tmp_path_factory: pytest.TempPathFactory, garbag
     path = tmp_path_factory.mktemp("garbage") / "journal"
     path.write_bytes(b"\n".join([*garbage, b'[1]\n{"event": 3}\n{"event": "ended", "trial": "x"}\nnull\n"x"\n']))
     assert written(path, ("started", "a", 1)).running == ("a",)
+
+
+WHOLE = {
+    "sitting": {"event": "sitting", "time_ns": 5, "pid": 7, "host": "here"},
+    "started": {"event": "started", "time_ns": 5, "trial": "a", "attempt": 1},
+    "retired": {"event": "retired", "time_ns": 5, "trial": "a", "attempt": 1},
+    "ended": {"event": "ended", "time_ns": 5, "trial": "a", "attempt": 1, "outcome": {"kind": "ok"}, "neighbours": []},
+    "finished": {"event": "finished", "time_ns": 5, "state": "complete"},
+}
+ODD = [None, True, [], {}, "x", 1.5, -1, 2**63, [1], {"kind": []}, {"kind": "good"}, {"kind": "ok", "reason": 3}]
+
+
+@pytest.mark.parametrize(
+    ("event", "key"),
+    [
+        *[("sitting", key) for key in ("time_ns", "pid", "host")],
+        *[(event, key) for event in ("started", "retired", "ended") for key in ("trial", "attempt")],
+        *[("started", "time_ns"), ("ended", "outcome"), ("ended", "neighbours"), ("finished", "state")],
+    ],
+)
+def test_a_line_of_odd_values_is_passed_over_whole(tmp_path: Path, event: str, key: str) -> None:
+    path = tmp_path / "journal"
+    fits = {"host": str, "trial": str, "state": str, "neighbours": list}.get(key)
+    odd = [each for each in ODD if fits is None or not isinstance(each, fits)]
+    path.write_text("".join(json.dumps({**WHOLE[event], key: each}) + "\n" for each in (*odd, [1])))
+    assert read(path) == Journal()
+    path.write_text(json.dumps(WHOLE[event]) + "\n")
+    assert read(path) != Journal()
+
+
+def test_what_a_later_version_adds_to_an_outcome_is_passed_over_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.write_text(json.dumps({**WHOLE["ended"], "outcome": {"kind": "ok", "tag": "a", "more": 1}}))
+    assert read(path).outcomes == {"a": OK}
