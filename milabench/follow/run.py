@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,15 @@ from typing import Any, Literal
 from milabench.agent.usage import usage
 from milabench.errors import RunDirError
 from milabench.follow import Follower
+from milabench.follow.journal import GrowingJournal
 from milabench.follow.progress import Progress
 from milabench.journal import Journal
-from milabench.outcome import Outcome
+from milabench.outcome import Outcome, is_number
 from milabench.plan.types import Command, Job, Trial
 from milabench.rundir import RunDir
 
 State = Literal["running", "complete", "interrupted", "incomplete", "failed", "killed", "unknown"]
-_SAID: Mapping[object, State] = {
+_SAID: Mapping[str, State] = {
     "complete": "complete",
     "interrupted": "interrupted",
     "incomplete": "incomplete",
@@ -62,6 +63,15 @@ class Status:
         return len(self.trials) - len(self.outcomes) - len(self.running)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standing:
+    """What of a run changes only when its journal grows; ``waiting_s``: how long what has not begun can take."""
+
+    outcomes: Mapping[str, Outcome]
+    running: Mapping[str, float]
+    waiting_s: float | None
+
+
 class Watch:
     """Look at a run again and again; what has been read is not read again. Raises RunDirError where it has no plan."""
 
@@ -70,21 +80,22 @@ class Watch:
         if not run.plan_path.exists():
             older = "it is one of milabench before this: `milabench report` reads it"
             raise RunDirError(f"{run.path} has no plan to say how far it is: {older}")
-        self._plan = run.plan()
-        self._trials = {trial.id: trial for trial in self._plan.trials}
+        self._trials = {trial.id: trial for trial in run.plan().trials}
+        self._ids = tuple(self._trials)
+        self._bounds = {name: trial.bound_s for name, trial in self._trials.items()}
         self._numbers = {trial: number for number, trial in enumerate(self._trials, 1)}
         self._follower = Follower(run.files)
-        self._journal: tuple[object, Journal] = (None, Journal())
+        self._journal, self._facts = GrowingJournal(run.journal_path), _Facts(run)
+        self._stood: tuple[Journal | None, _Standing] = (None, _Standing(outcomes={}, running={}, waiting_s=None))
         self._followed: frozenset[str] = frozenset()
         self._commands: dict[str, tuple[Job, Command]] = {}
 
     def look(self, catch_up_s: float) -> Status:
         """Return how the run is; reading takes so much CPU time at most, and goes on at the next look."""
-        journal, facts, now = self._read_journal(), self._facts(), self._clock()
-        outcomes = {trial: each for trial, each in journal.outcomes.items() if trial in self._trials}
-        running = {trial: journal.started_ns[trial] / 1e9 for trial in journal.running if trial in self._trials}
-        state, sitting = self._state(journal, facts), journal.sittings[-1] if journal.sittings else None
-        self._follow(frozenset(running))
+        state, now = self._state(), self._clock()
+        journal, facts, stands = self._journal.journal, self._facts, self._standing()
+        sitting = journal.sittings[-1] if journal.sittings else None
+        self._follow(frozenset(stands.running))
         self._follower.catch_up(catch_up_s)
         processes = self._follower.progress()
         over = state not in ("running", "unknown")
@@ -93,13 +104,13 @@ class Watch:
             state=state,
             pid=None if sitting is None else sitting.pid,
             host=None if sitting is None else sitting.host,
-            began=facts.get("started"),
-            since=facts.get("started") if sitting is None else sitting.time_ns / 1e9,
-            ended=facts.get("ended"),
-            trials=tuple(self._trials),
-            outcomes=outcomes,
-            running=running,
-            left_s=None if over else self._left_s(outcomes, running, now),
+            began=facts.time("started"),
+            since=facts.time("started") if sitting is None else sitting.time_ns / 1e9,
+            ended=facts.time("ended"),
+            trials=self._ids,
+            outcomes=stands.outcomes,
+            running=stands.running,
+            left_s=None if over else self._left_s(stands, now),
             processes=processes,
             deadlines={tag: job.deadline_s for tag, (job, _) in self._commands.items()},
             usage={} if over else self._usage(processes),
@@ -118,29 +129,36 @@ class Watch:
         """Return the tags of a trial's processes."""
         return {tag for tag, _, _ in _processes(self._trials[trial])}
 
-    def _read_journal(self) -> Journal:
-        """Return the journal, read again where it has grown."""
-        stamp: object = None
-        with suppress(OSError):
-            found = self._run.journal_path.stat()
-            stamp = (found.st_ino, found.st_size)
-        if stamp != self._journal[0]:
-            self._journal = (stamp, self._run.journal())
-        return self._journal[1]
-
-    def _facts(self) -> Mapping[str, Any]:
-        with suppress(RunDirError):  # being written, or never: the journal and the lock say what is to be known
-            return self._run.facts()
-        return {}
-
-    def _state(self, journal: Journal, facts: Mapping[str, Any]) -> State:
-        said = journal.state or (None if journal.sittings else facts.get("state"))
-        if said in _SAID:
-            return _SAID[said]
+    def _state(self) -> State:
+        """Read what was added to the journal; return the state by it, and by the run's lock where it says none."""
+        if said := self._said():
+            return said
         if self._run.is_being_written():
             return "running"
-        elsewhere = journal.sittings and journal.sittings[-1].host != platform.node()
-        return "unknown" if elsewhere else "killed"
+        if said := self._said():  # its runner may have ended it between the two looks
+            return said
+        sittings = self._journal.journal.sittings
+        return "unknown" if sittings and sittings[-1].host != platform.node() else "killed"
+
+    def _said(self) -> State | None:
+        self._journal.read()
+        self._facts.read()
+        journal = self._journal.journal
+        said = journal.state or (None if journal.sittings else self._facts.state)
+        return None if said is None else _SAID.get(said)
+
+    def _standing(self) -> _Standing:
+        journal = self._journal.journal
+        if self._stood[0] is not journal:
+            outcomes = {trial: each for trial, each in journal.outcomes.items() if trial in self._trials}
+            running = {
+                trial: journal.started_ns[trial] / 1e9
+                for trial in journal.running
+                if trial in self._trials and trial in journal.started_ns
+            }
+            waiting_s = self._waiting_s(outcomes, running)
+            self._stood = (journal, _Standing(outcomes=outcomes, running=running, waiting_s=waiting_s))
+        return self._stood[1]
 
     def _follow(self, running: frozenset[str]) -> None:
         if running == self._followed:
@@ -153,16 +171,23 @@ class Watch:
             self._follower.follow(tag, None if command.metrics == "none" else job.limit)
         self._followed = running
 
-    def _left_s(self, outcomes: Mapping[str, Outcome], running: Mapping[str, float], now: float) -> float | None:
-        """Return how long what is left can take, one trial after the other; None where a trial has no limit."""
-        left = 0.0
-        for name, trial in self._trials.items():
-            if name in outcomes:
+    def _waiting_s(self, outcomes: Container[str], running: Container[str]) -> float | None:
+        """Return how long what has not begun can take; None where that, or what runs, has no limit."""
+        waiting_s = 0.0
+        for trial, bound in self._bounds.items():
+            if trial in outcomes:
                 continue
-            if trial.bound_s is None:
+            if bound is None:
                 return None
-            left += max(trial.bound_s - max(now - running.get(name, now), 0.0), 0.0)
-        return left
+            waiting_s += 0.0 if trial in running else bound
+        return waiting_s
+
+    def _left_s(self, stands: _Standing, now: float) -> float | None:
+        """Return how long what is left can take, one trial after the other; None where a trial has no limit."""
+        if stands.waiting_s is None:
+            return None
+        running = ((self._bounds[trial] or 0.0) - max(now - began, 0.0) for trial, began in stands.running.items())
+        return stands.waiting_s + sum(max(left, 0.0) for left in running)
 
     def _usage(self, processes: Sequence[Progress]) -> dict[str, Mapping[str, float]]:
         """Return what processes take of this machine that are known to run here by their number and environment."""
@@ -171,6 +196,37 @@ class Watch:
             for each in processes
             if each.pid is not None and each.outcome is None and _writes(each.pid, self._run.files(each.tag).events)
         }
+
+
+class _Facts:
+    """What ``run.json`` says of a run, read again where it is another file or has been changed."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._run = run
+        self._stamp: object = None
+        self._found: Mapping[str, Any] = {}
+
+    def read(self) -> None:
+        stamp: object = None
+        with suppress(OSError):
+            found = self._run.facts_path.stat()
+            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        if stamp == self._stamp:
+            return
+        self._stamp, self._found = stamp, {}
+        with suppress(RunDirError, RecursionError):  # the journal and the lock say what is to be known
+            facts: object = self._run.facts()
+            self._found = facts if isinstance(facts, dict) else {}
+
+    @property
+    def state(self) -> str | None:
+        said = self._found.get("state")
+        return said if isinstance(said, str) else None
+
+    def time(self, name: str) -> float | None:
+        """Return a time, in s since 1970; None where it says none."""
+        value = self._found.get(name)
+        return float(value) if is_number(value) else None
 
 
 def _processes(trial: Trial) -> list[tuple[str, Job, Command]]:

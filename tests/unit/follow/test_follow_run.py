@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmate.wire import encode_event
+from milabench import journal
 from milabench.errors import RunDirError
+from milabench.follow.journal import GrowingJournal
 from milabench.follow.run import Status, Watch
+from milabench.journal import Folded
 from milabench.outcome import Outcome
 from milabench.plan.types import Command, Job, Plan, Trial
 from milabench.record import Record
@@ -152,6 +157,101 @@ def test_a_process_is_measured_only_where_its_environment_says_that_it_is_the_on
         file.write(encode_event("hello", {"pid": os.getpid()}, time_ns=1, seq=2))
     found = run.look()
     assert (found.processes[0].pid, found.usage) == (os.getpid(), {})
+
+
+class Ending(RunDir):
+    """A run whose runner ends it just before its lock is looked at."""
+
+    record: Record
+
+    def is_being_written(self) -> bool:
+        self.record.finish("complete")
+        return super().is_being_written()
+
+
+def test_a_run_that_ends_while_it_is_looked_at_was_not_killed(run: Run) -> None:
+    run.begin(run.trials[0])
+    seen = Ending(run.record.path)
+    seen.record = run.record
+    run.record.note(run.trials[0], Outcome(kind="ok"))
+    found = Watch(seen, run.clock.s).look(10.0)
+    assert (found.state, list(found.outcomes), found.left_s) == ("complete", ["a"], None)
+
+
+def test_a_run_of_before_that_ends_while_it_is_looked_at_was_not_killed(run: Run) -> None:
+    class Older(RunDir):
+        def is_being_written(self) -> bool:
+            run.record.release()
+            self.facts_path.write_text(json.dumps({"state": "complete", "ended": 1010.0}))
+            return super().is_being_written()
+
+    run.record.journal_path.write_text("")
+    found = Watch(Older(run.record.path), run.clock.s).look(10.0)
+    assert (found.state, found.ended) == ("complete", 1010.0)
+
+
+def test_what_was_read_of_a_run_is_not_read_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    fed, facts = list[bytes](), list[Path]()
+    feed, read = Folded.feed, RunDir.facts
+    monkeypatch.setattr(Folded, "feed", lambda self, lines: (fed.extend(lines), feed(self, lines)))
+    monkeypatch.setattr(RunDir, "facts", lambda self: facts.append(self.path) or read(self))
+    a, b, c = run.trials
+    watch = run.watch()
+    for each in (a, b, c):
+        run.begin(each)
+        watch.look(10.0)
+        run.record.note(each, Outcome(kind="ok"))
+        watch.look(10.0)
+        watch.look(10.0)
+    assert len(fed) == len(run.record.journal_path.read_bytes().splitlines()) == 7
+    assert len(facts) == 1
+    run.record.finish("complete")
+    facts.clear()
+    assert watch.look(10.0).ended == watch.look(10.0).ended == 1000.0
+    assert len(facts) == 1
+
+
+@given(cuts=st.lists(st.integers(0, 900), max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_a_journal_read_in_pieces_says_what_it_says_as_a_whole(
+    tmp_path_factory: pytest.TempPathFactory, cuts: list[int]
+) -> None:
+    path = tmp_path_factory.mktemp("pieces") / "journal"
+    writer = journal.Writer(path, lambda: 5)
+    writer.sitting("here", "1.0")
+    for name in ("a", "b", "a"):
+        writer.started(name, 1)
+        writer.ended(name, 1, Outcome(kind="failed", reason="lä\nßt", tag=name), ["b"])
+    writer.retired("a", 1)
+    writer.close()
+    content = path.read_bytes() + b"noise\n[1]\n"
+    path.write_bytes(b"")
+    growing = GrowingJournal(path)
+    places = sorted({*(each for each in cuts if each < len(content)), len(content)})
+    for begin, end in zip([0, *places], places, strict=False):
+        with path.open("ab") as file:
+            file.write(content[begin:end])
+        growing.read()
+    assert growing.journal == journal.read(path)
+
+
+def test_a_journal_in_place_of_another_is_read_from_its_beginning(run: Run) -> None:
+    run.begin(run.trials[0])
+    watch = run.watch()
+    assert list(watch.look(10.0).running) == ["a"]
+    lines = run.record.journal_path.read_bytes().splitlines(keepends=True)
+    run.record.journal_path.write_bytes(lines[0])
+    assert watch.look(10.0).running == {}
+
+
+@pytest.mark.parametrize(
+    "facts", [[1], {"state": []}, {"state": {"a": 1}, "started": "x", "ended": [1]}, {"started": 10**400}, "x", None]
+)
+def test_odd_facts_say_nothing(run: Run, facts: object) -> None:
+    run.record.journal_path.write_text("")
+    run.record.facts_path.write_text(json.dumps(facts))
+    found = run.look()
+    assert (found.state, found.began, found.since, found.ended) == ("running", None, None, None)
 
 
 def test_a_folder_without_a_plan_is_told_apart(tmp_path: Path) -> None:
