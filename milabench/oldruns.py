@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
+import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,8 @@ from milabench.rundir import Files, RunDir, is_run, is_setup, open_run
 
 _READ = (".data", ".json", ".jsonl", ".steps")  # what a report reads of a run
 _MOST_BYTES = 16 << 30
+_MIB = 1 << 20
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError)
 
 
 class FirstRun(RunDir):
@@ -62,11 +67,22 @@ def _unpack(archive: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as packed:
             members = [member for member in packed.infolist() if member.filename.endswith(_READ)]
-            if sum(member.file_size for member in members) > _MOST_BYTES:
-                raise RunDirError(f"{archive} is over {_MOST_BYTES >> 30} GiB unpacked: unpack it and give its folders")
+            _check_room(archive, folder.parent, sum(member.file_size for member in members))
             packed.extractall(folder, members)
-    except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise RunDirError(f"{archive} cannot be unpacked ({error}): unpack it and give its folders") from None
+    except (*_DAMAGED, OSError, RuntimeError, NotImplementedError) as error:
+        why = str(error) or "it ends too early"
+        raise RunDirError(f"{archive} cannot be unpacked ({why}): unpack it and give its folders") from None
+
+
+def _check_room(archive: Path, where: Path, size: int) -> None:
+    """Raise RunDirError where an archive is too large to be unpacked in passing."""
+    if size > _MOST_BYTES:
+        raise RunDirError(f"{archive} is over {_MOST_BYTES >> 30} GiB unpacked: unpack it and give its folders")
+    if size > (free := shutil.disk_usage(where).free):
+        raise RunDirError(
+            f"{archive} is {size / _MIB:.0f} MiB unpacked, and {free / _MIB:.0f} MiB are free in {where.parent}: set"
+            " TMPDIR to a folder with room, or unpack it and give its folders"
+        )
 
 
 def _holds_run(path: Path) -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from milabench.app.report import find_run, report
 from milabench.errors import RunDirError
@@ -127,3 +132,49 @@ def test_an_archive_given_twice_is_refused(tmp_path: Path) -> None:
     archive = packed(tmp_path / "x.zip", written(tmp_path / OLD, "net.D0"))
     with pytest.raises(RunDirError, match="given twice"):
         report([str(archive), str(archive)], tmp_path)
+
+
+def damaged(tmp_path: Path, method: int, place: float) -> Path:
+    """Return an archive of which bytes at some place of its content are others than they were."""
+    archive = tmp_path / "x.zip"
+    run = written(tmp_path / "run", "net.D0")
+    with zipfile.ZipFile(archive, "w", method) as file:
+        file.write(run / "net.D0.data")
+    content = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as file:
+        (member,) = file.infolist()
+    begin = member.header_offset + 30 + len(member.filename)
+    at = begin + int(member.compress_size * place)
+    content[at : at + 8] = bytes(255 - each for each in content[at : at + 8])
+    archive.write_bytes(content)
+    return archive
+
+
+@pytest.mark.parametrize("place", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_refused_however_it_is_packed(tmp_path: Path, method: int, place: float) -> None:
+    with pytest.raises(RunDirError, match=r"x\.zip cannot be unpacked \(.+\): unpack it and give its folders"):
+        report([str(damaged(tmp_path, method, place))], tmp_path)
+
+
+@given(at=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
+@settings(max_examples=200, deadline=None)
+def test_no_byte_of_an_archive_is_a_bug(tmp_path_factory: pytest.TempPathFactory, at: float, value: int) -> None:
+    folder = tmp_path_factory.mktemp("bytes")
+    archive = folder / "x.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(written(folder / "run", "net.D0") / "net.D0.data", "rün/net.D0.data")
+    content = bytearray(archive.read_bytes())
+    content[int(at * len(content))] = value
+    archive.write_bytes(content)
+    with contextlib.suppress(RunDirError):
+        report([str(archive)], folder)
+
+
+def test_an_archive_for_which_there_is_no_room_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = packed(tmp_path / "x.zip", written(tmp_path / "run", "net.D0"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
+    with pytest.raises(RunDirError, match=r"0 MiB are free in .*: set TMPDIR to a folder with room, or unpack it"):
+        report([str(archive)], tmp_path)
