@@ -51,9 +51,9 @@ def find_run(name: str | None, base: Path) -> RunDir:
         if not found:
             raise RunDirError(f"no run below {base}: give --base, or the folder of a run")
         return oldruns.open_any(found[-1])
-    path = expanded(name)
+    path = expanded(name).absolute()  # a run says where it is: for hints, and by its processes' variables
     if is_folder(path):
-        return oldruns.open_any(path)
+        return oldruns.open_any(path.resolve() if ".." in path.parts else path)
     named = [run for run in found if run.name == name or _TIMES.sub("", run.name) == name]
     if not named:
         raise RunDirError(f"no run {name!r}: it is no folder, and no run below {base} has that name")

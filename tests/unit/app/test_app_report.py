@@ -78,3 +78,21 @@ def test_runs_of_a_multirun_that_differ_are_pooled_with_a_warning(
 def test_what_is_no_run_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(RunDirError, match="it is no folder, and no run below .* has that name"):
         report([name], tmp_path)
+
+
+@pytest.mark.parametrize("given", [".", "../mine", "../../runs/mine", "sub/.."])
+def test_a_run_given_by_a_relative_path_knows_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    run = made(tmp_path, "mine")
+    (run.path / "sub").mkdir()
+    monkeypatch.chdir(run.path)
+    assert find_run(given, tmp_path / "elsewhere").path == run.path.resolve()
+
+
+def test_a_run_given_by_its_name_in_the_folder_of_runs_knows_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(tmp_path, "mine")
+    monkeypatch.chdir(tmp_path / "runs")
+    assert find_run("mine", tmp_path / "elsewhere").path == run.path
