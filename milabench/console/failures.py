@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from milabench.console.words import names, printable
@@ -12,6 +13,7 @@ from milabench.outcome import Outcome
 from milabench.rundir import Files, tail
 
 LAST_LINES = 15
+_LINE = 300  # characters
 _NUMBER = re.compile(r"(exit code \d+)|0x[0-9a-fA-F]+|\d+")
 
 
@@ -31,17 +33,29 @@ class _Words:
     lines: tuple[str, ...] = ()
 
 
+@dataclass(slots=True, kw_only=True)
+class _Group:
+    """Failures that are alike, and the last words of the first of them."""
+
+    words: _Words
+    failures: list[Failure] = field(default_factory=list)
+
+
 def told(failures: Sequence[Failure], files: Callable[[str], Files]) -> Iterator[str]:
     """Yield the lines that tell failures. Those that differ in numbers only are told once, with their tags."""
-    alike: dict[tuple[str, str, tuple[str, ...]], list[tuple[Failure, _Words]]] = {}
+    alike: dict[bytes, _Group] = {}
     for failure in failures:
         words = _last_words(files(failure.tag))
-        outcome = failure.outcome
-        key = (outcome.kind, _without_numbers(outcome.reason), tuple(map(_without_numbers, words.lines)))
-        alike.setdefault(key, []).append((failure, words))
+        alike.setdefault(_kind(failure.outcome, words), _Group(words=words)).failures.append(failure)
     yield "failures:"
     for group in alike.values():
-        yield from _told([failure for failure, _ in group], group[0][1])
+        yield from _told(group.failures, group.words)
+
+
+def _kind(outcome: Outcome, words: _Words) -> bytes:
+    """Return what failures that are alike have in common: a digest, for there may be thousands."""
+    text = "\n".join((outcome.kind, outcome.reason, *words.lines))
+    return hashlib.sha256(_without_numbers(text).encode(errors="replace")).digest()
 
 
 def _told(group: Sequence[Failure], words: _Words) -> Iterator[str]:
@@ -60,8 +74,13 @@ def _told(group: Sequence[Failure], words: _Words) -> Iterator[str]:
 def _last_words(files: Files) -> _Words:
     for path in (files.stderr, files.stdout):
         if lines := tail(path, LAST_LINES):
-            return _Words(path=path, lines=tuple(lines))
+            return _Words(path=path, lines=tuple(map(_cut, lines)))
     return _Words(path=files.stderr if files.stderr.exists() else None)
+
+
+def _cut(line: str) -> str:
+    """Return as much of a line as can be read: progress bars and dumps of tensors have none to end them."""
+    return line if len(line) <= _LINE else f"{line[:_LINE]}…"
 
 
 def _without_numbers(text: str) -> str:

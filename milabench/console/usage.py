@@ -8,6 +8,7 @@ from typing import Any
 
 from milabench.console.words import Usage
 from milabench.errors import HostLost, PreflightError
+from milabench.plan.environ import SELECTION_VARIABLES
 from milabench.plan.types import Command
 
 EVERY_S = 5.0  # looking at the processes of a node costs it more than a frame does
@@ -47,9 +48,20 @@ class Meter:
             cores = None
             if own is not None and command.tag in before and passed_s > 0:
                 cores = max(own["cpu_s"] - before[command.tag], 0.0) / passed_s
-            load, held = _of_devices([each for each in devices if each["id"] in command.devices])
+            load, held = _of_devices(_own(command, devices))
             resident = None if own is None else int(own["rss_bytes"])
             self.known[command.tag] = Usage(rss_bytes=resident, cores=cores, load=load, device_bytes=held)
+
+
+def _own(command: Command, devices: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return those of the devices that a process sees, by the variable that shows it them, else by their numbers.
+
+    Where a GPU is divided the numbers of a plan are not those of the vendor's tool, and that variable has UUIDs; a
+    slice is none of the devices that the tool has loads of.
+    """
+    shown = [command.env[name] for name in SELECTION_VARIABLES.values() if name in command.env]
+    names = set(",".join(shown).split(",")) if shown else set(map(str, command.devices))
+    return [each for each in devices if each["uuid"] in names or str(each["id"]) in names]
 
 
 def _of_devices(found: Sequence[Mapping[str, Any]]) -> tuple[float | None, int | None]:

@@ -282,3 +282,27 @@ def test_a_view_that_breaks_leaves_the_run_alone(
     asyncio.run(scene())
     assert lines[1:] == ["the view of what runs has ended (RuntimeError: this cannot be); the run goes on"]
     assert capsys.readouterr().err.startswith("  ok one")
+
+
+def failed(stage: Stage, tag: str, text: str) -> Failure:
+    stage.files(tag).stderr.write_text(text)
+    return Failure(tag=tag, outcome=Outcome(kind="failed", reason="exit code 1", tag=tag))
+
+
+def test_a_line_of_last_words_is_cut_where_it_is_too_long_to_read(stage: Stage) -> None:
+    found = list(told([failed(stage, "a", "x" * 5000 + "\n")], stage.files))
+    assert "     | " + "x" * 300 + "…" in found
+
+
+def test_of_failures_that_are_alike_the_words_of_one_are_kept(stage: Stage) -> None:
+    import tracemalloc
+
+    text = "".join(f"{number} {'x' * 290}\n" for number in range(15))
+    several = [failed(stage, f"p{number}", text) for number in range(1000)]
+    list(told(several[:2], stage.files))
+    tracemalloc.start()
+    found = list(told(several, stage.files))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found[1].startswith("  p0 and 999 more alike, p1, p2, ")
+    assert peak < 1_000_000  # the words of all are 4.4 MB
