@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -71,10 +71,10 @@ def _system(system: object) -> Iterator[str]:
     arch = system.get("arch")
     if arch:
         yield str(arch)
-    nodes = [node for node in _list(system.get("nodes")) if isinstance(node, Mapping)] or [system]
+    nodes = _maps(system.get("nodes")) or [system]
     if len(nodes) > 1:
         yield f"{len(nodes)} nodes"
-    names = Counter(str(device.get("name")) for node in nodes for device in _list(node.get("devices")))
+    names = Counter(str(device.get("name")) for node in nodes for device in _maps(node.get("devices")))
     if arch != "cpu":
         yield from (name if count == 1 else f"{count} × {name}" for name, count in names.items())
     elif name := system.get("cpu_name") or next(iter(names), None):
@@ -84,8 +84,9 @@ def _system(system: object) -> Iterator[str]:
         yield f"{cpus} CPUs"
 
 
-def _list(value: object) -> Sequence[Any]:
-    return value if isinstance(value, (list, tuple)) else ()
+def _maps(value: object) -> list[Mapping[str, Any]]:
+    """Return the maps of a list; nothing where it is none."""
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, (list, tuple)) else []
 
 
 def rows(summary: Summary) -> Iterator[Row]:

@@ -80,9 +80,11 @@ def read_page(run: Run, index: int) -> Page:
 
 def _changed(facts: Mapping[str, Any]) -> Iterator[str]:
     """Say what had changed when the run was gone on with by force."""
-    for each in facts.get("changed") or ():
-        told = "; ".join(f"{name}: {change}" for name, change in each.items())
-        yield f"the run was resumed although this had changed: {told}"
+    changed = facts.get("changed")
+    for each in changed if isinstance(changed, list) else ():
+        if isinstance(each, Mapping):
+            told = "; ".join(f"{name}: {change}" for name, change in each.items())
+            yield f"the run was resumed although this had changed: {told}"
 
 
 def _said(found: Reading) -> str:
@@ -94,7 +96,7 @@ def _said(found: Reading) -> str:
 def _facts(run: Run) -> Mapping[str, Any]:
     try:
         facts = run.facts()
-    except RunDirError:
+    except (RunDirError, RecursionError):
         return {}
     return facts if isinstance(facts, Mapping) else {}
 
