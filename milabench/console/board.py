@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -27,12 +26,16 @@ _NOTHING: Mapping[str, Usage] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What one frame is made of; ``processes`` are those that run, ``deadlines`` (s) and ``usage`` are by tag."""
+    """What one frame is made of at ``now`` (s since 1970).
+
+    ``processes`` are those that run, ``deadlines`` (s) and ``usage`` are by tag.
+    """
 
     title: str
     total: int
     ended: int
     failed: int
+    now: float
     elapsed_s: float
     left_s: float | None
     processes: Sequence[Progress]
@@ -88,11 +91,11 @@ class _Row:
 
 def _table(overview: Overview, width: int, most: int, *, bars: bool = True) -> list[_Row]:
     """Return the heading, a row for each process that there is room for, and a line on the others."""
-    found, now = overview.processes, time.time()
+    found = overview.processes
     if not found or most <= 0:
         return []
     shown = found if len(found) <= most else found[: most - 1]
-    columns = _columns(overview, shown, now)
+    columns = _columns(overview, shown)
     while len(columns) > 1 and _width(columns) > width:
         del columns[next(name for name in _DROPPED_FIRST if name in columns)]
     bar = min(width - _width(columns) - len(_GAP), _BAR[1])
@@ -108,9 +111,10 @@ def _table(overview: Overview, width: int, most: int, *, bars: bool = True) -> l
     return rows
 
 
-def _columns(overview: Overview, shown: Sequence[Progress], now: float) -> dict[str, list[str]]:
+def _columns(overview: Overview, shown: Sequence[Progress]) -> dict[str, list[str]]:
     """Return the cells of each column that has any, its heading first, all as wide as the widest."""
     cells: list[tuple[str, ...]] = [_HEADINGS]
+    now = overview.now
     for each in shown:
         usage = overview.usage.get(each.tag) or Usage()
         cells.append(

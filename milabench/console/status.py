@@ -10,6 +10,7 @@ from milabench.console.words import Usage, counts, printable, trial_line
 from milabench.follow.run import Status, Watch
 from milabench.outcome import GOOD, Outcome
 from milabench.render.units import duration
+from milabench.rundir import UNDECIDED
 
 _MOST_FAILURES = 20
 
@@ -19,8 +20,9 @@ def overview(status: Status, usage: Mapping[str, Usage], now: float) -> Overview
     return Overview(
         title=f"{status.path.name}  {status.state}",
         total=len(status.trials),
-        ended=len(status.outcomes),
-        failed=sum(each.kind not in GOOD for each in status.outcomes.values()),
+        ended=status.done,
+        failed=sum(each.kind not in GOOD | UNDECIDED for each in status.outcomes.values()),
+        now=now,
         elapsed_s=max((status.ended if status.is_over and status.ended else now) - (status.since or now), 0.0),
         left_s=status.left_s,
         processes=[each for each in status.processes if each.outcome is None],
@@ -32,9 +34,10 @@ def overview(status: Status, usage: Mapping[str, Usage], now: float) -> Overview
 def lines(status: Status, usage: Mapping[str, Usage], width: int, now: float) -> Iterator[str]:
     """Yield a run as text: its state, its trials, what runs, and what failed."""
     yield f"{status.path.name}: {_state(status, now)}"
-    ended = counts(Counter(each.kind for each in status.outcomes.values()))
+    ended = counts(Counter(each.kind for each in status.outcomes.values() if each.kind not in UNDECIDED))
     began = "cut off" if status.is_over else "running"
-    parts = [f"{len(status.outcomes)} of {len(status.trials)} done" + (f" ({ended})" if ended else "")]
+    parts = [f"{status.done} of {len(status.trials)} done" + (f" ({ended})" if ended else "")]
+    parts += [cut] if (cut := counts(status.undecided)) else []
     parts += [f"{len(status.running)} {began}"] if status.running else []
     parts += [f"{status.waiting} {'not begun' if status.is_over else 'waiting'}"] if status.waiting else []
     yield f"trials: {', '.join(parts)}"
@@ -54,7 +57,7 @@ def lines(status: Status, usage: Mapping[str, Usage], width: int, now: float) ->
 def _state(status: Status, now: float) -> str:
     """Return the state of a run with what is to be known of it, and what to do."""
     resume = f"`milabench resume {status.path}` goes on with it"
-    runner = "" if status.pid is None else f" (process {status.pid} on {status.host})"
+    runner = "" if status.pid is None else f" (process {status.pid} on {printable(str(status.host))})"
     match status.state:
         case "running":
             for_s = "" if status.since is None else f" for {duration(max(now - status.since, 0.0))}"

@@ -11,6 +11,7 @@ from milabench.console.words import Usage
 from milabench.follow import Progress
 from milabench.outcome import GOOD, Outcome
 from milabench.plan.types import Command, Job, Plan, Trial
+from milabench.rundir import UNDECIDED
 
 
 @dataclass(slots=True)
@@ -60,8 +61,8 @@ class Trials:
 
     def end(self, trial: str, outcome: Outcome) -> float:
         """Take note of a trial's end; return how long it took, in s."""
-        self._ended += 1
-        self._failed += outcome.kind not in GOOD
+        self._ended += outcome.kind not in UNDECIDED
+        self._failed += outcome.kind not in GOOD | UNDECIDED
         running = self._running.pop(trial, None)
         return 0.0 if running is None else self._clock() - running.began
 
@@ -93,6 +94,7 @@ class Trials:
             total=self._total,
             ended=self._ended,
             failed=self._failed,
+            now=time.time(),
             elapsed_s=now - self._began,
             left_s=self._left_s(now),
             processes=self.with_times(found),

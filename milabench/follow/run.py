@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from milabench.follow.progress import Progress
 from milabench.journal import Journal
 from milabench.outcome import Outcome, is_number
 from milabench.plan.types import Command, Job, Trial
-from milabench.rundir import RunDir
+from milabench.rundir import UNDECIDED, RunDir
 
 State = Literal["running", "complete", "interrupted", "incomplete", "failed", "killed", "unknown"]
 _SAID: Mapping[str, State] = {
@@ -57,6 +58,16 @@ class Status:
     @property
     def is_over(self) -> bool:
         return self.state not in ("running", "unknown")
+
+    @property
+    def done(self) -> int:
+        """The number of trials that need not be run again: they ended otherwise than interrupted or lost."""
+        return len(self.outcomes) - sum(self.undecided.values())
+
+    @property
+    def undecided(self) -> Mapping[str, int]:
+        """How many trials ended ``interrupted`` or ``lost``: a run that is gone on with runs them again."""
+        return Counter(each.kind for each in self.outcomes.values() if each.kind in UNDECIDED)
 
     @property
     def waiting(self) -> int:

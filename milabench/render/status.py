@@ -21,7 +21,8 @@ def document(status: Status) -> dict[str, Any]:
         "runner": None if status.pid is None else {"pid": status.pid, "host": status.host, "since": status.since},
         "trials": {
             "total": len(status.trials),
-            "done": len(outcomes),
+            "done": status.done,
+            "undecided": sum(status.undecided.values()),
             "running": [{"trial": trial, "started": began} for trial, began in status.running.items()],
             "waiting": status.waiting,
         },

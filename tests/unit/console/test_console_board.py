@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import time
 from dataclasses import replace
 
 import pytest
@@ -21,6 +20,7 @@ from milabench.plan.types import Command
 from milabench.suite.types import Limit
 
 GIB = 1 << 30
+NOW = 1_700_000_000.0
 
 
 def running(tag: str = "resnet50.D0", **fields: object) -> Progress:
@@ -35,8 +35,8 @@ def running(tag: str = "resnet50.D0", **fields: object) -> Progress:
         rate=70.0,
         unit="images/s",
         loss=2.3145,
-        started=time.time() - 130.4,
-        last_step=time.time(),
+        started=NOW - 130.4,
+        last_step=NOW,
     )
     return replace(known, **fields)  # type: ignore[arg-type]
 
@@ -47,6 +47,7 @@ def overview(*processes: Progress, **fields: object) -> Overview:
         total=17,
         ended=3,
         failed=1,
+        now=NOW,
         elapsed_s=724.0,
         left_s=2700.0,
         processes=processes,
@@ -101,9 +102,9 @@ def test_a_row_says_the_stage_where_it_is_not_measuring(progress: Progress, step
 
 
 def test_a_process_that_makes_no_step_for_long_is_told_so() -> None:
-    silent = running(last_step=time.time() - 125.4)
+    silent = running(last_step=NOW - 125.4)
     assert "no step for 2 min 05 s" in frame(overview(silent))[2]
-    slow = running(last_step=time.time() - 125.4, measured=2, measured_s=200.0)
+    slow = running(last_step=NOW - 125.4, measured=2, measured_s=200.0)
     assert "images/s" in frame(overview(slow))[2]
 
 
@@ -201,3 +202,36 @@ def test_the_load_of_a_process_is_that_of_its_own_devices() -> None:
         "c": Usage(load=1.0, device_bytes=GIB),
         "d": Usage(),
     }
+
+
+MIG = "MIG-5f3a0c60-0d1e-5e0f-9a63-8a4d6f0c9b1d"
+
+
+def shown(tag: str, *devices: int, **env: str) -> Command:
+    return replace(command(tag, *devices), env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **env})
+
+
+def test_where_a_gpu_is_divided_processes_have_the_load_of_the_devices_that_they_see() -> None:
+    """GPU 0 has two slices, which the plan numbers 0 and 1, so that the plan's 2 is the tool's 1."""
+    devices = [
+        {"id": 0, "uuid": "GPU-0", "load": None, "memory_bytes": 70 * GIB},
+        {"id": 1, "uuid": "GPU-1", "load": 0.9, "memory_bytes": 5 * GIB},
+        {"id": 2, "uuid": "GPU-2", "load": 0.1, "memory_bytes": GIB},
+    ]
+    meter = Meter(lambda: 0.0)
+    slices = [shown("a", 0, CUDA_VISIBLE_DEVICES=MIG), shown("b", 1, CUDA_VISIBLE_DEVICES=f"{MIG}-2")]
+    wholes = [shown("c", 2, CUDA_VISIBLE_DEVICES="GPU-1"), shown("d", 2, 3, CUDA_VISIBLE_DEVICES="GPU-1,GPU-2")]
+    meter.take({}, devices, [*slices, *wholes])
+    assert meter.known == {
+        "a": Usage(),
+        "b": Usage(),
+        "c": Usage(load=0.9, device_bytes=5 * GIB),
+        "d": Usage(load=0.5, device_bytes=6 * GIB),
+    }
+
+
+def test_where_the_plan_has_the_numbers_of_the_tool_they_count() -> None:
+    devices = [{"id": number, "uuid": f"GPU-{number}", "load": number / 4, "memory_bytes": None} for number in (1, 2)]
+    meter = Meter(lambda: 0.0)
+    meter.take({}, devices, [shown("a", 2, CUDA_VISIBLE_DEVICES="2"), shown("b", 1, CUDA_VISIBLE_DEVICES="")])
+    assert meter.known == {"a": Usage(load=0.5), "b": Usage()}

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 
 from benchmate.wire import encode_event
 from milabench import journal
+from milabench.console.status import lines, overview
 from milabench.errors import RunDirError
 from milabench.follow.journal import GrowingJournal
 from milabench.follow.run import Status, Watch
 from milabench.journal import Folded
-from milabench.outcome import Outcome
+from milabench.outcome import Kind, Outcome
 from milabench.plan.types import Command, Job, Plan, Trial
 from milabench.record import Record
+from milabench.render.status import document
 from milabench.rundir import RunDir
 from milabench.suite.types import Limit
 
@@ -99,6 +101,21 @@ def test_what_has_ended_counts_no_more_and_what_runs_for_what_is_left_of_it(run:
     found = watch.look(10.0)
     assert (found.processes, found.running, found.left_s) == ([], {}, 600.0)
     assert watch.place("c") == "[3/3]"
+
+
+@pytest.mark.parametrize("kind", ["interrupted", "lost"])
+def test_a_trial_that_has_to_be_run_again_is_not_done(run: Run, kind: Kind) -> None:
+    a, b, _ = run.trials
+    for each, outcome in ((a, Outcome(kind="failed")), (b, Outcome(kind=kind))):
+        run.begin(each)
+        run.record.note(each, outcome)
+    run.record.finish("interrupted")
+    found = run.look()
+    assert (found.done, found.undecided, found.waiting, found.is_over) == (1, {kind: 1}, 1, True)
+    trials = document(found)["trials"]
+    assert trials == {"total": 3, "done": 1, "undecided": 1, "running": [], "waiting": 1}
+    assert list(lines(found, {}, 100, 2000.0))[1] == f"trials: 1 of 3 done (1 failed), 1 {kind}, 1 not begun"
+    assert overview(found, {}, 2000.0).heading.startswith("run  interrupted  1 of 3 done, 1 failed  ")
 
 
 def test_how_long_is_unknown_where_a_trial_has_no_limit(tmp_path: Path) -> None:
