@@ -35,12 +35,12 @@ class Lines:
         if not rest:
             return []
         lines = self.end()
-        *whole, last = rest
-        for line in whole:
-            if len(line) > self._limit:
+        last = rest.pop()
+        if len(chunk) > self._limit:
+            for line in (line for line in rest if len(line) > self._limit):
                 self._pass_over(line, len(line))
-            else:
-                lines.append(line)
+            rest = [line for line in rest if len(line) <= self._limit]
+        lines += rest
         self._hold(last)
         return lines
 
