@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmate.wire import WARMUP
+from benchmate.wire import WARMUP, Lines
 from milabench.outcome import KINDS, Kind, Outcome
 from milabench.plan.types import Plan
 from milabench.summary import legacy
@@ -17,6 +17,8 @@ from milabench.summary.types import Losses, Memory, ProcessSummary, Run
 
 _DEVICE = re.compile(r"D\d+")
 _REPEAT = re.compile(r"R(\d+)")
+_CHUNK = 1 << 16  # bytes
+_TOO_LONG = b"\0"  # no event, and not blank
 _INTERRUPTS = ("KeyboardInterrupt", "CancelledError")
 
 
@@ -107,9 +109,20 @@ def _is_of_none(reading: Reading) -> bool:
 
 
 def lines(run: Run, tag: str) -> Iterator[bytes]:
-    """Yield the lines of a process's event file."""
+    """Yield the lines of a process's event file, without newlines; a bad one for each that is too long.
+
+    They are cut as a follower cuts them: nothing is kept of a line that never ends.
+    """
+    passed: list[int] = []
+    cut = Lines(too_long=lambda _, length: passed.append(length))
     with run.files(tag).events.open("rb") as file:
-        yield from file
+        while chunk := file.read(_CHUNK):
+            found = cut.feed(chunk)
+            yield from (_TOO_LONG for _ in passed)
+            passed.clear()
+            yield from found
+    yield from filter(None, cut.end())
+    yield from (_TOO_LONG for _ in passed)
 
 
 def _measured(run: Run, tag: str) -> tuple[array[float], str, int] | None:

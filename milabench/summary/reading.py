@@ -35,10 +35,10 @@ _PLAIN: Final = re.compile(
     rb'|"loss": %(number)s(?:, "task": "train")?'
     rb'|"progress": \[\d+, \d+\], "task": "early_stop"'
     rb'|"task": "(?:train|main|early_stop)", "progress": \[\d+, \d+\]'
-    rb')\}, "pipe": "data"\}\n' % {b"number": _NUMBER, b"word": _WORD, b"beside": _BESIDE}
+    rb')\}, "pipe": "data"\}' % {b"number": _NUMBER, b"word": _WORD, b"beside": _BESIDE}
 )
 _RATES: Final = (2, 4)  # its groups that are the last of a rate: the unit; before it the number
-_FROM_STDERR: Final = b'"pipe": "stderr"}\n'
+_FROM_STDERR: Final = b'"pipe": "stderr"}'
 _UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}
 
 
@@ -89,19 +89,19 @@ _OF_THE_FILE: Final = ("lines", "bad", "salvaged", "lost_rates", "torn", "torn_r
 
 
 def read(lines: Iterable[bytes], *, rates: bool = True) -> Reading:
-    """Fold the lines of one process; ``rates`` False where they are read from its steps instead."""
+    """Fold the lines of one process, without newlines; ``rates`` False where they are read from its steps instead."""
     reading, plain = Reading(), _PLAIN.fullmatch
     for line in lines:
         reading.lines += 1
         if match := plain(line):
             _fold_plain(reading, match, rates)
             continue
-        if line.startswith(_IDLE) and line.endswith(b"}\n"):
+        if line.startswith(_IDLE) and line.endswith(b"}"):
             reading.refused += b'"why": ' in line
             if line.endswith(_FROM_STDERR) and not reading.said and legacy.tells_error(line):
                 reading.said = legacy.last_words(_object(line) or {})
             continue
-        if not rates and b'"rate": ' in line and b'"loss": ' not in line and line.endswith(b"}\n"):
+        if not rates and b'"rate": ' in line and b'"loss": ' not in line and line.endswith(b"}"):
             continue
         value = _object(line)
         if value is not None and _is_event(value):
