@@ -51,12 +51,6 @@ def main() -> None:
         shutil.rmtree(run)
 
 
-def _peer(where: Project, asked: argparse.Namespace, run: Path) -> Cost:
-    paths = os.pathsep.join(str(path.resolve()) for path in (asked.peer, asked.peer / "benchmate"))
-    argv = [str(asked.peer_python.absolute()), str(PEER), str(run)]
-    return spent(argv, where.folder, {**where.environ, "PYTHONPATH": paths})
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, help="a checkout of mila-iqia/milabench")

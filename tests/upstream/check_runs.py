@@ -22,6 +22,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,34 +127,37 @@ def compare(name: str, runs: Sequence[Path], asked: argparse.Namespace, tally: T
     tally.same(f"{name}: score (formula)", score, total(formula))
     print(f"\n{name}: {len(rows)} benchmarks, score {score!r}, by the formula {total(formula)!r}")
     if asked.peer_python:
-        _compare_peer(name, runs, asked, tally, several, rows)
+        _compare_peer(_Compared(name=name, runs=runs, processes=several, rows=rows), asked, tally)
     for each, found in rows.items():
         print(f"  {each:<24}" + "".join(f" {key} {_short(found[key])}" for key in (*KEYS, "rates", "losses", "memory")))
     print("  lines: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
     print("".join(f"  warning: {warning}\n" for warning in warnings), end="")
 
 
-def _compare_peer(  # noqa: PLR0913, PLR0917
-    name: str,
-    runs: Sequence[Path],
-    asked: argparse.Namespace,
-    tally: Tally,
-    several: Mapping[str, Sequence[Process]],
-    rows: Mapping[str, Row],
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Compared:
+    """Runs that are pooled, their processes by benchmark as their files have them, and our rows of them."""
+
+    name: str
+    runs: Sequence[Path]
+    processes: Mapping[str, Sequence[Process]]
+    rows: Mapping[str, Row]
+
+
+def _compare_peer(ours: _Compared, asked: argparse.Namespace, tally: Tally) -> None:
     """Compare with milabench's own code: ours, but for benchmarks that are known to differ what it would say there."""
-    peer, printed, powered = by_peer(runs, asked.checkout, asked.peer_python)
+    peer, printed, powered = by_peer(ours.runs, asked.checkout, asked.peer_python)
     expected: dict[str, Row] = {}
-    for each, found in several.items():
+    for each, found in ours.processes.items():
         ended = [process for process in found if process.ended is not None]
         untold = "enabled" not in found[-1].config
         tally.known.update({UNENDED: len(found) - len(ended), NO_ENABLED: int(untold)})
         if ended:
-            told = row(ended) if len(ended) < len(found) else dict(rows[each])
+            told = row(ended) if len(ended) < len(found) else dict(ours.rows[each])
             expected[each] = {**told, **({"enabled": 0.0} if untold else {})}
     tally.rows("milabench", KEYS, expected, peer)
     shown = total(expected)
-    tally.same(f"{name}: score as printed there", -1.0 if shown is None else round(shown, 2), printed)
+    tally.same(f"{ours.name}: score as printed there", -1.0 if shown is None else round(shown, 2), printed)
     print(f"  milabench: score {total(peer)!r}, printed {printed}; {powered} samples given a power")
 
 
@@ -165,9 +169,12 @@ def _short(value: float | None) -> str:
 
 
 def archives(checkout: Path, into: Path, also: Sequence[Path]) -> Iterator[tuple[str, list[Path]]]:
-    """Yield each archive and folder of the checkout with the runs in it, unpacked."""
+    """Yield each archive and folder of the checkout with the runs in it, unpacked. SystemExit: it has no archive."""
     folder = checkout / "tests" / "runs"
-    for path in sorted(folder.glob("*.zip")):
+    packed_runs = sorted(folder.glob("*.zip"))
+    if not packed_runs:
+        raise SystemExit(f"{folder} holds no archive of runs: give a checkout of milabench's public repository")
+    for path in packed_runs:
         with zipfile.ZipFile(path) as packed:
             packed.extractall(into / path.stem)
         yield path.name, runs_in(into / path.stem)
