@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmate.wire import is_number
 from milabench.agent.usage import usage
 from milabench.errors import RunDirError
 from milabench.follow import Follower
 from milabench.follow.journal import GrowingJournal
 from milabench.follow.progress import Progress
 from milabench.journal import Journal
-from milabench.outcome import Outcome, is_number
+from milabench.outcome import Outcome
 from milabench.plan.types import Command, Job, Trial
 from milabench.rundir import UNDECIDED, RunDir
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmate.statistics import Estimate, between, estimate, mean, std
+from benchmate.wire import is_number
 from milabench.outcome import GOOD
 from milabench.suite.matrix import label
-from milabench.summary.reading import is_number
 from milabench.summary.score import performance, score, trimmed
 from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary
 

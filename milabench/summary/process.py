@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmate.wire import WARMUP, Lines
+from benchmate.wire import WARMUP, Lines, is_number
 from milabench.outcome import KINDS, Kind, Outcome
 from milabench.plan.types import Plan
 from milabench.summary import legacy
-from milabench.summary.reading import Reading, is_number, read
+from milabench.summary.reading import Reading, read
 from milabench.summary.types import Losses, Memory, ProcessSummary, Run
 
 _DEVICE = re.compile(r"D\d+")

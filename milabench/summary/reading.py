@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from types import NoneType
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
+from benchmate.wire import is_number
 from milabench.summary import legacy
 
 _decode: Final = json.JSONDecoder().raw_decode  # half the time of json.loads, which matters 10⁶ times
 _MIB: Final = 1 << 20
-_MOST: Final = 1e100
 _NAME: Final = 40  # characters of a name that is repeated in a warning
 _MOST_STEPS: Final = 1_000_000  # that one line may stand for
 _STRUCTURED: Final = frozenset({"data", "config", "start", "end", "error", "message"})  # their ``data`` is an object
@@ -118,7 +118,7 @@ def _fold_plain(reading: Reading, match: re.Match[bytes], rates: bool) -> None:
         rate = float(match[which - 1])
         if not rates:
             return
-        if -_MOST <= rate <= _MOST:
+        if is_number(rate):
             reading.rates.append(rate)
             reading.unit = reading.unit or sys.intern(match[which].decode(errors="replace"))
         else:
@@ -290,8 +290,3 @@ def _used(sample: dict[str, Any], scale: int = 1) -> int:
     """Return the bytes that a sample says are used: ``{"memory": [used, total]}``."""
     memory = sample.get("memory")
     return int(memory[0] * scale) if isinstance(memory, list) and memory and is_number(memory[0]) else 0
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Say whether a value is a number to compute with: finite, and so small that its square is too."""
-    return type(value) in (int, float) and -_MOST <= value <= _MOST  # type: ignore[operator]

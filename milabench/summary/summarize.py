@@ -136,11 +136,15 @@ def _set_ups(pages: Sequence[Page]) -> Iterator[str]:
 def _set_up(facts: Mapping[str, Any]) -> dict[str, str]:
     system, environments = facts.get("system"), facts.get("environments")
     system = system if isinstance(system, Mapping) else {}
-    devices = [str(each.get("name")) for each in system.get("devices") or () if isinstance(each, Mapping)]
+    devices = [str(each.get("name")) for each in _several(system.get("devices")) if isinstance(each, Mapping)]
     found = {name: str(system.get(name) or "") for name in ("hostname", "arch", "cpu_name", "cpus", "driver")}
     found |= {"devices": ", ".join(devices), "milabench": str(facts.get("milabench") or "")}
     groups = environments if isinstance(environments, Mapping) else {}
-    return found | {f"environment {group}": " ".join(map(str, packages)) for group, packages in groups.items()}
+    return found | {f"environment {group}": " ".join(map(str, _several(each))) for group, each in groups.items()}
+
+
+def _several(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _varied(pages: Sequence[Page]) -> list[str]:

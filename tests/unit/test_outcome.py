@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmate.wire import Event
+from benchmate.wire import Event, is_number
 from milabench.outcome import GOOD, KINDS, Cause, Exit, Outcome, Seen, outcome, worst
 
 NO_RATE = "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
@@ -153,6 +153,14 @@ def test_only_what_measured_and_did_not_crash_is_good(ended: Exit, seen: Seen) -
         assert ended.cause == "limit" or (ended.cause is None and ended.code == 0)
         assert not seen.nan_loss
         assert seen.rates or not seen.expects_rate
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(1, True), (1.5, True), (True, False), ("1", False), (1e999, False), (1e200, False), (10**400, False)],
+)
+def test_a_number_can_be_squared_and_is_no_truth_value(value: object, number: bool) -> None:
+    assert is_number(value) == number
 
 
 def test_seen_counts_rates_losses_and_the_first_error() -> None:

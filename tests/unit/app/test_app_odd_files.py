@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from milabench.app.report import report
 from milabench.app.status import Wanted, status
-from milabench.outcome import Outcome
+from milabench.follow import Follower
+from milabench.outcome import Outcome, Seen
 from milabench.plan.types import Command, Job, Plan, Trial
 from milabench.record import Record
 from milabench.render import FORMATS
 from milabench.rundir import RunDir
+from milabench.summary import reading
 
 FACTS = {
     "version": 1,
@@ -25,6 +28,7 @@ FACTS = {
     "ended": 1000.0,
     "state": "complete",
     "name": "mine",
+    "environments": {"torch": ["numpy==2.0"]},
     "changed": [{"driver": "1 → 2"}],
     "multirun": {"name": "x1", "options": {"sizer.mult": 1}},
     "system": {
@@ -75,6 +79,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     record.note(trials[0], Outcome(kind="failed", reason="exit code 1", tag="a.D0"))
     record.release()
     return record
+
+
+@pytest.mark.parametrize(
+    ("rate", "counts"), [(1e99, True), (1e200, False), (10**400, False), (True, False), ("9", False)]
+)
+def test_a_rate_counts_in_status_where_it_counts_in_the_report(tmp_path: Path, rate: object, counts: bool) -> None:
+    event = {"event": "data", "data": {"task": "train", "rate": rate, "units": "items/s"}, "time_ns": 1}
+    (tmp_path / "a.data").write_text(json.dumps(event) + "\n")
+    follower = Follower(RunDir(tmp_path).files)
+    follower.follow("a")
+    follower.turn()
+    (found,) = follower.progress()
+    (line,) = RunDir(tmp_path).events("a")
+    rates = list(reading.read([json.dumps(event).encode()]).rates)
+    seen = Seen.of([line], expects_rate=True)
+    assert (found.measured, len(rates), seen.rates) == (int(counts),) * 3
 
 
 def read(run: RunDir) -> None:
