@@ -40,7 +40,8 @@ def _finite(value: Any, path: str, names: list[str]) -> object:
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Say whether a value that came as JSON is a number to compute with: finite, and its square too."""
-    return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST  # type: ignore[operator]
+    kind = type(value)  # a truth value is an int, too
+    return (kind is float or kind is int) and -_LARGEST <= value <= _LARGEST  # type: ignore[operator]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
