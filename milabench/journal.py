@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from milabench.outcome import KINDS, Outcome
+from milabench.outcome import GOOD, KINDS, UNDECIDED, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,8 @@ class Journal:
 
     ``outcomes`` and ``neighbours`` are of the last attempt and only there where it has ended; ``attempts`` has the
     number of each trial's last attempt; one that is ``retired`` counts no more, and its files are being moved away or
-    have been. ``state`` is how the last sitting ended, None where its runner did not say so.
+    have been. ``failed`` counts the attempts before it that had failed by themselves. ``state`` is how the last
+    sitting ended, None where its runner did not say so.
     """
 
     sittings: tuple[Sitting, ...] = ()
@@ -41,6 +42,7 @@ class Journal:
     neighbours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     started_ns: Mapping[str, int] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()
+    failed: Mapping[str, int] = field(default_factory=dict)
     state: str | None = None
 
     @property
@@ -66,6 +68,7 @@ class Folded:
         self._neighbours: dict[str, tuple[str, ...]] = {}
         self._started_ns: dict[str, int] = {}
         self._retired: set[str] = set()
+        self._failed: dict[str, int] = {}
         self._state: str | None = None
 
     def feed(self, lines: Iterable[bytes]) -> None:
@@ -103,7 +106,9 @@ class Folded:
                 pass
 
     def _forget(self, trial: str) -> None:
-        self._outcomes.pop(trial, None)
+        before = self._outcomes.pop(trial, None)
+        if before is not None and before.kind not in GOOD | UNDECIDED:
+            self._failed[trial] = self._failed.get(trial, 0) + 1
         self._neighbours.pop(trial, None)
 
     def journal(self) -> Journal:
@@ -115,6 +120,7 @@ class Folded:
             neighbours=dict(self._neighbours),
             started_ns=dict(self._started_ns),
             retired=frozenset(self._retired),
+            failed=dict(self._failed),
             state=self._state,
         )
 

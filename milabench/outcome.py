@@ -13,6 +13,8 @@ from benchmate import wire
 Kind = Literal["ok", "early_stop", "timeout", "failed", "killed", "interrupted", "lost", "skipped"]
 KINDS: tuple[Kind, ...] = ("ok", "early_stop", "timeout", "failed", "killed", "interrupted", "lost", "skipped")
 GOOD: frozenset[Kind] = frozenset({"ok", "early_stop"})
+# What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
+UNDECIDED: frozenset[Kind] = frozenset({"interrupted", "lost"})
 _OOM_BELOW = "a process that it started was killed by the kernel: out of memory"
 SIBLING = "ended because a process it belongs with failed"
 _TRACEBACK = "Traceback (most recent call last):"

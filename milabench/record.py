@@ -28,10 +28,10 @@ from milabench import __version__, journal
 from milabench.durable import partial_of, sync, write, write_json
 from milabench.errors import DiskFull, PreflightError
 from milabench.fold import Folded
-from milabench.outcome import GOOD, Exit, Outcome, Seen, outcome, worst
+from milabench.outcome import GOOD, UNDECIDED, Exit, Outcome, Seen, outcome, worst
 from milabench.plan import Command, Plan, Trial, codec
 from milabench.room import Room, is_full
-from milabench.rundir import UNDECIDED, RunDir, Seals, is_run, pieces, tail
+from milabench.rundir import RunDir, Seals, is_run, pieces, tail
 
 _GLANCE_S = 0.2  # whoever looks whether a run is being written has its lock for a moment: that is no runner
 _MADE_ELSE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO})  # of its files

@@ -18,11 +18,8 @@ from milabench import journal
 from milabench.errors import RunDirError
 from milabench.fold import Folded, fold
 from milabench.journal import Journal
-from milabench.outcome import GOOD, KINDS, Kind, Outcome
+from milabench.outcome import GOOD, KINDS, UNDECIDED, Outcome
 from milabench.plan import Command, Plan, codec
-
-# What a trial that ended so is not done with: the run was cut off, which says nothing of the benchmark.
-UNDECIDED: frozenset[Kind] = frozenset({"interrupted", "lost"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +143,10 @@ class RunDir:
         """Return the trials that ran at the same time as each, where any did."""
         return {trial: others for trial, others in self.journal().neighbours.items() if others}
 
+    def failed_before(self) -> Mapping[str, int]:
+        """Return how many attempts of a trial had failed before the one that counts, where any did."""
+        return self.journal().failed
+
     def tags(self) -> tuple[str, ...]:
         """Return the tags of the processes that have events."""
         return tuple(sorted(path.name.removesuffix(".data") for path in self.path.glob("*.data")))
@@ -252,7 +253,7 @@ def is_setup(path: Path) -> bool:
 
 def _began(path: Path) -> float:
     """Return when a run began, by its facts, else by its folder's time of change."""
-    with contextlib.suppress(RunDirError, KeyError, TypeError):
+    with contextlib.suppress(RunDirError, KeyError, TypeError, ValueError, OverflowError):
         return float(RunDir(path).facts()["started"])
     return path.stat().st_mtime
 

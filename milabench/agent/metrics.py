@@ -30,6 +30,7 @@ class PrintedMetrics:
         self._events: EventWriter | None = None
         self._steps: StepsWriter | None = None
         self._unit = ""
+        self._rated = False
         self._lines = Lines(too_long=self._too_long)
         self._count = 0  # of the lines that arrived together
         self._seen = 0
@@ -67,7 +68,12 @@ class PrintedMetrics:
             self._add(line, value["count"], str(value.get("unit", "items")))
         elif "rate" in value and not is_number(value["rate"]):
             self._refuse(line, "rate is no number")
+        elif "rate" in value and value["rate"] <= 0:
+            self._refuse(line, "rate is not above 0")
+        elif "rate" in value and value.get("task", "train") == "train" and (self._steps is not None or self._count):
+            self._refuse(line, "steps are counted already: a rate beside them would count them twice")
         elif "rate" in value and value.get("task", "train") == "train":
+            self._rated = True
             units = {"units": value["unit"]} if "unit" in value and "units" not in value else {}
             task = "train" if self._observe(now_ns) == MEASURED else "warmup"
             self._write("data", {**value, **units, "task": task})
@@ -78,6 +84,8 @@ class PrintedMetrics:
         """Add a line's count to the row that its arrival ends."""
         if not (is_number(count) and 0 <= count < 2**63):
             self._refuse(line, "count is no number of items")
+        elif self._rated:
+            self._refuse(line, "rates are printed already: a count beside them would count them twice")
         elif self._steps is None and Path(self._steps_path).exists():
             self._refuse(line, "the process writes its steps itself")
         elif len(unit.encode(errors="surrogatepass")) > UNIT_BYTES:

@@ -42,20 +42,21 @@ class _Group:
 
 
 def told(failures: Sequence[Failure], files: Callable[[str], Files]) -> Iterator[str]:
-    """Yield the lines that tell failures. Those that differ in numbers only are told once, with their tags."""
+    """Yield the lines that tell failures. Those of a benchmark that differ in numbers only are told once."""
     alike: dict[bytes, _Group] = {}
     for failure in failures:
         words = _last_words(files(failure.tag))
-        alike.setdefault(_kind(failure.outcome, words), _Group(words=words)).failures.append(failure)
+        alike.setdefault(_kind(failure, words), _Group(words=words)).failures.append(failure)
     yield "failures:"
     for group in alike.values():
         yield from _told(group.failures, group.words)
 
 
-def _kind(outcome: Outcome, words: _Words) -> bytes:
+def _kind(failure: Failure, words: _Words) -> bytes:
     """Return what failures that are alike have in common: a digest, for there may be thousands."""
-    text = "\n".join((outcome.kind, outcome.reason, *words.lines))
-    return hashlib.sha256(_without_numbers(text).encode(errors="replace")).digest()
+    benchmark, outcome = failure.tag.split(".")[0], failure.outcome
+    text = _without_numbers("\n".join((outcome.kind, outcome.reason, *words.lines)))
+    return hashlib.sha256(f"{benchmark}\n{text}".encode(errors="replace")).digest()
 
 
 def _told(group: Sequence[Failure], words: _Words) -> Iterator[str]:

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from milabench.console.board import Overview, table
 from milabench.console.words import Usage, counts, printable, trial_line
 from milabench.follow.run import Status, Watch
-from milabench.outcome import GOOD, Outcome
+from milabench.outcome import GOOD, UNDECIDED, Outcome
 from milabench.render.units import duration
-from milabench.rundir import UNDECIDED
 
 _MOST_FAILURES = 20
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 from milabench.console.board import Overview
 from milabench.console.words import Usage
 from milabench.follow import Progress
-from milabench.outcome import GOOD, Outcome
+from milabench.outcome import GOOD, UNDECIDED, Outcome
 from milabench.plan.types import Command, Job, Plan, Trial
-from milabench.rundir import UNDECIDED
 
 
 @dataclass(slots=True)

@@ -18,9 +18,9 @@ from milabench.follow import Follower
 from milabench.follow.journal import GrowingJournal
 from milabench.follow.progress import Progress
 from milabench.journal import Journal
-from milabench.outcome import Outcome
+from milabench.outcome import UNDECIDED, Outcome
 from milabench.plan.types import Command, Job, Trial
-from milabench.rundir import UNDECIDED, RunDir
+from milabench.rundir import RunDir
 
 State = Literal["running", "complete", "interrupted", "incomplete", "failed", "killed", "unknown"]
 _SAID: Mapping[str, State] = {

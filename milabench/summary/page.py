@@ -66,6 +66,10 @@ def read_page(run: Run, index: int) -> Page:
     skipped.extend(Skip(benchmark=name, reason=why.reason) for name, why in unstarted.items() if why.kind == "skipped")
     warnings.extend(_in_part(planned, {process.tag for process in processes}))
     warnings.extend(_changed(facts))
+    warnings.extend(
+        f"{trial}: {count} attempt{'s' if count > 1 else ''} before this one failed, and may be looked at in attempts/"
+        for trial, count in run.failed_before().items()
+    )
     return Page(
         run=_name(run, facts, processes),
         facts=facts,

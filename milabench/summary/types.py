@@ -41,6 +41,10 @@ class Run(Protocol):
         """Trial id → the ids of the trials that ran at the same time, where any did."""
         ...
 
+    def failed_before(self) -> Mapping[str, int]:
+        """Trial id → how many attempts had failed before the one that counts, where any did."""
+        ...
+
     def tags(self) -> Iterable[str]:
         """Tags of the processes that have a ``.data`` file."""
         ...

@@ -112,6 +112,7 @@ def test_what_failed_stays_failed_unless_it_is_asked_for(project: Project) -> No
     assert project.milabench("resume", "--failed").code == 1
     assert dict(project.run().journal().attempts) == {"first": 2, "second": 2, "third": 1}
     assert project.report()["first"]["n"] == 1
+    assert "first: 1 attempt before this one failed" in project.milabench("report").out.replace("\n", " ")
 
 
 def test_a_run_that_is_being_written_is_refused_to_a_second_runner(project: Project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,16 @@ def test_a_further_attempt_forgets_how_the_one_before_ended(tmp_path: Path, reti
     found = written(tmp_path / "journal", *first, second)
     assert (found.outcomes, found.attempts, found.state) == ({}, {"a": 1 if retired else 2}, None)
     assert (found.running, found.retired) == (((), {"a"}) if retired else (("a",), frozenset()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "failed"), [("failed", 2), ("timeout", 2), ("ok", 0), ("lost", 0), ("interrupted", 0)]
+)
+def test_attempts_that_failed_by_themselves_are_counted(tmp_path: Path, kind: Any, failed: int) -> None:
+    ended = Outcome(kind=kind, reason="so", tag="a")
+    calls = [("started", "a", 1), ("ended", "a", 1, ended, []), ("retired", "a", 1), ("started", "a", 2)]
+    again = [("ended", "a", 2, ended, []), ("started", "a", 3), ("ended", "a", 3, OK, [])]
+    assert written(tmp_path / "journal", *calls, *again).failed == ({"a": failed} if failed else {})
 
 
 def test_lines_of_older_runs_are_ends(tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ def run(folder: Path, *, failed: Sequence[str] = (), host: Sequence[str] = ()) -
         files=lambda tag: SimpleNamespace(events=folder / f"{tag}.data"),
         steps=lambda tag: (),
         neighbours=dict,
+        failed_before=dict,
     )
     return plan, record
 

@@ -289,6 +289,14 @@ def failed(stage: Stage, tag: str, text: str) -> Failure:
     return Failure(tag=tag, outcome=Outcome(kind="failed", reason="exit code 1", tag=tag))
 
 
+def test_failures_of_different_benchmarks_are_told_each(stage: Stage) -> None:
+    found = list(told([failed(stage, tag, "no\n") for tag in ("fast", "slow.0", "slow.1")], stage.files))
+    assert [line.split(" (")[0] for line in found if "(failed)" in line] == [
+        "  fast",
+        "  slow.0 and 1 more alike, slow.1",
+    ]
+
+
 def test_a_line_of_last_words_is_cut_where_it_is_too_long_to_read(stage: Stage) -> None:
     found = list(told([failed(stage, "a", "x" * 5000 + "\n")], stage.files))
     assert "     | " + "x" * 300 + "…" in found
@@ -298,11 +306,11 @@ def test_of_failures_that_are_alike_the_words_of_one_are_kept(stage: Stage) -> N
     import tracemalloc
 
     text = "".join(f"{number} {'x' * 290}\n" for number in range(15))
-    several = [failed(stage, f"p{number}", text) for number in range(1000)]
+    several = [failed(stage, f"p.{number}", text) for number in range(1000)]
     list(told(several[:2], stage.files))
     tracemalloc.start()
     found = list(told(several, stage.files))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found[1].startswith("  p0 and 999 more alike, p1, p2, ")
-    assert peak < 1_000_000  # the words of all are 4.4 MB
+    assert found[1].startswith("  p.0 and 999 more alike, p.1, p.2, ")
+    assert peak < 2_000_000  # the words of all are 4.4 MB

@@ -23,6 +23,7 @@ class FakeRun:
     journal: dict[str, Outcome] = field(default_factory=dict)
     columns: dict[str, Steps] = field(default_factory=dict)
     met: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         if self.planned is None:
@@ -45,6 +46,9 @@ class FakeRun:
 
     def steps(self, tag: str) -> list[Steps]:
         return [self.columns[tag]] if tag in self.columns else []
+
+    def failed_before(self) -> dict[str, int]:
+        return self.failed
 
     def neighbours(self) -> dict[str, tuple[str, ...]]:
         return self.met
