@@ -356,7 +356,7 @@ def test_what_is_half_made_is_removed_before_it_is_begun_and_delays_nothing_else
 def test_an_agent_whose_runner_is_gone_removes_nothing_more_and_ends(slow: Raw) -> None:
     slow.reply(slow.send("usage"))  # one before it in the queue, waited for after this has begun
     slow.send("begin", target="plain/plain", once=once(slow.folder))
-    waiting = slow.send("freeze", folders={})
+    waiting = slow.send("freeze", folders={}, sources=[])
     wait_until((slow.folder / "removing").exists)
     assert slow.process.stdin is not None
     slow.process.stdin.close()

@@ -112,7 +112,10 @@ def test_a_probe_that_takes_long_delays_nothing(tmp_path: Path) -> None:
     tool.write_text("#!/bin/sh\nwhile ! test -e go; do sleep 0.02; done\n")
     tool.chmod(0o755)
     with Raw(tmp_path, before=lambda: os.chdir(tmp_path), PATH=f"{tool.parent}:{os.environ['PATH']}") as agent:
-        probe, freeze = agent.send("probe", arch="cuda", reach={}), agent.send("freeze", folders={"a": "/nowhere"})
+        probe, freeze = (
+            agent.send("probe", arch="cuda", reach={}),
+            agent.send("freeze", folders={"a": "/nowhere"}, sources=[]),
+        )
         late = agent.start("exec sleep 1000", "late", deadline_s=0.3)
         printing = agent.start("""echo '{"count": 2}'; exit 3""", metrics="stdout")
         assert (agent.exit(late)["cause"], agent.exit(printing)["code"]) == ("deadline", 3)
@@ -133,7 +136,7 @@ def test_what_is_asked_for_aside_is_answered_also_where_it_fails(agent: Raw) -> 
 def test_what_no_descriptors_are_left_for_is_an_error_and_is_answered_once_there_are_some(
     tmp_path: Path, op: str
 ) -> None:
-    fields = {"folders": {}} if op == "freeze" else {}
+    fields = {"folders": {}, "sources": []} if op == "freeze" else {}
     with Raw(tmp_path, before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))) as agent:
         running = agent.start("exec sleep 1000", metrics="stdout")
         agent.reply(running, "started")
@@ -161,7 +164,7 @@ def few():
 os.fork = few
 """
     with Raw(tmp_path, patch=f"exec({patch!r})") as agent:
-        for op, fields in (("usage", {}), ("freeze", {"folders": {}})):
+        for op, fields in (("usage", {}), ("freeze", {"folders": {}, "sources": []})):
             message = agent.reply(agent.send(op, **fields))["message"]
             assert message == "cannot start a process: Resource temporarily unavailable"
         assert agent.reply(agent.send("usage"))["event"] == "usage"
