@@ -1,4 +1,4 @@
-"""What to type about devices, by architecture. Of the vendors' documentation; not yet run on hardware."""
+"""What to type about devices, by architecture: the vendors' own tools. Not yet run on hardware."""
 
 from __future__ import annotations
 
