@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -17,6 +18,10 @@ _skipped: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_skipped] = []
+    # Under nohup, or in the background of a script, signals are ignored, by all that is started from there too.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)
