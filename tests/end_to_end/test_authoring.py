@@ -12,17 +12,25 @@ from harness import OBSERVED, Project
 from milabench.app.new import TEMPLATES
 
 SHORT = ("--override", "*.voir.options.stop=5", "--override", "*.voir.options.skip=1")
-# A rank of a group without torch: torchrun's variables are all that an Observer looks at.
+# A rank of a group without torch: torchrun's variables are all that an Observer looks at. The ranks make their steps
+# together: each leaves a byte in a file they share, and waits for those of the others.
 RANK = """
     import os, sys, time
+    from pathlib import Path
     from benchmate.observe import Observer
 
-    observer = Observer(unit="items")
+    observer, made = Observer(unit="items"), 0
+    meeting = Path(os.environ["MEET"])
     while True:
         for batch in observer.iterate([[0] * 10] * 100):
             time.sleep(0.01)
             if os.environ["RANK"] == os.environ.get("FAILS"):
                 raise ValueError("this rank is broken")
+            made += 1
+            with meeting.open("ab") as file:
+                file.write(b"x")
+            while meeting.stat().st_size < 3 * made:
+                time.sleep(0.001)
 """
 GROUP = """
     from milabench.commands import CmdCommand, ListCommand
@@ -157,7 +165,7 @@ def group(project: Project) -> Project:
 
 
 def test_a_group_is_measured_as_one_and_ended_when_its_leader_has_enough(group: Project) -> None:
-    done = group.verb("run", "--all")
+    done = group.verb("run", "--all", MEET=str(group.folder / "meeting"))
     assert done.code == 0, done.err
     found = group.report()["mine"]
     assert (found["outcomes"], found["steps"]) == ({"early_stop": 1}, {"warmup": 1, "measured": 5})
@@ -167,7 +175,7 @@ def test_a_group_is_measured_as_one_and_ended_when_its_leader_has_enough(group: 
 
 
 def test_the_rank_that_failed_is_named(group: Project) -> None:
-    done = group.verb("run", "--all", FAILS="2")
+    done = group.verb("run", "--all", FAILS="2", MEET=str(group.folder / "meeting"))
     assert done.code == 1
     (failure,) = group.report()["mine"]["failures"]
     assert failure["reason"] == "exit code 1: rank 2: ValueError: this rank is broken"
