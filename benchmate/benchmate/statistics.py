@@ -10,23 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 Statistic = Literal["mean", "p50", "p90", "p95", "p99", "p99.9"]
 Method = Literal["batch means", "order statistics", "repeats", "none"]
-Verdict = Literal["ok", "noisy", "too few"]
+Verdict = Literal["ok", "wide", "too few"]
 
 QUANTILES: Final[dict[str, float]] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 MIN_BATCHES: Final = 5  # fewer say nothing about the spread between batches
-NOISY: Final = 0.05  # a half-width above this share of the value
+BATCHES: Final = 20
+WIDE: Final = 0.05  # a half-width above this share of the value
+PRECISE_FROM: Final = 2 * BATCHES  # samples; with fewer a narrow interval may be luck
+REPEATS_DECIDE: Final = 2  # from so many repeats on the spread between them gives the interval: see of_repeats
 
 _TAIL: Final = 0.025  # on each side of a 95 % interval
 _Z: Final = 1.959963984540054
-_T: Final = (
-    *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
-    *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
-    *(2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423),
-)  # Student's t, 97.5 %, for 1 to 30 degrees of freedom
 _EXACT_UP_TO: Final = 500  # expected exceedances; above, the normal approximation is as good
 
 
@@ -35,7 +34,7 @@ class Estimate:
     """A statistic of ``n`` samples and its two-sided 95 % interval, in the samples' unit.
 
     ``value`` is None where n is too small for the statistic to mean anything; ``low`` and ``high`` are None where n is
-    too small for an interval. ``verdict``: ``noisy`` where the interval's half-width is above 5 % of the value.
+    too small for an interval. ``verdict``: ``wide`` where the interval's half-width is above 5 % of the value.
     """
 
     n: int
@@ -96,25 +95,50 @@ def needed(share: float) -> int:
     return math.ceil(math.log(_TAIL) / math.log(max(share, 1 - share)))
 
 
-def student_t(degrees: int) -> float:
-    """Return the 97.5 % point of Student's t: the factor of a two-sided 95 % interval. Raises ValueError under 1.
+@lru_cache(maxsize=512)
+def student_t(degrees: float, confidence: float = 0.95) -> float:
+    """Return the factor of a two-sided interval by Student's t. Raises ValueError under one degree of freedom.
 
-    Above 30 degrees of freedom by its expansion around the normal (Abramowitz and Stegun, 26.7.5).
+    By halving, on the distribution's tails as an incomplete beta function.
     """
     if degrees < 1:
         raise ValueError("at least one degree of freedom is needed")
-    if degrees <= len(_T):
-        return _T[degrees - 1]
-    z, z3, z5, z7 = _Z, _Z**3, _Z**5, _Z**7
-    return (
-        z
-        + (z3 + z) / (4 * degrees)
-        + (5 * z5 + 16 * z3 + 3 * z) / (96 * degrees**2)
-        + (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / (384 * degrees**3)
-    )
+    low, high = 0.0, 2.0
+    while _two_tails(high, degrees) > 1 - confidence:
+        low, high = high, 2 * high
+    while high - low > 1e-10 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _two_tails(middle, degrees) > 1 - confidence else (low, middle)
+    return high
 
 
-def estimate(samples: Sequence[float], statistic: Statistic = "mean", batches: int = 20) -> Estimate:
+def _two_tails(t: float, degrees: float) -> float:
+    """Return P(|T| > t) of Student's t."""
+    x = degrees / (degrees + t * t)
+    return _incomplete_beta(x, degrees / 2, 0.5)
+
+
+def _incomplete_beta(x: float, a: float, b: float) -> float:
+    """Return the regularised incomplete beta function, by its continued fraction where that converges fast."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _incomplete_beta(1 - x, b, a)
+    logarithm = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    return math.exp(logarithm) / a / _fraction(x, a, b)
+
+
+def _fraction(x: float, a: float, b: float) -> float:
+    """Return the continued fraction of the incomplete beta function (DLMF 8.17.22), from its last terms upwards."""
+    value = 1.0
+    for m in range(50 + math.isqrt(math.ceil(max(a, b))), 0, -1):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
+        value = 1 + odd / (1 + even / value)
+    return value
+
+
+def estimate(samples: Sequence[float], statistic: Statistic = "mean", batches: int = BATCHES) -> Estimate:
     """Return a statistic of samples in the order they were taken, with its 95 % interval.
 
     Mean and p50 by batch means (fewer batches when there are not two samples for each, no interval under five); the
@@ -132,6 +156,56 @@ def estimate(samples: Sequence[float], statistic: Statistic = "mean", batches: i
         return _by_batches(samples, lambda batch: quantile(batch, 0.5), batches)
     share = QUANTILES[statistic]
     return _by_order(samples, share, batches) if n >= needed(share) else _nothing(n)
+
+
+def throughput(counts: Sequence[float], durations_ns: Sequence[float], batches: int = BATCHES) -> Estimate:
+    """Return what was done per second, Σ counts / Σ time, of steps in the order they were made, with its 95 % interval.
+
+    By batch means of what each batch did over or under its time's worth: a ratio of sums, so that long steps weigh
+    what they took. Raises ValueError where the two differ in length or a duration is negative.
+    """
+    n = len(counts)
+    if n != len(durations_ns):
+        raise ValueError(f"{n} counts and {len(durations_ns)} durations")
+    if any(duration < 0 for duration in durations_ns):
+        raise ValueError("a duration is negative")
+    total_ns = math.fsum(durations_ns)
+    if total_ns == 0:
+        return _nothing(n)
+    rate = math.fsum(counts) / total_ns  # per ns
+    surplus = [count - rate * duration for count, duration in zip(counts, durations_ns, strict=True)]
+    parts = _split(surplus, batches)
+    half = _half_width([mean(part) for part in parts]) if len(parts) >= MIN_BATCHES else None
+    return _with_interval(n, 1e9 * rate, None if half is None else 1e9 * half * n / total_ns, "batch means")
+
+
+def precise(found: Estimate, precision: float) -> bool:
+    """Return whether the 95 % interval's half-width is at most ``precision`` (a share of the value), and believable.
+
+    For a measurement that ends when its number is precise enough. Whoever looks again and again stops at a moment
+    when the interval happens to be narrow, so few samples never suffice; look at the numbers ``next_look`` gives.
+    """
+    error = found.relative_error
+    return found.n >= PRECISE_FROM and error is not None and error <= precision
+
+
+def next_look(n: int) -> int:
+    """Return at how many samples to look again after a look at ``n``: each look is a chance to stop by luck."""
+    return max(PRECISE_FROM, n + max(1, n // 4))
+
+
+def of_repeats(repeats: Sequence[Estimate]) -> Estimate:
+    """Return the estimate of a benchmark from that of each repeat (each its own processes).
+
+    The interval of one process covers what varies within it. What differs from process to process (where memory
+    lies, which clock and cores it got, how a library tuned itself) shows between repeats only, and is often larger:
+    from two on their spread decides, although Student's factor makes it wide for two (12.7) and three (4.3).
+    Repeats without a value do not count.
+    """
+    with_value = [repeat for repeat in repeats if repeat.value is not None]
+    if len(with_value) < REPEATS_DECIDE:
+        return with_value[0] if with_value else _nothing(sum(repeat.n for repeat in repeats))
+    return between([repeat.value for repeat in with_value if repeat.value is not None])
 
 
 def between(values: Sequence[float]) -> Estimate:
@@ -166,7 +240,7 @@ def _half_width(values: Sequence[float]) -> float | None:
 def _with_interval(n: int, value: float, half: float | None, method: Method) -> Estimate:
     if half is None:
         return _nothing(n, value)
-    verdict: Verdict = "noisy" if half > NOISY * abs(value) else "ok"
+    verdict: Verdict = "wide" if half > WIDE * abs(value) else "ok"
     return Estimate(n=n, value=value, low=value - half, high=value + half, method=method, verdict=verdict)
 
 
@@ -179,14 +253,14 @@ def _by_order(samples: Sequence[float], share: float, batches: int) -> Estimate:
     few, many = _exceedances(effective, 1 - share)
     high = ordered[n - 1 - few * n // effective]
     low = ordered[max(0, n - math.ceil(many * n / effective))]
-    wide = max(value - low, high - value) > NOISY * abs(value)
-    verdict: Verdict = "noisy" if wide else "ok"
+    wide = max(value - low, high - value) > WIDE * abs(value)
+    verdict: Verdict = "wide" if wide else "ok"
     return Estimate(
         n=n, value=value, low=min(low, value), high=max(high, value), method="order statistics", verdict=verdict
     )
 
 
-def effective_n(samples: Sequence[float], batches: int = 20) -> int:
+def effective_n(samples: Sequence[float], batches: int = BATCHES) -> int:
     """Return how many independent samples say as much about the mean as these, at most their number.
 
     The variance of single samples over that which batch means give for the mean.

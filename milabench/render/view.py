@@ -102,17 +102,17 @@ def rows(summary: Summary) -> Iterator[Row]:
 def _row(found: BenchmarkSummary, no_device: str) -> Row:
     if found.skipped:
         return Row(state="skipped", doubtful=False, cells=_empty(found.name, "skipped", found.weight, found.enabled))
-    noisy = found.interval.verdict != "ok" and found.perf is not None
+    doubtful = found.interval.verdict != "ok" and found.perf is not None
     return Row(
         state="failed" if found.failed else "ok",
-        doubtful=noisy,
+        doubtful=doubtful,
         cells={
             "name": found.name,
             "n": str(found.n),
             "fail": str(found.failed),
             "devices": units.devices(found.devices) or no_device,
             "rate": units.rate(found.perf, found.unit),
-            "spread": units.spread(found) + ("*" if noisy else ""),
+            "spread": units.spread(found) + ("*" if doubtful else ""),
             "std": units.deviation(found),
             "steps": f"{found.warmup_steps}+{found.measured_steps}",
             "memory": units.gib(found.memory),
@@ -185,9 +185,9 @@ def _notes(summary: Summary) -> Iterator[str]:
     if measured:
         apart = f"{warmup} warm-up steps are not in them" if warmup else "no step is marked as warm-up"
         yield f"rates are means of {measured} measured steps, without the lowest and the highest; {apart}"
-        yield "±95 %: half the 95 % interval of that mean, by batches of steps or, of 3 repeats or more, by repeats"
+        yield "±95 %: half the 95 % interval of that mean, by batches of steps or, of repeats, by these"
     judged = [found.interval.verdict for found in summary.benchmarks if found.perf is not None]
-    if "noisy" in judged:
+    if "wide" in judged:
         yield "* wider than ±5 %: measure longer, repeat, or look for what else the machine was doing"
     if "too few" in judged:
         yield "* too few: under 12 steps (10 without the two) give no interval; raise voir.options.stop or max_duration"

@@ -8,14 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmate.statistics import Estimate, between, estimate, mean, std
+from benchmate.statistics import Estimate, estimate, mean, of_repeats, std
 from benchmate.wire import is_number
 from milabench.outcome import GOOD
 from milabench.suite.matrix import label
 from milabench.summary.score import performance, score, trimmed
 from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary
-
-_REPEATS_DECIDE = 3  # from so many repeats on, the spread between them gives the interval
 
 
 def summarize_benchmark(
@@ -101,9 +99,9 @@ def _interval(processes: Sequence[ProcessSummary], kept: Sequence[float]) -> Est
     for process in processes:
         if process.rates:
             repeats.setdefault(process.repeat, array("d")).extend(process.rates)
-    if len(repeats) >= _REPEATS_DECIDE:
-        return between([mean(trimmed(rates)) for rates in repeats.values()])
-    return estimate(kept)
+    if len(repeats) < 2:
+        return estimate(kept)
+    return of_repeats([estimate(trimmed(rates)) for rates in repeats.values()])
 
 
 def _memory(processes: Sequence[ProcessSummary]) -> Memory | None:

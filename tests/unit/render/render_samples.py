@@ -98,7 +98,7 @@ def sample() -> Summary:
         failed=1,
         outcomes={"ok": 1, "timeout": 1},
         perf=23.45,
-        interval=estimate(23.45, 2.9, "noisy"),
+        interval=estimate(23.45, 2.9, "wide"),
         memory=Memory(peak_bytes=2**30, source="host"),
         losses=Losses(first=7.1, last=None, n=3, nan=True),
         score=11.7,

@@ -1,0 +1,10 @@
+"""What may be said of a number: is it steady, was the machine quiet, is it better than another. Pure, stdlib only."""
+
+from __future__ import annotations
+
+from benchmate.verdict.comparison import Ratio, ratio
+from benchmate.verdict.evidence import Evidence, Noise, noise
+from benchmate.verdict.grading import Grade, Word, grade
+from benchmate.verdict.series import Steadiness, steadiness
+
+__all__ = ["Evidence", "Grade", "Noise", "Ratio", "Steadiness", "Word", "grade", "noise", "ratio", "steadiness"]

@@ -1,0 +1,62 @@
+"""One word for a number as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from benchmate.statistics import WIDE, Estimate
+from benchmate.verdict.evidence import Noise
+from benchmate.verdict.series import Steadiness
+
+Word = Literal["ok", "too few", "noisy", "drifting", "bimodal", "wide"]
+
+_ORDER: Final[tuple[Word, ...]] = ("too few", "noisy", "drifting", "bimodal", "wide")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grade:
+    """The word for a number, and every reason against it, sentences with their figures."""
+
+    word: Word
+    reasons: tuple[str, ...] = ()
+
+
+def grade(estimate: Estimate, steadiness: Iterable[Steadiness] = (), noise: Iterable[Noise] = ()) -> Grade:
+    """Return one word for a number from its estimate, and the steadiness and noise of each process it comes from.
+
+    The first that holds of: too few, noisy, drifting, bimodal, wide; else ok. That a series was too short to be
+    judged, or noise unknown, is not held against a number.
+    """
+    series, machine = tuple(steadiness), tuple(noise)
+    found = [*_of_estimate(estimate), *_of_noise(machine), *_of_series(series)]
+    words = {word for word, _ in found}
+    word: Word = next((word for word in _ORDER if word in words), "ok")
+    reasons = sorted(found, key=lambda pair: _ORDER.index(pair[0]))
+    return Grade(word=word, reasons=tuple(dict.fromkeys(reason for _, reason in reasons)))
+
+
+def _of_estimate(estimate: Estimate) -> Iterator[tuple[Word, str]]:
+    if estimate.verdict == "too few":
+        yield "too few", f"{estimate.n} samples are too few for an interval"
+    if estimate.verdict == "wide" and estimate.relative_error is not None:
+        yield "wide", f"the 95 % interval is ±{estimate.relative_error:.1%} of the value, wider than ±{WIDE:.0%}"
+
+
+def _of_noise(machine: Sequence[Noise]) -> Iterator[tuple[Word, str]]:
+    noisy = [noise for noise in machine if noise.verdict == "noisy"]
+    for noise in noisy:
+        for reason in noise.reasons:
+            yield "noisy", _of(len(noisy), len(machine)) + reason
+
+
+def _of_series(series: Sequence[Steadiness]) -> Iterator[tuple[Word, str]]:
+    for kind in ("drifting", "bimodal"):
+        alike = [found for found in series if found.kind == kind]
+        if alike:
+            yield kind, _of(len(alike), len(series)) + alike[0].detail
+
+
+def _of(some: int, total: int) -> str:
+    return f"{some} of {total} processes: " if total > 1 else ""
