@@ -1,8 +1,9 @@
 """Pure functions of samples: the same numbers inside a benchmark, in the report and in benchit. Standard library only.
 
 Samples of one process are autocorrelated, so intervals come from batch means (Law & Kelton, *Simulation Modeling and
-Analysis*, on output analysis) and not from σ/√n, which is far too narrow on them; tails use order statistics with an
-effective number of samples. Where the samples do not suffice, the answer says so instead of giving a number.
+Analysis*, on output analysis) and not from σ/√n, which is far too narrow on them; what correlation is left between
+batches widens them. Tails use order statistics with an effective number of samples. Where the samples do not suffice,
+the answer says so instead of giving a number. How often intervals hold the truth: docs/explanation/numbers.md.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ Method = Literal["batch means", "order statistics", "repeats", "none"]
 Verdict = Literal["ok", "wide", "too few"]
 
 QUANTILES: Final[dict[str, float]] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-MIN_BATCHES: Final = 5  # fewer say nothing about the spread between batches
 BATCHES: Final = 20
+MIN_BATCHES: Final = 5  # fewer say nothing about the spread between batches
 WIDE: Final = 0.05  # a half-width above this share of the value
-PRECISE_FROM: Final = 2 * BATCHES  # samples; with fewer a narrow interval may be luck
+PRECISE_FROM: Final = 40  # samples; with fewer a narrow interval may be luck
+UNSEEN: Final = 2.0  # what a step that takes three times as long adds to the sum, in steps: see precise
 REPEATS_DECIDE: Final = 2  # from so many repeats on the spread between them gives the interval: see of_repeats
 
 _TAIL: Final = 0.025  # on each side of a 95 % interval
 _Z: Final = 1.959963984540054
+_MOST_CORRELATED: Final = 0.8  # batches; above, their number says nothing of how far they reach
+_BATCH: Final = 4  # samples in a batch, if that leaves MIN_BATCHES: the median of two is their mean
 _EXACT_UP_TO: Final = 500  # expected exceedances; above, the normal approximation is as good
 
 
@@ -99,17 +103,21 @@ def needed(share: float) -> int:
 def student_t(degrees: float, confidence: float = 0.95) -> float:
     """Return the factor of a two-sided interval by Student's t. Raises ValueError under one degree of freedom.
 
-    By halving, on the distribution's tails as an incomplete beta function.
+    By Newton's method on the distribution's tails (an incomplete beta function): they are convex, so from 0 upwards it
+    never oversteps.
     """
     if degrees < 1:
         raise ValueError("at least one degree of freedom is needed")
-    low, high = 0.0, 2.0
-    while _two_tails(high, degrees) > 1 - confidence:
-        low, high = high, 2 * high
-    while high - low > 1e-10 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _two_tails(middle, degrees) > 1 - confidence else (low, middle)
-    return high
+    t, step = 0.0, 1.0
+    while step > 1e-9 * t:
+        step = (_two_tails(t, degrees) - (1 - confidence)) / (2 * _density(t, degrees))
+        t += step
+    return t
+
+
+def _density(t: float, degrees: float) -> float:
+    logarithm = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2) - math.log(degrees * math.pi) / 2
+    return math.exp(logarithm - (degrees + 1) / 2 * math.log1p(t * t / degrees))
 
 
 def _two_tails(t: float, degrees: float) -> float:
@@ -131,7 +139,7 @@ def _incomplete_beta(x: float, a: float, b: float) -> float:
 def _fraction(x: float, a: float, b: float) -> float:
     """Return the continued fraction of the incomplete beta function (DLMF 8.17.22), from its last terms upwards."""
     value = 1.0
-    for m in range(50 + math.isqrt(math.ceil(max(a, b))), 0, -1):
+    for m in range(20 + math.isqrt(math.ceil(max(a, b))), 0, -1):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
         value = 1 + odd / (1 + even / value)
@@ -141,7 +149,7 @@ def _fraction(x: float, a: float, b: float) -> float:
 def estimate(samples: Sequence[float], statistic: Statistic = "mean", batches: int = BATCHES) -> Estimate:
     """Return a statistic of samples in the order they were taken, with its 95 % interval.
 
-    Mean and p50 by batch means (fewer batches when there are not two samples for each, no interval under five); the
+    Mean and p50 by batch means (fewer batches when there are not four samples for each, no interval under five); the
     quantiles above by order statistics. A tail whose bound does not exist at this n (see ``needed``) is None.
     Raises ValueError for an unknown statistic.
     """
@@ -174,23 +182,25 @@ def throughput(counts: Sequence[float], durations_ns: Sequence[float], batches: 
         return _nothing(n)
     rate = math.fsum(counts) / total_ns  # per ns
     surplus = [count - rate * duration for count, duration in zip(counts, durations_ns, strict=True)]
-    parts = _split(surplus, batches)
-    half = _half_width([mean(part) for part in parts]) if len(parts) >= MIN_BATCHES else None
+    half = _half_of_batches(surplus, mean, batches)
     return _with_interval(n, 1e9 * rate, None if half is None else 1e9 * half * n / total_ns, "batch means")
 
 
 def precise(found: Estimate, precision: float) -> bool:
     """Return whether the 95 % interval's half-width is at most ``precision`` (a share of the value), and believable.
 
-    For a measurement that ends when its number is precise enough. Whoever looks again and again stops at a moment
-    when the interval happens to be narrow, so few samples never suffice; look at the numbers ``next_look`` gives.
+    For a measurement that ends when its number is precise enough, asked at the numbers of samples that ``next_look``
+    gives. Whoever looks again and again stops at a moment when the interval happens to be narrow, and before what is
+    rare has been seen at all: one step that takes three times as long moves a mean of n by 2/n. So no number is
+    precise to ``precision`` before it is one of 2/``precision`` samples.
     """
     error = found.relative_error
-    return found.n >= PRECISE_FROM and error is not None and error <= precision
+    enough = max(PRECISE_FROM, UNSEEN / precision) if precision > 0 else math.inf
+    return error is not None and error <= precision and found.n >= enough
 
 
 def next_look(n: int) -> int:
-    """Return at how many samples to look again after a look at ``n``: each look is a chance to stop by luck."""
+    """Return at how many samples to look again after a look at ``n``: a quarter more, as each look may stop by luck."""
     return max(PRECISE_FROM, n + max(1, n // 4))
 
 
@@ -220,15 +230,48 @@ def _nothing(n: int, value: float | None = None) -> Estimate:
 
 
 def _by_batches(samples: Sequence[float], statistic: Callable[[Sequence[float]], float], batches: int) -> Estimate:
-    parts = _split(samples, batches)
-    half = _half_width([statistic(part) for part in parts]) if len(parts) >= MIN_BATCHES else None
+    half = _half_of_batches(samples, statistic, batches)
     return _with_interval(len(samples), statistic(samples), half, "batch means")
 
 
+def _half_of_batches(
+    samples: Sequence[float], statistic: Callable[[Sequence[float]], float], batches: int
+) -> float | None:
+    parts = _split(samples, batches)
+    if len(parts) < MIN_BATCHES:
+        return None
+    variance, degrees = _of_mean([statistic(part) for part in parts])
+    return student_t(degrees) * math.sqrt(variance)
+
+
 def _split(samples: Sequence[float], batches: int) -> list[Sequence[float]]:
-    """Cut into contiguous batches of equal size (± 1), at least two samples in each."""
-    n, count = len(samples), min(batches, len(samples) // 2)
+    """Cut into contiguous batches of equal size (± 1): of four samples or more, else few of two or more."""
+    n = len(samples)
+    count = min(batches, max(n // _BATCH, min(MIN_BATCHES, n // 2)))
     return [samples[index * n // count : (index + 1) * n // count] for index in range(count)]
+
+
+def _of_mean(values: Sequence[float]) -> tuple[float, float]:
+    """Return the variance of the mean of batches' values, and its degrees of freedom.
+
+    Batches too short for the memory of a series resemble their neighbours. Taken as a series of the first order with
+    that correlation r (with 1/count added, as a short series shows that much too little), the variance is larger by
+    (1 + r)/(1 − r), and there are as many fewer values that say something of their own.
+    """
+    count = len(values)
+    r = min(_MOST_CORRELATED, max(0.0, _correlation(values) + 1 / count))
+    larger = (1 + r) / (1 - r)
+    return larger * std(values, ddof=1) ** 2 / count, max(1.0, (count - 1) / larger)
+
+
+def _correlation(values: Sequence[float]) -> float:
+    """Return the correlation of values with their successors, −1/count for values that do not vary."""
+    centre = mean(values)
+    off = [value - centre for value in values]
+    power = math.fsum(value * value for value in off)
+    if power <= 0:
+        return -1 / len(values)
+    return math.fsum(one * next_one for one, next_one in zip(off, off[1:], strict=False)) / power
 
 
 def _half_width(values: Sequence[float]) -> float | None:
@@ -268,7 +311,7 @@ def effective_n(samples: Sequence[float], batches: int = BATCHES) -> int:
     n, parts = len(samples), _split(samples, batches)
     if len(parts) < MIN_BATCHES:
         return n
-    of_mean = std([mean(part) for part in parts], ddof=1) ** 2 / len(parts)
+    of_mean, _ = _of_mean([mean(part) for part in parts])
     of_one = std(samples, ddof=1) ** 2
     return n if of_mean * n <= of_one else max(1, math.floor(of_one / of_mean))
 
