@@ -84,6 +84,15 @@ def quantile(samples: Sequence[float], share: float) -> float:
     return quantiles(samples, [share])[0]
 
 
+def median(samples: Sequence[float]) -> float:
+    """Return the quantile at a half."""
+    ordered = sorted(samples)
+    n = len(ordered)
+    if not n:
+        raise ValueError("no samples")
+    return ordered[n // 2] if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2
+
+
 def _at(ordered: Sequence[float], share: float) -> float:
     if not 0 <= share <= 1:
         raise ValueError(f"{share} is not between 0 and 1")
@@ -161,7 +170,7 @@ def estimate(samples: Sequence[float], statistic: Statistic = "mean", batches: i
     if statistic == "mean":
         return _by_batches(samples, mean, batches)
     if statistic == "p50":
-        return _by_batches(samples, lambda batch: quantile(batch, 0.5), batches)
+        return _by_batches(samples, median, batches)
     share = QUANTILES[statistic]
     return _by_order(samples, share, batches) if n >= needed(share) else _nothing(n)
 
@@ -237,15 +246,15 @@ def _by_batches(samples: Sequence[float], statistic: Callable[[Sequence[float]],
 def _half_of_batches(
     samples: Sequence[float], statistic: Callable[[Sequence[float]], float], batches: int
 ) -> float | None:
-    parts = _split(samples, batches)
+    parts = split(samples, batches)
     if len(parts) < MIN_BATCHES:
         return None
     variance, degrees = _of_mean([statistic(part) for part in parts])
     return student_t(degrees) * math.sqrt(variance)
 
 
-def _split(samples: Sequence[float], batches: int) -> list[Sequence[float]]:
-    """Cut into contiguous batches of equal size (± 1): of four samples or more, else few of two or more."""
+def split(samples: Sequence[float], batches: int = BATCHES) -> list[Sequence[float]]:
+    """Cut a series into contiguous batches of equal size (± 1): of four samples or more, else few of two or more."""
     n = len(samples)
     count = min(batches, max(n // _BATCH, min(MIN_BATCHES, n // 2)))
     return [samples[index * n // count : (index + 1) * n // count] for index in range(count)]
@@ -254,18 +263,22 @@ def _split(samples: Sequence[float], batches: int) -> list[Sequence[float]]:
 def _of_mean(values: Sequence[float]) -> tuple[float, float]:
     """Return the variance of the mean of batches' values, and its degrees of freedom.
 
-    Batches too short for the memory of a series resemble their neighbours. Taken as a series of the first order with
-    that correlation r (with 1/count added, as a short series shows that much too little), the variance is larger by
-    (1 + r)/(1 − r), and there are as many fewer values that say something of their own.
+    Batches too short for the memory of a series resemble their neighbours: their mean varies more, and fewer of them
+    say something of their own. A short series shows its correlation too small by 1/count.
     """
     count = len(values)
-    r = min(_MOST_CORRELATED, max(0.0, _correlation(values) + 1 / count))
-    larger = (1 + r) / (1 - r)
+    larger = inflation(correlation(values) + 1 / count)
     return larger * std(values, ddof=1) ** 2 / count, max(1.0, (count - 1) / larger)
 
 
-def _correlation(values: Sequence[float]) -> float:
-    """Return the correlation of values with their successors, −1/count for values that do not vary."""
+def inflation(correlation: float) -> float:
+    """Return how much larger the variance of a mean is for values of the first order that resemble their neighbours."""
+    r = min(_MOST_CORRELATED, max(0.0, correlation))
+    return (1 + r) / (1 - r)
+
+
+def correlation(values: Sequence[float]) -> float:
+    """Return how much values resemble their successors (−1 to 1), −1/count for values that do not vary."""
     centre = mean(values)
     off = [value - centre for value in values]
     power = math.fsum(value * value for value in off)
@@ -308,7 +321,7 @@ def effective_n(samples: Sequence[float], batches: int = BATCHES) -> int:
 
     The variance of single samples over that which batch means give for the mean.
     """
-    n, parts = len(samples), _split(samples, batches)
+    n, parts = len(samples), split(samples, batches)
     if len(parts) < MIN_BATCHES:
         return n
     of_mean, _ = _of_mean([mean(part) for part in parts])

@@ -16,10 +16,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from simulated import KINDS, SPREAD, Kind
-
 from benchmate.statistics import Estimate, estimate, mean, next_look, of_repeats, precise, std, throughput
 from benchmate.verdict import ratio, steadiness
+from simulated import KINDS, SPREAD, Kind
 
 REPEATS = range(1, 9)
 CHANGE = 0.03
@@ -95,8 +94,7 @@ def _naive_p50(samples: Sequence[float]) -> Bounds:
 
 
 def _rate(samples: Sequence[float]) -> Estimate:
-    found = throughput([1.0] * len(samples), [1e9 * sample for sample in samples])
-    return found
+    return throughput([1.0] * len(samples), [1e9 * sample for sample in samples])
 
 
 INTERVALS: dict[str, tuple[str, Callable[[Sequence[float]], Bounds]]] = {
