@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmate.verdict.comparison import Ratio, ratio
+from benchmate.verdict.comparison import Ratio, Rule, ratio
 from benchmate.verdict.evidence import Evidence, Noise, noise
 from benchmate.verdict.grading import Grade, Word, grade
 from benchmate.verdict.series import Steadiness, steadiness
 
-__all__ = ["Evidence", "Grade", "Noise", "Ratio", "Steadiness", "Word", "grade", "noise", "ratio", "steadiness"]
+__all__ = ["Evidence", "Grade", "Noise", "Ratio", "Rule", "Steadiness", "Word", "grade", "noise", "ratio", "steadiness"]

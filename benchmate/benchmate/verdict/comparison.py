@@ -17,6 +17,18 @@ SAME: Final = 0.02  # an interval within ± this share of 1 says that nothing ch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """When a ratio is an alarm, and when it says that nothing changed; shares of 1.
+
+    ``confidence``: of the interval without 1 that an alarm takes; higher where many ratios are judged at once.
+    """
+
+    confidence: float = ALARM
+    material: float = MATERIAL
+    same: float = SAME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
     """What is after over what was before, of higher-is-better numbers, with its two-sided 95 % interval.
 
@@ -32,12 +44,15 @@ class Ratio:
     reason: str
 
 
-def ratio(before: Sequence[float], after: Sequence[float]) -> Ratio:
+_RULE: Final = Rule()
+
+
+def ratio(before: Sequence[float], after: Sequence[float], rule: Rule = _RULE) -> Ratio:
     """Compare the throughputs of repeats (one value each, higher is better), independent of each other.
 
-    By logarithms, with Welch's t. ``better`` or ``worse`` needs a 99 % interval without 1 and a change of 1 % or more:
-    a report compares many benchmarks, and most changed nothing. ``same``: the 95 % interval lies within ±2 %. All
-    else is ``undecided``.
+    By logarithms, with Welch's t. Unless the rule says otherwise, ``better`` or ``worse`` needs a 99 % interval
+    without 1 and a change of 1 % or more: most comparisons are of what did not change. ``same``: the 95 % interval
+    lies within ±2 %. All else is ``undecided``.
     """
     n = (len(before), len(after))
     values = (*before, *after)
@@ -52,7 +67,7 @@ def ratio(before: Sequence[float], after: Sequence[float]) -> Ratio:
         return _undecided(
             math.exp(change), n, f"{n[0]} and {n[1]} repeats do not say how much repeats differ: run 5 or more of each"
         )
-    return _judged(change, spread, n)
+    return _judged(change, spread, n, rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,27 +90,27 @@ def _spread(old: Sequence[float], new: Sequence[float]) -> _Spread | None:
     return _Spread(error=std(several, ddof=1) * math.sqrt(1 + 1 / len(several)), degrees=len(several) - 1)
 
 
-def _judged(change: float, spread: _Spread, n: tuple[int, int]) -> Ratio:
+def _judged(change: float, spread: _Spread, n: tuple[int, int], rule: Rule) -> Ratio:
     half = student_t(spread.degrees) * spread.error
-    alarm = student_t(spread.degrees, ALARM) * spread.error
+    alarm = student_t(spread.degrees, rule.confidence) * spread.error
     value, low, high = (math.exp(change + shift) for shift in (0.0, -half, half))
     verdict: RatioVerdict = "undecided"
-    if abs(change) > alarm and abs(value - 1) >= MATERIAL:
+    if abs(change) > alarm and abs(value - 1) >= rule.material:
         verdict = "better" if change > 0 else "worse"
-    elif low >= 1 - SAME and high <= 1 + SAME:
+    elif low >= 1 - rule.same and high <= 1 + rule.same:
         verdict = "same"
-    return Ratio(value=value, low=low, high=high, n=n, verdict=verdict, reason=_reason(verdict, value, low, high, n))
-
-
-def _reason(verdict: RatioVerdict, value: float, low: float, high: float, n: tuple[int, int]) -> str:
     found = f"{value - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%}; {n[0]} and {n[1]} repeats)"
+    return Ratio(value=value, low=low, high=high, n=n, verdict=verdict, reason=f"{found}: {_reason(verdict, rule)}")
+
+
+def _reason(verdict: RatioVerdict, rule: Rule) -> str:
     match verdict:
         case "better" | "worse":
-            return f"{found}: more than repeats differ by themselves"
+            return "more than repeats differ by themselves"
         case "same":
-            return f"{found}: within ±{SAME:.0%}"
+            return f"within ±{100 * rule.same:g} %"
         case "undecided":
-            return f"{found}: repeats differ too much to tell; more of them narrow it"
+            return "repeats differ too much to tell; more of them narrow it"
 
 
 def _undecided(value: float | None, n: tuple[int, int], reason: str) -> Ratio:
