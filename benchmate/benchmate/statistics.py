@@ -9,7 +9,8 @@ the answer says so instead of giving a number. How often intervals hold the trut
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -162,17 +163,32 @@ def estimate(samples: Sequence[float], statistic: Statistic = "mean", batches: i
     quantiles above by order statistics. A tail whose bound does not exist at this n (see ``needed``) is None.
     Raises ValueError for an unknown statistic.
     """
-    if statistic != "mean" and statistic not in QUANTILES:
-        raise ValueError(f"unknown statistic {statistic!r}; known: mean, {', '.join(QUANTILES)}")
+    return estimates(samples, [statistic], batches)[statistic]
+
+
+def estimates(
+    samples: Sequence[float], statistics: Iterable[Statistic], batches: int = BATCHES
+) -> dict[Statistic, Estimate]:
+    """Return several statistics of the same samples, which are sorted once; see ``estimate``."""
+    asked = tuple(statistics)
+    for statistic in asked:
+        if statistic != "mean" and statistic not in QUANTILES:
+            raise ValueError(f"unknown statistic {statistic!r}; known: mean, {', '.join(QUANTILES)}")
+    ordered = () if asked == ("mean",) else sorted(samples)
+    return {statistic: _estimate(samples, ordered, statistic, batches) for statistic in asked}
+
+
+def _estimate(samples: Sequence[float], ordered: Sequence[float], statistic: Statistic, batches: int) -> Estimate:
     n = len(samples)
     if n == 0:
         return _nothing(0)
     if statistic == "mean":
-        return _by_batches(samples, mean, batches)
-    if statistic == "p50":
-        return _by_batches(samples, median, batches)
+        return _with_interval(n, mean(samples), _half_of_batches(map(mean, split(samples, batches))), "batch means")
     share = QUANTILES[statistic]
-    return _by_order(samples, share, batches) if n >= needed(share) else _nothing(n)
+    if statistic == "p50":
+        half = _half_of_batches(map(median, split(samples, batches)))
+        return _with_interval(n, _at(ordered, share), half, "batch means")
+    return _by_order(samples, ordered, share, batches) if n >= needed(share) else _nothing(n)
 
 
 def throughput(counts: Sequence[float], durations_ns: Sequence[float], batches: int = BATCHES) -> Estimate:
@@ -184,14 +200,14 @@ def throughput(counts: Sequence[float], durations_ns: Sequence[float], batches: 
     n = len(counts)
     if n != len(durations_ns):
         raise ValueError(f"{n} counts and {len(durations_ns)} durations")
-    if any(duration < 0 for duration in durations_ns):
+    if n and min(durations_ns) < 0:
         raise ValueError("a duration is negative")
     total_ns = math.fsum(durations_ns)
     if total_ns == 0:
         return _nothing(n)
     rate = math.fsum(counts) / total_ns  # per ns
-    surplus = [count - rate * duration for count, duration in zip(counts, durations_ns, strict=True)]
-    half = _half_of_batches(surplus, mean, batches)
+    parts = zip(split(counts, batches), split(durations_ns, batches), strict=True)
+    half = _half_of_batches((math.fsum(done) - rate * math.fsum(took)) / len(done) for done, took in parts)
     return _with_interval(n, 1e9 * rate, None if half is None else 1e9 * half * n / total_ns, "batch means")
 
 
@@ -238,18 +254,12 @@ def _nothing(n: int, value: float | None = None) -> Estimate:
     return Estimate(n=n, value=value, low=None, high=None, method="none", verdict="too few")
 
 
-def _by_batches(samples: Sequence[float], statistic: Callable[[Sequence[float]], float], batches: int) -> Estimate:
-    half = _half_of_batches(samples, statistic, batches)
-    return _with_interval(len(samples), statistic(samples), half, "batch means")
-
-
-def _half_of_batches(
-    samples: Sequence[float], statistic: Callable[[Sequence[float]], float], batches: int
-) -> float | None:
-    parts = split(samples, batches)
-    if len(parts) < MIN_BATCHES:
+def _half_of_batches(parts: Iterable[float]) -> float | None:
+    """Return half the interval of the mean of what each batch shows; None where the batches are too few."""
+    values = list(parts)
+    if len(values) < MIN_BATCHES:
         return None
-    variance, degrees = _of_mean([statistic(part) for part in parts])
+    variance, degrees = _of_mean(values)
     return student_t(degrees) * math.sqrt(variance)
 
 
@@ -300,10 +310,10 @@ def _with_interval(n: int, value: float, half: float | None, method: Method) -> 
     return Estimate(n=n, value=value, low=value - half, high=value + half, method=method, verdict=verdict)
 
 
-def _by_order(samples: Sequence[float], share: float, batches: int) -> Estimate:
-    n, ordered = len(samples), sorted(samples)
-    value = _at(ordered, share)
-    effective = effective_n([float(sample > value) for sample in samples], batches)
+def _by_order(samples: Sequence[float], ordered: Sequence[float], share: float, batches: int) -> Estimate:
+    n, value = len(samples), _at(ordered, share)
+    above = [sum(map(value.__lt__, part)) / len(part) for part in split(samples, batches)]
+    effective = _effective(n, (n - bisect_right(ordered, value)) / n, above)
     if effective < needed(share):
         return _nothing(n, value)
     few, many = _exceedances(effective, 1 - share)
@@ -316,16 +326,12 @@ def _by_order(samples: Sequence[float], share: float, batches: int) -> Estimate:
     )
 
 
-def effective_n(samples: Sequence[float], batches: int = BATCHES) -> int:
-    """Return how many independent samples say as much about the mean as these, at most their number.
-
-    The variance of single samples over that which batch means give for the mean.
-    """
-    n, parts = len(samples), split(samples, batches)
-    if len(parts) < MIN_BATCHES:
+def _effective(n: int, chance: float, shares: Sequence[float]) -> int:
+    """Return how many independent samples say as much about a chance as n, of which batches show these shares."""
+    if len(shares) < MIN_BATCHES:
         return n
-    of_mean, _ = _of_mean([mean(part) for part in parts])
-    of_one = std(samples, ddof=1) ** 2
+    of_mean, _ = _of_mean(shares)
+    of_one = chance * (1 - chance)
     return n if of_mean * n <= of_one else max(1, math.floor(of_one / of_mean))
 
 

@@ -14,16 +14,17 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from benchmate.statistics import Estimate, estimate, mean, next_look, of_repeats, precise, std, throughput
 from benchmate.verdict import ratio, steadiness
-from simulated import KINDS, SPREAD, Kind
+from simulated import KINDS, SPREAD, STARTS, Kind
 
 REPEATS = range(1, 9)
 CHANGE = 0.03
 PRECISIONS = (0.01, 0.005)
 SHORTER = (60, 200)
+WIDER = 10  # times the spread, for stops that the interval decides
 Series = dict[str, list[list[float]]]
 
 
@@ -37,6 +38,7 @@ def main() -> None:
         _print_coverage(series, steps)
     for steps in (asked.steps, *SHORTER):
         _print_steadiness(series, steps)
+    _print_starts(chance, asked)
     _print_comparisons(chance, series)
     _print_repeats(chance, series)
     _print_stops(series)
@@ -59,19 +61,22 @@ def _print_coverage(series: Series, steps: int) -> None:
     rows = {}
     for name, kind in KINDS.items():
         if kind.truth:
-            rows[name] = [_share_or_dash(_covered(kind, series[name], steps, what)) for what in INTERVALS]
+            rows[name] = [_covered(kind, series[name], steps, what) for what in INTERVALS]
     goal = "; goal: p50 at AR(1) 0.9 90 %" if steps > max(SHORTER) else ""
     _table(f"95 % intervals that hold the truth, {steps} steps{goal}", tuple(INTERVALS), rows)
 
 
-def _covered(kind: Kind, made: Iterable[list[float]], steps: int, what: str) -> float | None:
-    """Return the share of intervals that hold the truth, of those there are."""
+def _covered(kind: Kind, made: Sequence[list[float]], steps: int, what: str) -> str:
+    """Return the share of intervals that hold the truth and, where not each series has one, how many have."""
     statistic, interval = INTERVALS[what]
     if statistic not in kind.truth:
-        return None
+        return "—"
     found = [bounds for samples in made if (bounds := interval(samples[:steps])) is not None]
+    if not found:
+        return "too few"
     truth = kind.truth[statistic]
-    return sum(low <= truth <= high for low, high in found) / len(found) if found else None
+    covered = _share(sum(low <= truth <= high for low, high in found) / len(found))
+    return covered if len(found) == len(made) else f"{covered} of {100 * len(found) / len(made):.0f} %"
 
 
 Bounds = tuple[float, float] | None
@@ -120,6 +125,20 @@ def _print_steadiness(series: Series, steps: int) -> None:
         rows[name] = [_share(counts[what] / len(found)) for what in ("steady", "drifting", "bimodal", "warm-up")]
     goal = "; goal: drift and bimodal 95 %, steady kinds at most 5 % either" if steps > max(SHORTER) else ""
     _table(f"what series are called, {steps} steps{goal}", ("steady", "drifting", "bimodal", "a warm-up found"), rows)
+
+
+def _print_starts(chance: random.Random, asked: argparse.Namespace) -> None:
+    """Print how often a start that is not steady is told, and how long it is said to be (the middle 80 %)."""
+    rows: dict[str, list[str]] = {}
+    for name, make in STARTS.items():
+        rows[name] = []
+        for steps in (*SHORTER, asked.steps):
+            found = [steadiness(make(chance, steps)) for _ in range(asked.series // 4)]
+            lengths = sorted(one.warmup for one in found)
+            told = sum(one.kind == "steady" and one.warmup > 0 for one in found) / len(found)
+            rows[name] += [_share(told), f"{lengths[len(found) // 10]}–{lengths[-1 - len(found) // 10]}"]
+    headers = [what for steps in (*SHORTER, asked.steps) for what in (f"{steps} steps: told", "its length")]
+    _table(f"series with a warm-up that are called steady after it, {asked.series // 4} of each", headers, rows)
 
 
 # --- comparisons ---------------------------------------------------------------------------------------------------
@@ -185,26 +204,37 @@ def _print_stops(series: Series) -> None:
     """Look as a measurement does that stops when its rate is precise; a series that ends before is no stop."""
     rows = {}
     for name, kind in KINDS.items():
-        if not kind.steady:
-            continue
-        for precision in PRECISIONS:
-            stops = [stop for samples in series[name] if (stop := _stop(samples, precision)) is not None]
-            steps = sorted(found.n for found in stops)
-            covered = sum(_holds(found, kind.truth["throughput"]) for found in stops) / max(len(stops), 1)
-            near = sum(abs((found.value or 0) / kind.truth["throughput"] - 1) <= precision for found in stops)
-            median = f"{steps[len(steps) // 2]}" if steps else "—"
-            rows[f"{name}, to ±{precision:.1%}"] = [
-                *(_share(len(stops) / len(series[name])), median, f"{steps[0]}–{steps[-1]}" if steps else "—"),
-                *(_share(covered), _share(near / max(len(stops), 1))),
-            ]
+        if kind.steady:
+            for precision in PRECISIONS:
+                title = f"{name}, to ±{precision:.1%}"
+                rows[title] = _stops(series[name], precision, kind.truth["throughput"])
+        if kind.steady and name != "outliers":
+            spread = [[1 + WIDER * (sample - 1) for sample in samples] for samples in series[name]]
+            rows[f"{name}, spread {WIDER * SPREAD:.0%}, to ±3.0%"] = _stops(spread, 0.03, None)
     headers = ("stopped", "median steps", "range", "interval holds the truth", "value within the precision")
     _table("throughput measured until it is precise", headers, rows)
 
 
-def _stop(samples: Sequence[float], precision: float) -> Estimate | None:
+def _stops(made: Sequence[list[float]], precision: float, truth: float | None) -> list[str]:
+    """Return the cells of a row; without a truth the mean step is what is stopped by, whose truth is 1."""
+    measured = _rate if truth is not None else estimate
+    stops = [stop for samples in made if (stop := _stop(samples, precision, measured)) is not None]
+    if not stops:
+        return ["0.0 %", *["—"] * 4]
+    truth, many = truth or 1.0, len(stops)
+    steps = sorted(found.n for found in stops)
+    covered = sum(_holds(found, truth) for found in stops) / many
+    near = sum(abs((found.value or 0) / truth - 1) <= precision for found in stops) / many
+    spanned = f"{steps[0]}–{steps[-1]}"
+    return [_share(many / len(made)), str(steps[many // 2]), spanned, _share(covered), _share(near)]
+
+
+def _stop(
+    samples: Sequence[float], precision: float, measured: Callable[[Sequence[float]], Estimate]
+) -> Estimate | None:
     looked = next_look(0)
     while looked <= len(samples):
-        found = _rate(samples[:looked])
+        found = measured(samples[:looked])
         if precise(found, precision):
             return found
         looked = next_look(looked)
@@ -216,10 +246,6 @@ def _stop(samples: Sequence[float], precision: float) -> Estimate | None:
 
 def _share(share: float) -> str:
     return f"{100 * share:.1f} %"
-
-
-def _share_or_dash(share: float | None) -> str:
-    return "—" if share is None else _share(share)
 
 
 def _table(title: str, headers: Sequence[str], rows: dict[str, list[str]]) -> None:

@@ -61,6 +61,25 @@ def outliers(chance: random.Random, steps: int) -> list[float]:
     return [gauss(1, SPREAD) * (OUTLIER_BY if draw() < OUTLIERS else 1) for _ in range(steps)]
 
 
+def starting(first: float, level: float) -> Make:
+    """Return a maker of series of which the first steps (so many, or such a share of all) are at another level."""
+
+    def make(chance: random.Random, steps: int) -> list[float]:
+        many = first if first >= 1 else first * steps
+        return [chance.gauss(1, SPREAD) * (level if index < many else 1) for index in range(steps)]
+
+    return make
+
+
+def settling(share: float, excess: float) -> Make:
+    """Return a maker of series that begin above their level and come down to it, to a third after a share of steps."""
+
+    def make(chance: random.Random, steps: int) -> list[float]:
+        return [chance.gauss(1, SPREAD) + excess * math.exp(-index / (share * steps)) for index in range(steps)]
+
+    return make
+
+
 def _at(share: float) -> float:
     """Return a quantile of the plain step."""
     return 1 + SPREAD * _NORMAL.inv_cdf(share)
@@ -80,4 +99,11 @@ KINDS: dict[str, Kind] = {
     "outliers": Kind(outliers, True, _truth(_LONGER, p50=_at(0.5 / (1 - OUTLIERS)), p90=_at(0.9 / (1 - OUTLIERS)))),
     "drift": Kind(drift, False),
     "bimodal": Kind(bimodal, False, _truth(_MORE, p50=_at(0.5 / (1 - RAISED)), p99=RAISED_BY * _at(0.9))),
+}
+
+STARTS: dict[str, Make] = {
+    "first step ×10": starting(1, 10),
+    "first 5 steps ×1.5": starting(5, 1.5),
+    "first 20 % of steps +5 %": starting(0.2, 1.05),
+    "+50 %, settling over 5 %": settling(0.05, 0.5),
 }

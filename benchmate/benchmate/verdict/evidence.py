@@ -1,4 +1,9 @@
-"""Was the machine quiet while a number was measured: what each piece of evidence shows, and from where on."""
+"""Was the machine quiet while a number was measured: what each piece of evidence shows, and from where on.
+
+No single counter does. That the process itself waited is the nearest to what matters, but the time that its children
+and the threads of a driver wait is in none of its own counters; the machine's pressure has all of it, but also waiting
+that was not the benchmark's; what others took of the CPUs says who it was, and nothing of whether anybody waited.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +13,26 @@ from typing import Final, Literal
 
 NoiseVerdict = Literal["quiet", "noisy", "unknown"]
 
-# Share of the wall time during which some task of the machine was runnable without a CPU (/proc/pressure/cpu): the
-# criterion for a busy neighbour. A quiet machine's own short wake-ups make up to 2 %.
+# Share of the wall time during which some task of the machine was ready and had no CPU (/proc/pressure/cpu). The
+# criterion for a busy neighbour: any that costs time makes somebody wait. Wake-ups of an idle machine come to 1 or 2 %.
 PRESSURE: Final = 0.05
-# Share of the wall time that the process's own threads waited for a CPU (schedstat), summed over its threads.
+# Share of its running time that the process's threads were ready and had no CPU (schedstat): how much slower it ran.
 WAIT: Final = 0.05
-# Share of all CPU time that went to other processes. Cores may have been idle all the same, so it is no noise by
-# itself; where it is large it is named, since caches, memory bandwidth and turbo clocks are shared.
+# Share of all CPU time that other processes took. Where cores were left nobody waited for them, so this alone is no
+# noise; it is named, since caches, memory bandwidth and the clocks of busy cores are shared.
 OTHERS: Final = 0.10
-# Involuntary context switches a second, where nothing says how long each lasted: a scheduler's slice is some ms.
+# Involuntary context switches a second, asked only where nothing says how long they lasted: on a quiet machine they
+# are few and last microseconds, against a busy task each lasts a scheduler's slice of some milliseconds.
 INVOLUNTARY: Final = 50.0
-# Share of all CPU time that the hypervisor gave to other guests.
+# Share of all CPU time that the hypervisor gave to other guests. A virtual machine that works has some 0.1 %.
 STEAL: Final = 0.02
-# The lowest clock over the highest: what is bound by computing moves as much.
+# Lowest clock over highest: what is bound by computing becomes slower by as much. Steps between turbo states are less.
 CLOCK: Final = 0.90
-# The kernel's counters advance in steps of up to 10 ms: in a shorter window none is good to 10 %.
+# The kernel's counters of CPU time advance by up to 10 ms: in a shorter window no share is known to 10 %.
 WINDOW_S: Final = 0.1
+# Limits that a loaded device runs at all the time. They set its speed and do not disturb it; where they make the
+# clock move, the clock shows it. All other reasons (heat, a power brake) come and go.
+LIMITS: Final = frozenset({"power cap", "board limit", "current limit", "reliability", "sync boost"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +40,8 @@ class Evidence:
     """What is known of a machine while a process measured for ``window_s`` seconds; None is not known.
 
     ``cpu_share``: the process's CPU over wall; ``wait_share``: time its threads were runnable but not running, over
-    wall; ``involuntary_per_s``: context switches it did not ask for; ``others_share``: CPU of all other processes,
-    and ``steal_share``: CPU kept by the hypervisor, over cores × wall; ``pressure_share``: growth of ``some`` of
+    wall; ``involuntary_per_s``: context switches it did not ask for; ``others_share``: CPU of all that is not of the
+    run, and ``steal_share``: CPU kept by the hypervisor, over cores × wall; ``pressure_share``: growth of ``some`` of
     /proc/pressure/cpu over wall; ``clock_share``: lowest over highest clock seen; ``throttled``: reasons for which a
     device's clock was held down; ``ecc_errors``: uncorrected ones; ``neighbours``: trials that ran side by side.
     """
@@ -52,71 +61,93 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """The verdict on a machine, and its reasons: sentences for the user. ``quiet`` may have remarks."""
+    """The verdict on a machine, and its reasons: sentences for the user. A quiet one may have remarks."""
 
     verdict: NoiseVerdict
     reasons: tuple[str, ...] = ()
 
 
 def noise(evidence: Evidence) -> Noise:
-    """Judge whether something else than the measured process may have moved its numbers.
+    """Judge whether something beside the measured process may have moved its numbers.
 
-    ``quiet`` takes that the process's waiting, or the machine's pressure, is known and low.
+    ``quiet`` takes that the process's waiting or the machine's pressure is known, and low; without them, and with
+    nothing else against the number, the answer is ``unknown``.
     """
-    against = tuple(_against(evidence))
+    against = (*_waiting(evidence), *_hardware(evidence), *_neighbours(evidence))
     if against:
         return Noise(verdict="noisy", reasons=against)
     if evidence.pressure_share is None and evidence.wait_share is None:
         return Noise(verdict="unknown", reasons=tuple(_remarks(evidence)))
     if evidence.window_s is not None and evidence.window_s < WINDOW_S:
-        short = f"measured for {evidence.window_s:.3g} s only: too short for the kernel's counters"
+        short = f"measured for {evidence.window_s:.2g} s, too short for the kernel's counters to show what disturbs"
         return Noise(verdict="unknown", reasons=(short,))
     return Noise(verdict="quiet", reasons=tuple(_remarks(evidence)))
 
 
-def _against(evidence: Evidence) -> Iterator[str]:
-    yield from _competition(evidence)
-    if evidence.steal_share is not None and evidence.steal_share >= STEAL:
-        yield f"the hypervisor gave {evidence.steal_share:.0%} of this machine's CPU time to others (steal)"
-    if evidence.clock_share is not None and evidence.clock_share < CLOCK:
-        yield f"the clock fell to {evidence.clock_share:.0%} of its highest value while measuring"
-    if evidence.throttled:
-        yield f"the device's clock was held down: {', '.join(evidence.throttled)}"
-    if evidence.ecc_errors:
-        yield f"{evidence.ecc_errors} uncorrected memory errors (ECC) on the device: results may be wrong"
-    if evidence.neighbours:
-        yield f"{evidence.neighbours} other trials ran side by side with it: memory bandwidth and power were shared"
-
-
-def _competition(evidence: Evidence) -> Iterator[str]:
-    waited = evidence.wait_share is not None and evidence.wait_share >= WAIT
-    pressed = evidence.pressure_share is not None and evidence.pressure_share >= PRESSURE
-    if not (waited or pressed):
-        if (
-            evidence.wait_share is None
-            and evidence.pressure_share is None
-            and (evidence.involuntary_per_s or 0.0) >= INVOLUNTARY
-        ):
-            yield f"it was taken off its CPU {evidence.involuntary_per_s:.0f} times a second by other tasks"
-        return
-    who = _whose(evidence)
+def _waiting(evidence: Evidence) -> Iterator[str]:
+    held_up = _held_up(evidence)
+    waited = held_up is not None and held_up >= WAIT
+    pressed = _at_least(evidence.pressure_share, PRESSURE)
     if pressed:
-        yield f"tasks of this machine waited for a CPU {evidence.pressure_share:.0%} of the time (pressure){who}"
-    if waited:
-        yield f"its threads waited for a CPU {evidence.wait_share:.0%} of the time{'' if pressed else who}"
+        yield f"tasks waited for a CPU {evidence.pressure_share:.0%} of the time: {_whose(evidence)}"
+    if waited and not pressed:
+        yield f"its threads waited for a CPU {held_up:.0%} of their time: {_whose(evidence)}"
+    elif waited:
+        yield f"its own threads waited for a CPU {held_up:.0%} of their time"
+    unknown = evidence.wait_share is None and evidence.pressure_share is None
+    if unknown and _at_least(evidence.involuntary_per_s, INVOLUNTARY):
+        yield f"it had to leave its CPU {evidence.involuntary_per_s:.0f} times a second: {_whose(evidence)}"
+
+
+def _held_up(evidence: Evidence) -> float | None:
+    """Return the share of its running time that a process's threads waited.
+
+    By as many threads as wanted to run on average: 64 of them wait 64 times as long together as one by one. A process
+    that sleeps most of the time counts as one thread that wants to run: what delays it must still be 5 % of the wall.
+    """
+    if evidence.wait_share is None:
+        return None
+    return evidence.wait_share / max(1.0, evidence.wait_share + (evidence.cpu_share or 0.0))
 
 
 def _whose(evidence: Evidence) -> str:
     if evidence.others_share is None:
-        return ""
-    if evidence.others_share < OTHERS:
-        return f": other processes took only {evidence.others_share:.0%} of the CPU, so its own threads compete"
-    return f": other processes took {evidence.others_share:.0%} of the CPU"
+        return "who took it is not known"
+    took = f"{evidence.others_share:.0%} of the CPU time"
+    if evidence.others_share >= OTHERS:
+        return f"other processes took {took}"
+    return f"other processes took only {took}, so its own threads and processes are more than its CPUs"
+
+
+def _hardware(evidence: Evidence) -> Iterator[str]:
+    if _at_least(evidence.steal_share, STEAL):
+        yield f"the hypervisor gave {evidence.steal_share:.0%} of the CPU time to other machines (steal)"
+    if evidence.clock_share is not None and evidence.clock_share < CLOCK:
+        yield f"the clock fell to {evidence.clock_share:.0%} of the highest seen"
+    if causes := [cause for cause in evidence.throttled if cause not in LIMITS]:
+        yield f"the device's clock was held down: {', '.join(causes)}"
+    if evidence.ecc_errors:
+        yield f"the device had {_many(evidence.ecc_errors, 'uncorrected memory error')}: its results may be wrong"
+
+
+def _neighbours(evidence: Evidence) -> Iterator[str]:
+    if evidence.neighbours:
+        trials = _many(evidence.neighbours, "other trial")
+        yield f"{trials} ran side by side with it: memory bandwidth, caches and power were shared"
 
 
 def _remarks(evidence: Evidence) -> Iterator[str]:
-    if evidence.others_share is not None and evidence.others_share >= OTHERS:
-        yield (
-            f"other processes took {evidence.others_share:.0%} of the CPU, without making anything wait:"
-            " caches, memory bandwidth and clocks were shared"
-        )
+    if _at_least(evidence.others_share, OTHERS):
+        known = evidence.pressure_share is not None or evidence.wait_share is not None
+        calm = " while nothing waited for one" if known else ""
+        yield f"other processes took {evidence.others_share:.0%} of the CPU time{calm}: they share caches and memory"
+    if limits := [cause for cause in evidence.throttled if cause in LIMITS]:
+        yield f"the device ran at its limit ({', '.join(limits)}), which sets its clock"
+
+
+def _at_least(share: float | None, bound: float) -> bool:
+    return share is not None and share >= bound
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

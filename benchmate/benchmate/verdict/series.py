@@ -7,6 +7,7 @@ for that. What they find, and how often they accuse in error: docs/explanation/n
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ from benchmate.statistics import correlation, inflation, mean, median, quantiles
 Kind = Literal["steady", "drifting", "bimodal", "too short"]
 
 SHORTEST: Final = 40  # samples; fewer do not show a level
+LOOKED_AT: Final = 8_000  # samples of a longer series, one from each stretch
 PARTS: Final = 20  # of a series, for its level over time
 DRIFT: Final = 0.01  # a change of the level, as a share of it, that matters
 CERTAIN: Final = 0.999  # confidence that a change is none of the series' own wandering
@@ -27,6 +29,8 @@ FEW: Final = 4  # and one with fewer of them
 APART: Final = 0.02  # levels nearer to each other than this share of the median are one
 VALLEY: Final = 0.25  # density between two levels, over that of the rarer one
 
+_GOLDEN: Final = 0.6180339887498949  # whose multiples are spread evenly over the unit
+_ROUNDS: Final = 4  # in which outliers are set aside, the farthest first
 _REACH: Final = 1.5  # ranges between p10 and p90 on either side of the median: 3.8 standard deviations of a normal
 _FEWEST_DEGREES: Final = 5.0  # of freedom: a curve that no shape fits leaves rests that resemble each other, too
 
@@ -54,35 +58,46 @@ def steadiness(samples: Sequence[float]) -> Steadiness:
     if n < SHORTEST:
         detail = f"{n} samples are too few to tell whether they are steady: that takes {SHORTEST}"
         return Steadiness(kind="too short", warmup=0, detail=detail)
-    longest = int(LONGEST_WARMUP * n)
-    warmup = _run_in(samples, longest)
-    rest = samples[warmup:]
-    if change := _change(_levels(rest)):
-        settled = _settled(rest, longest - warmup)
+    places = _places(n)
+    looked = samples if len(places) == n else [samples[place] for place in places]
+    longest = int(LONGEST_WARMUP * len(looked))
+    warmup = _run_in(samples, looked)
+    first = bisect_left(places, warmup)
+    if change := _change(_levels(looked[first:])):
+        settled = _settled(looked[first:], longest - first)
         if settled is None:
-            return Steadiness(kind="drifting", warmup=warmup, detail=_told(change, warmup, len(rest)))
-        warmup, rest = warmup + settled, rest[settled:]
-    if levels := _two_levels(rest):
+            return Steadiness(kind="drifting", warmup=warmup, detail=_told(change, places[first:]))
+        first += settled
+        warmup = places[first]
+    if levels := _two_levels(looked[first:]):
         return Steadiness(kind="bimodal", warmup=warmup, detail=levels)
     detail = f"steady after the first {warmup} of {n} samples" if warmup else "steady from the first sample on"
     return Steadiness(kind="steady", warmup=warmup, detail=detail)
 
 
-def _run_in(samples: Sequence[float], longest: int) -> int:
+def _places(n: int) -> Sequence[int]:
+    """Return which of n samples to look at: all, or one of each stretch, at another place of it each time.
+
+    So that every tenth step, where these are slow, is neither always looked at nor never.
+    """
+    if n <= LOOKED_AT:
+        return range(n)
+    return [int((index + index * _GOLDEN % 1) * n / LOOKED_AT) for index in range(LOOKED_AT)]
+
+
+def _run_in(samples: Sequence[float], looked: Sequence[float]) -> int:
     """Return how many samples at the very front lie apart from those of the later half, as first steps do.
 
     0 where so many in a row may be there by chance, as every tenth step is slow, say; and where it is no mere front.
     """
-    later = samples[len(samples) // 2 :]
+    later, longest = looked[len(looked) // 2 :], int(LONGEST_WARMUP * len(samples))
     low, middle, high = quantiles(later, (0.1, 0.5, 0.9))
     reach = max(_REACH * (high - low), DRIFT * abs(middle))
     count = 0
     while count <= longest and abs(samples[count] - middle) > reach:
         count += 1
-    if count > longest:
-        return 0
     alike = 1 + sum(abs(sample - middle) > reach for sample in later)
-    return count if (alike / (1 + len(later))) ** count <= CHANCE else 0
+    return count if count <= longest and (alike / (1 + len(later))) ** count <= CHANCE else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,23 +177,22 @@ def _slope(levels: Sequence[float]) -> float:
     return abs(_times(line, levels)) * (line[-1] - line[0])
 
 
-def _told(change: _Change, warmup: int, samples: int) -> str:
+def _told(change: _Change, places: Sequence[int]) -> str:
     way = "rose" if change.share > 0 else "fell"
     if change.at is None:
         return f"the level {way} by {abs(change.share):.1%} over the series"
-    return f"the level {way} by {abs(change.share):.1%} about sample {warmup + change.at * samples // change.parts}"
+    return f"the level {way} by {abs(change.share):.1%} about sample {places[change.at * len(places) // change.parts]}"
 
 
 def _two_levels(samples: Sequence[float]) -> str:
     """Say which two levels a series has, each with a real share of the samples; nothing where it has one."""
     ordered = sorted(samples)
-    while True:
+    for _ in range(_ROUNDS):
         cut = _cut(ordered)
         if min(cut, len(ordered) - cut) >= max(FEW, RARE * len(samples)):
             return _told_levels(ordered[:cut], ordered[cut:])
         ordered = ordered[:cut] if cut > len(ordered) // 2 else ordered[cut:]  # without outliers
-        if len(ordered) < (1 - 2 * RARE) * len(samples):
-            return ""
+    return ""
 
 
 def _cut(ordered: Sequence[float]) -> int:
@@ -195,7 +209,7 @@ def _cut(ordered: Sequence[float]) -> int:
 def _told_levels(lower: Sequence[float], upper: Sequence[float]) -> str:
     low, high = lower[len(lower) // 2], upper[len(upper) // 2]
     ordered = (*lower, *upper)
-    if high - low < APART * abs(median(ordered)) or high - low < 2 * _grain(ordered):
+    if high - low < max(APART * abs(median(ordered)), 2 * _grain(ordered)):
         return ""
     valley, reach = (mean(lower) + mean(upper)) / 2, (high - low) / 8
     between, of_low, of_high = (
@@ -203,8 +217,10 @@ def _told_levels(lower: Sequence[float], upper: Sequence[float]) -> str:
     )
     if between > VALLEY * min(of_low, of_high):
         return ""
-    share = len(upper) / len(ordered)
-    return f"two levels: {1 - share:.0%} of the samples around {low:.4g}, {share:.0%} around {high:.4g}"
+    rarer, usual = sorted((lower, upper), key=len)
+    share, apart, level = len(rarer) / len(ordered), median(rarer) - median(usual), abs(median(usual))
+    far = f"{abs(apart) / level:.0%} " if level else ""
+    return f"two levels: {share:.0%} of the samples lie {far}{'above' if apart > 0 else 'below'} the others"
 
 
 def _grain(ordered: Sequence[float]) -> float:

@@ -7,14 +7,13 @@ import random
 import statistics as stdlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmate.statistics import (
     QUANTILES,
     Statistic,
     between,
-    effective_n,
     estimate,
     mean,
     needed,
@@ -137,12 +136,6 @@ def test_an_interval_holds_its_value_and_scales_with_its_samples(
     assert one.low <= one.value <= one.high
     assert (eight.low, eight.value, eight.high) == pytest.approx((8 * one.low, 8 * one.value, 8 * one.high))
     assert eight.verdict == one.verdict
-
-
-@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=200))
-@settings(max_examples=50)
-def test_an_effective_number_is_at_least_one_and_at_most_n(samples: list[float]) -> None:
-    assert 1 <= effective_n(samples) <= len(samples)
 
 
 def _ar1(generator: random.Random, n: int, memory: float) -> list[float]:
