@@ -45,10 +45,9 @@ def _of_estimate(estimate: Estimate) -> Iterator[tuple[Word, str]]:
 
 
 def _of_noise(machine: Sequence[Noise]) -> Iterator[tuple[Word, str]]:
-    noisy = [noise for noise in machine if noise.verdict == "noisy"]
-    for noise in noisy:
-        for reason in noise.reasons:
-            yield "noisy", _of(len(noisy), len(machine)) + reason
+    noisy = [noise.reasons for noise in machine if noise.verdict == "noisy"]
+    for reason in max(noisy, key=len, default=()):  # of the one with the most: all say much the same
+        yield "noisy", _of(len(noisy), len(machine)) + reason
 
 
 def _of_series(series: Sequence[Steadiness]) -> Iterator[tuple[Word, str]]:

@@ -66,7 +66,9 @@ def steadiness(samples: Sequence[float]) -> Steadiness:
     if change := _change(_levels(looked[first:])):
         settled = _settled(looked[first:], longest - first)
         if settled is None:
-            return Steadiness(kind="drifting", warmup=warmup, detail=_told(change, places[first:]))
+            whole = _change(_levels(looked)) if warmup * PARTS >= n else None  # then the front is where a drift begins
+            warmup, detail = (0, _told(whole, places)) if whole else (warmup, _told(change, places[first:]))
+            return Steadiness(kind="drifting", warmup=warmup, detail=detail)
         first += settled
         warmup = places[first]
     if levels := _two_levels(looked[first:]):

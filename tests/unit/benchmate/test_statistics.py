@@ -14,9 +14,13 @@ from benchmate.statistics import (
     QUANTILES,
     Statistic,
     between,
+    correlation,
     estimate,
+    estimates,
+    inflation,
     mean,
     needed,
+    of_repeats,
     quantile,
     quantiles,
     std,
@@ -32,6 +36,11 @@ numbers = st.lists(st.floats(min_value=-1e9, max_value=1e9), min_size=1, max_siz
 )
 def test_student_t_matches_published_tables(degrees: int, expected: float) -> None:
     assert student_t(degrees) == pytest.approx(expected, abs=5e-5)
+
+
+@pytest.mark.parametrize(("degrees", "expected"), [(1, 63.6567), (2.5, 7.1637), (4, 4.6041), (30, 2.7500)])
+def test_student_t_of_99_percent_and_of_broken_degrees(degrees: float, expected: float) -> None:
+    assert student_t(degrees, 0.99) == pytest.approx(expected, abs=5e-4)
 
 
 def test_student_t_falls_from_one_degree_to_the_next() -> None:
@@ -98,10 +107,22 @@ def test_no_samples_and_unknown_statistics_are_told() -> None:
 
 def test_repeats_give_an_interval_by_their_spread() -> None:
     found = between([10.0, 12.0, 11.0])
-    assert found.value == 11.0
+    assert (found.value, found.n, found.method) == (11.0, 3, "repeats")
     assert found.high == pytest.approx(11 + 4.3027 / math.sqrt(3), rel=1e-5)
     assert between([10.0]).verdict == "too few"
     assert between([]).value is None
+
+
+def test_from_two_repeats_on_their_spread_decides_and_one_speaks_for_itself() -> None:
+    generator = random.Random(2)
+    one, other = (estimate([generator.gauss(level, 0.1) for _ in range(100)]) for level in (10, 11))
+    nothing = estimate([])
+    assert of_repeats([one]) == of_repeats([nothing, one]) == one
+    assert one.value is not None
+    assert other.value is not None
+    assert of_repeats([one, nothing, other]) == between([one.value, other.value])
+    assert of_repeats([nothing, nothing]).value is None
+    assert of_repeats([]).verdict == "too few"
 
 
 @given(numbers)
@@ -138,6 +159,39 @@ def test_an_interval_holds_its_value_and_scales_with_its_samples(
     assert eight.verdict == one.verdict
 
 
+def test_several_statistics_at_once_are_each_by_itself() -> None:
+    generator = random.Random(5)
+    samples = [generator.gauss(10, 1) for _ in range(500)]
+    asked: tuple[Statistic, ...] = ("mean", "p50", "p90", "p99", "p99.9")
+    assert estimates(samples, asked) == {statistic: estimate(samples, statistic) for statistic in asked}
+    assert estimates([], ["mean"])["mean"].verdict == "too few"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([1.0, 2.0, 3.0, 4.0], 0.25), ([1.0, -1.0, 1.0, -1.0], -0.75), ([5.0, 5.0], -0.5)],
+)
+def test_correlation_of_values_with_their_successors(values: list[float], expected: float) -> None:
+    assert correlation(values) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("resemblance", "expected"), [(-0.9, 1.0), (0.0, 1.0), (0.5, 3.0), (0.8, 9.0), (1.0, 9.0)])
+def test_resemblance_widens_up_to_a_bound_and_its_opposite_does_not_narrow(resemblance: float, expected: float) -> None:
+    assert inflation(resemblance) == pytest.approx(expected)
+
+
+def test_batches_that_resemble_their_neighbours_give_a_wider_interval_than_the_same_ones_mixed() -> None:
+    in_turn = [
+        float(level) for level in (1, 1, 1, 2, 2, 2, 3, 3, 3, 2, 2, 2, 1, 1, 1, 2, 3, 3, 2, 2) for _ in range(10)
+    ]
+    mixed = [float(level) for level in (1, 3, 1, 2, 3, 2, 1, 2, 3, 2, 1, 2, 1, 3, 2, 2, 1, 3, 2, 2) for _ in range(10)]
+    assert sorted(in_turn) == sorted(mixed)
+    wide, narrow = estimate(in_turn).relative_error, estimate(mixed).relative_error
+    assert wide is not None
+    assert narrow is not None
+    assert wide > 1.5 * narrow
+
+
 def _ar1(generator: random.Random, n: int, memory: float) -> list[float]:
     level, samples = generator.gauss(0, 1 / math.sqrt(1 - memory**2)), []
     for _ in range(n):
@@ -146,7 +200,7 @@ def _ar1(generator: random.Random, n: int, memory: float) -> list[float]:
     return samples
 
 
-@pytest.mark.parametrize(("memory", "statistic"), [(0.0, "mean"), (0.0, "p50"), (0.8, "mean"), (0.8, "p50")])
+@pytest.mark.parametrize(("memory", "statistic"), [(0.0, "mean"), (0.0, "p50"), (0.9, "mean"), (0.9, "p50")])
 def test_intervals_cover_the_truth_on_autocorrelated_samples(memory: float, statistic: Statistic) -> None:
     generator, trials, covered = random.Random(7), 200, 0
     for _ in range(trials):
@@ -166,3 +220,13 @@ def test_a_tails_interval_covers_the_truth() -> None:
         assert found.high is not None
         covered += found.low <= truth <= found.high
     assert 0.9 <= covered / trials <= 1.0
+
+
+def test_a_tails_interval_covers_the_truth_of_autocorrelated_samples_or_says_too_few() -> None:
+    generator, trials, wrong = random.Random(13), 200, 0
+    truth = stdlib.NormalDist(0, 1 / math.sqrt(1 - 0.9**2)).inv_cdf(0.9)
+    for _ in range(trials):
+        found = estimate(_ar1(generator, 1000, 0.9), "p90")
+        if found.low is not None and found.high is not None:
+            wrong += not found.low <= truth <= found.high
+    assert wrong / trials <= 0.1
