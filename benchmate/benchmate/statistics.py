@@ -9,10 +9,11 @@ the answer says so instead of giving a number. How often intervals hold the trut
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
+from operator import and_
 from typing import Final, Literal
 
 Statistic = Literal["mean", "p50", "p90", "p95", "p99", "p99.9"]
@@ -29,7 +30,6 @@ LUCK: Final = 1.2  # how much narrower than asked an interval must be, since loo
 REPEATS_DECIDE: Final = 2  # from so many repeats on the spread between them gives the interval: see of_repeats
 
 _TAIL: Final = 0.025  # on each side of a 95 % interval
-_Z: Final = 1.959963984540054
 _MOST_CORRELATED: Final = 0.8  # batches; above, their number says nothing of how far they reach
 _BATCH: Final = 4  # samples in a batch, if that leaves MIN_BATCHES: the median of two is their mean
 _EXACT_UP_TO: Final = 500  # expected exceedances; above, the normal approximation is as good
@@ -114,16 +114,28 @@ def needed(share: float) -> int:
 def student_t(degrees: float, confidence: float = 0.95) -> float:
     """Return the factor of a two-sided interval by Student's t. Raises ValueError under one degree of freedom.
 
-    By Newton's method on the distribution's tails (an incomplete beta function): they are convex, so from 0 upwards it
-    never oversteps.
+    By Newton's method on the distribution's tails (an incomplete beta function), from the first terms of its expansion
+    around the normal's z (Abramowitz and Stegun, 26.7.5): they lie below, and as tails are convex no step goes too far.
     """
     if degrees < 1:
         raise ValueError("at least one degree of freedom is needed")
-    t, step = 0.0, 1.0
-    while step > 1e-9 * t:
+    z = _normal(confidence)
+    t = z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+    step = t
+    while step > 1e-6 * t:
         step = (_two_tails(t, degrees) - (1 - confidence)) / (2 * _density(t, degrees))
         t += step
     return t
+
+
+@lru_cache(maxsize=16)
+def _normal(confidence: float) -> float:
+    """Return the factor of a two-sided interval of a normal distribution, by Newton's method from 0 upwards."""
+    z, step = 0.0, 1.0
+    while step > 1e-12:
+        step = (math.erfc(z / math.sqrt(2)) - (1 - confidence)) / (math.sqrt(2 / math.pi) * math.exp(-z * z / 2))
+        z += step
+    return z
 
 
 def _density(t: float, degrees: float) -> float:
@@ -150,7 +162,7 @@ def _incomplete_beta(x: float, a: float, b: float) -> float:
 def _fraction(x: float, a: float, b: float) -> float:
     """Return the continued fraction of the incomplete beta function (DLMF 8.17.22), from its last terms upwards."""
     value = 1.0
-    for m in range(20 + math.isqrt(math.ceil(max(a, b))), 0, -1):
+    for m in range(6 + math.isqrt(math.ceil(max(a, b))), 0, -1):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
         value = 1 + odd / (1 + even / value)
@@ -313,8 +325,7 @@ def _with_interval(n: int, value: float, half: float | None, method: Method) -> 
 
 def _by_order(samples: Sequence[float], ordered: Sequence[float], share: float, batches: int) -> Estimate:
     n, value = len(samples), _at(ordered, share)
-    above = [sum(map(value.__lt__, part)) / len(part) for part in split(samples, batches)]
-    effective = _effective(n, (n - bisect_right(ordered, value)) / n, above)
+    effective = _effective(list(map(value.__lt__, samples)), batches)
     if effective < needed(share):
         return _nothing(n, value)
     few, many = _exceedances(effective, 1 - share)
@@ -327,20 +338,27 @@ def _by_order(samples: Sequence[float], ordered: Sequence[float], share: float, 
     )
 
 
-def _effective(n: int, chance: float, shares: Sequence[float]) -> int:
-    """Return how many independent samples say as much about a chance as n, of which batches show these shares."""
-    if len(shares) < MIN_BATCHES:
-        return n
-    of_mean, _ = _of_mean(shares)
+def _effective(above: Sequence[bool], batches: int) -> int:
+    """Return how many independent samples say as much about how often something holds as these, at most their number.
+
+    By what differs between batches, or by how often it holds of a sample and of the next one, whichever says less:
+    in a short series either may miss what the other sees.
+    """
+    n, chance = len(above), sum(above) / len(above)
     of_one = chance * (1 - chance)
-    return n if of_mean * n <= of_one else max(1, math.floor(of_one / of_mean))
+    parts = [sum(part) / len(part) for part in split(above, batches)]
+    if of_one == 0 or len(parts) < MIN_BATCHES:
+        return n
+    both = sum(map(and_, above, islice(above, 1, None))) / (n - 1)
+    of_mean = max(_of_mean(parts)[0], inflation((both - chance * chance) / of_one) * of_one / n)
+    return max(1, min(n, math.floor(of_one / of_mean)))
 
 
 def _exceedances(n: int, chance: float) -> tuple[int, int]:
     """Return, of K ~ Binomial(n, chance), the largest k of P(K ≤ k) ≤ 2.5 % and the smallest of P(K ≥ k) ≤ 2.5 %."""
     expected = n * chance
     if expected > _EXACT_UP_TO:
-        reach = _Z * math.sqrt(expected * (1 - chance))
+        reach = _normal(0.95) * math.sqrt(expected * (1 - chance))
         return math.floor(expected - reach - 0.5), math.ceil(expected + reach + 0.5)
     at, below, few = (1 - chance) ** n, 0.0, 0
     for k in range(n + 1):
