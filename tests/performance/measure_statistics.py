@@ -32,16 +32,20 @@ def main() -> None:
     asked = _options()
     chance = random.Random(asked.seed)
     print(f"seed {asked.seed}: {asked.series} series of {asked.steps} steps of each kind, spread {SPREAD:.0%}\n")
-    series = {name: [kind.make(chance, asked.steps) for _ in range(asked.series)] for name, kind in KINDS.items()}
+    series = _made(chance, asked.series, asked.steps)
     for steps in (asked.steps, *SHORTER):
         _print_coverage(series, steps)
     for steps in (asked.steps, *SHORTER):
-        _print_steadiness(series, steps)
+        _print_steadiness(series if steps == asked.steps else _made(chance, asked.series, steps), steps)
     _print_starts(chance, asked)
     _print_comparisons(chance, series)
     _print_repeats(chance, series)
     _print_stops(series)
     print(f"took {time.process_time():.0f} s of CPU", file=sys.stderr)
+
+
+def _made(chance: random.Random, many: int, steps: int) -> Series:
+    return {name: [kind.make(chance, steps) for _ in range(many)] for name, kind in KINDS.items()}
 
 
 def _options() -> argparse.Namespace:
@@ -119,7 +123,7 @@ INTERVALS: dict[str, tuple[str, Callable[[Sequence[float]], Bounds]]] = {
 def _print_steadiness(series: Series, steps: int) -> None:
     rows = {}
     for name in KINDS:
-        found = [steadiness(samples[:steps]) for samples in series[name]]
+        found = [steadiness(samples) for samples in series[name]]
         counts = Counter(one.kind for one in found)
         counts["warm-up"] = sum(one.warmup > 0 for one in found)
         rows[name] = [_share(counts[what] / len(found)) for what in ("steady", "drifting", "bimodal", "warm-up")]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from benchmate.statistics import mean, std, student_t
+from benchmate.statistics import mean, std
+from benchmate.student import student_t
 
 RatioVerdict = Literal["better", "worse", "same", "undecided"]
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from benchmate.statistics import correlation, inflation, mean, median, quantiles, split, student_t
+from benchmate.statistics import correlation, inflation, mean, median, quantiles, split
+from benchmate.student import student_t
 
 Kind = Literal["steady", "drifting", "bimodal", "too short"]
 

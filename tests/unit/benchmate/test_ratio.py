@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmate.statistics import student_t
+from benchmate.student import student_t
 from benchmate.verdict import ratio
 
 FIVE = [100.0, 101.0, 99.0, 100.5, 99.5]

@@ -24,8 +24,8 @@ from benchmate.statistics import (
     quantile,
     quantiles,
     std,
-    student_t,
 )
+from benchmate.student import student_t
 
 numbers = st.lists(st.floats(min_value=-1e9, max_value=1e9), min_size=1, max_size=200)
 
