@@ -26,7 +26,7 @@ BATCHES: Final = 20
 MIN_BATCHES: Final = 5  # fewer say nothing about the spread between batches
 WIDE: Final = 0.05  # a half-width above this share of the value
 PRECISE_FROM: Final = 40  # samples; with fewer a narrow interval may be luck
-UNSEEN: Final = 2.0  # what a step that takes three times as long adds to the sum, in steps: see precise
+UNSEEN: Final = 4.0  # steps that a mean may lack, over those it is of: see precise
 LUCK: Final = 1.2  # how much narrower than asked an interval must be, since looking again and again finds lucky moments
 REPEATS_DECIDE: Final = 2  # from so many repeats on the spread between them gives the interval: see of_repeats
 
@@ -171,8 +171,8 @@ def precise(found: Estimate, precision: float) -> bool:
 
     For a measurement that ends when its number is precise enough, asked at the numbers of samples that ``next_look``
     gives. Whoever looks again and again stops when the interval happens to be narrow: so it must be narrower by a
-    sixth. And before what is rare has been seen at all: one step that takes three times as long moves a mean of n by
-    2/n, so no number is precise to ``precision`` before it is one of 2/``precision`` samples.
+    sixth. And before what is rare has been seen at all: steps that take three times as long, once in n/2, are not seen
+    in n with a chance of 13 %, and move the mean by 4/n. So no number is precise before it is one of 4/``precision``.
     """
     error = found.relative_error
     enough = max(PRECISE_FROM, UNSEEN / precision) if precision > 0 else math.inf

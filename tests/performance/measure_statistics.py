@@ -22,7 +22,8 @@ from simulated import KINDS, SPREAD, STARTS, Kind
 
 REPEATS = range(1, 9)
 CHANGE = 0.03
-PRECISIONS = (0.01, 0.005)
+PRECISIONS = (0.02, 0.01)
+UNTIL = 3  # times the steps of a series: where a measurement ends that is not precise by then
 SHORTER = (60, 200)
 WIDER = 10  # times the spread, for stops that the interval decides
 Series = dict[str, list[list[float]]]
@@ -40,7 +41,7 @@ def main() -> None:
     _print_starts(chance, asked)
     _print_comparisons(chance, series)
     _print_repeats(chance, series)
-    _print_stops(series)
+    _print_stops(chance, asked)
     print(f"took {time.process_time():.0f} s of CPU", file=sys.stderr)
 
 
@@ -204,19 +205,20 @@ def _holds(found: Estimate, truth: float) -> bool:
 # --- stopping at a precision ---------------------------------------------------------------------------------------
 
 
-def _print_stops(series: Series) -> None:
-    """Look as a measurement does that stops when its rate is precise; a series that ends before is no stop."""
-    rows = {}
+def _print_stops(chance: random.Random, asked: argparse.Namespace) -> None:
+    """Look as a measurement does that stops when its rate is precise; what is not by the end of the series is none."""
+    rows, many, steps = {}, asked.series // 4, UNTIL * asked.steps
     for name, kind in KINDS.items():
-        if kind.steady:
-            for precision in PRECISIONS:
-                title = f"{name}, to ±{precision:.1%}"
-                rows[title] = _stops(series[name], precision, kind.truth["throughput"])
-        if kind.steady and name != "outliers":
-            spread = [[1 + WIDER * (sample - 1) for sample in samples] for samples in series[name]]
-            rows[f"{name}, spread {WIDER * SPREAD:.0%}, to ±3.0%"] = _stops(spread, 0.03, None)
+        if not kind.steady:
+            continue
+        made = [kind.make(chance, steps) for _ in range(many)]
+        for precision in PRECISIONS:
+            rows[f"{name}, to ±{precision:.0%}"] = _stops(made, precision, kind.truth["throughput"])
+        if name != "outliers":
+            wider = [[1 + WIDER * (sample - 1) for sample in samples] for samples in made]
+            rows[f"{name}, spread {WIDER * SPREAD:.0%}, to ±3%"] = _stops(wider, 0.03, None)
     headers = ("stopped", "median steps", "range", "interval holds the truth", "value within the precision")
-    _table("throughput measured until it is precise", headers, rows)
+    _table(f"throughput measured until it is precise, {many} series of {steps} steps at most", headers, rows)
 
 
 def _stops(made: Sequence[list[float]], precision: float, truth: float | None) -> list[str]:

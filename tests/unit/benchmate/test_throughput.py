@@ -71,8 +71,8 @@ def test_of_steps_that_count_one_it_is_the_inverse_of_the_mean_step() -> None:
     [
         (PRECISE, 0.01, True),
         (PRECISE, 0.009, False),  # by 1.2 narrower than asked
-        (replace(PRECISE, n=199), 0.01, False),  # one slow step unseen would be as much
-        (replace(PRECISE, n=200), 0.01, True),
+        (replace(PRECISE, n=399), 0.01, False),  # slow steps that were not seen would be as much
+        (replace(PRECISE, n=400), 0.01, True),
         (replace(PRECISE, n=39), 0.5, False),
         (replace(PRECISE, n=40), 0.5, True),
         (replace(PRECISE, low=None, high=None), 0.5, False),
