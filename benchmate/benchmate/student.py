@@ -8,13 +8,16 @@ from functools import lru_cache
 
 @lru_cache(maxsize=512)
 def student_t(degrees: float, confidence: float = 0.95) -> float:
-    """Return the factor of a two-sided interval by Student's t. Raises ValueError under one degree of freedom.
+    """Return the factor of a two-sided interval by Student's t.
 
     By Newton's method on the distribution's tails (an incomplete beta function), from the first terms of its expansion
     around the normal's z (Abramowitz and Stegun, 26.7.5): they lie below, and as tails are convex no step goes too far.
+    Raises ValueError under one degree of freedom, and for a confidence that is not between 0 and 1.
     """
     if degrees < 1:
         raise ValueError("at least one degree of freedom is needed")
+    if not 0 < confidence < 1:
+        raise ValueError(f"a confidence of {confidence} is not between 0 and 1")
     z = normal(confidence)
     t = z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
     step = t

@@ -48,6 +48,15 @@ def test_student_t_falls_from_one_degree_to_the_next() -> None:
     assert points == sorted(points, reverse=True)
     with pytest.raises(ValueError, match="degree"):
         student_t(0)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        student_t(5, 1.0)
+
+
+@pytest.mark.parametrize("degrees", [1, 1.5, 4, 30])
+def test_a_higher_confidence_has_a_larger_factor_however_high(degrees: float) -> None:
+    factors = [student_t(degrees, 1 - 10**-power) for power in range(1, 10)]
+    assert factors == sorted(factors)
+    assert all(factor < 10**12 for factor in factors)
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.5, 6), (0.9, 36), (0.95, 72), (0.99, 368), (0.999, 3688), (0.1, 36)])
