@@ -24,7 +24,7 @@ Clock = Literal["monotonic", "device", "wall"]
 _MAGIC: Final = b"BMSTEPS\0"
 _HEADER: Final = struct.Struct("<8sHHB3xqq32s")  # magic, version, columns present, clock, zero of the clock, rows, unit
 _HEADER_SIZE: Final = _HEADER.size
-_ROWS_OFFSET: Final = 24
+_ROWS_WORD: Final = 3  # where the header counts the rows, in int64
 UNIT_BYTES: Final = 32
 _GROW_ROWS: Final = 4096
 
@@ -55,6 +55,16 @@ class Steps:
             if phases[i] == phase and status[i] == GOOD and end[i] > start[i]
         ]
 
+    def work(self, phase: int = MEASURED) -> tuple[array[int], array[int]]:
+        """Return the counts and the durations (ns) of the good steps of a phase."""
+        columns = (self.columns[name] for name in BASE_COLUMNS)
+        good = [
+            (count, end - start)
+            for start, end, count, its_phase, status in zip(*columns, strict=True)
+            if its_phase == phase and status == GOOD
+        ]
+        return array("q", (count for count, _ in good)), array("q", (duration for _, duration in good))
+
     def with_ranks(self, ranks: Sequence[Steps]) -> Steps:
         """Return the steps of a whole group: timed as the leader's (these), counting what all ranks did in each.
 
@@ -76,7 +86,7 @@ class StepsWriter:
     not some of ``COLUMNS`` in their order, or the unit does not fit its 32 bytes of UTF-8.
     """
 
-    __slots__ = ("_fd", "_map", "append")
+    __slots__ = ("_fd", "_map", "_words", "append")
 
     append: Callable[..., None]
     """Write one row, in the order of the columns; it counts once the header's number of rows says so.
@@ -100,37 +110,48 @@ class StepsWriter:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             os.posix_fallocate(self._fd, 0, _HEADER_SIZE + _GROW_ROWS * row.size)
-            self._map = mmap.mmap(self._fd, 0)
+            content = mmap.mmap(self._fd, 0)
         except OSError:  # a file without a header is none: nobody shall find it, and whoever tries again may make it
             os.close(self._fd)
             with suppress(OSError):
                 os.unlink(path)  # noqa: PTH108 - a path of any kind
             raise
-        self._map[:_HEADER_SIZE] = header
+        content[:_HEADER_SIZE] = header
+        self._begin(content, row)
+
+    @classmethod
+    def scratch(cls, rows: int) -> StepsWriter:
+        """Return one that has room for so many rows in memory, and no file: to find out what a row costs."""
+        writer, row = cls.__new__(cls), struct.Struct(f"<{len(BASE_COLUMNS)}q")
+        writer._begin(mmap.mmap(-1, _HEADER_SIZE + rows * row.size), row)
+        return writer
+
+    def _begin(self, content: mmap.mmap, row: struct.Struct) -> None:
+        self._map, self._words = content, memoryview(content).cast("q")
         self.append = self._appending(row)
 
     def _appending(self, row: struct.Struct) -> Callable[..., None]:
         """Return ``append``: attributes, and a tuple where there are the usual five values, would double its cost."""
-        content, pack, size, pack_rows = self._map, row.pack_into, row.size, struct.Struct("<q").pack_into
+        content, pack, size, words = self._map, row.pack_into, row.size, self._words
         place, full, rows = _HEADER_SIZE, len(content), 0
 
         def append(start: int, end: int, count: int, phase: int, status: int) -> None:
-            nonlocal place, full, rows
+            nonlocal place, full, rows, words
             if place == full:
-                full = self._grow(size)
+                full, words = self._grow(size), self._words
             pack(content, place, start, end, count, phase, status)
             place += size
             rows += 1
-            pack_rows(content, _ROWS_OFFSET, rows)
+            words[_ROWS_WORD] = rows
 
         def append_any(*values: int) -> None:
-            nonlocal place, full, rows
+            nonlocal place, full, rows, words
             if place == full:
-                full = self._grow(size)
+                full, words = self._grow(size), self._words
             pack(content, place, *values)
             place += size
             rows += 1
-            pack_rows(content, _ROWS_OFFSET, rows)
+            words[_ROWS_WORD] = rows
 
         return append if size == 8 * len(BASE_COLUMNS) else append_any
 
@@ -139,12 +160,24 @@ class StepsWriter:
         rows = (len(self._map) - _HEADER_SIZE) // row_size
         end = _HEADER_SIZE + 2 * rows * row_size
         os.posix_fallocate(self._fd, 0, end)
+        self._words.release()
         self._map.resize(end)
+        self._words = memoryview(self._map).cast("q")
         return end
+
+    def written(self) -> Steps:
+        """Return a copy of what was written so far."""
+        header = self._header()
+        values = array("q", self._map[_HEADER_SIZE : _HEADER_SIZE + header.rows * header.row_size])
+        return header.steps(values)
+
+    def _header(self) -> StepsHeader:
+        return StepsHeader.decode(self._map[:_HEADER_SIZE], "a file being written")
 
     def close(self) -> None:
         """Cut the file to the rows it holds."""
-        header = StepsHeader.decode(self._map[:_HEADER_SIZE], "a file being written")
+        header = self._header()
+        self._words.release()
         self._map.close()
         os.ftruncate(self._fd, _HEADER_SIZE + header.rows * header.row_size)
         os.close(self._fd)
@@ -165,6 +198,12 @@ class StepsHeader:
     @property
     def row_size(self) -> int:
         return 8 * len(self.columns)
+
+    def steps(self, values: array[int] | None = None) -> Steps:
+        """Return the steps that the values of whole rows make: none where there are no values."""
+        width, values = len(self.columns), array("q") if values is None else values
+        columns = {name: values[index::width] for index, name in enumerate(self.columns)}
+        return Steps(unit=self.unit, clock=self.clock, zero_ns=self.zero_ns, columns=columns)
 
     @classmethod
     def decode(cls, content: bytes, path: str | os.PathLike[str]) -> StepsHeader:
@@ -209,8 +248,7 @@ def read_steps_in_parts(path: str | os.PathLike[str], rows: int = 1 << 16) -> It
 def _read_header(file: BinaryIO, path: str | os.PathLike[str]) -> tuple[Steps, int]:
     """Return what a header says, as steps without rows, and how many rows it counts."""
     header = StepsHeader.decode(file.read(_HEADER_SIZE), path)
-    columns = {name: array("q") for name in header.columns}
-    return Steps(unit=header.unit, clock=header.clock, zero_ns=header.zero_ns, columns=columns), header.rows
+    return header.steps(), header.rows
 
 
 def _read_rows(file: BinaryIO, steps: Steps, rows: int) -> Steps:
