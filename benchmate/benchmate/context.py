@@ -24,11 +24,15 @@ class ContextError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """When a measurement ends: after ``skip`` warm-up steps, the first of the given amounts (None = no limit)."""
+    """When a measurement ends: after ``skip`` warm-up steps, the first of the given amounts (None = no limit).
+
+    ``precision`` is the half-width of the rate's 95 % interval, as a share of the rate.
+    """
 
     skip: int = DEFAULT_SKIP
     observations: int | None = DEFAULT_OBSERVATIONS
     seconds: float | None = None
+    precision: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,15 +133,16 @@ def _limit(config: Mapping[str, Any]) -> Limit:
     if not isinstance(options, Mapping):
         return Limit()
     stop = options.get("stop", DEFAULT_OBSERVATIONS)
-    if isinstance(stop, Mapping):
-        observations = _amount(config, "stop.observations", stop.get("observations"))
-        seconds = _amount(config, "stop.seconds", stop.get("seconds"))
-    else:
-        observations, seconds = _amount(config, "stop", stop), None
+    given = stop if isinstance(stop, Mapping) else {"observations": stop}
+    where = "stop.{}" if isinstance(stop, Mapping) else "stop"
+    observations, seconds, precision = (
+        _amount(config, where.format(name), given.get(name)) for name in ("observations", "seconds", "precision")
+    )
     return Limit(
         skip=int(_amount(config, "skip", options.get("skip", DEFAULT_SKIP)) or 0),
         observations=None if observations is None else int(observations),
         seconds=seconds,
+        precision=precision,
     )
 
 

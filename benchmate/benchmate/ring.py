@@ -1,4 +1,4 @@
-"""Where the rows of steps wait or end: behind a device's events, or in a sum when nothing is to be written."""
+"""Where the rows of steps wait: behind the events of a device."""
 
 from __future__ import annotations
 
@@ -71,23 +71,3 @@ class Ring:
             return 0
         self._append(start_ns, self._now_ns, count, phase, status)
         return self._now_ns - start_ns if phase == MEASURED and status == GOOD else 0
-
-
-class Tally:
-    """What is kept of the steps of a script that was run by hand."""
-
-    __slots__ = ("count", "measured_ns", "steps")
-
-    def __init__(self) -> None:
-        self.count = self.measured_ns = self.steps = 0
-
-    def append(self, start_ns: int, end_ns: int, count: int, phase: int, status: int) -> None:
-        if phase == MEASURED and status == GOOD:
-            self.steps += 1
-            self.count += count
-            self.measured_ns += end_ns - start_ns
-
-    def describe(self, unit: str) -> str:
-        if not self.measured_ns:
-            return "no step was measured"
-        return f"{self.count / (self.measured_ns / 1e9):.6g} {unit}/s over {self.steps} steps"

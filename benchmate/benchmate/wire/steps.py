@@ -171,6 +171,10 @@ class StepsWriter:
         values = array("q", self._map[_HEADER_SIZE : _HEADER_SIZE + header.rows * header.row_size])
         return header.steps(values)
 
+    def work(self) -> tuple[array[int], array[int]]:
+        """Return the counts and the durations (ns) of the good measured steps so far."""
+        return self.written().work()
+
     def _header(self) -> StepsHeader:
         return StepsHeader.decode(self._map[:_HEADER_SIZE], "a file being written")
 

@@ -19,6 +19,7 @@ from benchmate.observe import Observer
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     fake = FakeTime()
     monkeypatch.setattr(observe, "time", fake)
+    monkeypatch.setattr("benchmate.loop.time", fake)
     monkeypatch.setattr("benchmate.ring.time", fake)
     monkeypatch.setattr("benchmate.calibration.time", fake)
     return fake
