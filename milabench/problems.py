@@ -35,7 +35,6 @@ class Code(enum.Enum):
     NO_PROGRAM = ("E211", "a benchmark needs exactly one of definition and command")
     NO_FOLDER = ("E212", "a folder that is not there")
     GIT = ("E213", "a repository, or a branch, tag, commit or folder of one, that cannot be fetched as it is written")
-    NOT_SUPPORTED = ("E214", "part of the language that is not supported yet")
     TWO_MAINS = ("E215", "two nodes of a system are main")
     MISSING_KEY = ("E216", "a key that is needed is not given")
     PER_NODE = ("E217", "a key that contradicts plan: {method: per_node}")

@@ -181,10 +181,10 @@ def _voir(blocks: Mapping[str, Any], limit: Limit) -> dict[str, Any]:
 
 
 def _stop(limit: Limit) -> int | dict[str, float] | None:
-    if limit.seconds is None:
+    if limit.seconds is None and limit.precision is None:
         return limit.observations
-    observations = {} if limit.observations is None else {"observations": limit.observations}
-    return {**observations, "seconds": limit.seconds}
+    amounts = {"observations": limit.observations, "seconds": limit.seconds, "precision": limit.precision}
+    return {name: amount for name, amount in amounts.items() if amount is not None}
 
 
 _seconds = lru_cache(maxsize=64)(expression.duration)

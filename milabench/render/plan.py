@@ -91,6 +91,7 @@ def _stop(job: Job) -> str:
     limit = job.limit
     amounts = [f"{limit.observations} observations"] if limit.observations is not None else []
     amounts += [f"{limit.seconds:g} s"] if limit.seconds is not None else []
+    amounts += [f"± {100 * limit.precision:g} %"] if limit.precision is not None else []
     who = "ends itself" if job.stop == "self" else "is ended"
     end = f"{who} after {' or '.join(amounts)}" if amounts else "measures to its own end"
     return f"{end}, {limit.skip} observations of warm-up not counted"

@@ -107,17 +107,23 @@ def _limit(read: Reader, node: Node, path: str) -> Limit:
         observations = None if stop.value is None else read.integer(stop, f"{path}.stop", 1)
         return Limit(skip=skip, observations=observations)
     amounts = read.known(stop, f"{path}.stop", VOIR["stop"].inside)
-    if "precision" in amounts:
-        message = "is not supported yet: give observations or seconds"
-        read.wrong(amounts["precision"], f"{path}.stop.precision", message, Code.NOT_SUPPORTED)
     if not stop.value:
-        read.wrong(stop, f"{path}.stop", "needs observations or seconds", Code.MISSING_KEY)
-    count, seconds = amounts.get("observations"), amounts.get("seconds")
+        read.wrong(stop, f"{path}.stop", "needs observations, seconds or precision", Code.MISSING_KEY)
+    count, seconds, precision = (amounts.get(name) for name in ("observations", "seconds", "precision"))
     return Limit(
         skip=skip,
         observations=read.integer(count, f"{path}.stop.observations", 1) if count else None,
         seconds=read.seconds(seconds, f"{path}.stop.seconds") if seconds else None,
+        precision=_precision(read, precision, f"{path}.stop.precision") if precision else None,
     )
+
+
+def _precision(read: Reader, node: Node, path: str) -> float | None:
+    share = read.fraction(node, path)
+    if 0 < share < 1:
+        return share
+    read.wrong(node, path, f"needs a share above 0 and under 1 (such as 2%), not {node.shown}", Code.OUT_OF_RANGE)
+    return None
 
 
 def _close(word: str, names: Iterable[str]) -> str | None:

@@ -32,6 +32,7 @@ class Limit:
     skip: int = VOIR["skip"].default
     observations: int | None = VOIR["stop"].default
     seconds: float | None = None
+    precision: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -216,6 +216,10 @@ def test_placeholders_in_variables_are_checked_whatever_the_system(tmp_path: Pat
             "{stop: {observations: 9, seconds: 1m}, skip: 0}",
             {"skip": 0, "stop": {"observations": 9, "seconds": 60.0}, "interval": "1s"},
         ),
+        (
+            "{stop: {precision: 2%, seconds: 60s}}",
+            {"skip": 5, "stop": {"seconds": 60.0, "precision": 0.02}, "interval": "1s"},
+        ),
         ("{stop: null, dash: x}", {"skip": 5, "stop": None, "interval": "1s", "dash": "x"}),
     ],
 )

@@ -93,6 +93,8 @@ JOB_CHANGES: list[dict[str, Any]] = [
     {"limit": Limit(skip=6)},
     {"limit": Limit(observations=61)},
     {"limit": Limit(seconds=60.0)},
+    {"limit": Limit(precision=0.02)},
+    {"limit": Limit(precision=0.0205)},
     {"limit": Limit(observations=None)},
     {"sequence": True},
     {"once": Once(record="/base/record", folder=None, base={}, parts={})},
