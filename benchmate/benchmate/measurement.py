@@ -10,8 +10,9 @@ from benchmate.batches import Count
 from benchmate.context import Context
 from benchmate.device import Accelerator
 from benchmate.loop import NEVER, Loop
+from benchmate.observations import precise_enough
 from benchmate.overhead import per_step
-from benchmate.statistics import next_look, precise, throughput
+from benchmate.statistics import next_look, throughput
 from benchmate.stopping import StopProgram
 from benchmate.tally import Tally
 from benchmate.usage import Usage, usage
@@ -153,10 +154,7 @@ class Measurement:
                 self._values.flush()
             self._say_memory()
             return None
-        found, wanted = throughput(*self._rows.work()), self._context.limit.precision
-        if wanted is None or not precise(found, wanted):
-            return None
-        return {"reason": "precision", "precision": found.relative_error, "observations": found.n}
+        return precise_enough(throughput(*self._rows.work()), self._context.limit.precision)
 
     def _say_stop(self) -> None:
         """Write ``stop``, once, where a limit was reached and this process speaks for its group."""

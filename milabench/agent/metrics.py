@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmate.wire import LINE_BYTES, MEASURED, UNIT_BYTES, WARMUP, EventWriter, Lines, StepsWriter, is_number
+from benchmate.observations import Observations
+from benchmate.wire import LINE_BYTES, MEASURED, UNIT_BYTES, EventWriter, Lines, StepsWriter, is_number
 
 _DEPTH = 100  # what is nested deeper is no metric, and less than what a writer of JSON takes
 
@@ -24,17 +25,16 @@ class PrintedMetrics:
     def __init__(self, request: dict[str, Any], full: Callable[[], None]) -> None:
         self._events_path, self._steps_path = request["events"], request["steps"]
         self._seq: int = request["seq"]
-        self._limit: dict[str, Any] | None = request["limit"] if request["stop"] == "runner" else None
-        self._skip: int = request["limit"]["skip"]
-        self._full = full
+        self._full: Callable[[], None] | None = full
         self._events: EventWriter | None = None
         self._steps: StepsWriter | None = None
         self._unit = ""
         self._rated = False
         self._lines = Lines(too_long=self._too_long)
         self._count = 0  # of the lines that arrived together
-        self._seen = 0
-        self._last_ns = self._measuring_since_ns = time.monotonic_ns()
+        self._last_ns = time.monotonic_ns()
+        limit = request["limit"] if request["stop"] == "runner" else {"skip": request["limit"]["skip"]}
+        self._observations = Observations(**limit, since_ns=self._last_ns)
 
     def feed(self, chunk: bytes) -> None:
         """Take what the program printed. Raises OSError when it cannot be written down."""
@@ -75,7 +75,7 @@ class PrintedMetrics:
         elif "rate" in value and value.get("task", "train") == "train":
             self._rated = True
             units = {"units": value["unit"]} if "unit" in value and "units" not in value else {}
-            task = "train" if self._observe(now_ns) == MEASURED else "warmup"
+            task = "train" if self._observe(now_ns, rate=value["rate"]) == MEASURED else "warmup"
             self._write("data", {**value, **units, "task": task})
         else:
             self._write("data", value)
@@ -103,27 +103,19 @@ class PrintedMetrics:
             zero_ns = time.time_ns() - time.monotonic_ns()
             self._steps = StepsWriter(self._steps_path, unit=self._unit, zero_ns=zero_ns)
         start_ns, count, self._count = self._last_ns, self._count, 0
-        self._steps.append(start_ns, now_ns, min(count, 2**63 - 1), self._observe(now_ns), 0)
+        phase = self._observe(now_ns, count=count, duration_ns=now_ns - start_ns)
+        self._steps.append(start_ns, now_ns, min(count, 2**63 - 1), phase, 0)
 
-    def _observe(self, now_ns: int) -> int:
+    def _observe(self, now_ns: int, **observation: Any) -> int:
         """Count one observation and return its phase."""
-        phase = WARMUP if self._seen < self._skip else MEASURED
-        if phase == WARMUP:
-            self._measuring_since_ns = now_ns
-        self._seen += 1
         self._last_ns = now_ns
-        if self._limit is not None and self._reached(self._limit, now_ns):
-            self._limit = None
-            self._write("stop", {"reason": "limit", "observations": self._seen - self._skip})
-            self._full()
+        phase = self._observations.add(now_ns, **observation)
+        stop = self._observations.reached(now_ns)
+        if stop is not None and self._full is not None:
+            full, self._full = self._full, None
+            self._write("stop", stop)
+            full()
         return phase
-
-    def _reached(self, limit: dict[str, Any], now_ns: int) -> bool:
-        measured = self._seen - self._skip
-        wanted, seconds = limit["observations"], limit["seconds"]
-        enough = wanted is not None and measured >= wanted
-        long_enough = seconds is not None and measured > 0 and now_ns - self._measuring_since_ns >= seconds * 1e9
-        return enough or long_enough
 
     def _refuse(self, line: bytes, why: str) -> None:
         self._write("line", {"line": line.decode(errors="replace"), "why": why})

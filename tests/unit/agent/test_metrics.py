@@ -20,7 +20,7 @@ class Printed:
             "steps": str(self.steps_path),
             "seq": 2,
             "stop": "runner",
-            "limit": {"skip": 1, "observations": 2, "seconds": None, **limit},
+            "limit": {"skip": 1, "observations": 2, "seconds": None, "precision": None, **limit},
         }
         self.metrics = PrintedMetrics(request, self._reached)
 
@@ -55,7 +55,7 @@ def test_counts_become_steps_that_follow_each_other(printed: Printed) -> None:
 def test_the_wanted_amount_is_said_once(printed: Printed) -> None:
     printed.feed(*[b'{"count": 5}\n'] * 6)
     assert printed.full == 1
-    assert printed.events == [(2, "stop", {"reason": "limit", "observations": 2})]
+    assert printed.events == [(2, "stop", {"reason": "observations", "observations": 2})]
 
 
 def test_a_line_cut_into_chunks_is_one_line(printed: Printed) -> None:
@@ -110,7 +110,7 @@ def test_warm_up_is_not_in_the_seconds(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("milabench.agent.metrics.time.monotonic_ns", lambda: next(now))
     printed = Printed(tmp_path, skip=3, observations=None, seconds=2.0)
     printed.feed(*[b'{"rate": 1}\n'] * 8)
-    assert [data for _, event, data in printed.events if event == "stop"] == [{"reason": "limit", "observations": 2}]
+    assert [data for _, event, data in printed.events if event == "stop"] == [{"reason": "seconds", "observations": 2}]
 
 
 def test_a_process_that_writes_its_steps_itself_is_not_counted_twice(printed: Printed) -> None:

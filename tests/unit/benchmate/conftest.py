@@ -30,17 +30,13 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Observer]]:
     made: list[Observer] = []
 
     def observer(
-        skip: int = 0,
-        observations: int | None = 60,
-        seconds: float | None = None,
-        world_size: int = 1,
-        rank: int = 0,
-        **kwargs: Any,
+        skip: int = 0, observations: int | None = 60, world_size: int = 1, rank: int = 0, **kwargs: Any
     ) -> Observer:
+        limit = {name: kwargs.pop(name) for name in ("seconds", "precision") if name in kwargs}
         context = Context(
             events=str(tmp_path / "a.data"),
             steps=str(tmp_path / "a.steps"),
-            limit=Limit(skip=skip, observations=observations, seconds=seconds),
+            limit=Limit(skip=skip, observations=observations, **limit),
             world_size=world_size,
             rank=rank,
         )
