@@ -1,0 +1,225 @@
+"""What observing a loop costs and whether it changes the rate; every figure beside the bare loop, in random order.
+
+In the loop: blocks of steps of an empty loop, with and without the Observer, by the host's clock. A stamp: the two of
+an inference, put into an array of int64. The rate: pairs of a loop written by hand and an observed one over the same
+steps of 1 ms, which wait busily or asleep; the ratio of the observed rate (items over time of the ``.steps`` file) to
+the other has to lie within ±1 %, with all of its 95 % interval. Exit code 1 where it lies elsewhere, 3 where the
+interval is too wide to say ("undecided": measure again, on a quieter machine or with more pairs).
+
+The peer is a checkout of mila-iqia/milabench, whose dependencies are those of an interpreter of yours:
+
+    python tests/performance/measure_observer.py --peer ~/milabench --peer-python ~/milabench/.venv/bin/python
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, repeat
+from pathlib import Path
+
+from benchmate import statistics
+from benchmate.context import Context, Limit
+from benchmate.device import Cpu
+from benchmate.observe import Observer
+from benchmate.overhead import per_step
+from benchmate.wire import MEASURED, StepsWriter, read_steps
+from measuring import show
+
+PEER = Path(__file__).with_name("peer_observer.py")
+BATCH = [0] * 8
+BLOCK = 500  # steps: short enough that most blocks are not interrupted
+STEP_NS = 1_000_000
+WITHIN = 0.01
+
+
+def main() -> int:
+    asked = _asked()
+    with tempfile.TemporaryDirectory(prefix="milabench-performance-") as folder:
+        where = Path(folder)
+        in_loop(where, 100 if asked.quick else 600, asked)
+        stamps(where, 100 if asked.quick else 600)
+        verdicts = [bias(kind, where, asked) for kind in (busy, asleep)]
+    return max(verdicts)
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=30, help="of loops, for the rate; at least 30 say something")
+    parser.add_argument("--steps", type=int, default=200, help="of 1 ms in each loop")
+    parser.add_argument("--quick", action="store_true", help="fewer blocks and steps, to try it out")
+    parser.add_argument("--peer", type=Path, help="a checkout of mila-iqia/milabench")
+    parser.add_argument("--peer-python", type=Path, default=sys.executable, help="an interpreter with its dependencies")
+    asked = parser.parse_args()
+    asked.steps = 40 if asked.quick else asked.steps
+    return asked
+
+
+# In the loop ---------------------------------------------------------------------------------------------------------
+
+
+def in_loop(where: Path, blocks: int, asked: argparse.Namespace) -> None:
+    """Print what the Observer adds to a step, the peer's where there is one, and what our own calibration says."""
+    observer = _observer(where, "loop")
+    costs: dict[str, list[float]] = {"observed": [], "peer": []}
+    passed, bare = iter(observer.iterate(repeat(BATCH))), repeat(BATCH)
+    for block in range(blocks):
+        sides = {"observed": passed, "bare": bare}
+        spent = {name: _spent(sides[name]) for name in random.sample(sorted(sides), 2)}
+        costs["observed"].append((spent["observed"] - spent["bare"]) / BLOCK / 1e3)
+        if asked.peer and block % (blocks // 5) == 0:
+            costs["peer"] += _peer(asked, blocks // 5)
+    _cost("in the loop, a step", costs["observed"], goal="≤ 0.5")
+    if costs["peer"]:
+        _cost("in the loop, a step of the peer's BenchObserver", costs["peer"])
+    show("in the loop, as the Observer itself finds it", [per_step(Cpu()) / 1e3 for _ in range(5)], "µs")
+
+
+def _peer(asked: argparse.Namespace, blocks: int) -> list[float]:
+    paths = os.pathsep.join(str(path.resolve()) for path in (asked.peer, asked.peer / "benchmate"))
+    argv = [str(asked.peer_python.absolute()), str(PEER), str(BLOCK), str(blocks)]
+    environ = {**os.environ, "PYTHONPATH": paths}
+    said = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True).stdout
+    costs: list[float] = json.loads(said.splitlines()[-1])
+    return costs
+
+
+# Stamps --------------------------------------------------------------------------------------------------------------
+
+
+def stamps(where: Path, blocks: int) -> None:
+    """Print what a stamp of an inference costs, and what a row of ``.steps`` would."""
+    into_array, into_file = [], []
+    kept = array("q", bytes(16 * BLOCK))
+    append = StepsWriter(where / "stamps.steps", unit="items", zero_ns=0).append
+    for _ in range(blocks):
+        forms: list[Callable[[], int]] = [_bare, lambda: _stamped(kept), lambda: _appended(append)]
+        spent = {index: forms[index]() for index in random.sample(range(3), 3)}
+        into_array.append((spent[1] - spent[0]) / (2 * BLOCK) / 1e3)
+        into_file.append((spent[2] - spent[0]) / (2 * BLOCK) / 1e3)
+    _cost("a stamp into an array of int64", into_array, goal="≤ 0.3")
+    _cost("a stamp, with the row of .steps that two of them make", into_file)
+
+
+def _bare() -> int:
+    begun = time.perf_counter_ns()
+    for _ in range(BLOCK):
+        pass
+    return time.perf_counter_ns() - begun
+
+
+def _stamped(kept: array[int]) -> int:
+    clock = time.perf_counter_ns
+    begun, place = clock(), 0
+    for _ in range(BLOCK):
+        kept[place] = clock()
+        kept[place + 1] = clock()
+        place += 2
+    return clock() - begun
+
+
+def _appended(append: Callable[..., None]) -> int:
+    clock = time.perf_counter_ns
+    begun = clock()
+    for _ in range(BLOCK):
+        start = clock()
+        append(start, clock(), 1, MEASURED, 0)
+    return clock() - begun
+
+
+# The rate ------------------------------------------------------------------------------------------------------------
+
+
+def busy() -> None:
+    """Work for 1 ms."""
+    until = time.perf_counter_ns() + STEP_NS
+    while time.perf_counter_ns() < until:
+        pass
+
+
+def asleep() -> None:
+    """Wait for 1 ms, as for a device or a disk."""
+    time.sleep(STEP_NS / 1e9)
+
+
+def bias(step: Callable[[], None], where: Path, asked: argparse.Namespace) -> int:
+    """Print the ratio of the observed rate to that of a loop written by hand; return the exit code."""
+    ratios = []
+    for _ in range(asked.pairs):
+        forms = {"hand": lambda: _by_hand(step, asked.steps), "observed": lambda: _observed(step, asked.steps, where)}
+        rates = {name: forms[name]() for name in random.sample(sorted(forms), 2)}
+        ratios.append(math.log(rates["observed"] / rates["hand"]))
+    found = statistics.between(ratios)
+    low, high = (math.expm1(found.low), math.expm1(found.high)) if found.low is not None else (-math.inf, math.inf)
+    code, word = _judged(low, high)
+    print(
+        f"rate over steps of 1 ms, {step.__name__}: {math.expm1(found.value):+.3%} of a loop written by hand,"
+        f" 95 % interval [{low:+.3%} … {high:+.3%}] of {asked.pairs} pairs × {asked.steps} steps: {word};"
+        f" goal within ±{WITHIN:.0%}"
+    )
+    return code
+
+
+def _judged(low: float, high: float) -> tuple[int, str]:
+    if low >= -WITHIN and high <= WITHIN:
+        return 0, "within"
+    if low > WITHIN or high < -WITHIN:
+        return 1, "OUTSIDE"
+    return 3, "undecided"
+
+
+def _by_hand(step: Callable[[], None], steps: int) -> float:
+    begun = time.perf_counter_ns()
+    for _ in range(steps):
+        step()
+    return steps * len(BATCH) / (time.perf_counter_ns() - begun) * 1e9
+
+
+def _observed(step: Callable[[], None], steps: int, where: Path) -> float:
+    """Return the rate that a report would state: items over time of all measured steps."""
+    observer = _observer(where, "rate")
+    for _ in observer.iterate(repeat(BATCH, steps)):
+        step()
+    observer.close()
+    counts, durations = read_steps(where / "rate.steps").work()
+    if len(counts) != steps:
+        raise SystemExit(f"{len(counts)} of {steps} steps were recorded")
+    for path in where.glob("rate.*"):
+        path.unlink()
+    return float(statistics.throughput(counts, durations).value or 0)
+
+
+# What they share -----------------------------------------------------------------------------------------------------
+
+
+def _observer(where: Path, name: str) -> Observer:
+    limit = Limit(skip=0, observations=None)
+    context = Context(events=str(where / f"{name}.data"), steps=str(where / f"{name}.steps"), limit=limit)
+    return Observer(context=context, accelerator=Cpu())
+
+
+def _spent(source: Iterable[object]) -> int:
+    begun = time.perf_counter_ns()
+    for _ in islice(source, BLOCK):
+        pass
+    return time.perf_counter_ns() - begun
+
+
+def _cost(what: str, costs: Sequence[float], goal: str | None = None) -> None:
+    """Print the median of blocks with its 95 % interval."""
+    found = statistics.estimate(costs, "p50")
+    interval = "" if found.low is None else f" [{found.low:.3f} … {found.high:.3f}]"
+    print(f"{what}: median {found.value:.3f} µs{interval}, n={found.n} blocks" + (f"; goal {goal} µs" if goal else ""))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
