@@ -33,13 +33,12 @@ from benchmate.device import Cpu
 from benchmate.observe import Observer
 from benchmate.overhead import per_step
 from benchmate.wire import MEASURED, StepsWriter, read_steps
-from measuring import show
+from measuring import show, within
 
 PEER = Path(__file__).with_name("peer_observer.py")
 BATCH = [0] * 8
 BLOCK = 500  # steps: short enough that most blocks are not interrupted
 STEP_NS = 1_000_000
-WITHIN = 0.01
 
 
 def main() -> int:
@@ -158,23 +157,8 @@ def bias(step: Callable[[], None], where: Path, asked: argparse.Namespace) -> in
         forms = {"hand": lambda: _by_hand(step, asked.steps), "observed": lambda: _observed(step, asked.steps, where)}
         rates = {name: forms[name]() for name in random.sample(sorted(forms), 2)}
         ratios.append(math.log(rates["observed"] / rates["hand"]))
-    found = statistics.between(ratios)
-    low, high = (math.expm1(found.low), math.expm1(found.high)) if found.low is not None else (-math.inf, math.inf)
-    code, word = _judged(low, high)
-    print(
-        f"rate over steps of 1 ms, {step.__name__}: {math.expm1(found.value):+.3%} of a loop written by hand,"
-        f" 95 % interval [{low:+.3%} … {high:+.3%}] of {asked.pairs} pairs × {asked.steps} steps: {word};"
-        f" goal within ±{WITHIN:.0%}"
-    )
-    return code
-
-
-def _judged(low: float, high: float) -> tuple[int, str]:
-    if low >= -WITHIN and high <= WITHIN:
-        return 0, "within"
-    if low > WITHIN or high < -WITHIN:
-        return 1, "OUTSIDE"
-    return 3, "undecided"
+    what = f"rate over {asked.steps} steps of 1 ms, {step.__name__}, to that of a loop written by hand"
+    return within(what, statistics.between(ratios))
 
 
 def _by_hand(step: Callable[[], None], steps: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path[1:1] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[2] / "benchmate")]
 
+from benchmate.statistics import Estimate  # noqa: E402
 from harness import Project  # noqa: E402
 
 
@@ -54,3 +56,15 @@ def show(what: str, values: Sequence[float], unit: str, *, goal: str | None = No
     low, high = min(values), max(values)
     spread = f"[{low:.4g} … {high:.4g}], n={len(values)}"
     print(f"{what}: median {statistics.median(values):.4g} {unit} {spread}" + (f"; goal {goal}" if goal else ""))
+
+
+def within(what: str, logs: Estimate, goal: float = 0.01) -> int:
+    """Print the mean ratio of pairs by the estimate of its logarithm; return 0 where it is 1 give or take the goal.
+
+    That is where all of the interval is; 1 where none of it is, 3 where it is too wide to say.
+    """
+    value, low, high = (math.inf if each is None else math.expm1(each) for each in (logs.value, logs.low, logs.high))
+    inside, outside = -goal <= low and high <= goal, low > goal or high < -goal
+    code, word = (0, "within") if inside else (1, "OUTSIDE") if outside and logs.low is not None else (3, "undecided")
+    print(f"{what}: {value:+.3%} [{low:+.3%} … {high:+.3%}], n={logs.n} pairs; goal within ±{goal:.0%}: {word}")
+    return code
