@@ -173,7 +173,7 @@ def test_observations_told_one_by_one_are_enough_at_the_first_limit() -> None:
     assert observed({"observations": 7, "seconds": 100}, one) == (7, {"reason": "observations", "observations": 7})
     assert observed({"observations": 7, "seconds": 4}, one) == (4, {"reason": "seconds", "observations": 4})
     assert observed({}, one, most=50) == (50, None)
-    steady, stop = observed({"precision": 0.01}, one)
+    steady, stop = observed({"precision": 0.05}, one)
     assert (steady, stop) == (PRECISE_FROM, {"reason": "precision", "precision": 0.0, "observations": PRECISE_FROM})
 
 
