@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import random
 import subprocess
@@ -33,7 +32,7 @@ from benchmate.device import Cpu
 from benchmate.observe import Observer
 from benchmate.overhead import per_step
 from benchmate.wire import MEASURED, StepsWriter, read_steps
-from measuring import show, within
+from measuring import median_of, show, within
 
 PEER = Path(__file__).with_name("peer_observer.py")
 BATCH = [0] * 8
@@ -156,9 +155,9 @@ def bias(step: Callable[[], None], where: Path, asked: argparse.Namespace) -> in
     for _ in range(asked.pairs):
         forms = {"hand": lambda: _by_hand(step, asked.steps), "observed": lambda: _observed(step, asked.steps, where)}
         rates = {name: forms[name]() for name in random.sample(sorted(forms), 2)}
-        ratios.append(math.log(rates["observed"] / rates["hand"]))
+        ratios.append(rates["observed"] / rates["hand"])
     what = f"rate over {asked.steps} steps of 1 ms, {step.__name__}, to that of a loop written by hand"
-    return within(what, statistics.between(ratios))
+    return within(what, ratios)
 
 
 def _by_hand(step: Callable[[], None], steps: int) -> float:
@@ -199,10 +198,9 @@ def _spent(source: Iterable[object]) -> int:
 
 
 def _cost(what: str, costs: Sequence[float], goal: str | None = None) -> None:
-    """Print the median of blocks with its 95 % interval."""
-    found = statistics.estimate(costs, "p50")
-    interval = "" if found.low is None else f" [{found.low:.3f} … {found.high:.3f}]"
-    print(f"{what}: median {found.value:.3f} µs{interval}, n={found.n} blocks" + (f"; goal {goal} µs" if goal else ""))
+    value, low, high = median_of(costs)
+    said = f"{what}: median {value:.3f} µs [{low:.3f} … {high:.3f}], n={len(costs)} blocks"
+    print(said + (f"; goal {goal} µs" if goal else ""))
 
 
 if __name__ == "__main__":

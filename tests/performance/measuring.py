@@ -16,7 +16,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path[1:1] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[2] / "benchmate")]
 
-from benchmate.statistics import Estimate  # noqa: E402
 from harness import Project  # noqa: E402
 
 
@@ -58,13 +57,28 @@ def show(what: str, values: Sequence[float], unit: str, *, goal: str | None = No
     print(f"{what}: median {statistics.median(values):.4g} {unit} {spread}" + (f"; goal {goal}" if goal else ""))
 
 
-def within(what: str, logs: Estimate, goal: float = 0.01) -> int:
-    """Print the mean ratio of pairs by the estimate of its logarithm; return 0 where it is 1 give or take the goal.
+def median_of(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median and its 95 % interval by order statistics, which asks nothing of how the values spread.
 
-    That is where all of the interval is; 1 where none of it is, 3 where it is too wide to say.
+    Infinite where there are too few (under 6).
     """
-    value, low, high = (math.inf if each is None else math.expm1(each) for each in (logs.value, logs.low, logs.high))
+    ordered, n = sorted(values), len(values)
+    below, chance = -1, 0.0  # so many of the lowest are under the median at most, with 2.5 %
+    while chance + math.comb(n, below + 1) / 2**n <= 0.025:
+        below += 1
+        chance += math.comb(n, below) / 2**n
+    if below < 0:
+        return statistics.median(ordered), -math.inf, math.inf
+    return statistics.median(ordered), ordered[below], ordered[n - 1 - below]
+
+
+def within(what: str, ratios: Sequence[float], goal: float = 0.01) -> int:
+    """Print the median ratio of pairs with its interval; return 0 where all of that is 1 give or take the goal.
+
+    1 where none of it is, 3 where it is too wide to say.
+    """
+    value, low, high = (each - 1 for each in median_of(ratios))
     inside, outside = -goal <= low and high <= goal, low > goal or high < -goal
-    code, word = (0, "within") if inside else (1, "OUTSIDE") if outside and logs.low is not None else (3, "undecided")
-    print(f"{what}: {value:+.3%} [{low:+.3%} … {high:+.3%}], n={logs.n} pairs; goal within ±{goal:.0%}: {word}")
+    code, word = (0, "within") if inside else (1, "OUTSIDE") if outside else (3, "undecided")
+    print(f"{what}: {value:+.3%} [{low:+.3%} … {high:+.3%}], n={len(ratios)} pairs; goal within ±{goal:.0%}: {word}")
     return code
