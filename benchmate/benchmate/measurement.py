@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from benchmate.batches import Count
 from benchmate.context import Context
@@ -27,7 +27,8 @@ Write = Callable[[str, object], None]
 class Measurement:
     """Passes over loaders, of which the steps after ``skip`` count until the limit of the context is reached.
 
-    Owns the loop (``benchmate.loop.Owner``): what is done here lies between passes or at a boundary, in no step.
+    Owns the ``loop`` (``benchmate.loop.Owner``): what is done here lies between passes or at a boundary, in no step.
+    ``values`` are the losses and metrics of its steps.
     """
 
     def __init__(
@@ -35,15 +36,15 @@ class Measurement:
     ) -> None:
         self._context, self._accelerator, self._rows = context, accelerator, rows
         self._task, self._write = task, write
-        self._loop = Loop(accelerator, rows.append, self)
-        self._values = Values(task, lambda data: write("data", data))
+        self.values = Values(task, lambda data: write("data", data))
+        self.loop = Loop(accelerator, rows.append, self)
         self._batches = 1  # of a step
         self._begun: Usage | None = None
         self._ended: Usage | None = None
         self._memory_bytes = 0  # as last written
         self._stop: dict[str, object] | None = None  # what is to be said of the limit that was reached
         self._finished = self._closed = False
-        self._loop.boundary = context.limit.skip
+        self.loop.boundary = context.limit.skip
         if context.limit.skip == 0:
             self._open()
 
@@ -52,31 +53,21 @@ class Measurement:
     def over(self, loader: Iterable[T], count: Count | None, batches: int) -> Generator[T, None, None]:
         """Return a pass over a loader, a step every so many batches."""
         if batches == 1:
-            return self._loop.over_batches(loader, count)
+            return self.loop.over_batches(loader, count)
         self._batches = batches
-        return self._loop.over_groups(loader, batches, count)
-
-    def by_hand(self) -> tuple[Generator[None, None, None], Callable[[int], None]]:
-        """Begin a pass without a loader; see ``Loop.by_hand``."""
-        return self._loop.by_hand()
-
-    def add_loss(self, loss: Any) -> None:
-        self._values.add_loss(self._loop.step, loss)
-
-    def record(self, name: str, value: Any) -> None:
-        self._values.record(name, self._loop.step, value)
+        return self.loop.over_groups(loader, batches, count)
 
     def close(self) -> None:
         """Say what there is to say; nothing is recorded afterwards."""
         self._finish()
         self._say_stop()
-        self._loop.stop()
+        self.loop.stop()
         self._closed = True
 
     # What the loop calls -----------------------------------------------------------------------------------------
 
     def pass_begins(self) -> None:
-        if self._begun is None and self._loop.phase == MEASURED:
+        if self._begun is None and self.loop.phase == MEASURED:
             self._begun = usage()
 
     def at_boundary(self) -> bool:
@@ -84,15 +75,15 @@ class Measurement:
 
         Returns True where the limit is reached and the program is not ours to end.
         """
-        if self._loop.phase == WARMUP:
+        if self.loop.phase == WARMUP:
             self._open()
             self._begun = usage()
             return False
         self._stop = self._reached()
         if self._stop is None:
-            self._loop.boundary = self._next_boundary()
+            self.loop.boundary = self._next_boundary()
             return False
-        self._loop.stop()
+        self.loop.stop()
         self._finish()
         if self._context.world_size > 1:
             self._stop["world_size"] = self._context.world_size
@@ -120,13 +111,13 @@ class Measurement:
     # The limit ---------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._loop.phase = MEASURED
+        self.loop.phase = MEASURED
         if self._context.limit.seconds is not None:
-            self._loop.limit_time(self._context.limit.seconds)
-        self._loop.boundary = self._next_boundary()
+            self.loop.limit_time(self._context.limit.seconds)
+        self.loop.boundary = self._next_boundary()
 
     def _measured(self) -> int:
-        return self._loop.step - self._context.limit.skip
+        return self.loop.step - self._context.limit.skip
 
     def _next_boundary(self) -> int:
         """Return the number of good steps after which to look at what was measured, or to end."""
@@ -138,7 +129,7 @@ class Measurement:
     def _reached(self) -> dict[str, object] | None:
         """Return what to say of the limit, None while it is not reached."""
         limit = self._context.limit
-        if self._loop.is_out_of_time():
+        if self.loop.is_out_of_time():
             return {"reason": "seconds"}
         if limit.observations is not None and self._measured() >= limit.observations:
             return {"reason": "observations"}
@@ -151,7 +142,7 @@ class Measurement:
         """
         if self._context.rank:
             if self._accelerator.clock != "device":
-                self._values.flush()
+                self.values.flush()
             self._say_memory()
             return None
         return precise_enough(throughput(*self._rows.work()), self._context.limit.precision)
@@ -166,8 +157,8 @@ class Measurement:
 
     def _flush(self) -> None:
         """Write what waits: steps on the device, then values (reading them waits for the device)."""
-        self._loop.drain()
-        self._values.flush()
+        self.loop.drain()
+        self.values.flush()
 
     def _finish(self) -> None:
         if self._finished:
@@ -192,6 +183,6 @@ class Measurement:
             return
         steps = len(self._rows.work()[0])
         if steps:
-            overhead_ns = per_step(self._accelerator, self._batches) + self._batches * self._loop.count_ns
+            overhead_ns = per_step(self._accelerator, self._batches) + self._batches * self.loop.count_ns
             used = self._ended.since(self._begun)
             self._write("measured", {"task": self._task, "steps": steps, **used, "overhead_ns": round(overhead_ns)})

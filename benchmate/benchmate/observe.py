@@ -55,6 +55,7 @@ class Observer:
         self._accelerator = accelerator or (Cpu() if without_torch else fetch(context=self._context))
         self._rows: StepsWriter | Tally = self._open_steps() or Tally()
         self._measurement = Measurement(self._context, self._accelerator, self._rows, task, self._write)
+        self._loop, self._values = self._measurement.loop, self._measurement.values
         self._hand: Generator[None, None, None] | None = None
         self._closed = False
         self._write("hello", self._hello())
@@ -82,12 +83,13 @@ class Observer:
         What lies between the last step and the next ``begin()`` belongs to no step.
         """
         self._end_by_hand()
-        self._hand, end_step = self._measurement.by_hand()
+        self._hand, end_step = self._loop.by_hand()
         return end_step
 
     def record_loss(self, loss: T) -> T:
         """Keep a loss for later, detached and unread (reading it would wait for the device). Returns it as it came."""
-        self._measurement.add_loss(loss)
+        if not self._loop.over:
+            self._values.add_loss(self._loop.step, loss)
         return loss
 
     def record(self, name: str, value: Any) -> None:
@@ -96,7 +98,7 @@ class Observer:
         A tensor is kept unread until the pass ends. Raises ValueError for a name that a run uses itself, TypeError or
         ValueError for what is no number.
         """
-        self._measurement.record(name, value)
+        self._values.record(name, self._loop.step, value)
 
     def criterion(self, function: Callable[..., T]) -> Criterion[T]:
         """Return the loss function (or module) with every loss it returns recorded."""

@@ -167,3 +167,11 @@ def test_what_is_no_number_is_refused_where_it_is_given(make: Callable[..., Obse
 def test_a_name_that_means_something_else_is_refused(make: Callable[..., Observer], name: str) -> None:
     with pytest.raises(ValueError, match="a meaning of its own"):
         make().record(name, 1)
+
+
+def test_losses_after_the_limit_are_not_kept(tmp_path: Path, make: Callable[..., Observer]) -> None:
+    observer = make(observations=2, world_size=2)  # nobody ends it here
+    for index in observer.iterate(range(50)):
+        observer.record_loss(float(index))
+    observer.close()
+    assert [data["loss"] for event, data in events(tmp_path) if event == "data" and "loss" in data] == [0.0, 1.0]
