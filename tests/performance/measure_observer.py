@@ -38,6 +38,7 @@ PEER = Path(__file__).with_name("peer_observer.py")
 BATCH = [0] * 8
 BLOCK = 500  # steps: short enough that most blocks are not interrupted
 STEP_NS = 1_000_000
+TURN = 20  # steps
 
 
 def main() -> int:
@@ -53,7 +54,7 @@ def main() -> int:
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=30, help="of loops, for the rate; at least 30 say something")
-    parser.add_argument("--steps", type=int, default=200, help="of 1 ms in each loop")
+    parser.add_argument("--steps", type=int, default=200, help="of 1 ms in each loop of a pair, in turns of 20")
     parser.add_argument("--quick", action="store_true", help="fewer blocks and steps, to try it out")
     parser.add_argument("--peer", type=Path, help="a checkout of mila-iqia/milabench")
     parser.add_argument("--peer-python", type=Path, default=sys.executable, help="an interpreter with its dependencies")
@@ -151,34 +152,36 @@ def asleep() -> None:
 
 def bias(step: Callable[[], None], where: Path, asked: argparse.Namespace) -> int:
     """Print the ratio of the observed rate to that of a loop written by hand; return the exit code."""
-    ratios = []
-    for _ in range(asked.pairs):
-        forms = {"hand": lambda: _by_hand(step, asked.steps), "observed": lambda: _observed(step, asked.steps, where)}
-        rates = {name: forms[name]() for name in random.sample(sorted(forms), 2)}
-        ratios.append(rates["observed"] / rates["hand"])
-    what = f"rate over {asked.steps} steps of 1 ms, {step.__name__}, to that of a loop written by hand"
-    return within(what, ratios)
+    ratios = [_ratio(step, where, asked.steps) for _ in range(asked.pairs)]
+    return within(f"rate over {asked.steps} steps of 1 ms, {step.__name__}, to that of a loop written by hand", ratios)
 
 
-def _by_hand(step: Callable[[], None], steps: int) -> float:
-    begun = time.perf_counter_ns()
-    for _ in range(steps):
-        step()
-    return steps * len(BATCH) / (time.perf_counter_ns() - begun) * 1e9
-
-
-def _observed(step: Callable[[], None], steps: int, where: Path) -> float:
-    """Return the rate that a report would state: items over time of all measured steps."""
-    observer = _observer(where, "rate")
-    for _ in observer.iterate(repeat(BATCH, steps)):
-        step()
+def _ratio(step: Callable[[], None], where: Path, steps: int) -> float:
+    """Return it for a pair, whose loops take turns: what else the machine does comes and goes within a pair, too."""
+    observer, by_hand_ns = _observer(where, "rate"), 0
+    passes, turns = observer.iterate([BATCH] * TURN), steps // TURN
+    for _ in range(turns):
+        for name in random.sample(["by hand", "observed"], 2):
+            if name == "by hand":
+                by_hand_ns += _by_hand(step)
+            else:
+                for _ in passes:
+                    step()
     observer.close()
     counts, durations = read_steps(where / "rate.steps").work()
-    if len(counts) != steps:
-        raise SystemExit(f"{len(counts)} of {steps} steps were recorded")
     for path in where.glob("rate.*"):
         path.unlink()
-    return float(statistics.throughput(counts, durations).value or 0)
+    if len(counts) != turns * TURN:
+        sys.exit(f"{len(counts)} of {turns * TURN} steps were recorded")
+    reported = statistics.throughput(counts, durations).value or 0  # as a report states it: items over time
+    return reported / (turns * TURN * len(BATCH) / by_hand_ns * 1e9)
+
+
+def _by_hand(step: Callable[[], None]) -> int:
+    begun = time.perf_counter_ns()
+    for _ in range(TURN):
+        step()
+    return time.perf_counter_ns() - begun
 
 
 # What they share -----------------------------------------------------------------------------------------------------
