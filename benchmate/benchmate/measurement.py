@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from benchmate.batches import Count
 from benchmate.context import Context
 from benchmate.device import Accelerator
-from benchmate.loop import NEVER, Loop
+from benchmate.loop import Loop
 from benchmate.observations import precise_enough
 from benchmate.overhead import per_step
 from benchmate.statistics import next_look, throughput
@@ -42,6 +42,7 @@ class Measurement:
         self._begun: Usage | None = None
         self._ended: Usage | None = None
         self._memory_bytes = 0  # as last written
+        self._look_at = next_look(0)  # so many measured steps
         self._stop: dict[str, object] | None = None  # what is to be said of the limit that was reached
         self._finished = self._closed = False
         self.loop.boundary = context.limit.skip
@@ -83,8 +84,8 @@ class Measurement:
         if self._stop is None:
             self.loop.boundary = self._next_boundary()
             return False
-        self.loop.stop()
         self._finish()
+        self.loop.stop()
         if self._context.world_size > 1:
             self._stop["world_size"] = self._context.world_size
             return True
@@ -120,11 +121,14 @@ class Measurement:
         return self.loop.step - self._context.limit.skip
 
     def _next_boundary(self) -> int:
-        """Return the number of good steps after which to look at what was measured, or to end."""
+        """Return the number of good steps after which to end, to look at what was measured, or to make room for more.
+
+        None of their rows makes room for itself then, which now and then would take a hundred times as long.
+        """
         limit = self._context.limit
-        looks = [] if limit.precision is None else [next_look(self._measured())]
-        ends = [] if limit.observations is None else [max(1, limit.observations)]
-        return limit.skip + min(looks + ends, default=NEVER)
+        ends = [] if limit.observations is None else [limit.skip + max(1, limit.observations)]
+        looks = [] if limit.precision is None else [limit.skip + self._look_at]
+        return min([*ends, *looks, self.loop.step + self._rows.reserve()])
 
     def _reached(self) -> dict[str, object] | None:
         """Return what to say of the limit, None while it is not reached."""
@@ -133,6 +137,9 @@ class Measurement:
             return {"reason": "seconds"}
         if limit.observations is not None and self._measured() >= limit.observations:
             return {"reason": "observations"}
+        if limit.precision is None or self._measured() < self._look_at:
+            return None
+        self._look_at = next_look(self._measured())
         return self._look()
 
     def _look(self) -> dict[str, object] | None:
@@ -181,8 +188,8 @@ class Measurement:
         """Write what the process used while it measured, and what measuring it cost."""
         if self._begun is None or self._ended is None:
             return
-        steps = len(self._rows.work()[0])
-        if steps:
+        steps = self._measured()
+        if steps > 0:
             overhead_ns = per_step(self._accelerator, self._batches) + self._batches * self.loop.count_ns
             used = self._ended.since(self._begun)
             self._write("measured", {"task": self._task, "steps": steps, **used, "overhead_ns": round(overhead_ns)})

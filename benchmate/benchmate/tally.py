@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 
 from benchmate.statistics import throughput
@@ -20,6 +21,10 @@ class Tally:
         if phase == MEASURED and status == GOOD:
             self._counts.append(count)
             self._durations.append(end_ns - start_ns)
+
+    def reserve(self) -> int:
+        """Return for how many more steps there is room."""
+        return sys.maxsize
 
     def work(self) -> tuple[array[int], array[int]]:
         """Return the counts and the durations (ns)."""

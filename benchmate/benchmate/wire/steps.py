@@ -27,6 +27,7 @@ _HEADER_SIZE: Final = _HEADER.size
 _ROWS_WORD: Final = 3  # where the header counts the rows, in int64
 UNIT_BYTES: Final = 32
 _GROW_ROWS: Final = 4096
+_RESERVE_ROWS: Final = 1024
 
 
 class WireError(ValueError):
@@ -86,13 +87,18 @@ class StepsWriter:
     not some of ``COLUMNS`` in their order, or the unit does not fit its 32 bytes of UTF-8.
     """
 
-    __slots__ = ("_fd", "_map", "_words", "append")
+    __slots__ = ("_fd", "_map", "_words", "append", "reserve")
 
     append: Callable[..., None]
     """Write one row, in the order of the columns; it counts once the header's number of rows says so.
 
     Raises struct.error for a value that is no 64-bit integer, and the row does not count: the caller checks what
     comes from elsewhere, since this is called once a step.
+    """
+    reserve: Callable[[], int]
+    """Make room ahead, and let the kernel put memory behind it; return for how many rows there is room.
+
+    For a loop none of whose rows shall pay for that; otherwise they make room as they need it. Raises OSError.
     """
 
     def __init__(
@@ -128,12 +134,15 @@ class StepsWriter:
 
     def _begin(self, content: mmap.mmap, row: struct.Struct) -> None:
         self._map, self._words = content, memoryview(content).cast("q")
-        self.append = self._appending(row)
+        self.append, self.reserve = self._appending(row)
 
-    def _appending(self, row: struct.Struct) -> Callable[..., None]:
-        """Return ``append``: attributes, and a tuple where there are the usual five values, would double its cost."""
+    def _appending(self, row: struct.Struct) -> tuple[Callable[..., None], Callable[[], int]]:
+        """Return ``append`` and ``reserve``.
+
+        Attributes, and a tuple where there are the usual five values, would double the cost of a row.
+        """
         content, pack, size, words = self._map, row.pack_into, row.size, self._words
-        place, full, rows = _HEADER_SIZE, len(content), 0
+        place, full, rows, ready = _HEADER_SIZE, len(content), 0, _HEADER_SIZE
 
         def append(start: int, end: int, count: int, phase: int, status: int) -> None:
             nonlocal place, full, rows, words
@@ -153,7 +162,16 @@ class StepsWriter:
             rows += 1
             words[_ROWS_WORD] = rows
 
-        return append if size == 8 * len(BASE_COLUMNS) else append_any
+        def reserve() -> int:
+            nonlocal full, words, ready
+            if full - place < _RESERVE_ROWS * size:
+                full, words = self._grow(size), self._words
+            for page in range(max(place, ready), full, mmap.PAGESIZE):
+                content[page] = 0
+            ready = full
+            return (full - place) // size
+
+        return append if size == 8 * len(BASE_COLUMNS) else append_any, reserve
 
     def _grow(self, row_size: int) -> int:
         """Make room for as many rows again; return where it ends."""

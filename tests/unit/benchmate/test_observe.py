@@ -15,6 +15,7 @@ from benchmate.batches import counter, items_in
 from benchmate.context import Context, ContextError, Limit
 from benchmate.device import Cpu
 from benchmate.observe import Observer, StopProgram
+from benchmate.wire import StepsWriter
 
 
 class Loss:
@@ -375,3 +376,20 @@ class Tensor:
 def test_items_are_counted_by_the_first_tensor_or_sequence(batch: object, count: int) -> None:
     assert items_in(batch) == count
     assert counter(batch)(batch) == count
+
+
+def test_making_room_for_more_steps_is_in_no_step(
+    tmp_path: Path, clock: FakeTime, make: Callable[..., Observer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown, grow = [], StepsWriter._grow
+
+    def slow(writer: StepsWriter, row_size: int) -> int:
+        clock.pass_ms(1000)
+        grown.append(clock.now)
+        return grow(writer, row_size)
+
+    monkeypatch.setattr(StepsWriter, "_grow", slow)
+    for _ in make(skip=3, observations=None).iterate(range(20_000)):
+        clock.pass_ms(1)
+    assert len(grown) > 1
+    assert {end - start for start, end, *_ in rows(tmp_path)} == {MS}

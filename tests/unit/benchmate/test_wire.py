@@ -195,6 +195,32 @@ def test_a_file_grows_past_the_space_it_began_with(tmp_path: Path) -> None:
     assert (tmp_path / "a.steps").stat().st_size == 64 + 10_000 * 5 * 8
 
 
+def test_room_that_was_made_ahead_is_room_for_so_many_rows(tmp_path: Path) -> None:
+    writer = StepsWriter(tmp_path / "a.steps", unit="items", zero_ns=0)
+    written = 0
+    while written < 30_000:
+        room, size = writer.reserve(), (tmp_path / "a.steps").stat().st_size
+        assert room > 0
+        for _ in range(room):
+            writer.append(written, written + 1, 3, 1, 0)
+            written += 1
+        assert (tmp_path / "a.steps").stat().st_size == size
+        assert writer.reserve() >= room
+    assert writer.written() == read_steps(tmp_path / "a.steps")
+    writer.close()
+    found = read_steps(tmp_path / "a.steps")
+    assert list(found.columns["start"]) == list(range(written))
+    assert set(found.columns["count"]) == {3}
+
+
+def test_the_work_of_a_phase_is_that_of_its_good_steps(tmp_path: Path) -> None:
+    writer = StepsWriter(tmp_path / "a.steps", unit="items", zero_ns=0)
+    for start, end, count, phase, status in [(0, 5, 1, 0, 0), (5, 9, 2, 1, 0), (9, 12, 3, 1, 1), (12, 13, 4, 1, 0)]:
+        writer.append(start, end, count, phase, status)
+    assert [list(column) for column in writer.work()] == [[2, 4], [4, 1]]
+    assert [list(column) for column in writer.written().work(phase=0)] == [[1], [5]]
+
+
 def test_rates_leave_out_other_phases_failed_steps_and_empty_times(tmp_path: Path) -> None:
     writer = StepsWriter(tmp_path / "a.steps", unit="items", zero_ns=0)
     for row in [
