@@ -68,16 +68,21 @@ def _asked() -> argparse.Namespace:
 
 def in_loop(where: Path, blocks: int, asked: argparse.Namespace) -> None:
     """Print what the Observer adds to a step, the peer's where there is one, and what our own calibration says."""
-    observer = _observer(where, "loop")
-    costs: dict[str, list[float]] = {"observed": [], "peer": []}
-    passed, bare = iter(observer.iterate(repeat(BATCH))), repeat(BATCH)
+    costs: dict[str, list[float]] = {"observed": [], "by hand": [], "peer": []}
+    passed, end_step = iter(_observer(where, "loop").iterate(repeat(BATCH))), _observer(where, "hand").begin()
+    forms: dict[str, Callable[[], int]] = {
+        "observed": lambda: _spent(passed),
+        "by hand": lambda: _ended(end_step),
+        "bare": lambda: _spent(repeat(BATCH)),
+    }
     for block in range(blocks):
-        sides = {"observed": passed, "bare": bare}
-        spent = {name: _spent(sides[name]) for name in random.sample(sorted(sides), 2)}
-        costs["observed"].append((spent["observed"] - spent["bare"]) / BLOCK / 1e3)
+        spent = {name: forms[name]() for name in random.sample(sorted(forms), 3)}
+        for name in ("observed", "by hand"):
+            costs[name].append((spent[name] - spent["bare"]) / BLOCK / 1e3)
         if asked.peer and block % (blocks // 5) == 0:
             costs["peer"] += _peer(asked, blocks // 5)
     _cost("in the loop, a step", costs["observed"], goal="≤ 0.5")
+    _cost("in a loop without a loader, a step that is ended by hand", costs["by hand"])
     if costs["peer"]:
         _cost("in the loop, a step of the peer's BenchObserver", costs["peer"])
     show("in the loop, as the Observer itself finds it", [per_step(Cpu()) / 1e3 for _ in range(5)], "µs")
@@ -197,6 +202,13 @@ def _spent(source: Iterable[object]) -> int:
     begun = time.perf_counter_ns()
     for _ in islice(source, BLOCK):
         pass
+    return time.perf_counter_ns() - begun
+
+
+def _ended(end_step: Callable[[int], None]) -> int:
+    begun = time.perf_counter_ns()
+    for _ in repeat(None, BLOCK):
+        end_step(1)
     return time.perf_counter_ns() - begun
 
 
