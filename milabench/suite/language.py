@@ -21,8 +21,8 @@ _STOP = {
     "precision": Key(
         kind="fraction",
         meaning="Half width of the rate's 95 % interval, relative to the rate, at which a process is ended: above 0 "
-        "and under 1. Looked at after 40 measured steps, then after a quarter more each time; 2 % takes 100 of them "
-        "at least, 1 % 200. Give a time or a number of observations beside it: a rate that never is as precise is "
+        "and under 1. Looked at after 40 measured steps, then after a quarter more each time; 2 % takes 200 of them "
+        "at least, 1 % 400. Give a time or a number of observations beside it: a rate that never is as precise is "
         "measured until max_duration.",
         example="voir: {options: {stop: {precision: 2%, seconds: 60s}}}",
     ),

@@ -173,7 +173,7 @@ def test_observations_told_one_by_one_are_enough_at_the_first_limit() -> None:
     assert observed({"observations": 7, "seconds": 100}, one) == (7, {"reason": "observations", "observations": 7})
     assert observed({"observations": 7, "seconds": 4}, one) == (4, {"reason": "seconds", "observations": 4})
     assert observed({}, one, most=50) == (50, None)
-    steady, stop = observed({"precision": 0.05}, one)
+    steady, stop = observed({"precision": 0.5}, one)
     assert (steady, stop) == (PRECISE_FROM, {"reason": "precision", "precision": 0.0, "observations": PRECISE_FROM})
 
 
@@ -186,7 +186,7 @@ def test_rates_and_counts_alike_are_measured_until_they_are_precise(counted: boo
         return {"count": 5, "duration_ns": int(ms * MS)} if counted else {"rate": 5000 / ms}
 
     rough, said = observed({"precision": 0.05}, one)
-    fine, finer = observed({"precision": 0.003}, one)
+    fine, finer = observed({"precision": 0.006}, one)
     assert PRECISE_FROM <= rough < fine < 5000
-    assert 0.003 >= finer["precision"] > 0
+    assert 0.006 >= finer["precision"] > 0
     assert said["precision"] <= 0.05
