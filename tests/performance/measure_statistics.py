@@ -42,6 +42,7 @@ def main() -> None:
     _print_comparisons(chance, series)
     _print_repeats(chance, series)
     _print_stops(chance, asked)
+    _print_uneven(chance, asked.series)
     print(f"took {time.process_time():.0f} s of CPU", file=sys.stderr)
 
 
@@ -188,7 +189,7 @@ def _print_repeats(chance: random.Random, series: Series) -> None:
     for repeats in REPEATS:
         covered, pooled = 0, 0
         for _ in range(len(short)):
-            levels = [math.exp(chance.gauss(0, SPREAD)) for _ in range(repeats)]
+            levels = _levels(chance, repeats, SPREAD)
             drawn = [[level * x for x in one] for level, one in zip(levels, chance.sample(short, repeats), strict=True)]
             covered += _holds(of_repeats([estimate(one) for one in drawn]), 1.0)
             pooled += _holds(estimate([x for one in drawn for x in one]), 1.0)
@@ -200,6 +201,25 @@ def _print_repeats(chance: random.Random, series: Series) -> None:
 
 def _holds(found: Estimate, truth: float) -> bool:
     return found.low is not None and found.high is not None and found.low <= truth <= found.high
+
+
+def _print_uneven(chance: random.Random, many: int) -> None:
+    """Print how often equals alarm where one side has more repeats, and where it varies less, too."""
+    rows: dict[str, list[str]] = {}
+    for times in (1, 3):
+        counts = []
+        for repeats in REPEATS:
+            before = [_levels(chance, max(REPEATS), SPREAD) for _ in range(many)]
+            after = [_levels(chance, repeats, times * SPREAD) for _ in range(many)]
+            counts.append(Counter(ratio(*sides).verdict for sides in zip(before, after, strict=True)))
+        row = f"{max(REPEATS)} before, {times * SPREAD:.0%} between those after"
+        rows[row] = [_share(_part(count, "better", "worse")) for count in counts]
+    title = f"A/A comparisons that alarm, by repeats after; {SPREAD:.0%} between processes before"
+    _table(title, [f"{repeats}" for repeats in REPEATS], rows)
+
+
+def _levels(chance: random.Random, repeats: int, spread: float) -> list[float]:
+    return [math.exp(chance.gauss(0, spread)) for _ in range(repeats)]
 
 
 # --- stopping at a precision ---------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def ratio(before: Sequence[float], after: Sequence[float], rule: Rule = _RULE) -
 
     By logarithms, with Welch's t. Unless the rule says otherwise, ``better`` or ``worse`` needs a 99 % interval
     without 1 and a change of 1 % or more: most comparisons are of what did not change. ``same``: the 95 % interval
-    lies within ±2 %. All else is ``undecided``.
+    lies within ±2 %. All else is ``undecided``. One repeat beside three or more is taken to vary as they do.
     """
     n = (len(before), len(after))
     values = (*before, *after)
@@ -100,7 +100,8 @@ def _judged(change: float, spread: _Spread, n: tuple[int, int], rule: Rule) -> R
         verdict = "better" if change > 0 else "worse"
     elif low >= 1 - rule.same and high <= 1 + rule.same:
         verdict = "same"
-    found = f"{value - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%}; {n[0]} and {n[1]} repeats)"
+    alone = ", that alone taken to vary as the others do" if min(n) == 1 else ""
+    found = f"{value - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%}; {n[0]} and {n[1]} repeats{alone})"
     return Ratio(value=value, low=low, high=high, n=n, verdict=verdict, reason=f"{found}: {_reason(verdict, rule)}")
 
 
