@@ -23,7 +23,7 @@ _DEADLINE: Final = re.compile(r"Terminating process because it ran for longer th
 
 def is_setup(config: Mapping[str, Any]) -> bool:
     """Say whether a config is that of the commands milabench ran for itself, such as to copy files to a node."""
-    return config.get("name") in {"setup", "remote"} and config.get("definition") == "."
+    return config.get("name") in ("setup", "remote") and config.get("definition") == "."
 
 
 def is_hashed(line: Mapping[str, Any]) -> bool:
