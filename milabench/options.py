@@ -71,6 +71,12 @@ OPTIONS: Mapping[str, Option] = {
     "gpu.count": Option(
         kind="integer", least=0, most=MOST_DEVICES, meaning="accelerators of a node, instead of those found"
     ),
+    "monitor.interval": Option(
+        kind="duration",
+        default=1,
+        least=0,
+        meaning="time between two samples of a node while benchmarks run, 0.1 s at least; 0: none are taken",
+    ),
     "sizer.add": Option(kind="integer", meaning="added to a benchmark's own batch size; needs sizer.auto"),
     "sizer.auto": Option(kind="switch", default=False, meaning="auto_batch(default) is worked out of a scaling file"),
     "sizer.batch_size": Option(kind="integer", least=1, meaning="auto_batch(default) is this, everywhere"),

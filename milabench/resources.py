@@ -24,3 +24,9 @@ def benchmate_sources() -> Path:
 def import_path() -> list[str]:
     """Return what a child interpreter started without site-packages needs to import milabench and benchmate."""
     return list(dict.fromkeys((str(Path(__file__).resolve().parent.parent), str(benchmate_sources().parent))))
+
+
+def nvml_binding() -> str:
+    """Return the file of nvidia-ml-py, which the monitor of a node is given; empty where that is not installed."""
+    spec = find_spec("pynvml")
+    return spec.origin or "" if spec is not None else ""

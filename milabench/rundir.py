@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from benchmate import wire
 from milabench import journal
+from milabench.agent.monitor import samples
 from milabench.errors import RunDirError
 from milabench.fold import Folded, fold
 from milabench.journal import Journal
@@ -81,6 +82,15 @@ class RunDir:
     def reserve_path(self) -> Path:
         """Room on the disk for what has to be written when that is full."""
         return self.path / "run.reserve"
+
+    def monitor_path(self, node: str) -> Path:
+        """Where the samples of a node are written."""
+        return self.path / f"{node}{samples.SUFFIX}"
+
+    def monitor_paths(self) -> Mapping[str, Path]:
+        """Return where the samples of each node are that has some."""
+        found = sorted(self.path.glob(f"*{samples.SUFFIX}"))
+        return {path.name.removesuffix(samples.SUFFIX): path for path in found}
 
     def attempt_path(self, attempt: int) -> Path:
         """Where the files of an attempt that came to nothing are kept."""

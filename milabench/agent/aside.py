@@ -9,11 +9,13 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from benchmate.wire import Frames, frame
 from milabench.agent import packages, processes, stage
 from milabench.agent.failures import bug
+from milabench.agent.monitor import samples
 from milabench.agent.usage import usage
 
 Request = dict[str, Any]
@@ -159,7 +161,8 @@ def _freeze(request: Request) -> Reply:
 
 def _usage(request: Request) -> Reply:
     found = {tag: usage([pid]) for tag, pid in request["roots"].items()}
-    return {"event": "usage", "processes": found, "devices": request["devices"]}
+    latest = samples.latest(Path(request["monitor"])) if request["monitor"] else {}
+    return {"event": "usage", "processes": found, "devices": latest.get("devices", [])}
 
 
 OPS: dict[str, Callable[[Request], Reply]] = {

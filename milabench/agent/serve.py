@@ -23,8 +23,8 @@ from milabench.agent import once as once_module
 from milabench.agent.aside import Aside, Request, answer
 from milabench.agent.descent import Descent
 from milabench.agent.failures import bug, unwritable
-from milabench.agent.loads import Loads
 from milabench.agent.memory import OomKills
+from milabench.agent.monitoring import Monitoring
 from milabench.agent.once import Guarded
 from milabench.agent.replies import Replies
 from milabench.agent.spawn import data_descriptor, many_descriptors
@@ -64,11 +64,13 @@ class Agent:
         self._running: dict[int, Supervised] = {}
         self._descent = Descent()
         self._aside = Aside(self._selector, send=self._answer_aside, forked=self._descent.forked)
-        self._loads = Loads(self._selector, self._descent.forked)
         self._oom_kills = OomKills()
         self._guarded: dict[str, Guarded] = {}
         self._held: dict[str, int] = {}
         self._environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
+        self._monitoring = Monitoring(
+            self._selector, self._environ, send=self._replies.send, forked=self._descent.forked
+        )
         self._reading = True
         self._closing = self._told_to_end = self._bereaved = False
         self._ticked = self._look_at = 0.0
@@ -84,6 +86,7 @@ class Agent:
             "missing": self._missing,
             "usage": self._usage,
             "conditions": self._conditions,
+            "monitor": self._monitoring.ask,
         }
 
     def serve(self) -> None:
@@ -92,11 +95,11 @@ class Agent:
         try:
             while not self._closing or self._running or self._aside:
                 self._turn()
+            self._monitoring.close()
             self._last_at = time.monotonic() + LINGER_S
-            while self._replies and time.monotonic() < self._last_at:
+            while (self._replies or self._monitoring) and time.monotonic() < self._last_at:
                 self._turn()
         finally:
-            self._loads.close()
             processes.end_all(VERIFY_S)  # none, unless this agent fails: then nothing may outlive it
 
     def _listen(self) -> None:
@@ -165,6 +168,7 @@ class Agent:
     def _start(self, request: Request) -> dict[str, Any] | None:
         def report(ended: dict[str, Any]) -> None:
             self._forget(request["id"])
+            self._monitoring.mark()
             self._replies.send({"id": request["id"], "event": "exit", **ended})
 
         if self._closing:
@@ -181,8 +185,8 @@ class Agent:
             )
             return {"event": "exit", "code": None, "signal": None, "error": f"cannot be started: {message}"}
         self._running[process.id] = process
-        self._loads.about(request["env"].get("MILABENCH_ARCH", ""))
         self._descent.started(process)
+        self._monitoring.mark()
         if process.pipe is not None:
             self._selector.register(process.pipe, selectors.EVENT_READ, lambda: self._read_output(process))
         if tail is not None:
@@ -239,7 +243,7 @@ class Agent:
     def _usage(self, request: Request) -> None:
         """Ask what each process takes of this node, with all that is below it: of hundreds that takes a while."""
         roots = {process.tag: process.pid for process in self._running.values()}
-        self._aside.ask({**request, "roots": roots, "devices": self._loads.latest()})
+        self._aside.ask({**request, "roots": roots, "monitor": self._monitoring.path})
 
     def _conditions(self, request: Request) -> None:
         """Ask for the conditions of this node; the limits told are those that processes get, not this agent's own."""
@@ -300,6 +304,7 @@ class Agent:
         for process in list(self._running.values()):
             if process.wake_at is not None and now >= process.wake_at:
                 process.tick()
+        self._monitoring.tick()
         self._pace()
 
     def _pace(self) -> None:
@@ -318,7 +323,10 @@ class Agent:
             return 0.0
         wakes = [process.wake_at for process in self._running.values()]
         look_at = self._look_at if self._unwatched else None
-        due = min((at for at in (*wakes, look_at, self._watch_at, self._last_at) if at is not None), default=None)
+        due = min(
+            (at for at in (*wakes, look_at, self._watch_at, self._last_at, self._monitoring.wake_at) if at is not None),
+            default=None,
+        )
         return None if due is None else max(due - time.monotonic(), 0.0)
 
     def _close(self) -> None:

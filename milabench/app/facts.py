@@ -38,6 +38,7 @@ async def facts(work: Operation, ready: Workspace, plan: Plan) -> dict[str, Any]
         "fetched": [asdict(each) for each in ready.fetched],
         "side_by_side": options.side_by_side,
         "save_sizes": ready.system.options.sizer.save,
+        "monitor_interval_s": ready.system.options["monitor.interval"],
     }
 
 

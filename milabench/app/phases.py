@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from milabench import plan as planning
 from milabench import resources
@@ -15,11 +16,12 @@ from milabench.app.options import Options
 from milabench.app.signals import heeded
 from milabench.app.workspace import assembled, check_index, indexes, resolve_suite, resolve_system, site
 from milabench.console import Console
-from milabench.errors import ExitCode, PreflightError
+from milabench.errors import ExitCode, HostLost, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
 from milabench.execute.hosts import Host
 from milabench.execute.hosts.local import LocalHost
 from milabench.execute.scheduler import Records
+from milabench.options import OPTIONS as SYSTEM_OPTIONS
 from milabench.outcome import GOOD, Outcome
 from milabench.plan import Once, Phase, Plan, Trial, Workspace
 from milabench.plan.environ import redacted_message, secrets
@@ -32,6 +34,7 @@ from milabench.system.types import System
 Outcomes = Mapping[str, Outcome]
 _HOLD_S = 30  # the ladder of signals and the look that everything is gone take half of it
 _LOOK_S = 0.2
+_MONITOR_S = 10.0  # so long the first process waits for the first sample, and the last word for the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +117,8 @@ class Operation:
         What was lost with its node's agent is run once more: another agent may be there by then.
         """
         _make_base(self.options.base)
-        nodes = {command.node for trial in plan.trials for job in trial.jobs for command in job.commands}
         setting = Setting(
-            hosts=dict.fromkeys(nodes, self.host),
+            hosts=dict.fromkeys(_nodes(plan), self.host),
             records=records,
             interrupt=self.interrupt,
             secrets=self.options.environ,
@@ -162,6 +164,31 @@ class Operation:
             f"processes that an earlier runner started for {record.path} are still alive after {_HOLD_S} s: end them"
         )
 
+    @asynccontextmanager
+    async def monitored(self, record: Record, plan: Plan) -> AsyncIterator[None]:
+        """Have samples of each node of a plan taken into the run; without them it runs all the same, and says so."""
+        facts = record.facts()
+        interval_s = facts.get("monitor_interval_s", SYSTEM_OPTIONS["monitor.interval"].default)
+        nodes = _nodes(plan) if interval_s else set()
+        system = facts.get("system", {})
+        settings = {"interval_s": interval_s, "arch": system.get("arch"), "devices": _known(system.get("devices", ()))}
+        for node in sorted(nodes):
+            path = str(record.monitor_path(node))
+            await self._monitor(path=path, node=node, nvml=resources.nvml_binding(), **settings)
+        try:
+            yield
+        finally:
+            for _ in nodes:
+                await self._monitor(path=None)
+
+    async def _monitor(self, **settings: Any) -> None:
+        try:
+            await asyncio.wait_for(self.host.request("monitor", **settings), _MONITOR_S)
+        except (PreflightError, HostLost, asyncio.TimeoutError) as problem:
+            if settings["path"] is not None:
+                told = str(problem) or f"it has not begun after {_MONITOR_S:.0f} s"
+                self.console.note(f"warning: the node is not monitored: {told}")
+
     def exit_code(self, outcomes: Outcomes, bad: ExitCode) -> ExitCode:
         if self.interrupt.asked:
             return ExitCode.INTERRUPTED
@@ -175,6 +202,16 @@ async def operation(options: Options, console: Console) -> AsyncIterator[Operati
     with heeded(interrupt, console):
         async with LocalHost(resources.import_path(), options.environ) as host:
             yield Operation(options=options, console=console, host=host, interrupt=interrupt)
+
+
+def _nodes(plan: Plan) -> set[str]:
+    return {command.node for trial in plan.trials for job in trial.jobs for command in job.commands}
+
+
+def _known(devices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what tells devices apart."""
+    names = ("id", "uuid", "gpu_uuid", "parent")
+    return [{name: each[name] for name in names if name in each} for each in devices]
 
 
 def _check_is_built(system: System) -> None:

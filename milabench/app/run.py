@@ -164,7 +164,8 @@ async def fill(
         work.console.note(f"{len(plan.trials)} to run, at most {_span(plan.time_bound_s)} on this machine")
         if side_by_side and not any_side_by_side(plan):
             work.console.note("side by side: no two of them use other devices here, so each runs alone")
-        await work.carry_out(plan, record, blocked, side_by_side=side_by_side)
+        async with work.monitored(record, plan):
+            await work.carry_out(plan, record, blocked, side_by_side=side_by_side)
         whole = record.plan()
         left = planning.remaining(whole, record.decided(whole))
         state = "interrupted" if work.interrupt.asked else "incomplete" if left.trials else "complete"

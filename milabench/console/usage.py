@@ -56,16 +56,15 @@ class Meter:
 def _own(command: Command, devices: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return those of the devices that a process sees, by the variable that shows it them, else by their numbers.
 
-    Where a GPU is divided the numbers of a plan are not those of the vendor's tool, and that variable has UUIDs; a
-    slice is none of the devices that the tool has loads of.
+    Where a GPU is divided that variable has UUIDs.
     """
     shown = [command.env[name] for name in SELECTION_VARIABLES.values() if name in command.env]
     names = set(",".join(shown).split(",")) if shown else set(map(str, command.devices))
-    return [each for each in devices if each["uuid"] in names or str(each["id"]) in names]
+    return [each for each in devices if each.get("uuid") in names or str(each.get("id")) in names]
 
 
 def _of_devices(found: Sequence[Mapping[str, Any]]) -> tuple[float | None, int | None]:
-    """Return the mean load of devices and the memory held on all of them; None where a tool does not say."""
-    loads = [each["load"] for each in found if each["load"] is not None]
-    held = [each["memory_bytes"] for each in found if each["memory_bytes"] is not None]
+    """Return the mean load of devices and the memory held on all of them; None where that is not known."""
+    loads = [each["load"] for each in found if "load" in each]
+    held = [each["memory_bytes"] for each in found if "memory_bytes" in each]
     return sum(loads) / len(loads) if loads else None, sum(held) if held else None

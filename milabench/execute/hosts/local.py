@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -26,7 +27,8 @@ _ORPHANS_S = 5.0
 class LocalHost:
     """A pipe to an agent process on this machine; use as an asynchronous context manager.
 
-    An agent that was killed takes what it ran with it; the next request starts another.
+    An agent that was killed takes what it ran with it; the next request starts another, which holds the same files
+    and monitors the same run.
     """
 
     def __init__(self, import_path: Sequence[str], environ: Mapping[str, str]) -> None:
@@ -36,6 +38,7 @@ class LocalHost:
         self._exits: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._full: dict[int, asyncio.Event] = {}
         self._held: dict[str, None] = {}
+        self._monitored: dict[str, Any] | None = None
         self._reviving = asyncio.Lock()
         self._child: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -75,6 +78,9 @@ class LocalHost:
             for path in self._held:
                 if not (await self._ask("hold", path=path))["held"]:
                     raise HostLost(f"the agent was killed, and another holds {path}")
+            if self._monitored is not None:
+                with suppress(PreflightError):  # what is to be run does not depend on it
+                    await self._ask("monitor", **self._monitored)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is asyncio.CancelledError and self._child is not None:  # nobody waits for anything any more
@@ -109,6 +115,8 @@ class LocalHost:
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         await self._revive()
+        if op == "monitor":
+            self._monitored = fields if fields["path"] is not None else None
         message = await self._ask(op, **fields)
         if message.get("held"):
             self._held[fields["path"]] = None
