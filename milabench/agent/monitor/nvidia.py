@@ -5,6 +5,7 @@ A MIG slice has memory of its own; what else is told of it is that of its GPU, a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib.util import module_from_spec, spec_from_file_location
@@ -32,10 +33,11 @@ def binding(path: str) -> Any:
     spec = spec_from_file_location("pynvml", path)
     if not path or spec is None or spec.loader is None:
         raise Missing("nvidia-ml-py is not installed: pip install nvidia-ml-py")
-    module = module_from_spec(spec)
+    module = sys.modules["pynvml"] = module_from_spec(spec)  # it looks itself up there
     try:
         spec.loader.exec_module(module)
     except OSError as error:
+        del sys.modules["pynvml"]
         raise Missing(f"nvidia-ml-py cannot be read: {error.strerror}") from None
     return module
 

@@ -1,0 +1,193 @@
+"""Read a tree of /proc and /sys: what of it stands in a sample, and what is said of what is not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hardware import lay, recorded
+from milabench.agent.monitor.host import Host
+from milabench.agent.monitor.tree import Tree
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class NoTree:
+    def seconds(self) -> float:
+        return 1.5
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return lay(tmp_path, recorded("sysfs-host.json"))
+
+
+def host(root: Path) -> Host:
+    return Host(NoTree, root)  # type: ignore[arg-type]
+
+
+def test_what_a_sample_has_of_the_kernel(root: Path) -> None:
+    found = host(root).read()
+    assert found["cpu"] == {
+        "busy_s": pytest.approx((1000 + 50 + 500 + 5 + 15) * TICK_S),
+        "steal_s": pytest.approx(30 * TICK_S),
+        "ours_s": 1.5,
+        "pressure_s": 1.234567,
+        "mhz": 2100,
+    }
+    assert found["memory"] == {"used_bytes": 600 * 1024, "total_bytes": 1000 * 1024, "swap_bytes": 50 * 1024}
+
+
+def test_disks_and_links_that_are_hardware_count_and_what_lies_upon_them_does_not(root: Path) -> None:
+    found = host(root).read()
+    assert found["disk"] == {"read_bytes": 2008 * 512, "written_bytes": 4016 * 512}
+    assert found["network"] == {"received_bytes": 1000, "sent_bytes": 2000}
+
+
+def test_the_clock_is_that_of_the_cores_that_were_busy_since_the_last_look(root: Path) -> None:
+    cores = 6
+    busy = {number: 0 for number in range(cores)}
+
+    def write() -> None:
+        rows = "".join(f"cpu{number} {ticks} 0 0 0 0 0 0 0 0 0\n" for number, ticks in busy.items())
+        (root / "proc/stat").write_text(f"cpu  1 1 1 1 1 1 1 1 0 0\n{rows}intr 5\n")
+
+    for number in range(cores):
+        lay(root, {f"sys/devices/system/cpu/cpu{number}/cpufreq/scaling_cur_freq": f"{(number + 1) * 1_000_000}\n"})
+    write()
+    reading = host(root)
+    reading.read()
+    busy |= {2: 100, 3: 100, 4: 100, 5: 100}
+    write()
+    assert reading.read()["cpu"]["mhz"] == (3000 + 4000 + 5000 + 6000) / 4
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "section", "why"),
+    [
+        ("proc/pressure/cpu", "pressure", "cpu", "/proc/pressure/cpu is not there"),
+        ("proc/diskstats", "disk", "disk", "/proc/diskstats is not there"),
+        ("proc/meminfo", "memory", "memory", "/proc/meminfo is not there"),
+    ],
+)
+def test_what_a_kernel_does_not_have_is_left_out_and_named(
+    root: Path, path: str, source: str, section: str, why: str
+) -> None:
+    whole = host(root).read()
+    (root / path).unlink()
+    reading = host(root)
+    found = reading.read()
+    assert reading.states[source] == {"missing": why}
+    assert found.get(section) != whole[section]
+    assert {name: found[name] for name in found if name != section} == {
+        name: whole[name] for name in whole if name != section
+    }
+
+
+def test_a_file_of_another_form_is_left_out_and_named(root: Path) -> None:
+    (root / "proc/meminfo").write_text("nonsense\n")
+    reading = host(root)
+    assert "memory" not in reading.read()
+    assert reading.states["memory"] == {"missing": "/proc/meminfo has another form than is known"}
+
+
+def test_a_part_that_comes_back_is_read_again(root: Path) -> None:
+    content = (root / "proc/meminfo").read_text()
+    (root / "proc/meminfo").unlink()
+    reading = host(root)
+    assert "memory" not in reading.read()
+    (root / "proc/meminfo").write_text(content)
+    assert "memory" in reading.read()
+    assert reading.states["memory"] == {"by": "/proc/meminfo"}
+
+
+# The tree -------------------------------------------------------------------------------------------------------------
+
+TOP, MONITOR = 10, 11
+
+
+def process(root: Path, pid: int, parent: int, own: int = 0, waited_for: int = 0, name: str = "python") -> None:
+    """Write the line of a process: CPU times in ticks of it and of the children that it waited for."""
+    rest = f"S {parent} 1 1 0 -1 4194304 1 1 1 1 {own} 0 {waited_for} 0 20 0 1 0 100 0 0"
+    lay(root, {f"proc/{pid}/stat": f"{pid} ({name}) {rest}\n"})
+
+
+def gone(root: Path, pid: int) -> None:
+    (root / f"proc/{pid}/stat").unlink()
+    (root / f"proc/{pid}").rmdir()
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    process(tmp_path, 1, 0, own=1000)
+    process(tmp_path, TOP, 1, own=50)
+    process(tmp_path, MONITOR, TOP, own=70)
+    return tmp_path
+
+
+def ticks(tree: Tree) -> int:
+    return round(tree.seconds() / TICK_S)
+
+
+def test_all_below_the_agent_counts_and_neither_it_nor_its_monitor_do(agent: Path) -> None:
+    tree = Tree(agent, TOP, MONITOR)
+    assert ticks(tree) == 0
+    process(agent, 20, TOP, own=100)
+    process(agent, 21, 20, own=10, waited_for=5)
+    process(agent, 30, 1, own=10_000)
+    process(agent, 31, MONITOR, own=10_000)
+    assert ticks(tree) == 115
+
+
+def test_a_child_whose_number_is_below_its_parents_is_found(agent: Path) -> None:
+    tree = Tree(agent, TOP, MONITOR)
+    process(agent, 5000, TOP, own=1)
+    process(agent, 12, 5000, own=2)
+    process(agent, 4000, 12, own=4)
+    assert ticks(tree) == 7
+
+
+def test_what_has_ended_is_counted_once_by_who_waited_for_it(agent: Path) -> None:
+    tree = Tree(agent, TOP, MONITOR)
+    process(agent, 20, TOP, own=100)
+    process(agent, 21, 20, own=40)
+    assert ticks(tree) == 140
+    gone(agent, 21)
+    process(agent, 20, TOP, own=100, waited_for=45)
+    assert ticks(tree) == 145
+    gone(agent, 20)
+    process(agent, TOP, 1, own=50, waited_for=150)
+    assert ticks(tree) == 150
+
+
+def test_it_never_falls_while_a_dead_child_is_between_two_counts(agent: Path) -> None:
+    tree = Tree(agent, TOP, MONITOR)
+    process(agent, 20, TOP, own=100)
+    assert ticks(tree) == 100
+    gone(agent, 20)  # and the agent had been read before it waited for it
+    assert ticks(tree) == 100
+    process(agent, TOP, 1, own=50, waited_for=103)
+    assert ticks(tree) == 103
+
+
+def test_an_orphan_stays_ours_whoever_its_new_parent_is(agent: Path) -> None:
+    tree = Tree(agent, TOP, MONITOR)
+    process(agent, 20, TOP, own=1)
+    process(agent, 21, 20, own=10)
+    assert ticks(tree) == 11
+    gone(agent, 20)
+    process(agent, 21, TOP, own=30)
+    assert ticks(tree) == 30
+
+
+def test_a_name_with_parentheses_and_blanks_harms_nothing(agent: Path) -> None:
+    tree = Tree(agent, TOP, MONITOR)
+    process(agent, 20, TOP, own=3, name="a) R 1 (b c")
+    assert ticks(tree) == 3
+
+
+def test_where_the_agent_is_not_to_be_seen_nothing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Tree(tmp_path, TOP, MONITOR)
