@@ -72,7 +72,7 @@ def _frames(watch: Watch, out: TextIO) -> Status:
         for found in _looks(watch, FRAME_CPU_S):
             if time.monotonic() - metered >= EVERY_S:
                 metered = time.monotonic()
-                meter.take(found.usage, (), watch.commands)
+                meter.take(found.usage, found.devices, watch.commands)
             if not found.is_over:
                 frame.draw(overview(found, meter.known, time.time()))
     return found
@@ -92,6 +92,6 @@ def _write(found: Status, watch: Watch, out: TextIO, *, as_json: bool = False) -
         print(json.dumps(document(found)), file=out, flush=True)
         return
     meter = Meter()
-    meter.take(found.usage, (), watch.commands)
+    meter.take(found.usage, found.devices, watch.commands)
     width = shutil.get_terminal_size().columns if out.isatty() else _WIDTH
     print(*lines(found, meter.known, width, time.time()), sep="\n", file=out, flush=True)

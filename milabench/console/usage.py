@@ -8,7 +8,6 @@ from typing import Any
 
 from milabench.console.words import Usage
 from milabench.errors import HostLost, PreflightError
-from milabench.plan.environ import SELECTION_VARIABLES
 from milabench.plan.types import Command
 
 EVERY_S = 5.0  # looking at the processes of a node costs it more than a frame does
@@ -54,13 +53,8 @@ class Meter:
 
 
 def _own(command: Command, devices: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return those of the devices that a process sees, by the variable that shows it them, else by their numbers.
-
-    Where a GPU is divided that variable has UUIDs.
-    """
-    shown = [command.env[name] for name in SELECTION_VARIABLES.values() if name in command.env]
-    names = set(",".join(shown).split(",")) if shown else set(map(str, command.devices))
-    return [each for each in devices if each.get("uuid") in names or str(each.get("id")) in names]
+    """Return those of the devices that a process was given; a whole GPU that is divided has no number of the plan."""
+    return [each for each in devices if each.get("id") in command.devices]
 
 
 def _of_devices(found: Sequence[Mapping[str, Any]]) -> tuple[float | None, int | None]:

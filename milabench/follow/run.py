@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmate.wire import is_number
+from milabench.agent.monitor import samples
 from milabench.agent.usage import usage
 from milabench.errors import RunDirError
 from milabench.follow import Follower
@@ -38,7 +39,7 @@ class Status:
     ``state`` is ``killed`` where the runner is gone without a word, ``unknown`` where it worked on another machine and
     nothing here can tell. ``running`` are the trials that have begun and not ended, with when they began;
     ``processes`` and ``usage`` (``rss_bytes``, ``cpu_s``; of this machine, where it says) are those of them.
-    ``deadlines`` are those of the processes by tag, in s.
+    ``deadlines`` are those of the processes by tag, in s. ``devices`` are as the monitor's latest sample has them.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Status:
     processes: Sequence[Progress]
     deadlines: Mapping[str, float | None]
     usage: Mapping[str, Mapping[str, float]]
+    devices: Sequence[Mapping[str, Any]] = ()
 
     @property
     def is_over(self) -> bool:
@@ -126,6 +128,7 @@ class Watch:
             processes=processes,
             deadlines={tag: job.deadline_s for tag, (job, _) in self._commands.items()},
             usage={} if over else self._usage(processes),
+            devices=[] if over else self._devices(),
         )
 
     @property
@@ -200,6 +203,10 @@ class Watch:
             return None
         running = ((self._bounds[trial] or 0.0) - max(now - began, 0.0) for trial, began in stands.running.items())
         return stands.waiting_s + sum(max(left, 0.0) for left in running)
+
+    def _devices(self) -> list[Mapping[str, Any]]:
+        paths = self._run.monitor_paths().values()
+        return [device for path in paths for device in samples.latest(path).get("devices", [])]
 
     def _usage(self, processes: Sequence[Progress]) -> dict[str, Mapping[str, float]]:
         """Return what processes take of this machine that are known to run here by their number and environment."""

@@ -192,7 +192,7 @@ def test_the_load_of_a_process_is_that_of_its_own_devices() -> None:
     devices = [
         {"id": 0, "uuid": "u0", "load": 0.5, "memory_bytes": GIB},
         {"id": 1, "uuid": "u1", "load": 1.0, "memory_bytes": GIB},
-        {"id": 2, "uuid": "u2", "load": None, "memory_bytes": None},
+        {"id": 2, "uuid": "u2", "temperature_c": 40},
     ]
     meter = Meter(lambda: 0.0)
     meter.take({}, devices, [command("a", 0, 1), command("b", 2), command("c", 1, 2), command("d")])
@@ -204,34 +204,16 @@ def test_the_load_of_a_process_is_that_of_its_own_devices() -> None:
     }
 
 
-MIG = "MIG-5f3a0c60-0d1e-5e0f-9a63-8a4d6f0c9b1d"
-
-
-def shown(tag: str, *devices: int, **env: str) -> Command:
-    return replace(command(tag, *devices), env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **env})
-
-
-def test_where_a_gpu_is_divided_processes_have_the_load_of_the_devices_that_they_see() -> None:
-    """GPU 0 has two slices, which the plan numbers 0 and 1, so that the plan's 2 is the tool's 1."""
+def test_where_a_gpu_is_divided_its_slices_have_memory_of_their_own_and_it_is_no_device_itself() -> None:
     devices = [
-        {"id": 0, "uuid": "GPU-0", "load": None, "memory_bytes": 70 * GIB},
-        {"id": 1, "uuid": "GPU-1", "load": 0.9, "memory_bytes": 5 * GIB},
-        {"id": 2, "uuid": "GPU-2", "load": 0.1, "memory_bytes": GIB},
+        {"uuid": "GPU-0", "memory_bytes": 70 * GIB, "power_w": 300.0},
+        {"id": 0, "uuid": "MIG-0", "memory_bytes": 3 * GIB},
+        {"id": 1, "uuid": "MIG-1", "memory_bytes": 4 * GIB},
+        {"id": 2, "uuid": "GPU-1", "load": 0.9, "memory_bytes": 5 * GIB},
     ]
     meter = Meter(lambda: 0.0)
-    slices = [shown("a", 0, CUDA_VISIBLE_DEVICES=MIG), shown("b", 1, CUDA_VISIBLE_DEVICES=f"{MIG}-2")]
-    wholes = [shown("c", 2, CUDA_VISIBLE_DEVICES="GPU-1"), shown("d", 2, 3, CUDA_VISIBLE_DEVICES="GPU-1,GPU-2")]
-    meter.take({}, devices, [*slices, *wholes])
+    meter.take({}, devices, [command("a", 0), command("b", 1, 2)])
     assert meter.known == {
-        "a": Usage(),
-        "b": Usage(),
-        "c": Usage(load=0.9, device_bytes=5 * GIB),
-        "d": Usage(load=0.5, device_bytes=6 * GIB),
+        "a": Usage(device_bytes=3 * GIB),
+        "b": Usage(load=0.9, device_bytes=9 * GIB),
     }
-
-
-def test_where_the_plan_has_the_numbers_of_the_tool_they_count() -> None:
-    devices = [{"id": number, "uuid": f"GPU-{number}", "load": number / 4, "memory_bytes": None} for number in (1, 2)]
-    meter = Meter(lambda: 0.0)
-    meter.take({}, devices, [shown("a", 2, CUDA_VISIBLE_DEVICES="2"), shown("b", 1, CUDA_VISIBLE_DEVICES="")])
-    assert meter.known == {"a": Usage(load=0.5), "b": Usage()}
