@@ -172,26 +172,23 @@ def with_device(folder: Path) -> list[dict[str, Any]]:
     return [device for each in data(folder) for device in each.get("devices", [])]
 
 
-@pytest.mark.parametrize(
-    ("arch", "name", "arguments", "recording", "expected"),
-    [
-        ("xpu", "xpu-smi", "dump -d -1 --metrics 0,1,2,3,8,18", "xpu-smi-dump.txt", {"power_w": 312.4, "load": 0.125}),
-        ("hpu", "hl-smi", "-Q index,uuid,*", "hl-smi.txt", {"power_w": 310.0, "load": 0.55}),
-    ],
-)
-def test_tools_that_go_on_printing_are_started_once(
-    tmp_path: Path, tools: dict[str, str], arch: str, name: str, arguments: str, recording: str, expected: Any
-) -> None:
-    rows = (RECORDINGS / recording).read_text()
-    again = f"while sleep 0.1; do\n{printing(rows)}\ndone"
-    pattern = arguments.replace(" ", "\\ ")
-    tool(tmp_path / "bin", name, f'echo $$ >> {tmp_path}/pids\ncase "$*" in {pattern}) {again};; *) exit 2;; esac')
-    devices = [{"id": 0, "uuid": "u-0"}]
+PRINTS: dict[str, tuple[str, str, str, dict[str, float]]] = {
+    "xpu": ("xpu-smi", "dump -d -1 --metrics 0,1,2,3,8,18", "xpu-smi-dump.txt", {"power_w": 312.4, "load": 0.125}),
+    "hpu": ("hl-smi", "-Q index,uuid,*", "hl-smi.txt", {"power_w": 310.0, "load": 0.55}),
+}
+
+
+@pytest.mark.parametrize("arch", PRINTS)
+def test_tools_that_go_on_printing_are_started_once(tmp_path: Path, tools: dict[str, str], arch: str) -> None:
+    name, arguments, recording, expected = PRINTS[arch]
+    again = f"while sleep 0.1; do\n{printing((RECORDINGS / recording).read_text())}\ndone"
+    cases = f'case "$*" in {arguments.replace(" ", chr(92) + " ")}) {again};; *) exit 2;; esac'
+    tool(tmp_path / "bin", name, f"echo $$ >> {tmp_path}/pids\n{cases}")
 
     async def story(_: LocalHost) -> None:
         await until(lambda: len(with_device(tmp_path)) >= 3)
 
-    monitored(tmp_path, story, environ=tools, arch=arch, devices=devices, interval_s=0.1)
+    monitored(tmp_path, story, environ=tools, arch=arch, devices=[{"id": 0, "uuid": "u-0"}], interval_s=0.1)
     assert with_device(tmp_path)[0].items() >= {"id": 0, **expected}.items()
     (pid,) = (tmp_path / "pids").read_text().split()
     assert_ends(int(pid), timeout_s=60)

@@ -48,7 +48,7 @@ def test_disks_and_links_that_are_hardware_count_and_what_lies_upon_them_does_no
 
 def test_the_clock_is_that_of_the_cores_that_were_busy_since_the_last_look(root: Path) -> None:
     cores = 6
-    busy = {number: 0 for number in range(cores)}
+    busy = dict.fromkeys(range(cores), 0)
 
     def write() -> None:
         rows = "".join(f"cpu{number} {ticks} 0 0 0 0 0 0 0 0 0\n" for number, ticks in busy.items())
@@ -108,7 +108,7 @@ def test_a_part_that_comes_back_is_read_again(root: Path) -> None:
 TOP, MONITOR = 10, 11
 
 
-def process(root: Path, pid: int, parent: int, own: int = 0, waited_for: int = 0, name: str = "python") -> None:
+def process(root: Path, pid: int, parent: int, *, own: int = 0, waited_for: int = 0, name: str = "sh") -> None:  # noqa: PLR0913
     """Write the line of a process: CPU times in ticks of it and of the children that it waited for."""
     rest = f"S {parent} 1 1 0 -1 4194304 1 1 1 1 {own} 0 {waited_for} 0 20 0 1 0 100 0 0"
     lay(root, {f"proc/{pid}/stat": f"{pid} ({name}) {rest}\n"})
