@@ -11,7 +11,7 @@ from hardware import nvml_file
 from harness import PRINTER, Project, shell, wait_until
 from milabench.agent.monitor import samples
 
-BUSY = 'i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; echo \'{"count": 1, "unit": "items"}\'; times > times'
+BUSY = 'i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; times > times; echo \'{"count": 1, "unit": "items"}\''
 NVIDIA = "0, GPU-6b1c7f0a-0d5e-4a4e-0, NVIDIA H100 80GB HBM3, 81559, 550.54.15, 1, 00000000:18:00.0, 96.00.89.00.01"
 
 

@@ -9,6 +9,7 @@ from typing import Final
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PARENT, _TIMES = 1, slice(11, 15)  # of the fields from the state on: user, system, and both of children waited for
 _WAITED_FOR: Final = slice(13, 15)
+_LINE_BYTES: Final = 4096
 
 
 class Tree:
@@ -44,7 +45,7 @@ class Tree:
         parents: dict[str, str] = {}
         for pid in there - self._seen:
             try:
-                parents[pid] = self._stat(pid)[_PARENT]
+                parents[pid] = self._stat(pid)[_PARENT].decode()
             except OSError:
                 continue
         parents.pop(self._without, None)
@@ -53,7 +54,10 @@ class Tree:
             self._ours |= new
             parents = {pid: parent for pid, parent in parents.items() if pid not in new}
 
-    def _stat(self, pid: str) -> list[str]:
+    def _stat(self, pid: str) -> list[bytes]:
         """Return the fields of a process from its state on; the name before may hold anything."""
-        with open(f"{self._proc}/{pid}/stat", errors="replace") as file:  # noqa: PTH123 - thousands, every second
-            return file.read().rpartition(")")[2].split()
+        file = os.open(f"{self._proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # half of the time of open()
+        try:
+            return os.read(file, _LINE_BYTES).rpartition(b")")[2].split()
+        finally:
+            os.close(file)
