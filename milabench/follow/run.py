@@ -128,7 +128,7 @@ class Watch:
             processes=processes,
             deadlines={tag: job.deadline_s for tag, (job, _) in self._commands.items()},
             usage={} if over else self._usage(processes),
-            devices=[] if over else self._devices(),
+            devices=[] if over else self._devices(now),
         )
 
     @property
@@ -204,9 +204,9 @@ class Watch:
         running = ((self._bounds[trial] or 0.0) - max(now - began, 0.0) for trial, began in stands.running.items())
         return stands.waiting_s + sum(max(left, 0.0) for left in running)
 
-    def _devices(self) -> list[Mapping[str, Any]]:
-        paths = self._run.monitor_paths().values()
-        return [device for path in paths for device in samples.latest(path).get("devices", [])]
+    def _devices(self, now: float) -> list[Mapping[str, Any]]:
+        found = [samples.latest(path, round(now * 1e9)) for path in self._run.monitor_paths().values()]
+        return [device for sample in found for device in sample.get("devices", [])]
 
     def _usage(self, processes: Sequence[Progress]) -> dict[str, Mapping[str, float]]:
         """Return what processes take of this machine that are known to run here by their number and environment."""

@@ -186,6 +186,16 @@ class Ending(RunDir):
         return super().is_being_written()
 
 
+def test_devices_are_those_of_the_latest_sample_while_that_is_of_now(run: Run) -> None:
+    devices = [{"id": 0, "load": 0.5}]
+    sample = {"event": "sample", "time_ns": run.clock.ns(), "data": {"devices": devices}}
+    run.record.monitor_path("local").write_text(json.dumps(sample) + "\n")
+    run.begin(run.trials[0])
+    assert run.look().devices == devices
+    run.clock.now_s += 60
+    assert run.look().devices == []
+
+
 def test_a_run_that_ends_while_it_is_looked_at_was_not_killed(run: Run) -> None:
     run.begin(run.trials[0])
     seen = Ending(run.record.path)
