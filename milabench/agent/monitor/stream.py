@@ -18,6 +18,7 @@ Row = dict[str, Any]
 _AGAIN_S: Final = 10.0  # a tool that has ended is started again after so long
 _MUTE_S: Final = 30.0
 _LINE_BYTES: Final = 1 << 16  # a longer one is no row
+_MOST_BYTES: Final = 1 << 20  # without a row between two samples: thousands of devices print less
 
 
 class Stream:
@@ -30,7 +31,7 @@ class Stream:
         self.by = " ".join(argv)
         self._argv, self._read_row = [path, *argv[1:]], read
         self._process: subprocess.Popen[bytes] | None = None
-        self._kept = b""
+        self._kept, self._useless = b"", 0  # bytes since the last row
         self._started = self._heard = 0.0
         self._start()
 
@@ -42,7 +43,7 @@ class Stream:
             self._start()
         rows = {row["id"]: row for line in self._lines() if (row := self._row(line)) is not None}
         if rows:
-            self._heard = time.monotonic()
+            self._heard, self._useless = time.monotonic(), 0
         elif time.monotonic() - self._heard > _MUTE_S:
             raise Missing(f"{self._argv[0]} says nothing of use")
         return {"devices": list(rows.values())} if rows else {}
@@ -50,7 +51,7 @@ class Stream:
     def _start(self) -> None:
         nothing = subprocess.DEVNULL
         self._started = self._heard = time.monotonic()
-        self._kept = b""
+        self._kept, self._useless = b"", 0
         self._process = subprocess.Popen(
             self._argv,
             stdin=nothing,
@@ -68,17 +69,22 @@ class Stream:
         assert process.stdout is not None
         content = self._kept
         with suppress(BlockingIOError):
-            while len(content) < 1 << 20:
+            while self._useless < _MOST_BYTES:
                 chunk = os.read(process.stdout.fileno(), 1 << 16)
                 if not chunk:
                     self._ended(process)
                     break
                 content += chunk
+                self._useless += len(chunk)
+        if self._useless >= _MOST_BYTES:
+            self._ended(process)
+            raise Missing(f"{self._argv[0]} prints without end")
         *lines, rest = content.split(b"\n")
         self._kept = rest if len(rest) < _LINE_BYTES else b""
         return lines
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
+        """Let go of it; what has not ended by itself is ended."""
         assert process.stdout is not None
         process.stdout.close()
         process.kill()
