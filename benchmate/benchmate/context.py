@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -97,6 +97,25 @@ def writer(context: Context) -> EventWriter | None:
 @functools.cache
 def _writer(path: str, first_seq: int) -> EventWriter:
     return EventWriter(path, first_seq=first_seq)
+
+
+def own_descriptor(context: Context, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Let ``DATA_FD`` be a descriptor of this process's own event file, for scripts that write to it themselves.
+
+    A launcher's children inherit its number without the descriptor: another file may have that number by now.
+    """
+    if context.events is None or _is_open_on(environ.get("DATA_FD", ""), context.events):
+        return
+    descriptor = os.open(context.events, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.set_inheritable(descriptor, True)
+    environ["DATA_FD"] = str(descriptor)
+
+
+def _is_open_on(descriptor: str, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(int(descriptor)), os.stat(path))  # noqa: PTH116
+    except (OSError, ValueError):
+        return False
 
 
 def _of_rank(path: str | None, rank: int, suffix: str) -> str | None:

@@ -1,76 +1,74 @@
-"""Run a script under voir with the instruments of one voirfile: ``python -m benchmate.overseer [-m] SCRIPT ARGS…``.
+"""Run a script under voir with one voirfile's instruments: ``python -m benchmate.overseer [OPTIONS] [-m] SCRIPT ARGS…``.
 
 voir's own command loads every voirfile it finds, loses metrics on a full pipe and ends well when an instrument failed.
 Here only ``VOIRFILE`` is loaded, events go to the process's event file, and an instrument or a probe that failed is a
-failure: exit code 1, with an ``error`` event that says why.
+failure: exit code 1, with an ``error`` event that says why; what fails before the script runs keeps it from running.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from benchmate import voirfile
-from benchmate.context import Context, current, writer
+from benchmate import mistakes, reported
+from benchmate.configured import ConfigurationError, configured
+from benchmate.context import Context, current, own_descriptor
 from benchmate.observe import error_data
-from benchmate.wire import EventWriter
+from benchmate.probes import ProbeError, Probes
+from benchmate.reported import Reported
 
 _FIRST: Final = 1_000_000  # priority: before every instrument of a voirfile
-_USAGE: Final = "usage: python -m benchmate.overseer [-m] SCRIPT ARGS…\n"
+_LAST: Final = -_FIRST
+_USAGE: Final = "usage: python -m benchmate.overseer [OPTIONS OF THE VOIRFILE] [-m] SCRIPT ARGS…\n"
+_MISTAKES: Final = (ProbeError, ConfigurationError)  # of who wrote the voirfile: told without a traceback
 
 
 def main(argv: Sequence[str]) -> int:
     """Return the exit code: the script's own, or 1 when it raised or was not measured as its voirfile asks."""
-    target = list(argv[:2] if argv[:1] == ["-m"] else argv[:1])
+    options, target, arguments = _split(list(argv))
     if not target or target == ["-m"]:
         sys.stderr.write(_USAGE)
         return 2
     context = current()
-    record = Record(writer(context))
+    own_descriptor(context)
+    record = Record(reported.here())
     try:
         overseer = _overseer(context, record)
     except Exception as error:
         return record.fail(error)
     if overseer is None:
         return 1
-    script, arguments = target[-1], list(argv[len(target) :])
     if target[0] != "-m":
-        sys.path.insert(0, str(Path(script).resolve().parent))
-    sys.argv = [script, *arguments]  # also for what reads it while the script is loaded
-    probes = _watch_probes(overseer)
+        sys.path.insert(0, str(Path(target[-1]).resolve().parent))
+    sys.argv = [target[-1], *arguments]  # also for what reads it while the script is loaded
+    probes = Probes(overseer, record.note)
     overseer.require(_listener(record, arguments))
-    code = _run(overseer, target, record)
+    with _told_when_terminated(probes, record):
+        code = _run(overseer, [*options, *target], record)
     if code == 0:
-        for selector in (selector for selector, fired in probes.items() if not fired):
-            record.error("ProbeNeverFired", f"{selector}: declared, but nothing it names was ever reached")
+        _tell_missing(probes, record)
     return code or int(record.failed)
 
 
 class Record:
     """Where everything voir says goes: the process's event file, or nowhere for a script run by hand."""
 
-    def __init__(self, events: EventWriter | None) -> None:
-        self._events = events
+    def __init__(self, metrics: Reported) -> None:
+        self.metrics = metrics
         self._given: Mapping[str, Any] | None = None
         self.failed = False
-
-    def write(self, event: str, data: object) -> None:
-        if self._events is not None:
-            self._events.write(event, data)
-
-    def note(self, message: str) -> None:
-        self.write("note", {"message": message})
+        self.note, self.write = metrics.note, metrics.write
 
     def error(self, kind: str, message: str, trace: str = "") -> None:
         """Write an ``error`` event; the process will not end with 0."""
         self.failed = True
         self.write("error", {"type": kind, "message": message, "trace": trace})
-        if not trace:
-            sys.stderr.write(f"overseer: {message}\n")
+        sys.stderr.write(f"{trace}overseer: {message}\n")
 
     def fail(self, error: BaseException) -> int:
         """Write what the script (or loading it) raised, with its traceback on stderr; return the exit code."""
@@ -78,86 +76,70 @@ class Record:
         traceback.print_exception(type(error), error, error.__traceback__)
         return 1
 
+    def on_instrument_error(self, error: BaseException) -> None:
+        """Take what an instrument raised: voir itself would go on without it."""
+        if isinstance(error, _MISTAKES):
+            self.error(type(error).__name__, str(error))
+        else:
+            data = error_data(error)
+            self.error(data["type"], f"an instrument failed: {data['type']}: {data['message']}", data["trace"])
+
     def on_given(self, data: Mapping[str, Any]) -> None:
         """Take what the script gave: metrics are written, all else is for the instruments."""
-        metric = None if "$event" in data else voirfile.metric(data)
-        self._given = None if metric is None else data
-        if metric is not None:
-            self.write("data", metric)
+        if "$event" not in data and reported.is_metric(data):
+            self._given = data
+            self.metrics.push(data)
 
     def on_log(self, data: Mapping[str, Any]) -> None:
         """Take what was logged: voir's events, and data; what ``on_given`` has just written is not written again."""
         event, given = data.get("$event"), self._given
-        if event == "overseer_error":
-            what = data.get("$data") or {}
-            self.error(what.get("type", ""), f"an instrument failed: {what.get('message', '')}", traceback.format_exc())
-        elif event == "error":
-            pass  # the script's own, written with its traceback when it arrives
+        if event == "stop":
+            self.metrics.stop("voirfile")
+        elif event in ("error", "overseer_error"):
+            pass  # they are written where they arise, with their tracebacks; to leave by sys.exit(0) is none
         elif event is not None:
             self.write(str(event), data.get("$data"))
         elif given is None or any(given.get(key) is not value for key, value in data.items()):
-            self.write("data", voirfile.plain(data))
+            self.metrics.push(data)
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return the options that a voirfile takes, what is to be run ([-m] SCRIPT), and the arguments of that."""
+    for index, word in enumerate(argv):
+        if word == "-m":
+            return argv[:index], argv[index : index + 2], argv[index + 2 :]
+        if word.endswith(".py") and Path(word).is_file():
+            return argv[:index], [word], argv[index + 1 :]
+    return [], argv[:1], argv[1:]
 
 
 def _overseer(context: Context, record: Record) -> Any:
     """Return voir's Overseer with the voirfile's instruments, or None when that has mistakes (which are written)."""
-    instruments: list[Any] = []
     if context.voirfile is not None:
-        path = Path(context.voirfile)
-        mistakes = voirfile.problems(path.read_text())
-        for mistake in mistakes:
-            record.error("VoirfileError", f"{path}: {mistake}")
-        if mistakes:
+        try:
+            found = mistakes.problems(Path(context.voirfile).read_text())
+        except SyntaxError as error:
+            found = [f"line {error.lineno}: {error.msg}"]
+        for mistake in found:
+            record.error("VoirfileError", f"{context.voirfile}: {mistake}")
+        if found:
             return None
     from voir.cli import collect_instruments
     from voir.overseer import Overseer
 
-    if context.voirfile is not None:
-        instruments = collect_instruments([context.voirfile])
+    with configured(context, record.note) as offer:
+        instruments = [] if context.voirfile is None else collect_instruments([context.voirfile])
     overseer = Overseer(instruments=instruments, logfile=None)
     overseer.log = record.on_log  # voir makes its own once it runs; an instrument can fail before
+    overseer._on_instrument_error = record.on_instrument_error
     stop = overseer._on_stop
     overseer._on_stop = lambda value=None: stop(value)  # voir's StopProgram without a value would be a TypeError
-    _offer_options(overseer.argparser, context, record.note)
+    offer(overseer.argparser)
     return overseer
 
 
-def _offer_options(parser: Any, context: Context, note: Callable[[str], None]) -> None:
-    """Give each options class the block of ``voir`` that has its argument's name, when it asks to be added.
-
-    Handed over whole, as ``--config`` does it, a key the class does not have would disable its instrument.
-    """
-    add_from_model = parser.add_from_model
-
-    def add(dest: str, model: Any, flatten: bool = True) -> None:
-        block = context.voir.get(dest)
-        if isinstance(block, Mapping) and isinstance(model, type) and dataclasses.is_dataclass(model):
-            fields = {field.name for field in dataclasses.fields(model)}
-            kept, ignored = voirfile.fitting(block, fields, context.limit.observations)
-            parser.base_configs = {**parser.base_configs, dest: kept}
-            for key in ignored:
-                note(f"voir.{dest}.{key} is ignored: {model.__name__} of the voirfile has no such field")
-        add_from_model(dest, model, flatten)
-
-    parser.add_from_model = add
-
-
-def _watch_probes(overseer: Any) -> dict[str, bool]:
-    """Return a live map from each declared probe's selector to whether it has fired."""
-    from ptera import select
-    from voir.overseer import ProbeInstrument
-
-    fired: dict[str, bool] = {}
-
-    def probe(selector: str, **kwargs: Any) -> Any:
-        fired.setdefault(selector, False)
-        instrument = ProbeInstrument(select(selector, skip_frames=1), **kwargs)  # names are the caller's
-        # The subscription ends itself: once a probe has fired, nothing is left per call.
-        instrument.probe.take(1).subscribe(lambda _: fired.update({selector: True}))
-        return overseer.require(instrument)
-
-    overseer.probe = probe
-    return fired
+class _Unmeasured(Exception):
+    """End the program before its script runs, since it would not be measured."""
 
 
 def _listener(record: Record, arguments: list[str]) -> Callable[[Any], Generator[Any, Any, None]]:
@@ -176,20 +158,54 @@ def _listener(record: Record, arguments: list[str]) -> Callable[[Any], Generator
             options.ARGV = arguments
         else:
             options.MODULE = [*options.MODULE, *arguments]
+        yield overseer.phases.load_script(priority=_LAST)
+        if record.failed:
+            overseer.abort(_Unmeasured())
 
     return instrument
 
 
-def _run(overseer: Any, target: list[str], record: Record) -> int:
+def _run(overseer: Any, words: list[str], record: Record) -> int:
     try:
-        overseer(target)
+        overseer(words)
     except SystemExit as stop:
         return _exit_code(stop.code)
     except KeyboardInterrupt:
         return 130
+    except _Unmeasured:
+        return 1
     except BaseException as error:
         return record.fail(error)
     return 0
+
+
+def _tell_missing(probes: Probes, record: Record) -> None:
+    for message in probes.missing():
+        record.error("ProbeNeverFired", message)
+
+
+@contextmanager
+def _told_when_terminated(probes: Probes, record: Record) -> Iterator[None]:
+    """For a block: say which probes never fired when the program is ended from outside, since its time is over.
+
+    A script that takes the signal for its own keeps it; a forked child dies of it as it would.
+    """
+
+    def tell(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if record.metrics.is_own_process:
+            _tell_missing(probes, record)
+        signal.raise_signal(number)
+
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, tell)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is tell:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _exit_code(code: object) -> int:

@@ -1,118 +1,62 @@
-"""What of a voirfile can be judged without running it: the mistakes that voir passes over in silence."""
+"""The standard instrumentation, for a voirfile of three lines.
+
+::
+
+    from benchmate.voirfile import measure
+
+    instrument_main = measure("//dataloader()", criterion="//main > criterion", unit="images")
+"""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
 
-NO_LIMIT: Final = 2**31 - 1  # what a voirfile's whole-number ``stop`` is given where the suite sets no limit
+from benchmate.batches import Count
+from benchmate.observe import Observer
+
+Instrument = Callable[[Any], Generator[Any, Any, None]]
 
 
-def problems(source: str) -> list[str]:
-    """Return why voir would ignore a voirfile's instruments or its options, one message with its line each.
+def measure(  # noqa: PLR0913 - each is named in the voirfile
+    loader: str,
+    *,
+    loss: str | None = None,
+    criterion: str | None = None,
+    optimizer: str | None = None,
+    unit: str = "items",
+    count: Count | None = None,
+    task: str = "train",
+) -> Instrument:
+    """Return an instrument that times every step over a script's loader; a voirfile gives it a name ``instrument_…``.
 
-    Raises SyntaxError for what is not Python.
+    ``loader``, ``loss``, ``criterion`` and ``optimizer`` say where they are in the script, as ptera does: ``//f()`` is
+    what the function f returns, ``//f > x`` its variable x, and ``/package.module/Class/f`` one of a module. Losses are
+    recorded, or those that a criterion (a loss function or module) returns. ``count`` returns the items in a batch, by
+    default the length of its first tensor or sequence.
     """
-    tree = ast.parse(source)
-    classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and _is_configurable(node)]
-    found = [message for function in functions for message in _of_function(function, classes)]
-    if not any(name.startswith("instrument_") or name in ("__instruments__", "*") for name in _bound(tree)):
-        found.append("line 1: voir finds no instrument: name its functions instrument_…")
-    if functions:
-        found += [
-            f"line {node.lineno}: `from __future__ import annotations` turns the options of @configurable into text,"
-            " which voir cannot read: remove it"
-            for node in tree.body
-            if isinstance(node, ast.ImportFrom) and node.module == "__future__" and "annotations" in _names(node)
-        ]
-    return found
+
+    def instrument(overseer: Any) -> Generator[Any, Any, None]:
+        yield overseer.phases.load_script
+        observer = Observer(unit=unit, count=count, task=task)
+        override(overseer, loader, observer.loader)
+        for selector, wrap in (
+            (loss, observer.record_loss),
+            (criterion, observer.criterion),
+            (optimizer, observer.optimizer),
+        ):
+            if selector is not None:
+                override(overseer, selector, wrap)
+
+    return instrument
 
 
-def _bound(tree: ast.AST) -> Iterator[str]:
-    """Yield the names that a module binds anywhere."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-        elif isinstance(node, ast.alias):
-            yield node.asname or node.name
+def override(overseer: Any, selector: str, wrap: Callable[[Any], Any]) -> None:
+    """Let a script go on with ``wrap(value)`` in place of what a selector stands for: a result, or a variable."""
 
+    def only(captured: Mapping[str, Any]) -> Any:
+        (value,) = captured.values()
+        return wrap(value)
 
-def fitting(
-    block: Mapping[str, Any], fields: Collection[str], observations: int | None
-) -> tuple[dict[str, Any], list[str]]:
-    """Return a block's values for the fields an options class has, and the keys it has no use for.
-
-    ``stop`` is a number there, whatever form the suite gives it in: ``observations``, or ``NO_LIMIT``.
-    """
-    values = {key: value for key, value in block.items() if value is not None}
-    if "stop" in block:
-        values["stop"] = NO_LIMIT if observations is None else observations
-    return {key: value for key, value in values.items() if key in fields}, [key for key in block if key not in fields]
-
-
-def metric(data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the plain part of what a script gave, where that holds a rate, or a loss and its task; else None."""
-    kept = plain(data)
-    return kept if "rate" in kept or {"loss", "task"} <= kept.keys() else None
-
-
-def plain(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries that JSON can hold, without voir's own (``$…``)."""
-    return {key: value for key, value in data.items() if not key.startswith("$") and _is_plain(value)}
-
-
-def _is_plain(value: object) -> bool:
-    match value:
-        case None | bool() | int() | float() | str():
-            return True
-        case list() | tuple():
-            return all(map(_is_plain, value))
-        case dict():
-            return all(isinstance(key, str) for key in value) and all(map(_is_plain, value.values()))
-        case _:
-            return False
-
-
-def _of_function(function: ast.FunctionDef, classes: Mapping[str, ast.ClassDef]) -> Iterator[str]:
-    where = f"line {function.lineno}: {function.name}"
-    if len(function.args.args) < 2:
-        yield f"{where}: @configurable needs two arguments, the overseer and its options"
-        return
-    match function.args.args[1].annotation:
-        case None:
-            yield f"{where}: @configurable needs its second argument annotated with a dataclass"
-        case ast.Constant(value=str()):
-            yield f"{where}: the annotation of the options is text, which voir cannot read: remove its quotes"
-        case ast.Name(id=name) if name in classes:
-            for node in classes[name].body:
-                if isinstance(node, ast.AnnAssign) and _is_optional(node.annotation):
-                    field = ast.unparse(node.target)
-                    yield (
-                        f"line {node.lineno}: {name}.{field} is optional, which disables {function.name} in silence:"
-                        " give it one of the types int, float, str, bool"
-                    )
-
-
-def _is_configurable(function: ast.FunctionDef) -> bool:
-    return any(ast.unparse(decorator).split(".")[-1] == "configurable" for decorator in function.decorator_list)
-
-
-def _is_optional(annotation: ast.expr) -> bool:
-    match annotation:
-        case ast.Subscript(value=value):
-            kind = ast.unparse(value).split(".")[-1]
-            return kind == "Optional" or (kind == "Union" and "None" in ast.unparse(annotation.slice))
-        case ast.BinOp(op=ast.BitOr()):
-            return "None" in ast.unparse(annotation)
-        case ast.Constant(value=str(text)):
-            return "Optional" in text or "None" in text
-        case _:
-            return False
-
-
-def _names(node: ast.ImportFrom) -> set[str]:
-    return {alias.name for alias in node.names}
+    named = f"{selector} as result" if selector.rstrip().endswith(")") else selector
+    overseer.probe(named, overridable=True).override(only)
