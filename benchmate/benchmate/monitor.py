@@ -1,22 +1,91 @@
-"""What voirfiles written for milabench ask for by name."""
+"""What voirfiles and scripts written for milabench ask of its monitors.
+
+Here a process of milabench's own watches processors, memory and devices, at the suite's ``voir.options.interval``:
+nothing that shares an interpreter with a measured loop. So these functions start nothing and say so in a note; what
+they return to report metrics with does that.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
-from benchmate.context import current
+from benchmate import reported
+from benchmate.context import Limit, current
+
+Log = Callable[[dict[str, Any]], None]
+
+PATTERNS: Final = (
+    *("value", "progress", "rate", "units", "loss", "time"),
+    *("gpudata", "memory_peak", "cpudata", "process", "iodata", "netdata"),
+)
 
 
 def voirfile_monitor(overseer: Any, options: Any) -> None:
-    """End the script when it has given as many rates as wanted, for scripts that give their rates to voir themselves.
+    """Count the rates that the script gives, up to the suite's limit, or by hand up to ``options.stop``.
 
-    Those of an Observer are counted by the Observer. ``options.dash`` and ``options.gpu_poll`` ask for nothing here:
-    the runner has a live view of its own, and devices are not watched from within the process that is measured.
+    They are counted and written without this too. ``options.dash`` asks for nothing here: the runner has a live view.
     """
-    from voir.instruments import early_stop
+    del overseer
+    metrics = reported.here()
+    stop = getattr(options, "stop", None)
+    if not metrics.suite_limits and stop:
+        metrics.end_at(Limit(skip=getattr(options, "skip", 0), observations=stop))
+    _note("voirfile_monitor")
 
-    context = current()
-    observations = context.limit.observations if context.voir else getattr(options, "stop", None)
-    if context.rank == 0 and observations:
-        wanted = observations + (context.limit.skip if context.voir else 0)
-        overseer.require(early_stop(n=wanted, key="rate", task="train", signal="stop"))
+
+def monitor_monogpu(poll_interval: float = 1, arch: str | None = None) -> Callable[[Any], None]:
+    """Return an instrument that says who watches the device."""
+    del poll_interval, arch
+    return lambda _: _note("monitor_monogpu")
+
+
+monitor_process_monogpu = monitor_node = monitor_monogpu
+
+
+@contextmanager
+def bench_monitor(*_: object, **__: object) -> Iterator[Log | None]:
+    """Give a block what reports metrics, each a dictionary; None in ranks other than the leader."""
+    _note("bench_monitor")
+    yield _log if current().rank == 0 else None
+
+
+multigpu_monitor = monogpu_monitor = bench_monitor
+
+
+class Watching:
+    """What a script stops at its end: nothing that runs in it."""
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+def setupvoir(monogpu: bool = True, enabled: bool = True, interval: float = 1) -> tuple[Log, Watching]:
+    """Return what reports metrics, each a dictionary, and what a script stops at its end."""
+    del monogpu, enabled, interval
+    _note("setupvoir")
+    return _log, Watching()
+
+
+def milabench_sys_monitor(monogpu: bool = False) -> tuple[Log, Watching]:
+    """Do what ``setupvoir`` does."""
+    return setupvoir(monogpu)
+
+
+def log_patterns() -> tuple[str, ...]:
+    """Return the names of metrics to hand to voir's ``log``: what it logs is written here."""
+    return PATTERNS
+
+
+def _log(data: dict[str, Any]) -> None:
+    reported.here().push(data)
+
+
+def _note(name: str) -> None:
+    reported.here().note(
+        f"{name} starts no monitor in this process: milabench watches the machine and its devices from one of its own"
+    )

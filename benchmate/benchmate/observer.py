@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from benchmate.batches import Count
+from benchmate.batches import Count, counter
 from benchmate.context import Limit, current
+from benchmate.metrics import give_push
 from benchmate.observe import Observer
+from benchmate.wrapped import Observed
 
 T = TypeVar("T")
 
@@ -36,13 +38,51 @@ class BenchObserver(Observer):
         stdout: bool = False,
         rank: int | None = None,
         device: object = None,
+        push: object = None,
     ) -> None:
-        del event_fn, raise_stop_program, stdout, device
+        del event_fn, raise_stop_program, stdout, device, push
         context = current(rank=rank)
         if earlystop is not None and not context.voir:
             context = replace(context, limit=Limit(skip=0, observations=earlystop))
         super().__init__(count=batch_size_fn, context=context)
         self._after_backward, self._after_step = backward_callback, step_callback
+        self._batch_size, self._push = batch_size_fn, give_push()
+        self._latest: Any = None
+        self._stepped: Stepped[Any] | None = None
+
+    def iterate(self, loader: Iterable[T], accumulation: int = 1, *, custom_step: bool = False) -> Any:
+        """Return the loader with every pass over it timed, or with ``custom_step`` what lies between calls of ``step``."""
+        if custom_step:
+            self._latest = self._stepped = Stepped(loader, self.begin, self._batch_size)
+        else:
+            self._latest = super().iterate(loader, accumulation)
+        return self._latest
+
+    loader = iterate
+
+    def step(self, count: int | None = None) -> bool:
+        """End a step of a loader that was wrapped with ``custom_step``; see ``Stepped.step``."""
+        if self._stepped is None:
+            raise RuntimeError("step() ends a step of a loader: wrap that with loader(…, custom_step=True) first")
+        return self._stepped.step(count)
+
+    def original_dataloader(self) -> Any:
+        """Return the loader that was wrapped last, as it is wrapped."""
+        return self._latest
+
+    def record_metric(self, **metrics: Any) -> None:
+        """Report further metrics, by name."""
+        self._push(**metrics)
+
+    def override_return_value(self, function: Callable[..., Any], override: Callable[[Any], Any]) -> None:
+        """Let a function return ``override(value)`` instead. Raises RuntimeError where the script is not run by voir."""
+        from ptera import refstring
+        from voir.helpers import current_overseer
+
+        overseer = current_overseer.get()
+        if overseer is None:
+            raise RuntimeError("override_return_value() needs voir: run the script with a voirfile")
+        overseer.probe(f"{refstring(function)}() as result", overridable=True)["result"].override(override)
 
     def record_loss(self, loss: T) -> T:
         if self._after_backward is not None:
@@ -53,6 +93,35 @@ class BenchObserver(Observer):
         if self._after_step is not None:
             _call_after(optimizer, "step", self._after_step)
         return super().optimizer(optimizer)
+
+
+class Stepped(Observed[T]):
+    """A loader of whose batches the script says which make a step: those before each call of ``step``."""
+
+    def __init__(self, loader: Iterable[T], begin: Callable[[], Callable[[int], None]], count: Count | None) -> None:
+        super().__init__(loader, self._pass)
+        self._begin, self._count = begin, count
+        self._end_step: Callable[[int], None] | None = None
+        self._items = 0
+
+    def step(self, count: int | None = None) -> bool:
+        """End a step of ``count`` items, by default those of the batches since the last one.
+
+        Returns False: where enough is measured, StopProgram is raised, or the runner ends the group.
+        """
+        items, self._items = self._items, 0
+        if self._end_step is not None:
+            self._end_step(items if count is None else count)
+        return False
+
+    def _pass(self, loader: Iterable[T]) -> Iterator[T]:
+        iterator = iter(loader)
+        for number, batch in enumerate(iterator):
+            if number == 0:  # neither making the iterator nor fetching the first batch belongs to a step
+                count = self._count or counter(batch)
+                self._items, self._end_step = 0, self._begin()
+            self._items += count(batch)
+            yield batch
 
 
 def _call_after(owner: Any, name: str, callback: Callable[[], object]) -> None:

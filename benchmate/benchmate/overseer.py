@@ -19,7 +19,7 @@ from benchmate import mistakes, reported
 from benchmate.configured import ConfigurationError, configured
 from benchmate.context import Context, current, own_descriptor
 from benchmate.observe import error_data
-from benchmate.probes import ProbeError, Probes
+from benchmate.probes import ProbeError, Probes, watch_giving
 from benchmate.reported import Reported
 
 _FIRST: Final = 1_000_000  # priority: before every instrument of a voirfile
@@ -47,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
         sys.path.insert(0, str(Path(target[-1]).resolve().parent))
     sys.argv = [target[-1], *arguments]  # also for what reads it while the script is loaded
     probes = Probes(overseer, record.note)
+    watch_giving(record.note)
     overseer.require(_listener(record, arguments))
     with _told_when_terminated(probes, record):
         code = _run(overseer, [*options, *target], record)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -11,11 +13,10 @@ from typing import Any, Final
 
 from benchmate import statistics
 from benchmate.context import Context, Limit, current, writer
-from benchmate.observe import StopProgram
+from benchmate.stopping import StopProgram
 from benchmate.wire import EventWriter, is_number
 
 _NUMBERS: Final = ("rate", "loss")
-_FIRST_LOOK: Final = 20  # rates before the first look at their precision; the next ones come at every twentieth more
 
 
 class Reported:
@@ -30,9 +31,10 @@ class Reported:
         self._context, self._events, self._pid = context, events, os.getpid()
         self._limit = context.limit
         self._rates: list[float] = []
-        self._seen, self._look_at = 0, _FIRST_LOOK
+        self._seen, self._look_at = 0, statistics.next_look(0)
         self._since_ns = time.monotonic_ns()
         self._enough: str | None = None
+        self._units = ""
         self._noted: set[str] = set()
 
     @property
@@ -55,15 +57,21 @@ class Reported:
     def stop(self, reason: str) -> None:
         """Say that enough is measured, once, and end the program where that is for this process to do.
 
-        Raises StopProgram, though not in another thread than the main one, which it would end alone.
+        Raises StopProgram. In another thread than the main one, which that would end alone (JAX calls back in one), the
+        process ends at once.
         """
         world_size = self._context.world_size
         if self._enough is None:
             self._enough = reason
             if self._context.rank == 0:
                 self.write("stop", {"reason": reason, **({"world_size": world_size} if world_size > 1 else {})})
-        if world_size == 1 and threading.current_thread() is threading.main_thread():
+        if world_size > 1:
+            return
+        if threading.current_thread() is threading.main_thread():
             raise StopProgram
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
     def note(self, message: str) -> None:
         """Write down what differs from what was asked for, once."""
@@ -80,6 +88,14 @@ class Reported:
         if self._events is not None and self.is_own_process:
             self._events.write(event, data)
 
+    def describe(self) -> str:
+        """Return what is kept of the rates of a script that was run by hand, or nothing where there were none."""
+        if not self._rates:
+            return ""
+        return (
+            f"train: {statistics.mean(self._rates):.6g} {self._units}, the mean of {len(self._rates)} reported rates\n"
+        )
+
     def _observe(self, data: dict[str, Any]) -> None:
         self._seen += 1
         if self._seen <= self._limit.skip:
@@ -88,6 +104,7 @@ class Reported:
             return
         self.write("data", data)
         self._rates.append(data["rate"])
+        self._units = data.get("units", "items/s")
         reason = self._enough or self._reached()
         if reason is not None:
             self.stop(reason)
@@ -99,7 +116,7 @@ class Reported:
         if limit.seconds is not None and time.monotonic_ns() - self._since_ns >= limit.seconds * 1e9:
             return "seconds"
         if limit.precision is not None and measured >= self._look_at:
-            self._look_at = measured + max(1, measured // 20)
+            self._look_at = statistics.next_look(measured)
             if statistics.precise(statistics.estimate(self._rates, "mean"), limit.precision):
                 return "precision"
         return None
@@ -116,7 +133,10 @@ class Reported:
 def here() -> Reported:
     """Return the process's one: voir's overseer, a voirfile and the script know nothing of each other."""
     context = current()
-    return Reported(context, writer(context))
+    metrics = Reported(context, writer(context))
+    if context.events is None:
+        atexit.register(lambda: sys.stderr.write(metrics.describe()))
+    return metrics
 
 
 def is_metric(data: Mapping[str, Any]) -> bool:

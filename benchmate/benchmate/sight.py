@@ -103,6 +103,11 @@ def _of_object(target: Any) -> str:
 def _missing(path: Sequence[str], module: types.ModuleType, name: str) -> str:
     known = sorted(_functions(module))
     wanted = "/".join(path)
+    if wanted in known:
+        return (
+            f"{wanted} is a function that another one makes: a probe needs exactly one of them, and there is none or"
+            " several; probe a variable where its result goes, or replace it"
+        )
     inner = [each for each in known if each.rpartition("/")[2] == path[-1]]
     close = inner[:1] or get_close_matches(wanted, known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""

@@ -11,6 +11,7 @@ import pytest
 from harness import Project
 from milabench.agent.packages import installer_environ
 from milabench.app.workspace import find_uv
+from overseen import Bench
 
 NO_INDEX = "no package index can be reached"
 
@@ -37,6 +38,22 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     if done.returncode != 0:
         pytest.skip(NO_INDEX)
     return environ
+
+
+@pytest.fixture(scope="session")
+def voir_python(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the interpreter of an environment that has voir and nothing else."""
+    folder = tmp_path_factory.mktemp("voir") / "venv"
+    uv = find_uv() or "uv"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], env=index, check=True)
+    python = folder / "bin/python"
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), "voir"], env=index, check=True)
+    return python
+
+
+@pytest.fixture
+def bench(voir_python: Path, tmp_path: Path) -> Bench:
+    return Bench(tmp_path, voir_python)
 
 
 # Sizes that a pair of CPU cores does in seconds.
