@@ -52,7 +52,7 @@ def data_folder(args: Any) -> str:
     return str(made if made.is_dir() else data)
 
 
-def pytorch(  # noqa: PLR0913 , PLR0917 - the signature that scripts call
+def pytorch(  # noqa: PLR0913, PLR0917 - the signature that scripts call
     folder: str | Path,
     batch_size: int,
     num_workers: int,

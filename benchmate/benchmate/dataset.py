@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,9 +56,27 @@ class ImageNetAsFrames:
         return iter(self.clip)
 
 
-def __getattr__(name: str) -> Any:
-    if name == "ExclusiveSetSampler":  # its base is torch's: not imported for those above
-        from benchmate.samplers import ExclusiveSetSampler
+class ExclusiveSetSampler:
+    """Sample one of ``num_sets`` parts of a data set, which have nothing in common and are of the same size.
 
-        return ExclusiveSetSampler
-    raise AttributeError(name)
+    ``drop_last`` leaves out what does not divide evenly, else the first samples fill up. ``set_epoch`` shuffles anew.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the signature that scripts call
+        self, dataset: Any, num_sets: int, set_id: int, shuffle: bool = True, seed: int = 0, drop_last: bool = False
+    ) -> None:
+        self.dataset, self.num_sets, self.set_id = dataset, num_sets, set_id
+        self.shuffle, self.seed, self.drop_last, self.epoch = shuffle, seed, drop_last, 0
+
+    def __len__(self) -> int:
+        return len(self.dataset) // self.num_sets if self.drop_last else -(-len(self.dataset) // self.num_sets)
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(range(len(self.dataset)))
+        if self.shuffle:
+            random.Random(self.seed + self.epoch).shuffle(order)
+        total = len(self) * self.num_sets
+        return itertools.islice(itertools.cycle(order), self.set_id, total, self.num_sets)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch

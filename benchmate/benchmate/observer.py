@@ -51,7 +51,7 @@ class BenchObserver(Observer):
         self._stepped: Stepped[Any] | None = None
 
     def iterate(self, loader: Iterable[T], accumulation: int = 1, *, custom_step: bool = False) -> Any:
-        """Return the loader with every pass over it timed, or with ``custom_step`` what lies between calls of ``step``."""
+        """Return the loader with every pass over it timed; with ``custom_step``, between calls of ``step``."""
         if custom_step:
             self._latest = self._stepped = Stepped(loader, self.begin, self._batch_size)
         else:
@@ -75,7 +75,7 @@ class BenchObserver(Observer):
         self._push(**metrics)
 
     def override_return_value(self, function: Callable[..., Any], override: Callable[[Any], Any]) -> None:
-        """Let a function return ``override(value)`` instead. Raises RuntimeError where the script is not run by voir."""
+        """Let a function return ``override(value)`` instead. Raises RuntimeError for a script not run by voir."""
         from ptera import refstring
         from voir.helpers import current_overseer
 

@@ -1,4 +1,4 @@
-"""Run a script under voir with one voirfile's instruments: ``python -m benchmate.overseer [OPTIONS] [-m] SCRIPT ARGS…``.
+"""Run a script under voir with one voirfile's instruments: ``python -m benchmate.overseer [OPTIONS] [-m] SCRIPT …``.
 
 voir's own command loads every voirfile it finds, loses metrics on a full pipe and ends well when an instrument failed.
 Here only ``VOIRFILE`` is loaded, events go to the process's event file, and an instrument or a probe that failed is a

@@ -223,7 +223,7 @@ def watch_giving(note: Callable[[str], None]) -> None:
         if place not in told:
             told.add(place)
             note(
-                f"{place}: give(…) without a name looks the name up in the source, for 1 ms each time: give(x=x) does not"
+                f"{place}: give(…) without a name looks its name up in the source, for 1 ms a call: give(x=x) does not"
             )
         return resolve(frame + 1, function, arguments)
 

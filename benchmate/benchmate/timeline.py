@@ -36,8 +36,7 @@ def timeline(outputs: Iterable[Any], number: int) -> list[dict[str, float]]:
     if span <= 0:
         return []
     bounds = [begin + index * span for index in range(number)] + [end]
-    spans = [_span(requests, *each, last=each[1] == end) for each in zip(bounds, bounds[1:], strict=False)]
-    return spans
+    return [_span(requests, *each, last=each[1] == end) for each in zip(bounds, bounds[1:], strict=False)]
 
 
 def _span(requests: Iterable[_Request], start: float, end: float, *, last: bool) -> dict[str, float]:

@@ -18,7 +18,7 @@ def get_observation_count(value: int) -> int:
 
 
 def get_poll_interval(value: float) -> float:
-    """Return the time between two looks of a monitor in seconds: the suite's ``voir.options.interval``, or ``value``."""
+    """Return the seconds between two looks of a monitor: the suite's ``voir.options.interval``, or ``value``."""
     options: Any = current().voir.get("options") or {}
     interval = options.get("interval")
     return float(interval) if isinstance(interval, (int, float)) and interval > 0 else value
