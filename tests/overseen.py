@@ -77,8 +77,17 @@ class Bench:
         """Run ``main.py`` to its end; ``before`` are words before the script's name."""
         self.write("main.py", script)
         self.write("voirfile.py", voirfile)
+        return self.started(*before, "main.py", *arguments, options=options, **environ)
+
+    def started(
+        self,
+        *words: str,
+        options: Mapping[str, Any] | None = {"stop": 5, "skip": 2},
+        **environ: str,  # noqa: B006
+    ) -> Overseen:
+        """Run what has been written to its end."""
         done = subprocess.run(
-            self.argv(*before, "main.py", *arguments),
+            self.argv(*words),
             cwd=self.folder,
             env={**self.environ(options), **environ},
             capture_output=True,
@@ -91,6 +100,7 @@ class Bench:
     def read(self, code: int, out: str, err: str) -> Overseen:
         data, steps = self.folder / "a.data", self.folder / "a.steps"
         lines = [json.loads(line) for line in data.read_text().splitlines()] if data.exists() else []
+        lines = [line if "event" in line else {"event": "data", "data": line} for line in lines]
         columns = read_steps(steps).columns if steps.exists() else {"count": [], "phase": []}
         counts = [count for count, phase in zip(columns["count"], columns["phase"], strict=True) if phase == 1]
         return Overseen(code, out, err, [(line["event"], line["data"]) for line in lines], counts)
