@@ -37,7 +37,7 @@ def blind_spot(function: Any, wanted: Iterable[str]) -> str | None:
         for each in wanted
         if each == RETURNED or each.isidentifier()
     )
-    return next((reason for reason in found if reason is not None), None)
+    return _not_rewritable(list(_own(tree)), name) or next((reason for reason in found if reason is not None), None)
 
 
 def unresolved(path: Sequence[str], module: types.ModuleType | None, name: str) -> str:
@@ -162,51 +162,82 @@ def _returns_nothing(tree: ast.FunctionDef, name: str) -> str | None:
     return f"{name} has no return statement, and ptera sees no other end of a function"
 
 
+def _not_rewritable(nodes: Sequence[ast.AST], name: str) -> str | None:
+    """Return what of a function ptera breaks on, whatever is asked of it."""
+    for node in nodes:
+        match node:
+            case ast.Assign(targets=[ast.Tuple() as target]) if _has_star(target):
+                how = "unpacks into a starred variable"
+            case ast.For(target=target) if not _is_plain(target):
+                how = "has a loop over something else than plain variables"
+            case _:
+                continue
+        return f"{name} {how} at `{ast.unparse(target)}`, which ptera cannot rewrite: probe another function"
+    return None
+
+
+def _has_star(target: ast.Tuple) -> bool:
+    return any(isinstance(node, ast.Starred) for node in ast.walk(target))
+
+
+def _is_plain(target: ast.expr) -> bool:
+    return isinstance(target, ast.Name) or (isinstance(target, ast.Tuple) and all(map(_is_plain, target.elts)))
+
+
 def _unseen(tree: ast.FunctionDef, variable: str) -> str | None:
     """Return why ptera would not see a variable set, or None where it sees it."""
     nodes = list(_own(tree))
-    if variable in _seen(tree, nodes):
+    seen, blind = _seen(tree, nodes), _blind(nodes)
+    if variable in seen:
         return None
     what = f"`{variable}` of {tree.name}()"
-    if any(
-        variable in _names(item.optional_vars) for node in nodes if isinstance(node, ast.With) for item in node.items
-    ):
-        return f"{what} is bound by `with … as`, which ptera does not see: assign it to another variable, or probe that"
-    if any(variable in _names(node.target) for node in nodes if isinstance(node, ast.comprehension)):
-        return f"{what} is the variable of a comprehension, which ptera does not see: make that a loop"
-    if any(isinstance(node, (ast.MatchAs, ast.MatchStar)) and node.name == variable for node in nodes):
-        return f"{what} is bound by `case`, which ptera does not see"
+    if variable in blind:
+        return f"{what} is bound by {blind[variable]}, which ptera does not see: assign it to a variable and probe that"
     for node in nodes:
         if isinstance(node, ast.FunctionDef) and variable in _seen(node, list(_own(node))):
             return f"{what} is one of {node.name}(), the function in it: probe {tree.name}/{node.name} > {variable}"
-    close = get_close_matches(variable, _seen(tree, nodes), n=1)
+    close = get_close_matches(variable, seen, n=1)
     return f"{tree.name}() has no variable `{variable}`" + (f" (did you mean `{close[0]}`?)" if close else "")
 
 
 def _seen(tree: ast.FunctionDef, nodes: Sequence[ast.AST]) -> set[str]:
     """Return the variables that ptera sees set: arguments, assignments, loops, imports, and what is read of others."""
     names = {each.arg for each in ast.walk(tree.args) if isinstance(each, ast.arg)}
-    local: set[str] = set()
     for node in nodes:
         match node:
             case ast.Assign():
-                names.update(*map(_names, node.targets))
+                names.update(*(_names(target) for target in node.targets if not isinstance(target, ast.List)))
             case ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr() | ast.For():
                 names |= _names(node.target)
             case ast.Import() | ast.ImportFrom():
-                names |= {(each.asname or each.name).split(".")[0] for each in node.names}
+                names |= {name for each in node.names if "." not in (name := each.asname or each.name)}
             case ast.ExceptHandler(name=str(name)):
                 names.add(name)
-            case ast.withitem() if node.optional_vars is not None:
-                local |= _names(node.optional_vars)
-            case ast.comprehension():
-                local |= _names(node.target)
-            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                local.add(name)
             case _:
                 pass
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    return names | (read - local)  # what is only read comes from outside: ptera tells it as the function begins
+    return names | (read - _blind(nodes).keys())  # what is only read comes from outside: told as the function begins
+
+
+def _blind(nodes: Sequence[ast.AST]) -> dict[str, str]:
+    """Return the variables that are bound in ways that ptera does not see, and the ways."""
+    found: dict[str, str] = {}
+    for node in nodes:
+        match node:
+            case ast.withitem():
+                found |= dict.fromkeys(_names(node.optional_vars), "`with … as`")
+            case ast.comprehension():
+                found |= dict.fromkeys(_names(node.target), "a comprehension")
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+                found[name] = "`case`"
+            case ast.Assign(targets=[ast.List() as target]):
+                found |= dict.fromkeys(_names(target), "a list of variables")
+            case ast.Import():
+                dotted = (each.name for each in node.names if each.asname is None and "." in each.name)
+                found |= {name.split(".")[0]: "a dotted import" for name in dotted}
+            case _:
+                pass
+    return found
 
 
 def _names(target: ast.AST | None) -> set[str]:

@@ -26,7 +26,8 @@ class Spawned:
 
 def spawn(request: dict[str, Any], environ: dict[str, str]) -> Spawned:
     """Start a process in a session of its own. Raises OSError when its files or the process cannot be had."""
-    env = {**environ, **request["env"]}
+    # voir's own command, without this, loads every voirfile of the working directory and of all above it
+    env = {"VOIRFILE": "", **environ, **request["env"]}
     printed = request["metrics"] == "stdout"
     with ExitStack() as opened, ExitStack() as kept:
         text = _open(request["stdout"], kept if printed else opened)

@@ -96,7 +96,7 @@ REFUSED = {
     "//one() as x": "it is a function that another one made: its name is factory/made",
     "//factory/made > step": "a probe needs exactly one of them, and there is none or several",
     "//read > file": "`file` of read() is bound by `with … as`",
-    "//read > line": "`line` of read() is the variable of a comprehension",
+    "//read > line": "`line` of read() is bound by a comprehension",
     "//read > inner": "probe read/within > inner",
     "//batches() as x": "batches() is a generator, whose result ptera does not see",
     "//filled() as x": "filled() has no return statement",
