@@ -95,7 +95,7 @@ class Record:
         """Take what was logged: voir's events, and data; what ``on_given`` has just written is not written again."""
         event, given = data.get("$event"), self._given
         if event == "stop":
-            self.metrics.stop("voirfile")
+            self.metrics.stop({"reason": "voirfile"})
         elif event in ("error", "overseer_error"):
             pass  # they are written where they arise, with their tracebacks; to leave by sys.exit(0) is none
         elif event is not None:

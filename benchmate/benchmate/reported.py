@@ -11,10 +11,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from benchmate import statistics
 from benchmate.context import Context, Limit, current, writer
+from benchmate.observations import Observations
 from benchmate.stopping import StopProgram
-from benchmate.wire import EventWriter, is_number
+from benchmate.wire import WARMUP, EventWriter, is_number
 
 _NUMBERS: Final = ("rate", "loss")
 
@@ -29,12 +29,9 @@ class Reported:
 
     def __init__(self, context: Context, events: EventWriter | None) -> None:
         self._context, self._events, self._pid = context, events, os.getpid()
-        self._limit = context.limit
-        self._rates: list[float] = []
-        self._seen, self._look_at = 0, statistics.next_look(0)
-        self._since_ns = time.monotonic_ns()
-        self._enough: str | None = None
-        self._units = ""
+        self._sum, self._units = 0.0, ""
+        self._observations = self._up_to(context.limit)
+        self._enough: dict[str, object] | None = None
         self._noted: set[str] = set()
 
     @property
@@ -44,7 +41,7 @@ class Reported:
 
     def end_at(self, limit: Limit) -> None:
         """Take another limit than the suite's."""
-        self._limit = limit
+        self._observations = self._up_to(limit)
 
     def push(self, data: Mapping[str, Any]) -> None:
         """Write what JSON can hold of it. Raises StopProgram after the last rate that is wanted."""
@@ -54,7 +51,7 @@ class Reported:
         else:
             self.write("data", kept)
 
-    def stop(self, reason: str) -> None:
+    def stop(self, enough: dict[str, object]) -> None:
         """Say that enough is measured, once, and end the program where that is for this process to do.
 
         Raises StopProgram. In another thread than the main one, which that would end alone (JAX calls back in one), the
@@ -62,9 +59,9 @@ class Reported:
         """
         world_size = self._context.world_size
         if self._enough is None:
-            self._enough = reason
+            self._enough = enough
             if self._context.rank == 0:
-                self.write("stop", {"reason": reason, **({"world_size": world_size} if world_size > 1 else {})})
+                self.write("stop", {**enough, **({"world_size": world_size} if world_size > 1 else {})})
         if world_size > 1:
             return
         if threading.current_thread() is threading.main_thread():
@@ -90,36 +87,32 @@ class Reported:
 
     def describe(self) -> str:
         """Return what is kept of the rates of a script that was run by hand, or nothing where there were none."""
-        if not self._rates:
+        measured = self._observations.measured
+        if not measured:
             return ""
-        return (
-            f"train: {statistics.mean(self._rates):.6g} {self._units}, the mean of {len(self._rates)} reported rates\n"
-        )
+        return f"train: {self._sum / measured:.6g} {self._units}, the mean of {measured} reported rates\n"
 
     def _observe(self, data: dict[str, Any]) -> None:
-        self._seen += 1
-        if self._seen <= self._limit.skip:
+        now_ns = time.monotonic_ns()
+        if self._observations.add(now_ns, rate=data["rate"]) == WARMUP:
             self.write("data", {**data, "task": "warmup"})
-            self._since_ns = time.monotonic_ns()
             return
         self.write("data", data)
-        self._rates.append(data["rate"])
+        self._sum += data["rate"]
         self._units = data.get("units", "items/s")
-        reason = self._enough or self._reached()
-        if reason is not None:
-            self.stop(reason)
+        enough = self._enough or self._observations.reached(now_ns)
+        if enough is not None:
+            self.stop(enough)
 
-    def _reached(self) -> str | None:
-        limit, measured = self._limit, len(self._rates)
-        if limit.observations is not None and measured >= limit.observations:
-            return "observations"
-        if limit.seconds is not None and time.monotonic_ns() - self._since_ns >= limit.seconds * 1e9:
-            return "seconds"
-        if limit.precision is not None and measured >= self._look_at:
-            self._look_at = statistics.next_look(measured)
-            if statistics.precise(statistics.estimate(self._rates, "mean"), limit.precision):
-                return "precision"
-        return None
+    @staticmethod
+    def _up_to(limit: Limit) -> Observations:
+        return Observations(
+            skip=limit.skip,
+            since_ns=time.monotonic_ns(),
+            observations=limit.observations,
+            seconds=limit.seconds,
+            precision=limit.precision,
+        )
 
     def _numbers(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return a rate and a loss that are arrays of one element (torch, numpy, jax) as numbers."""
