@@ -16,19 +16,18 @@ from benchmate.context import Limit, current
 
 Log = Callable[[dict[str, Any]], None]
 
-PATTERNS: Final = (
-    *("value", "progress", "rate", "units", "loss", "time"),
-    *("gpudata", "memory_peak", "cpudata", "process", "iodata", "netdata"),
-)
+METRICS: Final = ("value", "rate", "loss", "gpudata", "memory_peak", "cpudata", "process", "iodata", "netdata")
+_BESIDE: Final = ("progress", "units", "time")  # they say nothing by themselves
 
 
 def voirfile_monitor(overseer: Any, options: Any) -> None:
-    """Count the rates that the script gives, up to the suite's limit, or by hand up to ``options.stop``.
+    """Let what the script gives by the names in METRICS be written, and by hand end it after ``options.stop`` rates.
 
-    They are counted and written without this too. ``options.dash`` asks for nothing here: the runner has a live view.
+    Rates are written and counted without this too. ``options.dash`` asks for nothing: the runner has a live view.
     """
     del overseer
     metrics = reported.here()
+    metrics.take(METRICS)
     stop = getattr(options, "stop", None)
     if not metrics.suite_limits and stop:
         metrics.end_at(Limit(skip=getattr(options, "skip", 0), observations=stop))
@@ -78,7 +77,7 @@ def milabench_sys_monitor(monogpu: bool = False) -> tuple[Log, Watching]:
 
 def log_patterns() -> tuple[str, ...]:
     """Return the names of metrics to hand to voir's ``log``: what it logs is written here."""
-    return PATTERNS
+    return (*METRICS, *_BESIDE)
 
 
 def _log(data: dict[str, Any]) -> None:

@@ -87,7 +87,7 @@ class Record:
 
     def on_given(self, data: Mapping[str, Any]) -> None:
         """Take what the script gave: metrics are written, all else is for the instruments."""
-        if "$event" not in data and reported.is_metric(data):
+        if "$event" not in data and self.metrics.is_metric(data):
             self._given = data
             self.metrics.push(data)
 

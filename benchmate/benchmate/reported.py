@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from benchmate.context import Context, Limit, current, writer
@@ -16,6 +16,7 @@ from benchmate.observations import Observations
 from benchmate.stopping import StopProgram
 from benchmate.wire import WARMUP, EventWriter, is_number
 
+METRIC: Final = "$metric"  # marks what is given to voir as a metric, whatever its name is
 _NUMBERS: Final = ("rate", "loss")
 
 
@@ -32,6 +33,7 @@ class Reported:
         self._sum, self._units = 0.0, ""
         self._observations = self._up_to(context.limit)
         self._enough: dict[str, object] | None = None
+        self._names = {"rate", METRIC}
         self._noted: set[str] = set()
 
     @property
@@ -42,6 +44,14 @@ class Reported:
     def end_at(self, limit: Limit) -> None:
         """Take another limit than the suite's."""
         self._observations = self._up_to(limit)
+
+    def take(self, names: Iterable[str]) -> None:
+        """Let what is given by these names be a metric, too."""
+        self._names.update(names)
+
+    def is_metric(self, data: Mapping[str, Any]) -> bool:
+        """Say whether what a script gave is to be written: a rate, a loss and its task, or what else is a metric."""
+        return {"loss", "task"} <= data.keys() or not self._names.isdisjoint(data)
 
     def push(self, data: Mapping[str, Any]) -> None:
         """Write what JSON can hold of it. Raises StopProgram after the last rate that is wanted."""
@@ -130,14 +140,6 @@ def here() -> Reported:
     if context.events is None:
         atexit.register(lambda: sys.stderr.write(metrics.describe()))
     return metrics
-
-
-def is_metric(data: Mapping[str, Any]) -> bool:
-    """Say whether what a script gave is to be written: a rate, a loss and its task, or what it says is a metric."""
-    return "rate" in data or {"loss", "task"} <= data.keys() or METRIC in data
-
-
-METRIC: Final = "$metric"  # marks what is given to voir as a metric, whatever its name is
 
 
 def plain(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from loops import events
 
 from benchmate import reported
 from benchmate.context import Context, Limit
-from benchmate.reported import Reported, is_metric, plain
+from benchmate.reported import Reported, plain
 from benchmate.stopping import StopProgram
 from benchmate.wire import EventWriter
 
@@ -187,5 +187,9 @@ def test_only_what_json_holds_is_kept() -> None:
     assert plain(data) == {"a": [1, {"b": None}], "f": True}
 
 
-def test_a_loss_is_a_metric_with_its_task_only() -> None:
-    assert [is_metric(data) for data in ({"loss": 1}, {"loss": 1, "task": "train"}, {"rate": 1})] == [False, True, True]
+def test_a_loss_is_a_metric_with_its_task_until_it_is_one_by_its_name(make: Callable[..., Reported]) -> None:
+    metrics = make()
+    given: list[dict[str, Any]] = [{"loss": 1}, {"loss": 1, "task": "train"}, {"rate": 1}, {"other": 1}]
+    assert [metrics.is_metric(data) for data in given] == [False, True, True, False]
+    metrics.take(["loss"])
+    assert [metrics.is_metric(data) for data in given] == [True, True, True, False]
