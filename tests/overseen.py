@@ -45,6 +45,7 @@ class Bench:
 
     def __init__(self, folder: Path, python: Path) -> None:
         self.folder, self.python = folder, python
+        self.also = ""  # a folder of packages that its scripts find beside those of the environment
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
@@ -55,7 +56,8 @@ class Bench:
     def environ(self, options: Mapping[str, Any] | None) -> dict[str, str]:
         """Return what milabench would set; with None for options the script is run by hand."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MILABENCH_", "VOIR"))}
-        given = {**kept, "PYTHONPATH": os.pathsep.join(import_path()), "VOIRFILE": str(self.folder / "voirfile.py")}
+        path = os.pathsep.join([*import_path(), *filter(None, [self.also])])
+        given = {**kept, "PYTHONPATH": path, "VOIRFILE": str(self.folder / "voirfile.py")}
         if options is None:
             return given
         config = {"name": "bench", "voir": {"options": options}}

@@ -1,6 +1,6 @@
 """Run the voirfiles of milabench's repository, unchanged, against small scripts that have what they probe.
 
-    python tests/upstream/check_voirfiles.py CHECKOUT --python PYTHON [NAME …]
+    python tests/upstream/check_voirfiles.py CHECKOUT [NAME …] --python PYTHON
 
 ``PYTHON`` is the interpreter of an environment with voir, torch, torchvision and torchcompat. Each voirfile is run as
 milabench runs it, with the script of ``STAND_INS`` that suits it, and has to end well: exit code 0, no error, the
