@@ -130,6 +130,10 @@ def test_without_metrics_there_is_no_descriptor_for_data(tmp_path: Path) -> None
     assert "DATA_FD" not in environ_of(tmp_path)
 
 
+def test_voir_looks_for_no_voirfile_by_itself(tmp_path: Path) -> None:
+    assert environ_of(tmp_path, environ={"VOIRFILE": "/an/operators/own.py"})["VOIRFILE"] == ""
+
+
 # Printed metrics ---------------------------------------------------------------------------------------------------
 
 

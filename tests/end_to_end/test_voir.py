@@ -1,0 +1,143 @@
+"""Voirfiles through milabench: one suite of benchmarks that share an environment, run once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import Project, folder, shell
+
+SCRIPT = """
+    import sys
+
+    def dataloader():
+        return [[number] * 16 for number in range(500)]
+
+    def unused():
+        return 1
+
+    def main():
+        for batch in dataloader():
+            sum(range(20_000))
+
+    main()
+    print("the script ran to its end", sys.argv[1:])
+"""
+
+SHORT = """
+    from benchmate.voirfile import measure
+
+    instrument_main = measure("//dataloader()", unit="images")
+"""
+
+NEVER = """
+    from benchmate.voirfile import measure
+
+    instrument_main = measure("//dataloader()", loss="//unused() as loss")
+"""
+
+MISTAKEN = """
+    def instrument_main(ov):
+        yield ov.phases.init
+        ov.probe("//dataloader() as loader")
+"""
+
+ARGUED = """
+    from benchmate.observe import Observer
+
+    def instrument_main(ov):
+        yield ov.phases.init
+        ov.argparser.add_argument("--unit")
+        yield ov.phases.load_script
+        observer = Observer(unit=ov.options.unit)
+        ov.probe("//dataloader() as loader", overridable=True)["loader"].override(observer.loader)
+"""
+
+BENCHFILE = """
+    from milabench.commands import PackCommand, VoirCommand
+    from milabench.pack import Package
+
+    class Argued(Package):
+        def build_run_plan(self):
+            return VoirCommand(PackCommand(self, lazy=True), "--unit", "two words")
+
+    __pack__ = Argued
+"""
+
+TELLING = """
+    from giving import give
+
+    for number in range(1000):
+        give(task="train", rate=100.0 + number % 3, units="Tok/s")
+    print("the script ran to its end")
+"""
+
+PLAIN = """
+    def instrument_main(ov):
+        yield ov.phases.init
+"""
+
+STRAY = """
+    from voir.helpers import log
+
+    for number in range(20):
+        log(task="train", rate=100.0 + number % 3, units="Tok/s")
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(index: dict[str, str], voir_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("voirfiles"))
+    voirfiles = {"short": SHORT, "never": NEVER, "mistaken": MISTAKEN, "argued": ARGUED}
+    for name, voirfile in voirfiles.items():
+        project.write(f"{name}/main.py", SCRIPT)
+        project.write(f"{name}/voirfile.py", voirfile)
+    project.write("argued/benchfile.py", BENCHFILE)
+    project.write("telling/main.py", TELLING)
+    project.write("telling/voirfile.py", PLAIN)
+    project.write("stray/main.py", STRAY)
+    project.write("stray/voirfile.py", "raise SystemExit('nobody asked for this voirfile')\n")
+    command = f"cd {project.folder}/stray && {voir_python.with_name('voir')} main.py"
+    entries = {name: folder(name, install_group="voir") for name in (*voirfiles, "telling")}
+    entries["telling"]["voir"] = {"options": {"skip": 2, "stop": {"precision": 0.05}}}
+    entries["stray"] = shell(command, skip=0)
+    project.suite(**entries)
+    project.result = project.verb("run", "--all")  # type: ignore[attr-defined]
+    return project
+
+
+def test_a_script_that_knows_nothing_is_measured_by_three_lines(ran: Project) -> None:
+    found = ran.report()["short"]
+    assert (found["outcomes"], found["steps"]) == ({"early_stop": 1}, {"warmup": 2, "measured": 10})
+    assert "the script ran" not in ran.run().files("short").stdout.read_text()
+
+
+def test_words_of_a_benchfile_are_the_voirfile_s(ran: Project) -> None:
+    found = ran.report()["argued"]
+    assert (found["outcomes"], found["unit"]) == ({"early_stop": 1}, "two words/s")
+
+
+def test_rates_that_a_script_gives_end_it_when_they_are_precise(ran: Project) -> None:
+    found = ran.report()["telling"]
+    assert (found["outcomes"], found["unit"]) == ({"early_stop": 1}, "Tok/s")
+    assert abs(found["perf"] - 101) < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("never", "ProbeNeverFired: voirfile.py:"),
+        ("mistaken", "ProbeError: voirfile.py:4: //dataloader() as loader: the script is not loaded yet"),
+    ],
+)
+def test_what_was_not_measured_as_asked_has_failed_with_its_reason(ran: Project, name: str, reason: str) -> None:
+    assert ran.result.code == 1  # type: ignore[attr-defined]
+    (failure,) = ran.report()[name]["failures"]
+    assert (failure["outcome"], reason in failure["reason"]) == ("failed", True)
+
+
+def test_a_voir_that_a_benchmark_starts_finds_no_voirfile_and_writes_to_the_run(ran: Project) -> None:
+    found = ran.report()["stray"]
+    assert (found["outcomes"], found["n"]) == ({"ok": 1}, 1)
+    assert len(ran.data("stray", "rate")) == 20
