@@ -21,6 +21,7 @@ from benchmate.context import Context, current, own_descriptor
 from benchmate.observe import error_data
 from benchmate.probes import ProbeError, Probes, watch_giving
 from benchmate.reported import Reported
+from benchmate.stopping import StopProgram
 
 _FIRST: Final = 1_000_000  # priority: before every instrument of a voirfile
 _LAST: Final = -_FIRST
@@ -62,7 +63,7 @@ class Record:
     def __init__(self, metrics: Reported) -> None:
         self.metrics = metrics
         self._given: Mapping[str, Any] | None = None
-        self.failed = False
+        self.failed = self.over = False
         self.note, self.write = metrics.note, metrics.write
 
     def error(self, kind: str, message: str, trace: str = "") -> None:
@@ -89,7 +90,11 @@ class Record:
         """Take what the script gave: metrics are written, all else is for the instruments."""
         if "$event" not in data and self.metrics.is_metric(data):
             self._given = data
-            self.metrics.push(data)
+            try:
+                self.metrics.push(data)
+            except StopProgram:
+                if not self.over:  # what other threads gave last comes in when all is over: nothing is left to end
+                    raise
 
     def on_log(self, data: Mapping[str, Any]) -> None:
         """Take what was logged: voir's events, and data; what ``on_given`` has just written is not written again."""
@@ -131,12 +136,24 @@ def _overseer(context: Context, record: Record) -> Any:
     with configured(context, record.note) as offer:
         instruments = [] if context.voirfile is None else collect_instruments([context.voirfile])
     overseer = Overseer(instruments=instruments, logfile=None)
+    _mend(overseer, record)
+    offer(overseer.argparser)
+    return overseer
+
+
+def _mend(overseer: Any, record: Record) -> None:
+    """Let an overseer tell of failures, take a StopProgram without a value, and come to its end whatever is given."""
     overseer.log = record.on_log  # voir makes its own once it runs; an instrument can fail before
     overseer._on_instrument_error = record.on_instrument_error
     stop = overseer._on_stop
     overseer._on_stop = lambda value=None: stop(value)  # voir's StopProgram without a value would be a TypeError
-    offer(overseer.argparser)
-    return overseer
+    finish = overseer._finish
+
+    def finish_quietly() -> None:
+        record.over = True
+        finish()
+
+    overseer._finish = finish_quietly
 
 
 class _Unmeasured(Exception):

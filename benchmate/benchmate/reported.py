@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from types import FrameType
 from typing import Any, Final
 
 from benchmate.context import Context, Limit, current, writer
@@ -64,8 +65,7 @@ class Reported:
     def stop(self, enough: dict[str, object]) -> None:
         """Say that enough is measured, once, and end the program where that is for this process to do.
 
-        Raises StopProgram. In another thread than the main one, which that would end alone (JAX calls back in one), the
-        process ends at once.
+        Raises StopProgram. Where that would not end the program, the process ends at once.
         """
         world_size = self._context.world_size
         if self._enough is None:
@@ -74,7 +74,7 @@ class Reported:
                 self.write("stop", {**enough, **({"world_size": world_size} if world_size > 1 else {})})
         if world_size > 1:
             return
-        if threading.current_thread() is threading.main_thread():
+        if _reaches_script():
             raise StopProgram
         sys.stdout.flush()
         sys.stderr.flush()
@@ -140,6 +140,22 @@ def here() -> Reported:
     if context.events is None:
         atexit.register(lambda: sys.stderr.write(metrics.describe()))
     return metrics
+
+
+def _reaches_script() -> bool:
+    """Say whether what is raised here ends the program.
+
+    In another thread it would end that alone; through JAX, which calls back from within compiled code, it would become
+    an error of the computation.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith("jax."):
+            return False
+        frame = frame.f_back
+    return True
 
 
 def plain(data: Mapping[str, Any]) -> dict[str, Any]:

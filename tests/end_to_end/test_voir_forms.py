@@ -362,6 +362,24 @@ def test_rates_from_another_thread_end_the_process(bench: Bench) -> None:
     assert all(rate < 8 / 0.001 for rate in done.rates())
 
 
+def test_what_a_thread_gives_last_does_not_cut_off_the_end(bench: Bench) -> None:
+    voirfile = """
+        import threading
+
+        def instrument_main(ov):
+            yield ov.phases.load_script
+            rates = lambda: [ov.give(task="train", rate=1.0) for _ in range(20)]
+            thread = threading.Thread(target=rates)
+            thread.start()
+            thread.join()
+            yield ov.phases.finalize
+            print("over")
+    """
+    done = bench.run("print('script')\n", voirfile)
+    assert (done.code, done.errors, done.out) == (0, [], "script\nover\n")
+    assert [data["reason"] for data in done.all("stop")] == ["observations"]
+
+
 def test_a_one_argument_configurable_runs_and_options_that_voir_cannot_read_do_not(bench: Bench) -> None:
     voirfile = """
         from voir import configurable

@@ -193,3 +193,14 @@ def test_a_loss_is_a_metric_with_its_task_until_it_is_one_by_its_name(make: Call
     assert [metrics.is_metric(data) for data in given] == [False, True, True, False]
     metrics.take(["loss"])
     assert [metrics.is_metric(data) for data in given] == [True, True, True, False]
+
+
+def test_what_jax_calls_back_from_compiled_code_ends_the_process_at_once(
+    make: Callable[..., Reported], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    names: dict[str, Any] = {"__name__": "jax._src.debugging", "push": make(observations=1, skip=0).push}
+    exec("def callback():\n    push({'rate': 1.0})\n", names)
+    names["callback"]()
+    assert codes == [0]
