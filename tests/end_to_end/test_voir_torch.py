@@ -53,6 +53,51 @@ def _make_images(bench: Bench) -> None:
         subprocess.run([*argv, "--output", str(bench.folder)], env=bench.environ(None), check=True, timeout=120)
 
 
+# As much of torchvision as a loader of images from folders asks for: it is in no environment of the suite in small.
+TORCHVISION = {
+    "torchvision/__init__.py": "",
+    "torchvision/datasets.py": """
+        from pathlib import Path
+        from PIL import Image
+
+        class ImageFolder:
+            def __init__(self, root, transform):
+                self.files, self.transform = sorted(Path(root).glob("*/*.JPEG")), transform
+
+            def __len__(self):
+                return len(self.files)
+
+            def __getitem__(self, index):
+                return self.transform(Image.open(self.files[index]).convert("RGB")), int(self.files[index].parent.name)
+    """,
+    "torchvision/transforms.py": """
+        import torch
+
+        def Compose(steps):
+            def composed(image):
+                for step in steps:
+                    image = step(image)
+                return image
+            return composed
+
+        def RandomResizedCrop(size):
+            return lambda image: image.resize((size, size))
+
+        def RandomHorizontalFlip():
+            return lambda image: image
+
+        def ToTensor():
+            def tensor(image):
+                flat = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+                return flat.reshape(image.height, image.width, 3).permute(2, 0, 1) / 255
+            return tensor
+
+        def Normalize(mean, std):
+            return lambda image: (image - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    """,
+}
+
+
 def test_loaders_by_name_give_batches_of_images(torch_bench: Bench) -> None:
     script = """
         import argparse
@@ -71,6 +116,8 @@ def test_loaders_by_name_give_batches_of_images(torch_bench: Bench) -> None:
             print(loader, *shapes, tuple(batches[0][1].shape), same)
     """
     _make_images(torch_bench)
+    for name, text in TORCHVISION.items():
+        torch_bench.write(name, text)
     done = torch_bench.run(script, "def instrument_main(ov):\n    yield ov.phases.init\n")
     assert (done.code, done.errors) == (0, [])
     assert done.out.splitlines() == [
