@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     if target[0] != "-m":
         sys.path.insert(0, str(Path(target[-1]).resolve().parent))
     sys.argv = [target[-1], *arguments]  # also for what reads it while the script is loaded
-    probes = Probes(overseer, record.note)
+    probes = Probes(overseer, record.note, context.voirfile)
     watch_giving(record.note)
     overseer.require(_listener(record, arguments))
     with _told_when_terminated(probes, record):

@@ -16,6 +16,7 @@ from benchmate import sight
 
 _REFERENCE: Final = re.compile(r"(?<![\w/.*-])/(?P<module>[\w.]*)(?P<path>(?:/\w+)+)")
 _COMPILER: Final = str(Path("torch", "_dynamo", "eval_frame.py"))
+_OURS: Final = Path(__file__).parent
 _LOOKS: Final = 3  # at the stack of a function's first calls: it may be compiled after the first
 
 
@@ -57,8 +58,8 @@ class Probes:
     what torch compiles, is noted at the first call.
     """
 
-    def __init__(self, overseer: Any, note: Callable[[str], None]) -> None:
-        self._overseer, self._note = overseer, note
+    def __init__(self, overseer: Any, note: Callable[[str], None], voirfile: str | None) -> None:
+        self._overseer, self._note, self._voirfile = overseer, note, voirfile
         self._declared: list[Declared] = []
         self._calls: defaultdict[Any, Calls] = defaultdict(Calls)
         self._noted: set[tuple[Any, str]] = set()
@@ -70,8 +71,7 @@ class Probes:
         from ptera import select
         from voir.overseer import ProbeInstrument
 
-        caller = sys._getframe(1)
-        declared = Declared(selector=selector, where=f"{Path(caller.f_code.co_filename).name}:{caller.f_lineno}")
+        declared = Declared(selector=selector, where=_place(sys._getframe(1), self._voirfile))
         self._refuse_early(declared)
         try:
             resolved = select(selector, skip_frames=1)  # names are the caller's
@@ -154,6 +154,13 @@ class Probes:
                 " all that stands above its last function or class then"
             )
         return f"{declared.name} was never called in this process"
+
+
+def _place(frame: types.FrameType | None, voirfile: str | None) -> str:
+    """Return the line that asks for a probe; the voirfile where that is one of ours, which asks for its sake."""
+    if frame is not None and not Path(frame.f_code.co_filename).is_relative_to(_OURS):
+        return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    return Path(voirfile or "voirfile.py").name
 
 
 def _fire(declared: Declared) -> None:

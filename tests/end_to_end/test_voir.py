@@ -127,7 +127,10 @@ def test_rates_that_a_script_gives_end_it_when_they_are_precise(ran: Project) ->
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("never", "ProbeNeverFired: voirfile.py:"),
+        (
+            "never",
+            "ProbeNeverFired: voirfile.py: //unused() as loss: this probe never fired: unused() was never called",
+        ),
         ("mistaken", "ProbeError: voirfile.py:4: //dataloader() as loader: the script is not loaded yet"),
     ],
 )
