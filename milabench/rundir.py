@@ -185,6 +185,11 @@ class RunDir:
         files = (self.path / f"{tag}.rank{rank}.steps" for rank in itertools.count(1))
         return itertools.takewhile(Path.exists, files)
 
+    def rank_events(self, tag: str) -> Iterator[Path]:
+        """Yield the event files of the further ranks of a group that a process leads, from rank 1 on."""
+        files = (self.path / f"{tag}.rank{rank}.jsonl" for rank in itertools.count(1))
+        return itertools.takewhile(Path.exists, files)
+
     def first_error(self, tag: str) -> str | None:
         """Return the error that was told first by any rank of a group: those of the others follow from it."""
         found: tuple[int, str] | None = None

@@ -7,19 +7,24 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
-from milabench.summary import BenchmarkSummary, Summary
+from milabench.summary import BenchmarkSummary, Speed, Summary
 
 COLUMNS: Final = (
     *("name", "status", "n", "failed", "perf", "unit", "std", "sem", "low", "high", "verdict"),
     *("warmup_steps", "measured_steps", "ngpu", "devices", "peak_memory_bytes", "peak_memory_source"),
     *("seconds", "score", "weight", "enabled", "labels", "reasons"),
+    *("throughput", "throughput_low", "throughput_high", "first_step_s", "step_min_s", "step_p50_s", "step_p90_s"),
+    *("step_p95_s", "step_p99_s", "step_p99.9_s", "step_max_s", "step_mean_s"),
+    *("grade", "grade_reasons", "noise", "steadiness", "unsteady_steps", "overhead_share"),
+    *("energy_j", "energy_per_unit_j", "watts", "energy_source", "throttled", "ecc_corrected", "ecc_uncorrected"),
 )
 
 
 def render(summary: Summary) -> str:
     """Return a header and a row for each benchmark, skipped and missing ones included (see ``status``).
 
-    ``devices`` are joined by spaces, ``labels`` (``key=value``) and ``reasons`` by ``; ``; what is not known is empty.
+    ``devices`` are joined by spaces, ``labels`` (``key=value``), ``reasons`` and the like by ``; ``; what is not
+    known is empty.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
@@ -65,6 +70,43 @@ def _row(found: BenchmarkSummary) -> dict[str, object]:
         "enabled": str(found.enabled).lower(),
         "labels": "; ".join(f"{key}={value}" for key, value in found.labels.items()),
         "reasons": found.skipped or "; ".join(_reasons(found)),
+        **_speed(found.speed),
+        **_trust(found),
+    }
+
+
+def _speed(speed: Speed) -> dict[str, object]:
+    times = speed.times
+    shown = {} if times is None else {f"step_{name}_s": each.value for name, each in times.quantiles.items()}
+    if times is not None:
+        shown |= {"step_min_s": times.min_s, "step_max_s": times.max_s, "step_mean_s": times.mean.value}
+    return {
+        "throughput": speed.throughput.value,
+        "throughput_low": speed.throughput.low,
+        "throughput_high": speed.throughput.high,
+        "first_step_s": speed.first_s,
+        **shown,
+    }
+
+
+def _trust(found: BenchmarkSummary) -> dict[str, object]:
+    trust, energy, ecc = found.trust, found.energy, found.trust.ecc
+    if found.perf is None:
+        return {}
+    return {
+        "grade": trust.grade.word,
+        "grade_reasons": "; ".join(trust.grade.reasons),
+        "noise": trust.noise.verdict,
+        "steadiness": "; ".join(f"{kind}={count}" for kind, count in trust.steadiness.items()),
+        "unsteady_steps": trust.unsteady,
+        "overhead_share": trust.overhead,
+        "energy_j": energy.joules if energy else None,
+        "energy_per_unit_j": found.energy_per_unit,
+        "watts": energy.watts if energy else None,
+        "energy_source": energy.source if energy else None,
+        "throttled": "; ".join(trust.throttled),
+        "ecc_corrected": ecc.corrected if ecc else None,
+        "ecc_uncorrected": ecc.uncorrected if ecc else None,
     }
 
 

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any, Final
 
-from milabench.summary import BenchmarkSummary, Losses, ProcessSummary, Summary
+from benchmate.statistics import Estimate
+from benchmate.verdict import Grade, Noise
+from milabench.summary import (
+    BenchmarkSummary,
+    Ecc,
+    Energy,
+    Losses,
+    ProcessSummary,
+    Speed,
+    Summary,
+    Surroundings,
+)
 
 VERSION: Final = 1
 
@@ -49,7 +61,23 @@ def _benchmark(found: BenchmarkSummary) -> dict[str, Any]:
         "devices": list(found.devices),
         "peak_memory_bytes": memory.peak_bytes if memory else None,
         "peak_memory_source": memory.source if memory else None,
-        "steps": {"warmup": found.warmup_steps, "measured": found.measured_steps},
+        "steps": {
+            "warmup": found.warmup_steps,
+            "measured": found.measured_steps,
+            "unsteady": found.trust.unsteady,
+        },
+        "throughput": _estimate(found.speed.throughput),
+        "throughput_by_device": {slot: _estimate(each) for slot, each in found.by_slot.items()},
+        "repeats": [_estimate(each) for each in found.repeats],
+        **_times(found.speed),
+        "grade": _grade(found.trust.grade),
+        "steadiness": dict(found.trust.steadiness),
+        "noise": _noise(found.trust.noise),
+        "overhead_share": found.trust.overhead,
+        "energy": _energy(found.energy),
+        "energy_per_unit_j": found.energy_per_unit,
+        "throttled": list(found.trust.throttled),
+        "ecc": _ecc(found.trust.ecc),
         "losses": _losses(found.losses),
         "seconds": found.seconds,
         "score": found.score,
@@ -63,15 +91,19 @@ def _benchmark(found: BenchmarkSummary) -> dict[str, Any]:
 
 
 def _process(process: ProcessSummary) -> dict[str, Any]:
-    run, repeat = process.repeat
+    (run, repeat), rates = process.repeat, process.rates
     return {
         "tag": process.tag,
         "run": run,
         "repeat": repeat,
         "outcome": process.outcome,
         "reason": process.reason,
-        "steps": {"warmup": process.warmup, "measured": len(process.rates)},
-        "perf": sum(process.rates) / len(process.rates) if process.rates else None,
+        "steps": {
+            "warmup": process.warmup,
+            "measured": len(process.series),
+            "unsteady": process.steadiness.warmup if process.steadiness else 0,
+        },
+        "perf": sum(rates) / len(rates) if rates else None,
         "unit": process.unit,
         "devices": list(process.devices),
         "neighbours": list(process.neighbours),
@@ -79,7 +111,53 @@ def _process(process: ProcessSummary) -> dict[str, Any]:
         "peak_memory_source": process.memory.source if process.memory else None,
         "losses": _losses(process.losses),
         "seconds": process.seconds,
+        "throughput": _estimate(process.speed.throughput),
+        **_times(process.speed),
+        "steadiness": None if process.steadiness is None else asdict(process.steadiness),
+        **_surroundings(process.surroundings),
+        "overhead_share": process.overhead,
     }
+
+
+def _estimate(found: Estimate) -> dict[str, Any]:
+    return asdict(found)
+
+
+def _times(speed: Speed) -> dict[str, Any]:
+    """Return the first step's time and those of the measured ones; a quantile for which n is too small is null."""
+    times = speed.times
+    if times is None:
+        return {"first_step_s": speed.first_s, "step_s": None}
+    quantiles = {name: _estimate(found) for name, found in times.quantiles.items()}
+    step = {"n": times.n, "min": times.min_s, "max": times.max_s, "mean": _estimate(times.mean), **quantiles}
+    return {"first_step_s": speed.first_s, "step_s": step}
+
+
+def _grade(grade: Grade) -> dict[str, Any]:
+    return {"word": grade.word, "reasons": list(grade.reasons)}
+
+
+def _noise(noise: Noise) -> dict[str, Any]:
+    return {"verdict": noise.verdict, "reasons": list(noise.reasons)}
+
+
+def _surroundings(found: Surroundings) -> dict[str, Any]:
+    return {
+        "window_ns": list(found.window_ns) if found.window_ns else None,
+        "noise": _noise(found.noise),
+        "evidence": asdict(found.evidence),
+        "energy": _energy(found.energy),
+        "ecc": _ecc(found.ecc),
+        "overhead_ns": found.overhead_ns,
+    }
+
+
+def _energy(energy: Energy | None) -> dict[str, Any] | None:
+    return None if energy is None else {**asdict(energy), "watts": energy.watts}
+
+
+def _ecc(ecc: Ecc | None) -> dict[str, Any] | None:
+    return None if ecc is None else asdict(ecc)
 
 
 def _losses(losses: Losses | None) -> dict[str, Any] | None:

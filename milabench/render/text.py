@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from milabench.render import view
@@ -13,14 +13,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_NAME: Final = 12  # columns a name keeps when it has to fold
+_NAME: Final = 12  # columns a name keeps when it has to fold, as long as other columns can be left out
+_SHORTEST: Final = 4  # columns it keeps at least
+_ROOMY: Final = 3  # columns that are left out before names fold
 _HEADERS: Final = tuple(view.HEADERS.items())
-_LAYOUTS: Final = (
-    (view.WIDE, 2, 1000),
-    (view.NARROW, 2, 1000),
-    (view.NARROW, 1, 1000),
-    (view.NARROW, 1, _NAME),
-)  # columns, gap, and how wide a name may be at least
 _REASON: Final = 120  # characters of a reason; all of it is in the JSON and in the process's stderr
 _STATES: Final[dict[view.State, str]] = {"ok": "", "failed": "red", "skipped": "dim", "missing": "red"}
 _TITLES: Final = {"failed": "bold red", "missing": "bold red", "warnings": "bold yellow"}
@@ -60,7 +56,7 @@ def _table(summary: Summary, console: Console) -> Table:
     from rich.text import Text
 
     rows = list(view.rows(summary))
-    keys, gap = _layout(rows, console.width)
+    keys, gap, least = _layout(rows, console.width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
     for key in keys:
         name = key == "name"
@@ -69,25 +65,39 @@ def _table(summary: Summary, console: Console) -> Table:
             justify="left" if name else "right",
             overflow="fold",
             no_wrap=not name,
-            min_width=_NAME if name else None,
+            min_width=least if name else None,
         )
     for row in rows:
         style = _STATES[row.state]
         cells = [Text(_safe(console, row.cells[key]), style=style) for key in keys]
-        if row.doubtful and "spread" in keys:
-            cells[keys.index("spread")].stylize("yellow")
+        for key in ("spread", "verdict"):
+            if row.doubtful and key in keys:
+                cells[keys.index(key)].stylize("yellow")
         table.add_row(*cells)
     return table
 
 
-def _layout(rows: Sequence[view.Row], width: int) -> tuple[tuple[view.Key, ...], int]:
-    """Return the columns that fit and the gap between them; names may fold before a column is left out."""
+def _layout(rows: Sequence[view.Row], width: int) -> tuple[tuple[view.Key, ...], int, int]:
+    """Return the columns that fit, the gap between them, and how wide a name is at least.
+
+    Where not all fit some are left out, and then names fold, rather than that a number is cut.
+    """
     widths = {key: max(len(text) for text in (header, *(row.cells[key] for row in rows))) for key, header in _HEADERS}
-    for keys, gap, name in _LAYOUTS:
-        taken = max(_NAME, min(widths["name"], name)) + sum(widths[key] for key in keys if key != "name")
-        if taken + gap * (len(keys) - 1) <= width:
-            return keys, gap
-    return view.SHORT, 1
+    for left_out, name in _layouts(widths["name"]):
+        keys = tuple(key for key in view.WIDE if key not in view.LEFT_OUT[:left_out])
+        numbers = sum(widths[key] for key in keys if key != "name")
+        for gap in (2, 1):
+            if name + numbers + gap * (len(keys) - 1) <= width:
+                return keys, gap, min(name, _NAME)
+    return ("name", "rate"), 1, _SHORTEST
+
+
+def _layouts(name: int) -> Iterator[tuple[int, int]]:
+    """Yield how many columns to leave out and how wide names are, what is to be tried first first."""
+    most, whole, folded = len(view.LEFT_OUT), name, min(name, _NAME)
+    yield from ((left_out, whole) for left_out in range(_ROOMY + 1))
+    yield from ((left_out, folded) for left_out in range(_ROOMY, most + 1))
+    yield most, min(name, _SHORTEST)
 
 
 def _section(console: Console, section: view.Section) -> None:

@@ -41,6 +41,25 @@ def rate(value: float | None, unit: str) -> str:
     return f"{plain(value)} {unit}".rstrip()
 
 
+def symbol(value: float | None, unit: str) -> str:
+    """Return a number with a unit that takes a prefix: ``12.3 mJ``."""
+    if value is None:
+        return DASH
+    number, prefix = scaled(value, 3)
+    return f"{number} {prefix}{unit}"
+
+
+def seconds(value: float | None) -> str:
+    """Return a short time: ``850 ns``, ``12.3 ms``, ``4.20 s``."""
+    return symbol(value, "s")
+
+
+def single(unit: str) -> str:
+    """Return what a rate counts, one of it: ``images/s`` → ``image``, ``FLOP/s`` → ``FLOP``."""
+    base = unit.split("/", 1)[0]
+    return base[:-1] if base.islower() and base.endswith("s") and len(base) > 2 else base or "unit"
+
+
 def plain(value: float | None) -> str:
     """Return a number without unit: as it is between 0.01 and a million (``1 204``, ``85.31``), else with a prefix."""
     if value is None:

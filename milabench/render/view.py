@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from milabench.render import units
+from milabench.render import trust, units
 from milabench.summary import BenchmarkSummary, Missing, Summary
 
 State = Literal["ok", "failed", "skipped", "missing"]
-Key = Literal["name", "n", "fail", "devices", "rate", "spread", "std", "steps", "memory", "score", "weight"]
+_Measured = Literal["rate", "spread", "std", "warmup", "steps", "verdict"]
+Key = Literal["name", "n", "fail", "devices", _Measured, "memory", "score", "weight"]
 
 HEADERS: Final[dict[Key, str]] = {
     "name": "benchmark",
@@ -21,19 +22,24 @@ HEADERS: Final[dict[Key, str]] = {
     "rate": "rate",
     "spread": "±95 %",
     "std": "std",
-    "steps": "warm+meas",
+    "warmup": "warm-up",
+    "steps": "steps",
+    "verdict": "verdict",
     "memory": "peak GiB",
     "score": "score",
     "weight": "weight",
 }
-NARROW: Final[tuple[Key, ...]] = ("name", "n", "fail", "devices", "rate", "spread", "memory", "score", "weight")
 WIDE: Final[tuple[Key, ...]] = tuple(HEADERS)
-SHORT: Final[tuple[Key, ...]] = ("name", "fail", "rate", "score")
+# The columns that are left out where not all fit, the first one first.
+LEFT_OUT: Final[tuple[Key, ...]] = (
+    *("std", "warmup", "weight", "devices", "memory", "n"),
+    *("steps", "score", "fail", "verdict", "spread"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the table; ``doubtful`` where the spread is one to look at."""
+    """One line of the table; ``doubtful`` where the verdict is one to look at."""
 
     state: State
     doubtful: bool
@@ -102,7 +108,7 @@ def rows(summary: Summary) -> Iterator[Row]:
 def _row(found: BenchmarkSummary, no_device: str) -> Row:
     if found.skipped:
         return Row(state="skipped", doubtful=False, cells=_empty(found.name, "skipped", found.weight, found.enabled))
-    doubtful = found.interval.verdict != "ok" and found.perf is not None
+    doubtful = found.trust.grade.word != "ok" and found.perf is not None
     return Row(
         state="failed" if found.failed else "ok",
         doubtful=doubtful,
@@ -112,9 +118,11 @@ def _row(found: BenchmarkSummary, no_device: str) -> Row:
             "fail": str(found.failed),
             "devices": units.devices(found.devices) or no_device,
             "rate": units.rate(found.perf, found.unit),
-            "spread": units.spread(found) + ("*" if doubtful else ""),
+            "spread": units.spread(found),
             "std": units.deviation(found),
-            "steps": f"{found.warmup_steps}+{found.measured_steps}",
+            "warmup": str(found.warmup_steps),
+            "steps": str(found.measured_steps),
+            "verdict": found.trust.grade.word if found.perf is not None else units.DASH,
             "memory": units.gib(found.memory),
             "score": units.plain(found.score),
             "weight": _weight(found.weight, found.enabled),
@@ -168,6 +176,8 @@ def sections(summary: Summary) -> Iterator[Section]:
         ("missing (each scores 0)", missing),
         ("skipped (do not count)", skipped),
         ("warnings", [(warning,) for warning in summary.warnings]),
+        ("how far to trust these numbers", trust.doubts(summary)),
+        ("energy", trust.energies(summary)),
         ("notes", [(note,) for note in _notes(summary)]),
     )
     for title, lines in titled:
@@ -186,11 +196,8 @@ def _notes(summary: Summary) -> Iterator[str]:
         apart = f"{warmup} warm-up steps are not in them" if warmup else "no step is marked as warm-up"
         yield f"rates are means of {measured} measured steps, without the lowest and the highest; {apart}"
         yield "±95 %: half the 95 % interval of that mean, by batches of steps or, of repeats, by these"
-    judged = [found.interval.verdict for found in summary.benchmarks if found.perf is not None]
-    if "wide" in judged:
-        yield "* wider than ±5 %: measure longer, repeat, or look for what else the machine was doing"
-    if "too few" in judged:
-        yield "* too few: under 12 steps (10 without the two) give no interval; raise voir.options.stop or max_duration"
+        if any(found.interval.low is None for found in summary.benchmarks if found.perf is not None):
+            yield "too few: no interval can be told; raise voir.options.stop or max_duration, or repeat the run"
     if any(found.memory and found.memory.source == "host" for found in summary.benchmarks):
         yield "host: the largest resident memory of the process, where no device's memory was read"
 

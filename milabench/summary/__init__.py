@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from milabench.summary.series import Series
 from milabench.summary.summarize import summarize
 from milabench.summary.types import (
     BenchmarkSummary,
+    Ecc,
+    Energy,
     Failure,
     Losses,
     Memory,
@@ -12,11 +15,17 @@ from milabench.summary.types import (
     ProcessSummary,
     Run,
     RunFacts,
+    Speed,
+    StepTimes,
     Summary,
+    Surroundings,
+    Trust,
 )
 
 __all__ = [
     "BenchmarkSummary",
+    "Ecc",
+    "Energy",
     "Failure",
     "Losses",
     "Memory",
@@ -24,6 +33,11 @@ __all__ = [
     "ProcessSummary",
     "Run",
     "RunFacts",
+    "Series",
+    "Speed",
+    "StepTimes",
     "Summary",
+    "Surroundings",
+    "Trust",
     "summarize",
 ]

@@ -12,6 +12,7 @@ from benchmate.statistics import Estimate, estimate, mean, of_repeats, std
 from benchmate.wire import is_number
 from milabench.outcome import GOOD
 from milabench.suite.matrix import label
+from milabench.summary.pooled import energy_of, per_unit, repeats_of, slots_of, speed_of, trust_of
 from milabench.summary.score import performance, score, trimmed
 from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary
 
@@ -25,6 +26,7 @@ def summarize_benchmark(
     n, failed = len(counted), sum(process.outcome not in GOOD for process in counted)
     rates = _pooled(counted)
     kept, perf = trimmed(rates), performance(rates)
+    interval, repeats, energy = _interval(counted, kept), repeats_of(counted), energy_of(counted)
     spread = std(kept) if kept else None
     if skipped is not None and not outcomes:
         outcomes["skipped"] = 1
@@ -34,10 +36,10 @@ def summarize_benchmark(
         failed=failed,
         outcomes=dict(outcomes),
         perf=perf,
-        unit=next((process.unit for process in counted if process.rates), ""),
+        unit=next((process.unit for process in counted if len(process.series)), ""),
         std=spread,
         sem=None if spread is None else spread / math.sqrt(len(kept)),
-        interval=_interval(counted, kept),
+        interval=interval,
         ngpu=max((process.ngpu for process in processes), default=0),
         devices=tuple(dict.fromkeys(device for process in processes for device in process.devices)),
         memory=_memory(counted),
@@ -56,6 +58,12 @@ def summarize_benchmark(
         ),
         skipped=skipped,
         processes=tuple(processes),
+        speed=speed_of(counted, repeats),
+        by_slot=slots_of(counted),
+        repeats=repeats,
+        trust=trust_of(counted, interval),
+        energy=energy,
+        energy_per_unit=per_unit(energy, counted),
     )
 
 
@@ -97,7 +105,7 @@ def _by_device(processes: Sequence[ProcessSummary]) -> dict[str, array[float]]:
 def _interval(processes: Sequence[ProcessSummary], kept: Sequence[float]) -> Estimate:
     repeats: dict[tuple[int, int], array[float]] = {}
     for process in processes:
-        if process.rates:
+        if len(process.series):
             repeats.setdefault(process.repeat, array("d")).extend(process.rates)
     if len(repeats) < 2:
         return estimate(kept)

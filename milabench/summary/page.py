@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from milabench.agent.monitor import samples
 from milabench.errors import RunDirError
 from milabench.outcome import Outcome
 from milabench.plan.types import Plan, Skip
+from milabench.summary import monitor
+from milabench.summary.monitor import Stretch
 from milabench.summary.process import Context, Place, places, summarize_process
 from milabench.summary.reading import Reading
 from milabench.summary.types import ProcessSummary, Run, RunFacts
@@ -44,7 +47,14 @@ def read_page(run: Run, index: int) -> Page:
     outcomes, plan = _outcomes(run), _plan(run, warnings if facts else [])
     cpu = _is_cpu(facts)
     planned = places(plan, cpu=cpu) if plan else {}
-    context = Context(index=index, planned=planned, outcomes=outcomes, neighbours=run.neighbours(), cpu=cpu)
+    context = Context(
+        index=index,
+        planned=planned,
+        outcomes=outcomes,
+        neighbours=run.neighbours(),
+        cpu=cpu,
+        monitored=_monitored(run),
+    )
     processes: list[ProcessSummary] = []
     skipped: list[Skip] = list(plan.skipped) if plan else []
     empty: list[str] = []
@@ -110,6 +120,15 @@ def _outcomes(run: Run) -> Mapping[str, Outcome]:
         return run.outcomes()
     except RunDirError:
         return {}
+
+
+def _monitored(run: Run) -> dict[str, list[Stretch]]:
+    """Return what monitors saw, by node; nothing of a file that cannot be read."""
+    found: dict[str, list[Stretch]] = {}
+    for node, path in run.monitor_paths().items():
+        with contextlib.suppress(OSError):
+            found[node] = monitor.read(samples.lines(path))
+    return found
 
 
 def _plan(run: Run, warnings: list[str]) -> Plan | None:

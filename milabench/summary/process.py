@@ -1,18 +1,26 @@
-"""One process: its lines and steps, its place in the plan and the journal's word on its trial → ProcessSummary."""
+"""One process: its lines and steps, its place in the plan and the journal's word on its trial → ProcessSummary.
+
+The further ranks of a group that it leads are a part of it: their losses and their memory are its own.
+"""
 
 from __future__ import annotations
 
 import re
-from array import array
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from benchmate.wire import WARMUP, Lines, is_number
+from benchmate.wire import Lines, is_number
 from milabench.outcome import KINDS, Kind, Outcome
-from milabench.plan.types import Plan
+from milabench.plan.environ import SELECTION_VARIABLES
+from milabench.plan.types import Command, Plan
 from milabench.summary import legacy
+from milabench.summary.monitor import Stretch
 from milabench.summary.reading import Reading, read
+from milabench.summary.series import Series, read_series
+from milabench.summary.speed import speed_of, steadiness_of
+from milabench.summary.surroundings import Site, surroundings_of
 from milabench.summary.types import Losses, Memory, ProcessSummary, Run
 
 _DEVICE = re.compile(r"D\d+")
@@ -26,7 +34,8 @@ _INTERRUPTS = ("KeyboardInterrupt", "CancelledError")
 class Place:
     """Where the plan puts a process: its trial, and the devices of it and of the largest job it belongs to.
 
-    ``node`` is its node's name in a plan of several.
+    ``node`` is its node's name, where a plan has it; ``several``: the plan has others too. ``shown``: the numbers or
+    UUIDs by which its devices are shown to it.
     """
 
     benchmark: str
@@ -35,17 +44,23 @@ class Place:
     devices: tuple[int | str, ...]
     ngpu: int
     node: str | None = None
+    several: bool = False
+    shown: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What is known of a run before its processes are read; ``index``: which of the runs that are pooled."""
+    """What is known of a run before its processes are read; ``index``: which of the runs that are pooled.
+
+    ``monitored``: what monitors saw, by node.
+    """
 
     index: int
     planned: Mapping[str, Place]
     outcomes: Mapping[str, Outcome]
     neighbours: Mapping[str, tuple[str, ...]]
     cpu: bool
+    monitored: Mapping[str, Sequence[Stretch]] = field(default_factory=dict)
 
 
 def places(plan: Plan, *, cpu: bool) -> dict[str, Place]:
@@ -63,16 +78,27 @@ def places(plan: Plan, *, cpu: bool) -> dict[str, Place]:
                     repeat=trial.repeat,
                     devices=() if cpu else tuple(named),
                     ngpu=0 if cpu else len(used),
-                    node=command.node if len(nodes) > 1 else None,
+                    node=command.node,
+                    several=len(nodes) > 1,
+                    shown=frozenset() if cpu else _shown(command),
                 )
     return found
+
+
+def _shown(command: Command) -> frozenset[str]:
+    """Return what a command's devices are shown to it by: the variable that selects them, else their numbers.
+
+    Where a GPU is divided the numbers of a plan are not those of the vendor's tool, and that variable has UUIDs.
+    """
+    shown = [command.env[name] for name in SELECTION_VARIABLES.values() if name in command.env]
+    return frozenset(",".join(shown).split(",") if shown else map(str, command.devices))
 
 
 def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | Reading:
     """Return what came of a process, or only the reading of a file that is of none."""
     place = context.planned.get(tag)
-    steps = _measured(run, tag)
-    reading = read(lines(run, tag), rates=steps is None)
+    series = read_series(run.steps(tag))
+    reading = read(lines(run.files(tag).events), rates=series is None)
     if place is None and (_is_of_none(reading) or legacy.is_setup(reading.config)):
         return reading
     benchmark = place.benchmark if place else str(reading.config.get("name") or tag.split(".", 1)[0])
@@ -80,27 +106,40 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
     repeat = place.repeat if place else next((int(m[1]) for part in parts if (m := _REPEAT.fullmatch(part))), 0)
     trial = place.trial if place else f"{benchmark}.R{repeat}" if repeat else benchmark
     place = place or _legacy_place(reading.config, benchmark, trial, repeat, context.cpu)
-    rates, unit, warmup = steps or (reading.rates, reading.unit, reading.warmup)
+    series = series or Series(unit=reading.unit, printed=reading.rates, warmup=reading.warmup)
+    rates = series.rates
     outcome = _outcome(reading, context.outcomes.get(trial), measured=bool(rates))
+    ranks = [read(lines(path), rates=False) for path in run.rank_events(tag)]
+    neighbours = context.neighbours.get(trial, ())
     return ProcessSummary(
         tag=tag,
         benchmark=benchmark,
         repeat=(context.index, repeat),
-        slot=_slot(reading.config, parts, place.node, planned=tag in context.planned),
+        slot=_slot(reading.config, parts, place, planned=tag in context.planned),
         outcome=outcome.kind,
         reason=outcome.reason,
-        rates=rates,
-        unit=unit,
-        warmup=warmup,
-        losses=_losses(reading),
-        memory=_memory(reading),
+        series=series,
+        losses=_losses(reading, ranks),
+        memory=_most([_memory(each) for each in (reading, *ranks)]),
         started=_started(reading),
         seconds=_seconds(reading),
         devices=place.devices,
         ngpu=place.ngpu,
         config=reading.config,
-        neighbours=context.neighbours.get(trial, ()),
-        warnings=tuple(_warnings(reading, tag)),
+        neighbours=neighbours,
+        warnings=(*_warnings(reading, tag), *_of_ranks(ranks, tag)),
+        speed=speed_of(series),
+        steadiness=steadiness_of(rates),
+        surroundings=surroundings_of(
+            series,
+            (reading, *ranks),
+            Site(
+                node=place.node,
+                shown=place.shown,
+                stretches=context.monitored.get(place.node or "", ()),
+                neighbours=len(neighbours),
+            ),
+        ),
     )
 
 
@@ -108,14 +147,14 @@ def _is_of_none(reading: Reading) -> bool:
     return not (reading.config or reading.start or reading.end or reading.rates)
 
 
-def lines(run: Run, tag: str) -> Iterator[bytes]:
-    """Yield the lines of a process's event file, without newlines; a bad one for each that is too long.
+def lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of an event file, without newlines; a bad one for each that is too long.
 
     They are cut as a follower cuts them: nothing is kept of a line that never ends.
     """
     passed: list[int] = []
     cut = Lines(too_long=lambda _, length: passed.append(length))
-    with run.files(tag).events.open("rb") as file:
+    with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             found = cut.feed(chunk)
             yield from (_TOO_LONG for _ in passed)
@@ -123,18 +162,6 @@ def lines(run: Run, tag: str) -> Iterator[bytes]:
             yield from found
     yield from filter(None, cut.end())
     yield from (_TOO_LONG for _ in passed)
-
-
-def _measured(run: Run, tag: str) -> tuple[array[float], str, int] | None:
-    """Return the rates, their unit and the number of warm-up steps by a process's steps.
-
-    None where it has none: then the script wrote its rates itself, if any.
-    """
-    rates, unit, warmup, rows = array("d"), "", 0, 0
-    for part in run.steps(tag):
-        rates.extend(part.rates())
-        unit, warmup, rows = f"{part.unit}/s", warmup + part.columns["phase"].count(WARMUP), rows + len(part)
-    return (rates, unit, warmup) if rows else None
 
 
 def _parts(config: Mapping[str, Any], tag: str, benchmark: str) -> list[str]:
@@ -145,7 +172,7 @@ def _parts(config: Mapping[str, Any], tag: str, benchmark: str) -> list[str]:
     return tag.removeprefix(benchmark).lstrip(".").split(".")
 
 
-def _slot(config: Mapping[str, Any], parts: list[str], node: str | None, *, planned: bool) -> str | None:
+def _slot(config: Mapping[str, Any], parts: list[str], place: Place, *, planned: bool) -> str | None:
     """Return what a process has to itself: its ``D<id>`` (and node), or its node where there is one on each of several.
 
     In other tools' runs it is the config's device, whatever the tag says.
@@ -155,8 +182,8 @@ def _slot(config: Mapping[str, Any], parts: list[str], node: str | None, *, plan
         return f"D{device}"
     if any(_DEVICE.fullmatch(part) for part in parts):
         return ".".join(part for part in parts if not _REPEAT.fullmatch(part))
-    if node is not None and _method(config) == "per_node":
-        return node
+    if place.several and _method(config) == "per_node":
+        return place.node
     return None if device is None else f"D{device}"
 
 
@@ -227,10 +254,18 @@ def _why(how: str, reading: Reading) -> str:
     return f"{how}: {error}" if error else how
 
 
-def _losses(reading: Reading) -> Losses | None:
-    if not reading.losses:
+def _losses(reading: Reading, ranks: Sequence[Reading]) -> Losses | None:
+    """Return the losses of a process; of ranks whose own say nothing more only how many and whether any was none."""
+    several = (reading, *ranks)
+    told = next((each for each in several if each.losses), None)
+    if told is None:
         return None
-    return Losses(first=reading.first_loss, last=reading.last_loss, n=reading.losses, nan=reading.nan_loss)
+    return Losses(
+        first=told.first_loss,
+        last=told.last_loss,
+        n=sum(each.losses for each in several),
+        nan=any(each.nan_loss for each in several),
+    )
 
 
 def _memory(reading: Reading) -> Memory | None:
@@ -239,6 +274,12 @@ def _memory(reading: Reading) -> Memory | None:
     resident = (reading.end or {}).get("max_rss_bytes")
     peak = max(int(resident) if is_number(resident) else 0, reading.host_bytes)
     return Memory(peak_bytes=peak, source="host") if peak > 0 else None
+
+
+def _most(several: Sequence[Memory | None]) -> Memory | None:
+    """Return the largest memory; of devices where any is known of those."""
+    known = [memory for memory in several if memory is not None]
+    return max(known, key=lambda memory: (memory.source == "device", memory.peak_bytes), default=None)
 
 
 def _started(reading: Reading) -> float | None:
@@ -282,6 +323,14 @@ def _warnings(reading: Reading, tag: str) -> Iterator[str]:
         )
     if reading.instrument:
         yield f"{tag}: an instrument failed: {reading.instrument}"
+
+
+def _of_ranks(ranks: Sequence[Reading], tag: str) -> Iterator[str]:
+    """Say which ranks' files are damaged."""
+    for number, reading in enumerate(ranks, 1):
+        if reading.bad or reading.lost:
+            what = f"{reading.bad} lines are no events" if reading.bad else f"{reading.lost} events are missing"
+            yield f"{tag}.rank{number}.jsonl: {what} and were left out"
 
 
 def _of_bad(reading: Reading) -> str:

@@ -19,7 +19,7 @@ _decode: Final = json.JSONDecoder().raw_decode  # half the time of json.loads, w
 _MIB: Final = 1 << 20
 _NAME: Final = 40  # characters of a name that is repeated in a warning
 _MOST_STEPS: Final = 1_000_000  # that one line may stand for
-_STRUCTURED: Final = frozenset({"data", "config", "start", "end", "error", "message"})  # their ``data`` is an object
+_STRUCTURED: Final = frozenset({"data", "config", "start", "end", "error", "message", "measured"})  # ``data`` is a map
 _RUNNERS: Final = frozenset({"config", "start", "end"})
 # What a process printed, by the thousand: not decoded when whole.
 _IDLE: Final = b'{"event": "line"'
@@ -68,6 +68,8 @@ class Reading:
     last_loss: float | None = None
     losses: int = 0
     nan_loss: bool = False
+    measured: dict[str, Any] = field(default_factory=dict)  # what the process says of its measurement as a whole
+    rated_ns: tuple[int, int] | None = None  # when the first and the last rate were told
     device_bytes: int = 0
     host_bytes: int = 0
     nonfinite: int = 0
@@ -196,6 +198,9 @@ def _fold_told(reading: Reading, event: object, data: Any, line: dict[str, Any])
         reading.torn_rates += legacy.rates_in(text)
     elif event == "line":
         reading.said = reading.said or legacy.last_words(line)
+    elif event == "measured" and isinstance(data, dict):
+        if not reading.measured or data.get("task") == "train":
+            reading.measured = data
     elif (kind := str(event)[:_NAME]) not in legacy.SILENT:
         reading.unknown[kind] += 1
 
@@ -236,6 +241,8 @@ def _fold_runners(reading: Reading, event: str, data: dict[str, Any]) -> None:
 def _fold_data(reading: Reading, data: dict[str, Any], line: dict[str, Any]) -> None:
     if "rate" in data:
         _fold_rate(reading, data, data["rate"], data.get("task"))
+        if type(line.get("time_ns")) is int and data.get("task") == "train":
+            reading.rated_ns = (reading.rated_ns or (line["time_ns"],))[0], line["time_ns"]
     elif "train_rate" in data:  # as the first releases named it
         _fold_rate(reading, data, data["train_rate"], "train")
     if "loss" in data:

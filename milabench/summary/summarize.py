@@ -165,7 +165,7 @@ def _doubts(found: BenchmarkSummary) -> Iterator[str]:
     """Say what makes a benchmark's numbers doubtful."""
     if met := sorted({name for process in found.processes for name in process.neighbours}):
         yield f"{found.name}: ran beside {', '.join(met)}, on other devices of the same machine"
-    units = sorted({process.unit for process in found.processes if process.rates})
+    units = sorted({process.unit for process in found.processes if len(process.series)})
     if len(units) > 1:
         yield f"{found.name}: its processes count in different units ({', '.join(units)}): its rate means nothing"
     if len({weight_of(process.config) for process in found.processes if process.config}) > 1:

@@ -6,14 +6,20 @@ from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from benchmate.statistics import Estimate
+from benchmate.verdict import Evidence, Grade, Noise, Steadiness
 from benchmate.wire import Steps
 from milabench.outcome import Kind, Outcome
 from milabench.plan.types import Plan, Skip
+from milabench.summary.series import Series
 
 MemorySource = Literal["device", "host"]
+EnergySource = Literal["device counter", "power samples", "RAPL of the whole machine", "IPMI of the whole machine"]
+
+NOTHING: Final = Estimate(n=0, value=None, low=None, high=None, method="none", verdict="too few")
+OVERHEAD: Final = 0.01  # of a step's time; milabench's own share of it is told from there on
 
 
 class EventFile(Protocol):
@@ -55,6 +61,14 @@ class Run(Protocol):
         """Yield the steps of a process in parts; nothing where it has none that can be read."""
         ...
 
+    def rank_events(self, tag: str) -> Iterable[Path]:
+        """Yield the event files of the further ranks of a group, which a process leads, from rank 1 on."""
+        ...
+
+    def monitor_paths(self) -> Mapping[str, Path]:
+        """Node → the file of what its monitor saw, where one ran."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
@@ -75,14 +89,76 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessSummary:
-    """One process of a run.
+class StepTimes:
+    """How long measured steps took, in s. ``quantiles``: p50 to p99.9, without a value where n is too small for it."""
 
-    ``rates``: of each measured step, in ``unit``, in the order taken. ``warmup``: steps that are not in them.
-    ``repeat`` sets apart what did not run at the same time: the run's index and the repeat in it. ``slot`` is the
-    device of a per-device process, the node of one that is on every node, else None. ``devices`` are ids on one node,
-    ``node:id`` in a plan of several. ``started``: when, in s since 1970, where its file says it.
-    ``neighbours``: the trials that ran at the same time as its own.
+    n: int
+    min_s: float
+    max_s: float
+    mean: Estimate
+    quantiles: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How fast measured steps were made. ``throughput``: all that was done over all the time it took, per s.
+
+    Of steps told as rates each is taken to have done the same. ``times`` are None then. ``first_s``: the very first
+    step, warm-up included (of several processes the longest).
+    """
+
+    throughput: Estimate = NOTHING
+    times: StepTimes | None = None
+    first_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Energy:
+    """The energy of the measured window, which took ``seconds``, and of each part: devices, or a machine's packages."""
+
+    joules: float
+    seconds: float
+    source: EnergySource
+    parts: Mapping[str, float]
+
+    @property
+    def watts(self) -> float:
+        return self.joules / self.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ecc:
+    """Memory errors that devices counted while they measured."""
+
+    corrected: int
+    uncorrected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What is known of a process and its machine while it measured. ``window_ns``: when that was (wall clock).
+
+    ``shown``: its devices, as its node's monitor calls them. ``overhead_ns``: what measuring cost in each step.
+    """
+
+    window_ns: tuple[int, int] | None = None
+    node: str | None = None
+    shown: frozenset[str] = frozenset()
+    evidence: Evidence = Evidence()
+    noise: Noise = Noise(verdict="unknown")
+    energy: Energy | None = None
+    ecc: Ecc | None = None
+    overhead_ns: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSummary:
+    """One process of a run, with the further ranks that it leads.
+
+    ``series``: its measured steps. ``repeat`` sets apart what did not run at the same time: the run's index and the
+    repeat in it. ``slot`` is the device of a per-device process, the node of one that is on every node, else None.
+    ``devices`` are ids on one node, ``node:id`` in a plan of several. ``started``: when, in s since 1970, where its
+    file says it. ``neighbours``: the trials that ran at the same time as its own. ``grade``: one word for its number.
     """
 
     tag: str
@@ -91,9 +167,7 @@ class ProcessSummary:
     slot: str | None
     outcome: Kind
     reason: str
-    rates: array[float] = field(repr=False)
-    unit: str
-    warmup: int
+    series: Series
     losses: Losses | None
     memory: Memory | None
     seconds: float | None
@@ -103,6 +177,30 @@ class ProcessSummary:
     started: float | None = None
     neighbours: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    speed: Speed = Speed()
+    steadiness: Steadiness | None = None
+    surroundings: Surroundings = Surroundings()
+
+    @property
+    def rates(self) -> array[float]:
+        """The rate of each measured step, in ``unit``, in the order taken."""
+        return self.series.rates
+
+    @property
+    def unit(self) -> str:
+        return self.series.unit
+
+    @property
+    def warmup(self) -> int:
+        """How many steps are no measured ones."""
+        return self.series.warmup
+
+    @property
+    def overhead(self) -> float | None:
+        """What measuring itself cost, as a share of the median step; None where either is not known."""
+        times, cost_ns = self.speed.times, self.surroundings.overhead_ns
+        median_s = times.quantiles["p50"].value if times is not None else None
+        return cost_ns / 1e9 / median_s if cost_ns is not None and median_s else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +223,33 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """How far the numbers of a benchmark are to be trusted, by all its processes.
+
+    ``steadiness`` counts processes by what their series are; ``unsteady``: steps that were measured before a series
+    was steady, the most of any process. ``overhead``: what measuring cost as a share of a step, the most of any.
+    """
+
+    grade: Grade = Grade(word="ok")
+    steadiness: Mapping[str, int] = field(default_factory=dict)
+    unsteady: int = 0
+    noise: Noise = Noise(verdict="unknown")
+    overhead: float | None = None
+    throttled: tuple[str, ...] = ()
+    ecc: Ecc | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkSummary:
     """All processes of one benchmark, of all devices and repeats.
 
     ``n`` counts processes; ``failed`` those with an outcome other than ok, early_stop and skipped. ``perf`` is the mean
     rate in ``unit``; ``std`` (ddof 0, absolute), ``sem`` = std/√(number of rates) and ``interval`` (95 %, of the mean)
-    are of the same rates: one minimum and one maximum are left out where there are at least five. ``ngpu``: devices
-    that one job uses, 0 on a CPU. ``seconds``: the longest process of each repeat, summed. A skipped benchmark has
-    n = 0, no perf, and no score: it does not count.
+    are of the same rates: one minimum and one maximum are left out where there are at least five. ``speed`` is that of
+    the whole benchmark, processes that run at the same time together; ``by_slot`` of each device (or node), and
+    ``repeats`` of each repeat. ``energy_per_unit``: J for each unit of work. ``ngpu``: devices that one job uses, 0 on
+    a CPU. ``seconds``: the longest process of each repeat, summed. A skipped benchmark has n = 0, no perf, and no
+    score: it does not count.
     """
 
     name: str
@@ -158,6 +275,12 @@ class BenchmarkSummary:
     failures: tuple[Failure, ...] = ()
     skipped: str | None = None
     processes: tuple[ProcessSummary, ...] = ()
+    speed: Speed = Speed()
+    by_slot: Mapping[str, Estimate] = field(default_factory=dict)
+    repeats: tuple[Estimate, ...] = ()
+    trust: Trust = Trust()
+    energy: Energy | None = None
+    energy_per_unit: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ The peer is a checkout of mila-iqia/milabench, whose dependencies are those of a
     python tests/performance/measure_report.py --peer ~/milabench --peer-python ~/milabench/.venv/bin/python
 
 The files have the lines of a training benchmark with one GPU: of ten events four rates, three losses, two of early
-stopping and a sample of the GPU; in ``printed`` every other event is a line of standard error instead.
+stopping and a sample of the GPU; in ``printed`` every other event is a line of standard error instead. Of the last
+shape the peer knows nothing: its steps stand in a file of their own, as this milabench writes them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmate.wire import GOOD, MEASURED, StepsWriter
 from measuring import Cost, Project, milabench, project, show, spent
 
 PEER = Path(__file__).with_name("peer_report.py")
@@ -29,6 +31,7 @@ SHAPES = {
     "1 file × 1,000,000 events": (1, 1_000_000, "", "≤ 1.5 s, ≤ 300 MiB"),
     "100 files × 10,000, printed": (100, 10_000, "printed", "≤ 1.5 s, ≤ 300 MiB"),
     "100 files × 10,000, damaged": (100, 10_000, "damaged", "≤ 1.5 s, ≤ 300 MiB"),
+    "1 file × 1,000,000 steps": (1, 1_000_000, "steps", "≤ 1.5 s, ≤ 300 MiB"),
 }
 
 
@@ -36,13 +39,15 @@ def main() -> None:
     asked = _options()
     where = project()
     for name, (files, events, what, goal) in SHAPES.items():
+        if asked.only not in name:
+            continue
         run = where.folder / name.replace(" ", "-")
         _write(run, files, events, what)
         costs = [milabench(where, "report", str(run)) for _ in range(asked.times)]
         show(f"{name}: wall", [cost.wall_s for cost in costs], "s", goal=goal)
         show(f"{name}: CPU", [cost.cpu_s for cost in costs], "s")
         show(f"{name}: memory", [cost.rss_mib for cost in costs], "MiB")
-        if asked.peer:
+        if asked.peer and what != "steps":
             theirs = _peer(where, asked, run)
             ratio = f"× {theirs.cpu_s / statistics.median(cost.cpu_s for cost in costs):.1f} of CPU"
             print(
@@ -56,6 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peer", type=Path, help="a checkout of mila-iqia/milabench")
     parser.add_argument("--peer-python", type=Path, default=sys.executable, help="an interpreter with its dependencies")
     parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--only", default="", help="shapes with this in their names")
     return parser.parse_args()
 
 
@@ -69,8 +75,19 @@ def _write(run: Path, files: int, events: int, what: str) -> None:
     run.mkdir()
     chance = random.Random(7)
     for number in range(files):
-        with (run / f"net{number // 8}.D{number % 8}.data").open("w") as file:
-            file.writelines(_lines(number, events, what, chance))
+        tag = f"net{number // 8}.D{number % 8}"
+        with (run / f"{tag}.data").open("w") as file:
+            file.writelines(_lines(number, 0 if what == "steps" else events, what, chance))
+        if what == "steps":
+            _write_steps(run / f"{tag}.steps", events, chance)
+
+
+def _write_steps(path: Path, steps: int, chance: random.Random) -> None:
+    writer, now_ns = StepsWriter(path, unit="items", zero_ns=0), 0
+    for _ in range(steps):
+        start_ns, now_ns = now_ns, now_ns + int(chance.uniform(900_000, 1_100_000))
+        writer.append(start_ns, now_ns, 32, MEASURED, GOOD)
+    writer.close()
 
 
 def _lines(number: int, events: int, what: str, chance: random.Random) -> Iterator[str]:

@@ -5,16 +5,23 @@ from __future__ import annotations
 from array import array
 
 from benchmate.statistics import Estimate
+from benchmate.verdict import Evidence, Grade, Noise, Steadiness, Word
 from milabench.plan.types import Skip
 from milabench.summary import (
     BenchmarkSummary,
+    Energy,
     Failure,
     Losses,
     Memory,
     Missing,
     ProcessSummary,
     RunFacts,
+    Series,
+    Speed,
+    StepTimes,
     Summary,
+    Surroundings,
+    Trust,
 )
 
 
@@ -32,6 +39,20 @@ def estimate(value: float | None, half: float | None, verdict: str = "ok", n: in
 
 NOTHING = estimate(None, None, "too few", 0)
 
+TIMES = StepTimes(
+    n=60,
+    min_s=0.01,
+    max_s=0.05,
+    mean=estimate(0.0121, 0.0002),
+    quantiles={
+        "p50": estimate(0.012, 0.0001),
+        "p90": estimate(0.015, 0.001),
+        "p95": estimate(0.016, 0.002),
+        "p99": estimate(None, None, "too few"),
+        "p99.9": estimate(None, None, "too few"),
+    },
+)
+
 PROCESS = ProcessSummary(
     tag="flops-fp32.D0",
     benchmark="flops-fp32",
@@ -39,15 +60,22 @@ PROCESS = ProcessSummary(
     slot="D0",
     outcome="ok",
     reason="",
-    rates=array("d", [1.88e11, 1.9e11]),
-    unit="FLOP/s",
-    warmup=5,
+    series=Series(unit="FLOP/s", printed=array("d", [1.88e11, 1.9e11]), warmup=5),
     losses=None,
     memory=Memory(peak_bytes=3 * 2**29, source="device"),
     seconds=12.0,
     devices=(0,),
     ngpu=1,
     config={},
+    speed=Speed(throughput=estimate(1.88e11, 7.5e8), times=TIMES, first_s=1.5),
+    steadiness=Steadiness(kind="steady", warmup=0, detail="steady from the first sample on"),
+    surroundings=Surroundings(
+        window_ns=(10**18, 10**18 + 12 * 10**9),
+        node="local",
+        evidence=Evidence(window_s=12.0, pressure_share=0.001),
+        noise=Noise(verdict="quiet"),
+        overhead_ns=2400.0,
+    ),
 )
 
 
@@ -77,6 +105,13 @@ def benchmark(name: str, **fields: object) -> BenchmarkSummary:
     return BenchmarkSummary(**{**base, **fields})  # type: ignore[arg-type]
 
 
+def trust(word: Word, *reasons: str, **fields: object) -> Trust:
+    return Trust(grade=Grade(word=word, reasons=reasons), **fields)  # type: ignore[arg-type]
+
+
+SHORT = trust("too few", "4 samples are too few for an interval")
+
+
 def sample() -> Summary:
     flops = benchmark(
         "flops-fp32",
@@ -91,6 +126,12 @@ def sample() -> Summary:
         score=7.52e11,
         labels={"dtype": "fp32"},
         processes=(PROCESS,),
+        speed=PROCESS.speed,
+        by_slot={"D0": estimate(1.88e11, 7.5e8)},
+        repeats=(estimate(7.52e11, 3e9),),
+        trust=trust("ok", steadiness={"steady": 4}, noise=Noise(verdict="quiet"), overhead=0.0002),
+        energy=Energy(joules=4200.0, seconds=12.0, source="device counter", parts={"0": 4200.0}),
+        energy_per_unit=2.5e-9,
     )
     failing = benchmark(
         "resnet50",
@@ -103,8 +144,11 @@ def sample() -> Summary:
         losses=Losses(first=7.1, last=None, n=3, nan=True),
         score=11.7,
         failures=(Failure(tag="resnet50.D1", outcome="timeout", reason="reached max_duration\nafter 600 s"),),
+        trust=trust("noisy", "another took the CPU", "steal", "the interval is wide", unsteady=12),
     )
-    few = benchmark("short|one", perf=3.0, interval=estimate(3.0, None, "too few", 4), weight=2.0, enabled=False)
+    few = benchmark(
+        "short|one", perf=3.0, interval=estimate(3.0, None, "too few", 4), weight=2.0, enabled=False, trust=SHORT
+    )
     skipped = benchmark(
         "big",
         n=0,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
-from render_samples import benchmark, empty, estimate, sample
+from render_samples import PROCESS, benchmark, empty, estimate, sample, trust
 from rich.console import Console
 
+from benchmate.verdict import Noise
 from milabench.render import FORMATS, text
-from milabench.summary import RunFacts, Summary
+from milabench.summary import BenchmarkSummary, Ecc, Energy, RunFacts, Summary
 
 KEYS = (
     *("name", "n", "failed", "outcomes", "perf", "unit", "std", "sem", "ngpu", "devices"),
@@ -28,25 +30,36 @@ def test_every_format_renders_full_and_empty_summaries() -> None:
             assert not any(line != line.rstrip() for line in written.splitlines())
 
 
-@pytest.mark.parametrize(("width", "columns"), [(200, 11), (98, 11), (97, 9), (80, 9), (71, 9), (70, 4)])
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [(200, 13), (97, 13), (96, 12), (89, 11), (80, 10), (71, 9), (60, 7), (44, 4), (31, 2), (24, 2)],
+)
 def test_text_fits_its_width_and_shows_the_columns_that_do(width: int, columns: int) -> None:
-    lines = text.render(sample(), width).splitlines()
+    *lines, _ = text.render(sample(), width).splitlines()  # but for the path of the run
     assert all(len(line) <= width for line in lines)
-    assert len(lines[3].replace("±95 %", "spread").replace("peak GiB", "memory").split()) == columns
+    header = next(line for line in lines if line.startswith("bench"))
+    assert len(header.replace("±95 %", "spread").replace("peak GiB", "memory").split()) == columns
+
+
+@pytest.mark.parametrize("width", [120, 80, 60, 39, 30, 24])
+def test_no_number_of_the_table_is_cut(width: int) -> None:
+    lines = text.render(sample(), width).splitlines()
+    for rate in ("188.0 GFLOP/s", "23.45 items/s", "3.000 items/s"):
+        assert any(rate in line for line in lines)
 
 
 def test_text_shows_each_benchmark_with_rate_spread_memory_and_score() -> None:
     lines = text.render(sample(), 80).splitlines()
     assert lines[0] == "quick.2030-01-01 · 2030-01-01 00:00:00 UTC · milabench 1.0"
     assert lines[1] == "cuda · 4 × H200 · 16 CPUs"
-    assert lines[3].split() == ["benchmark", "n", "fail", "dev", "rate", "±95", "%", "peak", "GiB", "score", "weight"]
+    assert " ".join(lines[3].split()) == "benchmark n fail dev rate ±95 % steps verdict peak GiB score"
     cells = [" ".join(line.split()) for line in lines[5:10]]
     assert cells == [
-        "flops-fp32 4 0 0-3 188.0 GFLOP/s ±0.4 % 1.50 752.0 G 1",
-        "resnet50 2 1 0 23.45 items/s ±12 %* 1.00 host 11.70 1",
-        "short|one 1 0 0 3.000 items/s too few* – 100.0 off",
-        "big 0 0 – skipped – – – 1",
-        "gone 0 0 – missing – – 0 1",
+        "flops-fp32 4 0 0-3 188.0 GFLOP/s ±0.4 % 60 ok 1.50 752.0 G",
+        "resnet50 2 1 0 23.45 items/s ±12 % 60 noisy 1.00 host 11.70",
+        "short|one 1 0 0 3.000 items/s too few 60 too few – 100.0",
+        "big 0 0 – skipped – – – – –",
+        "gone 0 0 – missing – – – – 0",
     ]
 
 
@@ -60,8 +73,14 @@ def test_text_says_below_the_table_what_failed_what_is_not_there_and_where_the_r
         "  big  needs 2 nodes",
         "  resnet50: a loss was NaN or infinite",
         "15 warm-up steps are not in them",
-        "* wider than ±5 %",
-        "* too few",
+        "too few: no interval can be told",
+        "  resnet50             noisy: another took the CPU; steal; and 1 more, in --json",
+        "  resnet50             warm-up: the first 12 measured steps were not steady yet",
+        "  short|one            too few: 4 samples are too few for an interval",
+        "  1 other              ok: nothing that was looked at speaks against the numbers",
+        "  resnet50, short|one  whether the machine was busy with other things is not known",
+        "docs/explanation/numbers.md",
+        "  flops-fp32  2.50 nJ per FLOP, 350.0 W: by the devices' own counters",
         "host: the largest resident memory",
         "run directory: /runs/quick.2030-01-01",
     ):
@@ -71,7 +90,7 @@ def test_text_says_below_the_table_what_failed_what_is_not_there_and_where_the_r
 def test_a_wide_text_also_shows_deviation_and_steps() -> None:
     row = next(line for line in text.render(sample(), 120).splitlines() if line.startswith("flops-fp32"))
     assert row.split()[6:10] == ["±0.4", "%", "0.53", "%"]
-    assert "5+60" in row
+    assert row.split()[10:13] == ["5", "60", "ok"]
 
 
 def test_a_long_reason_is_cut_and_a_long_name_folds() -> None:
@@ -190,18 +209,86 @@ def test_markdown_is_a_table_that_names_cannot_break() -> None:
     lines = FORMATS["markdown"](sample()).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 7
-    assert all(line.replace("\\|", "").count("|") == 12 for line in table)
+    assert all(line.replace("\\|", "").count("|") == 14 for line in table)
     assert "| short\\|one | 1 | 0 |" in table[4]
     assert "### failed" in lines
     assert "- **resnet50.D1** timeout: reached max\\_duration after 600 s" in lines
 
 
-def test_an_estimate_without_interval_is_marked_too_few() -> None:
-    few = benchmark("x", interval=estimate(1.0, None, "too few", 3))
-    summary = Summary(
-        runs=(RunFacts(name="r", started="", path="/r"),), benchmarks=(few,), missing=(), skipped=(), score={}
+def of(*benchmarks: BenchmarkSummary) -> Summary:
+    runs = (RunFacts(name="r", started="", path="/r"),)
+    return Summary(runs=runs, benchmarks=benchmarks, missing=(), skipped=(), score={})
+
+
+def test_an_estimate_without_interval_is_told_with_what_to_do() -> None:
+    written = text.render(of(benchmark("x", interval=estimate(1.0, None, "too few", 3))), 120)
+    assert "items/s  too few" in written
+    assert "too few: no interval can be told; raise voir.options.stop" in written
+
+
+def test_what_measuring_cost_is_told_where_it_is_more_than_a_hundredth() -> None:
+    costly = replace(PROCESS, surroundings=replace(PROCESS.surroundings, overhead_ns=360_000.0))
+    found = benchmark("x", processes=(PROCESS, costly), trust=trust("ok", overhead=costly.overhead))
+    written = text.render(of(found), 140)
+    assert "overhead: measuring itself took 3.0 % of a step's time (360 µs of 12.0 ms)" in written
+    assert "overhead" not in text.render(of(replace(found, trust=trust("ok", overhead=0.01))), 140)
+
+
+def test_when_all_is_well_it_is_said_in_a_line() -> None:
+    quiet = trust("ok", noise=Noise(verdict="quiet"))
+    lines = text.render(of(benchmark("x", trust=quiet), benchmark("y", trust=quiet)), 120).splitlines()
+    at = lines.index("how far to trust these numbers")
+    assert " ".join(lines[at + 1].split()) == "all of them ok: nothing that was looked at speaks against the numbers"
+    assert lines[at + 2].split()[0] == "more"
+
+
+def test_energy_without_known_work_is_told_as_a_whole() -> None:
+    energy = Energy(joules=1500.0, seconds=10.0, source="RAPL of the whole machine", parts={"package-0": 1500.0})
+    written = text.render(of(benchmark("x", energy=energy)), 120)
+    assert "x  1.50 kJ in all, 150.0 W: processors and memory of the whole machine, by RAPL" in written
+
+
+def test_corrected_memory_errors_are_told() -> None:
+    found = benchmark("x", trust=trust("ok", ecc=Ecc(corrected=3, uncorrected=0)))
+    assert "memory: the devices corrected 3 errors (ECC) while measuring" in text.render(of(found), 120)
+
+
+def test_json_has_interval_verdict_and_n_with_each_number() -> None:
+    found = json.loads(FORMATS["json"](sample()))["benchmarks"][0]
+    assert found["throughput"] == {
+        "n": 60,
+        "value": 1.88e11,
+        "low": 1.88e11 - 7.5e8,
+        "high": 1.88e11 + 7.5e8,
+        "method": "batch means",
+        "verdict": "ok",
+    }
+    assert found["throughput_by_device"]["D0"]["value"] == 1.88e11
+    assert [each["value"] for each in found["repeats"]] == [7.52e11]
+    assert (found["first_step_s"], found["step_s"]["min"], found["step_s"]["max"]) == (1.5, 0.01, 0.05)
+    assert (found["step_s"]["p50"]["value"], found["step_s"]["p50"]["n"]) == (0.012, 60)
+    assert (found["step_s"]["p99"]["value"], found["step_s"]["p99"]["verdict"]) == (None, "too few")
+    assert found["steps"] == {"warmup": 5, "measured": 60, "unsteady": 0}
+    assert (found["grade"], found["steadiness"]) == ({"word": "ok", "reasons": []}, {"steady": 4})
+    assert (found["noise"], found["overhead_share"]) == ({"verdict": "quiet", "reasons": []}, 0.0002)
+    assert (found["energy"]["watts"], found["energy"]["source"]) == (350.0, "device counter")
+    assert (found["energy_per_unit_j"], found["throttled"], found["ecc"]) == (2.5e-9, [], None)
+    (process,) = found["processes"]
+    assert process["steadiness"]["kind"] == "steady"
+    assert process["evidence"]["pressure_share"] == 0.001
+    assert process["window_ns"] == [10**18, 10**18 + 12 * 10**9]
+    assert process["overhead_share"] == pytest.approx(0.0002)
+
+
+def test_csv_has_columns_for_speed_trust_and_energy() -> None:
+    first, second, *_ = csv.DictReader(io.StringIO(FORMATS["csv"](sample())))
+    assert (first["throughput"], first["step_p50_s"], first["step_p99_s"]) == ("188000000000.0", "0.012", "")
+    assert (first["grade"], first["noise"], first["steadiness"]) == ("ok", "quiet", "steady=4")
+    assert (first["watts"], first["energy_source"]) == ("350.0", "device counter")
+    assert (second["grade"], second["grade_reasons"]) == (
+        "noisy",
+        "another took the CPU; steal; the interval is wide",
     )
-    assert "too few*" in text.render(summary)
 
 
 @pytest.mark.parametrize(

@@ -84,3 +84,18 @@ def test_a_scaled_number_is_the_number_to_four_digits(value: float) -> None:
     factor = {"n": 1e-9, "µ": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
     assert float(number) * factor[prefix] == pytest.approx(value, rel=6e-4)
     assert 1 <= float(number) < 1000
+
+
+@pytest.mark.parametrize(
+    ("unit", "one"),
+    [("images/s", "image"), ("FLOP/s", "FLOP"), ("GB/s", "GB"), ("tokens", "token"), ("GOPS/s", "GOPS"), ("", "unit")],
+)
+def test_what_a_rate_counts_is_named_in_the_singular(unit: str, one: str) -> None:
+    assert units.single(unit) == one
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "–"), (8.5e-7, "850 ns"), (0.0123, "12.3 ms"), (4.2, "4.20 s"), (0.0, "0 s")]
+)
+def test_short_times_have_a_prefix(value: float | None, shown: str) -> None:
+    assert units.seconds(value) == shown

@@ -47,6 +47,12 @@ class FakeRun:
     def steps(self, tag: str) -> list[Steps]:
         return [self.columns[tag]] if tag in self.columns else []
 
+    def rank_events(self, tag: str) -> list[Path]:
+        return sorted(self.path.glob(f"{tag}.rank*.jsonl"))
+
+    def monitor_paths(self) -> dict[str, Path]:
+        return {path.name.split(".")[0]: path for path in self.path.glob("*.monitor.jsonl")}
+
     def failed_before(self) -> dict[str, int]:
         return self.failed
 

@@ -1,0 +1,132 @@
+"""The measured steps of one process, in the order taken, and what is to be told of their times."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from operator import sub
+
+from benchmate.wire import GOOD, MEASURED, WARMUP, Steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Measured steps: how long each took and what it did; of steps told as rates only those (``printed``).
+
+    There may be millions: what is kept is 8 bytes a step, 16 where they did not all do the same. ``counts`` is what
+    each step did, one number where all did the same. ``warmup``: steps that are not in it. ``first_ns``: how long the
+    very first step took, warm-up included. ``begin_ns`` and ``end_ns`` (wall clock) are those of the measurement.
+    """
+
+    unit: str = ""
+    durations_ns: array[int] = field(default_factory=lambda: array("q"), repr=False)
+    counts: int | array[int] = field(default=0, repr=False)
+    printed: array[float] = field(default_factory=lambda: array("d"), repr=False)
+    warmup: int = 0
+    first_ns: int | None = None
+    begin_ns: int | None = None
+    end_ns: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.durations_ns) or len(self.printed)
+
+    @property
+    def rates(self) -> array[float]:
+        """The rate of each step, in ``unit``: count / (end − start), as ``Steps.rates`` has it."""
+        if not self.durations_ns:
+            return self.printed
+        if isinstance(self.counts, int):
+            count = self.counts
+            return array("d", [count / (ns / 1e9) for ns in self.durations_ns])
+        return array("d", [count / (ns / 1e9) for count, ns in zip(self.counts, self.durations_ns, strict=True)])
+
+    @property
+    def done(self) -> int | None:
+        """What all steps did together; None where only their rates are known."""
+        if not self.durations_ns:
+            return None
+        return self.counts * len(self) if isinstance(self.counts, int) else sum(self.counts)
+
+    def work(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Return what each step did and how long it took, in ns; those of which the rate is known did 1 each."""
+        if not self.durations_ns:
+            times = array("d", (1e9 / rate for rate in self.printed if rate > 0))
+            return array("d", repeat(1.0, len(times))), times
+        counts = array("q", repeat(self.counts, len(self))) if isinstance(self.counts, int) else self.counts
+        return counts, self.durations_ns
+
+
+def read_series(parts: Iterable[Steps]) -> Series | None:
+    """Return the good measured steps of a process that come in parts; None where there are no steps at all."""
+    gathering = _Gathering()
+    for part in parts:
+        gathering.add(part)
+    return gathering.series() if gathering.rows else None
+
+
+class _Gathering:
+    """Steps put together as they are read."""
+
+    def __init__(self) -> None:
+        self.rows = self._warmup = 0
+        self._unit = ""
+        self._durations = array("q")
+        self._counts: int | array[int] = 0
+        self._first_ns: int | None = None
+        self._begin_ns: int | None = None
+        self._end_ns: int | None = None
+
+    def add(self, part: Steps) -> None:
+        self._unit = f"{part.unit}/s"
+        self.rows += len(part)
+        self._warmup += part.columns["phase"].count(WARMUP)
+        if len(part) and self._first_ns is None:
+            self._first_ns = part.columns["end"][0] - part.columns["start"][0]
+        starts, ends, counts = self._measured(part)
+        if not ends:
+            return
+        if self._begin_ns is None:
+            self._begin_ns = part.zero_ns + starts[0]
+        self._end_ns = part.zero_ns + ends[-1]
+        self._add_counts(counts)
+        self._durations.extend(array("q", map(sub, ends, starts)))
+
+    def _measured(self, part: Steps) -> tuple[array[int], array[int], array[int]]:
+        """Return start, end and count of the rows that count for something."""
+        columns = part.columns
+        start, end, count = columns["start"], columns["end"], columns["count"]
+        phase, status = columns["phase"], columns["status"]
+        whole = phase.count(MEASURED) == status.count(GOOD) == len(part)
+        if whole and all(map(int.__lt__, start, end)):
+            return start, end, count
+        kept = [i for i in range(len(part)) if phase[i] == MEASURED and status[i] == GOOD and end[i] > start[i]]
+        return (
+            array("q", [start[i] for i in kept]),
+            array("q", [end[i] for i in kept]),
+            array("q", [count[i] for i in kept]),
+        )
+
+    def _add_counts(self, counts: array[int]) -> None:
+        """Add what steps did: as one number for as long as it is the same."""
+        same = counts.count(counts[0]) == len(counts)
+        if not self._durations and same:
+            self._counts = counts[0]
+            return
+        if isinstance(self._counts, int):
+            if same and counts[0] == self._counts:
+                return
+            self._counts = array("q", repeat(self._counts, len(self._durations)))
+        self._counts.extend(counts)
+
+    def series(self) -> Series:
+        return Series(
+            unit=self._unit,
+            durations_ns=self._durations,
+            counts=self._counts,
+            warmup=self._warmup,
+            first_ns=self._first_ns,
+            begin_ns=self._begin_ns,
+            end_ns=self._end_ns,
+        )

@@ -1,0 +1,103 @@
+"""Measured steps → how fast they were made: throughput, times and whether they are steady."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from benchmate import statistics, verdict
+from benchmate.statistics import Estimate, Statistic
+from benchmate.verdict import Steadiness
+from milabench.summary.series import Series
+from milabench.summary.types import Speed, StepTimes
+
+_CHUNKS: Final = 4_000  # a longer series is added up to so many sums before its interval is worked out
+_LOOKED_AT: Final = 20_000  # steps, evenly chosen, that say whether a longer series is steady
+_NS: Final = 1e-9
+_TAILS: Final[tuple[Statistic, ...]] = ("p50", "p90", "p95", "p99", "p99.9")
+
+
+def speed_of(series: Series) -> Speed:
+    """Return how fast the steps of one process were."""
+    return Speed(
+        throughput=throughput(series),
+        times=step_times(series.durations_ns),
+        first_s=None if series.first_ns is None else series.first_ns * _NS,
+    )
+
+
+def throughput(series: Series) -> Estimate:
+    """Return what was done per second, with its interval; of millions of steps by sums of neighbouring ones."""
+    counts, durations_ns = series.work()
+    each = -(-len(durations_ns) // _CHUNKS)
+    if each > 1:
+        counts, durations_ns = _added(counts, each), _added(durations_ns, each)
+    return replace(statistics.throughput(counts, durations_ns), n=len(series))
+
+
+def _added(values: Sequence[float], each: int) -> list[float]:
+    """Return sums of so many neighbours each; what is left over is in the last."""
+    return [math.fsum(values[index : index + each]) for index in range(0, len(values), each)]
+
+
+def steadiness_of(rates: Sequence[float]) -> Steadiness | None:
+    """Return whether the rates of steps are steady; of a very long one by steps evenly chosen. None without any."""
+    if not rates:
+        return None
+    each = -(-len(rates) // _LOOKED_AT)
+    found = verdict.steadiness(rates if each == 1 else rates[::each])
+    return replace(found, warmup=found.warmup * each) if each > 1 else found
+
+
+def step_times(durations_ns: array[int]) -> StepTimes | None:
+    """Return how long steps took, in s; None where that is not known."""
+    if not durations_ns:
+        return None
+    found = {name: statistics.estimate(durations_ns, name) for name in ("mean", *_TAILS)}
+    return StepTimes(
+        n=len(durations_ns),
+        min_s=min(durations_ns) * _NS,
+        max_s=max(durations_ns) * _NS,
+        mean=scaled(found["mean"], _NS),
+        quantiles={name: scaled(found[name], _NS) for name in _TAILS},
+    )
+
+
+def pooled_times(several: Sequence[Series]) -> StepTimes | None:
+    """Return how long the steps of several processes took, taken together."""
+    durations = array("q")
+    for series in several:
+        durations.extend(series.durations_ns)
+    return step_times(durations)
+
+
+def scaled(estimate: Estimate, factor: float) -> Estimate:
+    """Return an estimate in another unit."""
+    value, low, high = (
+        None if each is None else each * factor for each in (estimate.value, estimate.low, estimate.high)
+    )
+    return replace(estimate, value=value, low=low, high=high)
+
+
+def together(several: Sequence[Estimate]) -> Estimate:
+    """Return the sum of what ran at the same time.
+
+    Its interval is as wide as theirs together: they share a machine, and what slows one slows the others.
+    """
+    known = [each for each in several if each.value is not None]
+    n, value = sum(each.n for each in several), math.fsum(each.value for each in known if each.value is not None)
+    if not known:
+        return replace(statistics.of_repeats(()), n=n)
+    if len(known) == 1:
+        return known[0]
+    halves = [(each.high - each.low) / 2 for each in known if each.low is not None and each.high is not None]
+    if len(halves) < len(known):
+        return Estimate(n=n, value=value, low=None, high=None, method="none", verdict="too few")
+    half = math.fsum(halves)
+    wide = half > statistics.WIDE * abs(value)
+    return Estimate(
+        n=n, value=value, low=value - half, high=value + half, method="batch means", verdict="wide" if wide else "ok"
+    )

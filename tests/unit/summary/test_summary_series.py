@@ -1,0 +1,114 @@
+"""Steps as they are kept: nothing of them is lost, and what many have in common is kept once."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from summary_fakes import steps
+
+from benchmate.wire import BASE_COLUMNS, GOOD, MEASURED, OVERLAPPED, Steps
+from milabench.summary import Series, speed
+from milabench.summary.series import read_series
+
+Row = tuple[int, int, int, int, int]  # start, end (ns), count, phase, status
+ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 10**12), st.integers(0, 10**9), st.sampled_from([0, 8, 32]), st.integers(0, 1), st.integers(0, 1)
+    ).map(lambda row: (row[0], row[0] + row[1], *row[2:]))
+)
+
+
+def columns(rows: Sequence[Row]) -> Steps:
+    named = {name: array("q", [row[index] for row in rows]) for index, name in enumerate(BASE_COLUMNS)}
+    return Steps(unit="items", clock="monotonic", zero_ns=10**18, columns=named)
+
+
+def parts(rows: Sequence[Row], size: int) -> Iterator[Steps]:
+    yield from (columns(rows[index : index + size]) for index in range(0, len(rows), size))
+
+
+@given(ROWS, st.integers(1, 7))
+def test_rates_and_work_are_those_of_the_steps_however_they_are_cut(rows: list[Row], size: int) -> None:
+    found = read_series(parts(rows, size))
+    if found is None:
+        assert not rows
+        return
+    kept = [row for row in rows if row[3] == MEASURED and row[4] == GOOD and row[1] > row[0]]
+    assert list(found.rates) == columns(rows).rates()
+    assert list(found.durations_ns) == [row[1] - row[0] for row in kept]
+    assert found.done == (sum(row[2] for row in kept) if kept else None)
+    assert [list(each) for each in found.work()] == [[row[2] for row in kept], [row[1] - row[0] for row in kept]]
+    assert found.warmup == sum(row[3] == 0 for row in rows)
+    assert found.first_ns == rows[0][1] - rows[0][0]
+    if kept:
+        assert (found.begin_ns, found.end_ns) == (10**18 + kept[0][0], 10**18 + kept[-1][1])
+
+
+def test_what_all_steps_did_is_kept_as_one_number() -> None:
+    same = [(index, index + 1, 32, MEASURED, GOOD) for index in range(9)]
+    other = (9, 10, 7, MEASURED, GOOD)
+    first, second = read_series(parts(same, 4)), read_series(parts([*same, other], 4))
+    assert first is not None
+    assert second is not None
+    assert first.counts == 32
+    assert second.counts == array("q", [32] * 9 + [7])
+
+
+def test_steps_that_overlap_others_count_for_nothing() -> None:
+    found = read_series(parts([(0, 5, 1, MEASURED, OVERLAPPED), (5, 9, 1, MEASURED, GOOD)], 10))
+    assert found is not None
+    assert (len(found), found.first_ns, found.begin_ns) == (1, 5, 10**18 + 5)
+
+
+def test_of_rates_alone_each_step_is_taken_to_have_done_the_same() -> None:
+    printed = Series(unit="items/s", printed=array("d", [10.0, 5.0, 0.0]))
+    assert (list(printed.rates), len(printed), printed.done) == ([10.0, 5.0, 0.0], 3, None)
+    assert [list(each) for each in printed.work()] == [[1.0, 1.0], [1e8, 2e8]]
+    assert speed.throughput(printed).value == pytest.approx(2 / 0.3)
+    assert speed.speed_of(printed).times is None
+
+
+def test_throughput_is_work_over_time_and_not_a_mean_of_rates() -> None:
+    found = read_series([steps(*((i * 100, i * 100 + (10 if i % 2 else 30), 20, 1) for i in range(100)))])
+    assert found is not None
+    estimate = speed.throughput(found)
+    assert (estimate.value, estimate.n) == (pytest.approx(1000), 100)
+    assert estimate.low is not None
+    assert estimate.low < 1000
+
+
+def test_step_times_are_in_seconds_and_say_which_tails_n_is_too_small_for() -> None:
+    found = read_series([steps(*((i * 100, i * 100 + 10 + i % 3, 20, 1) for i in range(60)))])
+    assert found is not None
+    times = speed.speed_of(found).times
+    assert times is not None
+    assert (times.n, times.min_s, times.max_s) == (60, 0.01, 0.012)
+    assert times.mean.value == pytest.approx(0.011)
+    assert times.quantiles["p50"].value == pytest.approx(0.011)
+    assert times.quantiles["p90"].value == pytest.approx(0.012)
+    for name in ("p99", "p99.9"):
+        assert (times.quantiles[name].value, times.quantiles[name].verdict) == (None, "too few")
+
+
+def test_a_long_series_has_the_throughput_and_almost_the_interval_of_a_short_one_of_the_same_kind() -> None:
+    chance = random.Random(7)
+    durations = array("q", [chance.randrange(900_000, 1_100_000) for _ in range(50_000)])
+    found = Series(unit="items/s", durations_ns=durations, counts=4)
+    estimate = speed.throughput(found)
+    assert estimate.value == pytest.approx(4e9 * len(durations) / sum(durations))
+    assert estimate.n == len(durations)
+    whole = speed.statistics.throughput([4.0] * len(durations), durations)
+    assert estimate.relative_error == pytest.approx(whole.relative_error, rel=0.1)
+
+
+def test_warm_up_of_a_long_series_is_counted_in_steps() -> None:
+    slow, steady = [50.0] * 3000, [100.0 + i % 5 for i in range(57_000)]
+    found = speed.steadiness_of(array("d", slow + steady))
+    assert found is not None
+    assert 2900 <= found.warmup <= 3100
+    assert speed.steadiness_of(array("d")) is None
