@@ -31,7 +31,7 @@ from milabench.fold import Folded
 from milabench.outcome import GOOD, UNDECIDED, Exit, Outcome, Seen, outcome, worst
 from milabench.plan import Command, Plan, Trial, codec
 from milabench.room import Room, is_full
-from milabench.rundir import RunDir, Seals, is_run, pieces, tail
+from milabench.rundir import RunDir, Seals, events_in, is_run, pieces, tail
 
 _GLANCE_S = 0.2  # whoever looks whether a run is being written has its lock for a moment: that is no runner
 _MADE_ELSE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO})  # of its files
@@ -264,6 +264,7 @@ class Record(RunDir):
         )
         if ended.code:
             seen = replace(seen, error=self.first_error(command.tag))
+        seen = replace(seen, nan_loss=seen.nan_loss or any(map(self._has_nan_loss, self.rank_events(command.tag))))
         now_ns = self._now_ns()
         last_s = max([min(copied.last_ns, now_ns) / 1e9, *(line["time"] for line in folded.lines)])
         seen = replace(
@@ -273,6 +274,12 @@ class Record(RunDir):
         )
         verdict = outcome(ended, seen.with_last_words(tail(files.stderr, _LAST_LINES)))
         return verdict, copied.seals.end(_end(ended, verdict, now_ns))
+
+    def _has_nan_loss(self, path: Path) -> bool:
+        """Say whether a further rank told a loss that is no number: what one rank loses the group has lost."""
+        with contextlib.suppress(OSError):
+            return Seen.of(events_in(path), expects_rate=False).nan_loss
+        return False
 
     def note(self, trial: Trial, outcome: Outcome, neighbours: Sequence[str] = ()) -> None:
         """Write what came of a trial into the journal, and which others ran at the same time."""

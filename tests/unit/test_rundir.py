@@ -255,6 +255,19 @@ def test_an_end_that_the_process_wrote_is_not_its_end(run: Record) -> None:
     assert run.files(COMMAND.tag).events.read_bytes() == before
 
 
+@pytest.mark.parametrize(("losses", "kind"), [([2.0, 1.0], "early_stop"), ([2.0, float("nan")], "failed")])
+def test_a_loss_of_a_further_rank_that_is_no_number_fails_the_group(
+    run: Record, losses: list[float], kind: str
+) -> None:
+    measure(run, steps=2)
+    for rank, told in ((1, [1.0]), (2, losses)):
+        writer = EventWriter(run.path / f"{COMMAND.tag}.rank{rank}.jsonl")
+        for loss in told:
+            writer.write("data", {"task": "train", "loss": loss})
+        writer.close()
+    assert run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0)).kind == kind
+
+
 @pytest.mark.parametrize(
     ("told_ns", "idle"),
     [
