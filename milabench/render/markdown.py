@@ -18,36 +18,39 @@ def render(summary: Summary) -> str:
 
 def _lines(summary: Summary) -> Iterator[str]:
     title, *others = view.heading(summary)
-    yield f"## {_escape(title)}"
+    yield f"## {escape(title)}"
     yield ""
     for line in others:
-        yield _escape(line)
+        yield escape(line)
         yield ""
-    yield _row([view.HEADERS[key] for key in view.WIDE])
-    yield _row(["---" if key == "name" else "---:" for key in view.WIDE])
+    yield table_row([view.HEADERS[key] for key in view.WIDE])
+    yield table_row(["---" if key == "name" else "---:" for key in view.WIDE])
     for row in view.rows(summary):
-        yield _row([_escape(row.cells[key]) for key in view.WIDE])
+        yield table_row([escape(row.cells[key]) for key in view.WIDE])
     yield ""
     value, what = view.score(summary)
-    yield f"**score {_escape(value)}**: {_escape(what)}; {_escape(view.processes(summary))}"
+    yield f"**score {escape(value)}**: {escape(what)}; {escape(view.processes(summary))}"
     for section in view.sections(summary):
-        yield ""
-        yield f"### {_escape(section.title)}"
-        yield ""
-        for first, *rest in section.lines:
-            yield (
-                f"- {_escape(first)}"
-                if not rest
-                else f"- **{_escape(first)}** {_escape(': '.join(filter(None, rest)))}"
-            )
+        yield from section_lines(section)
     yield ""
     for place in view.places(summary):
-        yield f"run directory: {_escape(place)}"
+        yield f"run directory: {escape(place)}"
 
 
-def _row(cells: Sequence[str]) -> str:
+def section_lines(section: view.Section) -> Iterator[str]:
+    """Yield the lines of a section under its title."""
+    yield ""
+    yield f"### {escape(section.title)}"
+    yield ""
+    for first, *rest in section.lines:
+        yield f"- {escape(first)}" if not rest else f"- **{escape(first)}** {escape(': '.join(filter(None, rest)))}"
+
+
+def table_row(cells: Sequence[str]) -> str:
+    """Return a row of a table; its cells are escaped already."""
     return f"| {' | '.join(cells)} |"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Return a text in which nothing means anything to markdown."""
     return text.translate(_SPECIAL)

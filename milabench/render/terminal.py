@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from milabench.render.view import Section
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+K = TypeVar("K", bound=str)  # the keys of a table's columns
+NAME: Final = 12  # columns a name keeps when it has to fold
 _REASON: Final = 120  # characters of a reason; all of it is in the JSON and in the process's stderr
 _STYLES: Final = {"failed": "bold red", "missing": "bold red", "worse": "bold red", "warnings": "bold yellow"}
 _ASCII: Final = str.maketrans({"±": "+/-", "–": "-", "·": "|", "×": "x", "µ": "u", "…": "...", "→": "->"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout(Generic[K]):
+    """Columns that are shown where they fit, the gap between them, and from which width on the first may be folded."""
+
+    keys: tuple[K, ...]
+    gap: int = 2
+    name: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line(Generic[K]):
+    """A row of a table: its cells, and the styles of some of them (of ``style`` all others)."""
+
+    cells: Mapping[K, str]
+    style: str = ""
+    styles: Mapping[K, str] = field(default_factory=dict)
 
 
 def plain(show: Callable[[Console], None], width: int) -> str:
@@ -23,6 +44,48 @@ def plain(show: Callable[[Console], None], width: int) -> str:
     text = io.StringIO()
     show(Console(file=text, width=width, color_system=None, force_terminal=False, legacy_windows=False))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+
+def grid(
+    console: Console,
+    headers: Mapping[K, str],
+    lines: Sequence[Line[K]],
+    layouts: Sequence[Layout[K]],
+    left: Collection[K] = (),
+) -> None:
+    """Write a table in the first layout that fits, else in the last.
+
+    Its first column has names, which may be folded; those in ``left`` are not set to the right either.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    layout = _fitting(headers, lines, layouts, console.width)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, layout.gap - 1, 0, 0))
+    for number, key in enumerate(layout.keys):
+        table.add_column(
+            safe(console, headers[key]),
+            justify="left" if number == 0 or key in left else "right",
+            overflow="fold",
+            no_wrap=number > 0,
+            min_width=None if number else NAME,
+        )
+    for line in lines:
+        table.add_row(
+            *(Text(safe(console, line.cells[key]), style=line.styles.get(key, line.style)) for key in layout.keys)
+        )
+    console.print(table, soft_wrap=False)
+
+
+def _fitting(headers: Mapping[K, str], lines: Sequence[Line[K]], layouts: Sequence[Layout[K]], width: int) -> Layout[K]:
+    widths = {key: max(len(text) for text in (headers[key], *(line.cells[key] for line in lines))) for key in headers}
+    for layout in layouts:
+        name, *others = layout.keys
+        taken = max(NAME, min(widths[name], layout.name)) + sum(widths[key] for key in others)
+        if taken + layout.gap * (len(layout.keys) - 1) <= width:
+            return layout
+    return layouts[-1]
 
 
 def section(console: Console, found: Section) -> None:
