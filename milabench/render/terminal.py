@@ -69,7 +69,6 @@ def grid(
             justify="left" if number == 0 or key in left else "right",
             overflow="fold",
             no_wrap=number > 0,
-            min_width=None if number else NAME,
         )
     for line in lines:
         table.add_row(
@@ -82,7 +81,7 @@ def _fitting(headers: Mapping[K, str], lines: Sequence[Line[K]], layouts: Sequen
     widths = {key: max(len(text) for text in (headers[key], *(line.cells[key] for line in lines))) for key in headers}
     for layout in layouts:
         name, *others = layout.keys
-        taken = max(NAME, min(widths[name], layout.name)) + sum(widths[key] for key in others)
+        taken = min(widths[name], layout.name) + sum(widths[key] for key in others)
         if taken + layout.gap * (len(layout.keys) - 1) <= width:
             return layout
     return layouts[-1]

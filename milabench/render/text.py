@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from milabench.render import view
@@ -11,14 +12,21 @@ from milabench.summary import Summary
 if TYPE_CHECKING:
     from rich.console import Console
 
-_LAYOUTS: Final = (
-    Layout(keys=view.WIDE),
-    Layout(keys=view.NARROW),
-    Layout(keys=view.NARROW, gap=1),
-    Layout(keys=view.NARROW, gap=1, name=NAME),
-    Layout(keys=view.SHORT, gap=1),
-)
+_ROOMY: Final = 3  # columns that are left out before names fold
+_DOUBTED: Final[tuple[view.Key, ...]] = ("spread", "verdict")
+_SHORTEST: Final = 4  # columns that a name keeps
 _STATES: Final[dict[view.State, str]] = {"ok": "", "failed": "red", "skipped": "dim", "missing": "red"}
+
+
+def _layouts() -> Iterator[Layout[view.Key]]:
+    """Yield the layouts that are tried: columns are left out, and then names fold, rather than that a number is cut."""
+    for left_out in range(len(view.LEFT_OUT) + 1):
+        keys = tuple(key for key in view.WIDE if key not in view.LEFT_OUT[:left_out])
+        if left_out <= _ROOMY:
+            yield from (Layout(keys=keys), Layout(keys=keys, gap=1))
+        if left_out >= _ROOMY:
+            yield from (Layout(keys=keys, name=NAME), Layout(keys=keys, gap=1, name=NAME))
+    yield Layout(keys=keys, gap=1, name=_SHORTEST)
 
 
 def render(summary: Summary, width: int = 80) -> str:
@@ -31,7 +39,7 @@ def show(summary: Summary, console: Console) -> None:
     for number, line in enumerate(view.heading(summary)):
         say(console, line, "bold" if number == 0 else "")
     console.print()
-    grid(console, view.HEADERS, [_line(row) for row in view.rows(summary)], _LAYOUTS)
+    grid(console, view.HEADERS, [_line(row) for row in view.rows(summary)], tuple(_layouts()))
     console.print()
     value, what = view.score(summary)
     say(console, f"score  {value}", "bold", f"   {what}")
@@ -46,4 +54,4 @@ def show(summary: Summary, console: Console) -> None:
 
 def _line(row: view.Row) -> Line[view.Key]:
     style = _STATES[row.state]
-    return Line(cells=row.cells, style=style, styles={"spread": "yellow"} if row.doubtful else {})
+    return Line(cells=row.cells, style=style, styles=dict.fromkeys(_DOUBTED, "yellow") if row.doubtful else {})
