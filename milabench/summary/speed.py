@@ -14,8 +14,6 @@ from benchmate.verdict import Steadiness
 from milabench.summary.series import Series
 from milabench.summary.types import Speed, StepTimes
 
-_CHUNKS: Final = 4_000  # a longer series is added up to so many sums before its interval is worked out
-_LOOKED_AT: Final = 20_000  # steps, evenly chosen, that say whether a longer series is steady
 _NS: Final = 1e-9
 _TAILS: Final[tuple[Statistic, ...]] = ("p50", "p90", "p95", "p99", "p99.9")
 
@@ -30,33 +28,21 @@ def speed_of(series: Series) -> Speed:
 
 
 def throughput(series: Series) -> Estimate:
-    """Return what was done per second, with its interval; of millions of steps by sums of neighbouring ones."""
+    """Return what was done per second, with its interval."""
     counts, durations_ns = series.work()
-    each = -(-len(durations_ns) // _CHUNKS)
-    if each > 1:
-        counts, durations_ns = _added(counts, each), _added(durations_ns, each)
-    return replace(statistics.throughput(counts, durations_ns), n=len(series))
-
-
-def _added(values: Sequence[float], each: int) -> list[float]:
-    """Return sums of so many neighbours each; what is left over is in the last."""
-    return [math.fsum(values[index : index + each]) for index in range(0, len(values), each)]
+    return statistics.throughput(counts, durations_ns)
 
 
 def steadiness_of(rates: Sequence[float]) -> Steadiness | None:
-    """Return whether the rates of steps are steady; of a very long one by steps evenly chosen. None without any."""
-    if not rates:
-        return None
-    each = -(-len(rates) // _LOOKED_AT)
-    found = verdict.steadiness(rates if each == 1 else rates[::each])
-    return replace(found, warmup=found.warmup * each) if each > 1 else found
+    """Return whether the rates of steps are steady; None without any."""
+    return verdict.steadiness(rates) if rates else None
 
 
 def step_times(durations_ns: array[int]) -> StepTimes | None:
     """Return how long steps took, in s; None where that is not known."""
     if not durations_ns:
         return None
-    found = {name: statistics.estimate(durations_ns, name) for name in ("mean", *_TAILS)}
+    found = statistics.estimates(durations_ns, ("mean", *_TAILS))
     return StepTimes(
         n=len(durations_ns),
         min_s=min(durations_ns) * _NS,
