@@ -42,6 +42,8 @@ def _of(found: BenchmarkSummary) -> Iterator[str]:
         more = len(grade.reasons) - len(shown)
         rest = f"; and {more} more, in --json" if more else ""
         yield f"{grade.word}: {'; '.join(shown)}{rest}"
+    elif found.trust.noise.reasons:
+        yield f"all the same: {found.trust.noise.reasons[0]}"
     if found.trust.overhead is not None and found.trust.overhead > OVERHEAD:
         yield _overhead(found)
     if found.trust.unsteady:

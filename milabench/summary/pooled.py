@@ -82,11 +82,11 @@ def trust_of(processes: Sequence[ProcessSummary], interval: Estimate) -> Trust:
 
 
 def _worst(noises: Sequence[Noise]) -> Noise:
-    """Return the noise of several processes: one that is noisy, or of which nothing is known, speaks for all."""
+    """Return the noise of several processes: the first that is noisy, or of which nothing is known, speaks for all."""
     for word in _NOISES:
         alike = [noise for noise in noises if noise.verdict == word]
         if alike:
-            return replace(alike[0], reasons=tuple(dict.fromkeys(each for noise in alike for each in noise.reasons)))
+            return alike[0]
     return Noise(verdict="unknown")
 
 
