@@ -113,6 +113,7 @@ def _process(process: ProcessSummary) -> dict[str, Any]:
         "seconds": process.seconds,
         "throughput": _estimate(process.speed.throughput),
         **_times(process.speed),
+        "grade": _grade(process.grade),
         "steadiness": None if process.steadiness is None else asdict(process.steadiness),
         **_surroundings(process.surroundings),
         "overhead_share": process.overhead,

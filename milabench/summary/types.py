@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from benchmate.statistics import Estimate
-from benchmate.verdict import Evidence, Grade, Noise, Steadiness
+from benchmate.verdict import Evidence, Grade, Noise, Steadiness, grade
 from benchmate.wire import Steps
 from milabench.outcome import Kind, Outcome
 from milabench.plan.types import Plan, Skip
@@ -158,7 +158,7 @@ class ProcessSummary:
     ``series``: its measured steps. ``repeat`` sets apart what did not run at the same time: the run's index and the
     repeat in it. ``slot`` is the device of a per-device process, the node of one that is on every node, else None.
     ``devices`` are ids on one node, ``node:id`` in a plan of several. ``started``: when, in s since 1970, where its
-    file says it. ``neighbours``: the trials that ran at the same time as its own. ``grade``: one word for its number.
+    file says it. ``neighbours``: the trials that ran at the same time as its own.
     """
 
     tag: str
@@ -194,6 +194,12 @@ class ProcessSummary:
     def warmup(self) -> int:
         """How many steps are no measured ones."""
         return self.series.warmup
+
+    @property
+    def grade(self) -> Grade:
+        """One word for its throughput, with all that speaks against it."""
+        series = () if self.steadiness is None else (self.steadiness,)
+        return grade(self.speed.throughput, series, (self.surroundings.noise,))
 
     @property
     def overhead(self) -> float | None:

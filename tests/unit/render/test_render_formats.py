@@ -274,7 +274,7 @@ def test_json_has_interval_verdict_and_n_with_each_number() -> None:
     assert (found["energy"]["watts"], found["energy"]["source"]) == (350.0, "device counter")
     assert (found["energy_per_unit_j"], found["throttled"], found["ecc"]) == (2.5e-9, [], None)
     (process,) = found["processes"]
-    assert process["steadiness"]["kind"] == "steady"
+    assert (process["grade"]["word"], process["steadiness"]["kind"]) == ("ok", "steady")
     assert process["evidence"]["pressure_share"] == 0.001
     assert process["window_ns"] == [10**18, 10**18 + 12 * 10**9]
     assert process["overhead_share"] == pytest.approx(0.0002)
