@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -17,6 +17,7 @@ from milabench.summary import monitor
 from milabench.summary.monitor import Stretch
 from milabench.summary.process import Context, Place, places, summarize_process
 from milabench.summary.reading import Reading
+from milabench.summary.surroundings import Site, seen_from
 from milabench.summary.types import ProcessSummary, Run, RunFacts
 
 _DIGITS = re.compile(r"(\d+)")
@@ -70,6 +71,7 @@ def read_page(run: Run, index: int) -> Page:
             warnings.append(f"{tag}: its .data file holds nothing of a process and was left out{_said(found)}")
         elif found.end and found.end.get("return_code"):
             warnings.append(f"{tag}: a command of milabench itself ended with exit code {found.end['return_code']}")
+    processes = list(_with_beside(processes, context))
     if empty:
         warnings.append(f"{', '.join(empty)}: nothing stands in the .data file: it was never started")
     unstarted = _unstarted(plan, {process.benchmark for process in processes}, outcomes) if plan else {}
@@ -120,6 +122,27 @@ def _outcomes(run: Run) -> Mapping[str, Outcome]:
         return run.outcomes()
     except RunDirError:
         return {}
+
+
+def _with_beside(processes: Sequence[ProcessSummary], context: Context) -> Iterator[ProcessSummary]:
+    """Yield the processes, those that measure nothing themselves (servers, nodes of a group) with what was seen.
+
+    That is of their devices in the time in which the others of their job measured: what it took was taken for them.
+    """
+    spans: dict[tuple[str, str], tuple[int, int]] = {}
+    for process in processes:
+        place, span = context.planned.get(process.tag), process.surroundings.window_ns
+        if place is not None and span is not None:
+            known = spans.get(place.in_job, span)
+            spans[place.in_job] = min(known[0], span[0]), max(known[1], span[1])
+    for process in processes:
+        place, found = context.planned.get(process.tag), process.surroundings
+        others = None if place is None else spans.get(place.in_job)
+        if found.window_ns is None and found.shown and others is not None:
+            site = Site(node=found.node, shown=found.shown, stretches=context.monitored.get(found.node or "", ()))
+            yield replace(process, surroundings=seen_from(site, others))
+        else:
+            yield process
 
 
 def _monitored(run: Run) -> dict[str, list[Stretch]]:

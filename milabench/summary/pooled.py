@@ -100,16 +100,27 @@ def _ecc(several: Sequence[Ecc | None]) -> Ecc | None:
 def energy_of(processes: Sequence[ProcessSummary]) -> Energy | None:
     """Return the energy that all measured windows took together; None where that of a process is not known.
 
-    What is of a whole machine counts once for all that ran on it at the same time.
+    Of processes that have devices theirs counts, of servers too; else that of the whole machine, once for all that ran
+    on it at the same time.
     """
-    using = [process for process in processes if len(process.series) or process.surroundings.energy is not None]
-    known = [process.surroundings.energy for process in using if process.surroundings.energy is not None]
+    seen = [process for process in processes if process.surroundings.window_ns is not None]
+    using = [process for process in seen if process.surroundings.shown] or measuring(seen)
+    several = len({process.surroundings.node for process in using}) > 1
+    known = [energy for process in using if (energy := _energy(process, named=several)) is not None]
     if not known or len(known) < len(using) or len({energy.source for energy in known}) > 1:
         return None
     if not known[0].source.endswith("machine"):
         return _summed(known)
     shared = _grouped(using, lambda process: (process.repeat, process.surroundings.node)).values()
     return _summed([energy for several in shared if (energy := _of_machine(several)) is not None])
+
+
+def _energy(process: ProcessSummary, *, named: bool) -> Energy | None:
+    """Return what a process took, its parts named by its node where there are several."""
+    found = process.surroundings.energy
+    if found is None or not named:
+        return found
+    return replace(found, parts={f"{process.surroundings.node}:{name}": each for name, each in found.parts.items()})
 
 
 def _of_machine(processes: Sequence[ProcessSummary]) -> Energy | None:

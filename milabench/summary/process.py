@@ -32,7 +32,7 @@ _INTERRUPTS = ("KeyboardInterrupt", "CancelledError")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the plan puts a process: its trial, and the devices of it and of the largest job it belongs to.
+    """Where the plan puts a process: its trial and job, and the devices of it and of the whole job.
 
     ``node`` is its node's name, where a plan has it; ``several``: the plan has others too. ``shown``: the numbers or
     UUIDs by which its devices are shown to it.
@@ -40,12 +40,18 @@ class Place:
 
     benchmark: str
     trial: str
+    job: str
     repeat: int
     devices: tuple[int | str, ...]
     ngpu: int
     node: str | None = None
     several: bool = False
     shown: frozenset[str] = frozenset()
+
+    @property
+    def in_job(self) -> tuple[str, str]:
+        """Which job it belongs to."""
+        return self.trial, self.job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,7 @@ def places(plan: Plan, *, cpu: bool) -> dict[str, Place]:
                 found[command.tag] = Place(
                     benchmark=trial.benchmark,
                     trial=trial.id,
+                    job=job.tag,
                     repeat=trial.repeat,
                     devices=() if cpu else tuple(named),
                     ngpu=0 if cpu else len(used),
@@ -202,6 +209,7 @@ def _legacy_place(config: Mapping[str, Any], benchmark: str, trial: str, repeat:
     return Place(
         benchmark=benchmark,
         trial=trial,
+        job="",
         repeat=repeat,
         devices=() if cpu else devices,
         ngpu=0 if cpu else local * (nodes if isinstance(nodes, int) else 1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 from benchmate import verdict
 from benchmate.verdict import Evidence
@@ -15,6 +15,17 @@ from milabench.summary.monitor import Device, Stretch, Window
 from milabench.summary.reading import Reading
 from milabench.summary.series import Series
 from milabench.summary.types import Ecc, Energy, EnergySource, Surroundings
+
+
+class Account(TypedDict):
+    """What a process says of its CPUs while it measured, over the wall time; None is not known."""
+
+    cpu_share: float | None
+    wait_share: float | None
+    involuntary_per_s: float | None
+
+
+_NO_ACCOUNT: Final = Account(cpu_share=None, wait_share=None, involuntary_per_s=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +47,19 @@ def surroundings_of(series: Series, readings: Sequence[Reading], site: Site) -> 
     if span is None:
         unseen = Evidence(neighbours=site.neighbours)
         return Surroundings(node=site.node, shown=site.shown, evidence=unseen, noise=verdict.noise(unseen))
+    overhead = readings[0].measured.get("overhead_ns")
+    return replace(
+        seen_from(site, span, _account(readings)),
+        overhead_ns=float(overhead) if is_number(overhead) and overhead >= 0 else None,
+    )
+
+
+def seen_from(site: Site, span: tuple[int, int], account: Account = _NO_ACCOUNT) -> Surroundings:
+    """Return what a monitor saw in a window, with what a process says of itself."""
     seen = monitor.window(site.stretches, *span)
     devices = [] if seen is None else seen.devices(site.shown)
-    own = Evidence(window_s=(span[1] - span[0]) / 1e9, neighbours=site.neighbours, **_account(readings))
+    own = Evidence(window_s=(span[1] - span[0]) / 1e9, neighbours=site.neighbours, **account)
     evidence = own if seen is None else _with_seen(own, seen, devices)
-    overhead = readings[0].measured.get("overhead_ns")
     return Surroundings(
         window_ns=span,
         node=site.node,
@@ -49,7 +68,6 @@ def surroundings_of(series: Series, readings: Sequence[Reading], site: Site) -> 
         noise=verdict.noise(evidence),
         energy=None if seen is None else energy_of(seen, devices, len(site.shown)),
         ecc=None if seen is None else _ecc(seen, devices),
-        overhead_ns=float(overhead) if is_number(overhead) and overhead >= 0 else None,
     )
 
 
@@ -63,21 +81,15 @@ def window_of(series: Series, reading: Reading) -> tuple[int, int] | None:
     return reading.rated_ns if reading.rated_ns and reading.rated_ns[0] < reading.rated_ns[1] else None
 
 
-class _Account(TypedDict):
-    cpu_share: float | None
-    wait_share: float | None
-    involuntary_per_s: float | None
-
-
-def _account(readings: Sequence[Reading]) -> _Account:
+def _account(readings: Sequence[Reading]) -> Account:
     """Return what a group says of its CPUs: the rank that waited most, since all wait for the slowest."""
     return max((_account_of(reading.measured) for reading in readings), key=lambda each: each["wait_share"] or -1.0)
 
 
-def _account_of(measured: Mapping[str, Any]) -> _Account:
+def _account_of(measured: Mapping[str, Any]) -> Account:
     begin, end = measured.get("begin_ns"), measured.get("end_ns")
     seconds = (end - begin) / 1e9 if type(begin) is int and type(end) is int else 0.0
-    return _Account(
+    return Account(
         cpu_share=_over(measured.get("cpu_s"), seconds),
         wait_share=_over(measured.get("wait_s"), seconds),
         involuntary_per_s=_over(measured.get("involuntary"), seconds),

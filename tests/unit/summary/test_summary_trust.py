@@ -235,6 +235,33 @@ def test_throttling_errors_and_clocks_of_the_processs_own_devices_are_told(make_
     assert (found.trust.ecc.corrected, found.trust.ecc.uncorrected) == (10, 1)
 
 
+def test_what_a_server_takes_is_taken_for_its_clients(make_run: MakeRun) -> None:
+    """The client has no device; the server's counts, and the other job's does not, which measured nothing."""
+    jobs = {"net": [[("net.client", "local", ()), ("net.server", "local", (0,))], [("net.idle", "local", (1,))]]}
+    run = make_run(recorded=GPU, planned=plan(jobs), columns={"net.client": made(5, 10)})
+    for tag in ("net.client", "net.server", "net.idle"):
+        run.write(tag, end())
+    rapl = {"rapl_j": {"package-0": 7.0}}
+    watched(run, [header(), *({**line, "data": {**line["data"], "power": rapl}} for line in gpus(range(31), 0, 1))])
+    found = only(run)
+    assert found.energy is not None
+    assert (found.energy.joules, found.energy.parts) == (pytest.approx(1000.0), {"0": pytest.approx(1000.0)})
+    assert found.energy_per_unit == pytest.approx(1.0)
+
+
+def test_a_group_on_two_nodes_takes_what_the_devices_of_both_take(make_run: MakeRun) -> None:
+    jobs = {"net": [[("net.a", "a", (0,)), ("net.b", "b", (0,))]]}
+    run = make_run(recorded=GPU, planned=plan(jobs), columns={"net.a": made(5, 10)})
+    run.write("net.a", end())
+    run.write("net.b", end())
+    watched(run, [header(), *gpus(range(31), 0)], "a")
+    assert only(run).energy is None  # what b took nobody knows
+    watched(run, [header(), *gpus(range(31), 0)], "b")
+    energy = only(run).energy
+    assert energy is not None
+    assert energy.parts == {"a:0": pytest.approx(1000.0), "b:0": pytest.approx(1000.0)}
+
+
 # Groups ----------------------------------------------------------------------------------------------------------
 
 
