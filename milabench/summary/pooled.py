@@ -82,11 +82,11 @@ def trust_of(processes: Sequence[ProcessSummary], interval: Estimate) -> Trust:
 
 
 def _worst(noises: Sequence[Noise]) -> Noise:
-    """Return the noise of several processes: the first that is noisy, or of which nothing is known, speaks for all."""
+    """Return the noise of several processes: one that is noisy, or of which nothing is known, speaks for all."""
     for word in _NOISES:
         alike = [noise for noise in noises if noise.verdict == word]
         if alike:
-            return alike[0]
+            return max(alike, key=lambda noise: len(noise.reasons))
     return Noise(verdict="unknown")
 
 
@@ -98,59 +98,52 @@ def _ecc(several: Sequence[Ecc | None]) -> Ecc | None:
 
 
 def energy_of(processes: Sequence[ProcessSummary]) -> Energy | None:
-    """Return the energy that all measured windows took together; None where that of a process is not known.
+    """Return the energy that measuring took, of all repeats; None where that of a process is not known.
 
     Of processes that have devices theirs counts, of servers too; else that of the whole machine, once for all that ran
     on it at the same time.
     """
     seen = [process for process in processes if process.surroundings.window_ns is not None]
     using = [process for process in seen if process.surroundings.shown] or measuring(seen)
-    several = len({process.surroundings.node for process in using}) > 1
-    known = [energy for process in using if (energy := _energy(process, named=several)) is not None]
+    known = [energy for process in using if (energy := process.surroundings.energy) is not None]
     if not known or len(known) < len(using) or len({energy.source for energy in known}) > 1:
         return None
-    if not known[0].source.endswith("machine"):
-        return _summed(known)
-    shared = _grouped(using, lambda process: (process.repeat, process.surroundings.node)).values()
-    return _summed([energy for several in shared if (energy := _of_machine(several)) is not None])
+    several = len({process.surroundings.node for process in using}) > 1
+    repeats = [_of_repeat(each, named=several) for each in _grouped(using, lambda process: process.repeat).values()]
+    return _summed(repeats, math.fsum(energy.seconds for energy in repeats))
 
 
-def _energy(process: ProcessSummary, *, named: bool) -> Energy | None:
-    """Return what a process took, its parts named by its node where there are several."""
-    found = process.surroundings.energy
-    if found is None or not named:
-        return found
-    return replace(found, parts={f"{process.surroundings.node}:{name}": each for name, each in found.parts.items()})
+def _of_repeat(processes: Sequence[ProcessSummary], *, named: bool) -> Energy:
+    """Return the energy of what ran at the same time, its parts named by their nodes where there are several."""
+    nodes = _grouped(processes, lambda process: process.surroundings.node)
+    found = [_of_node(each, f"{node}:" if named else "") for node, each in nodes.items()]
+    return _summed(found, _seconds(processes))
 
 
-def _of_machine(processes: Sequence[ProcessSummary]) -> Energy | None:
-    """Return what a machine took from the first beginning to the last end of what ran on it at the same time."""
-    spans = [process.surroundings.window_ns for process in processes]
-    known = [span for span in spans if span is not None]
+def _of_node(processes: Sequence[ProcessSummary], prefix: str) -> Energy:
+    """Return the energy of what ran on a node at the same time."""
     energies = [process.surroundings.energy for process in processes if process.surroundings.energy is not None]
-    if not known or not energies:
-        return None
-    mean = _summed(energies)
-    factor = (max(end for _, end in known) - min(begin for begin, _ in known)) / 1e9 / mean.seconds
-    return replace(
-        mean,
-        joules=mean.joules * factor,
-        seconds=mean.seconds * factor,
-        parts={name: joules * factor for name, joules in mean.parts.items()},
-    )
+    summed = _summed(energies, math.fsum(energy.seconds for energy in energies))
+    factor = 1.0
+    if summed.source.endswith("machine"):  # each has that of all of it: once, from the first beginning to the last end
+        factor = _seconds(processes) / summed.seconds
+    parts = {f"{prefix}{name}": joules * factor for name, joules in summed.parts.items()}
+    return replace(summed, joules=summed.joules * factor, parts=parts)
 
 
-def _summed(energies: Sequence[Energy]) -> Energy:
+def _seconds(processes: Sequence[ProcessSummary]) -> float:
+    """Return how long it took from the first beginning to the last end of measurements."""
+    spans = [process.surroundings.window_ns for process in processes if process.surroundings.window_ns is not None]
+    return (max(end for _, end in spans) - min(begin for begin, _ in spans)) / 1e9
+
+
+def _summed(energies: Sequence[Energy], seconds: float) -> Energy:
     parts: dict[str, float] = {}
     for energy in energies:
         for name, joules in energy.parts.items():
             parts[name] = parts.get(name, 0.0) + joules
-    return Energy(
-        joules=math.fsum(energy.joules for energy in energies),
-        seconds=math.fsum(energy.seconds for energy in energies),
-        source=energies[0].source,
-        parts=parts,
-    )
+    joules = math.fsum(energy.joules for energy in energies)
+    return Energy(joules=joules, seconds=seconds, source=energies[0].source, parts=parts)
 
 
 def per_unit(energy: Energy | None, processes: Sequence[ProcessSummary]) -> float | None:

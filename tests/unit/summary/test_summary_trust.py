@@ -262,6 +262,15 @@ def test_a_group_on_two_nodes_takes_what_the_devices_of_both_take(make_run: Make
     assert energy.parts == {"a:0": pytest.approx(1000.0), "b:0": pytest.approx(1000.0)}
 
 
+def test_devices_that_measure_at_the_same_time_take_their_power_together(make_run: MakeRun) -> None:
+    run = of_devices(make_run, 2)
+    watched(run, [header(), *gpus(range(61), 0, 1)])
+    energy = only(run).energy
+    assert energy is not None
+    assert (energy.watts, energy.seconds) == (pytest.approx(200.0), pytest.approx(20.1))
+    assert energy.parts == {"0": pytest.approx(2010.0), "1": pytest.approx(2010.0)}
+
+
 # Groups ----------------------------------------------------------------------------------------------------------
 
 
