@@ -25,7 +25,8 @@ def summarize_benchmark(
     counted = [process for process in processes if process.outcome != "skipped"]
     n, failed = len(counted), sum(process.outcome not in GOOD for process in counted)
     rates = _pooled(counted)
-    kept, perf = trimmed(rates), performance(rates)
+    kept = trimmed(rates)
+    perf = mean(kept) if kept else None
     interval, repeats, energy = _interval(counted, kept), repeats_of(counted), energy_of(counted)
     spread = std(kept) if kept else None
     if skipped is not None and not outcomes:
@@ -47,7 +48,7 @@ def summarize_benchmark(
         warmup_steps=sum(process.warmup for process in counted),
         measured_steps=len(rates),
         seconds=_seconds(counted),
-        score=score(_by_device(counted), perf, n, failed) if n else None,
+        score=score(_by_device(counted, perf), perf, n, failed) if n else None,
         weight=weight_of(config),
         enabled=enabled_of(config),
         labels=_labels(config),
@@ -94,22 +95,25 @@ def _pooled(processes: Sequence[ProcessSummary]) -> array[float]:
     return rates
 
 
-def _by_device(processes: Sequence[ProcessSummary]) -> dict[str, array[float]]:
+def _by_device(processes: Sequence[ProcessSummary], perf: float | None) -> dict[str, float | None]:
+    """Return the perf of each device, or node, that has processes to itself; ``perf`` is that of all processes."""
     found: dict[str, list[ProcessSummary]] = {}
     for process in processes:
         if process.slot is not None:
             found.setdefault(process.slot, []).append(process)
-    return {slot: _pooled(several) for slot, several in found.items()}
+    if len(found) == 1 and len(processes) == 1:
+        return dict.fromkeys(found, perf)
+    return {slot: performance(_pooled(several)) for slot, several in found.items()}
 
 
 def _interval(processes: Sequence[ProcessSummary], kept: Sequence[float]) -> Estimate:
-    repeats: dict[tuple[int, int], array[float]] = {}
+    repeats: dict[tuple[int, int], list[ProcessSummary]] = {}
     for process in processes:
         if len(process.series):
-            repeats.setdefault(process.repeat, array("d")).extend(process.rates)
+            repeats.setdefault(process.repeat, []).append(process)
     if len(repeats) < 2:
         return estimate(kept)
-    return of_repeats([estimate(trimmed(rates)) for rates in repeats.values()])
+    return of_repeats([estimate(trimmed(_pooled(several))) for several in repeats.values()])
 
 
 def _memory(processes: Sequence[ProcessSummary]) -> Memory | None:

@@ -114,8 +114,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
     trial = place.trial if place else f"{benchmark}.R{repeat}" if repeat else benchmark
     place = place or _legacy_place(reading.config, benchmark, trial, repeat, context.cpu)
     series = series or Series(unit=reading.unit, printed=reading.rates, warmup=reading.warmup)
-    rates = series.rates
-    outcome = _outcome(reading, context.outcomes.get(trial), measured=bool(rates))
+    outcome = _outcome(reading, context.outcomes.get(trial), measured=len(series) > 0)
     ranks = [read(lines(path), rates=False) for path in run.rank_events(tag)]
     neighbours = context.neighbours.get(trial, ())
     return ProcessSummary(
@@ -136,7 +135,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         neighbours=neighbours,
         warnings=(*_warnings(reading, tag), *_of_ranks(ranks, tag)),
         speed=speed_of(series),
-        steadiness=steadiness_of(rates),
+        steadiness=steadiness_of(series.rates),
         surroundings=surroundings_of(
             series,
             (reading, *ranks),

@@ -27,12 +27,12 @@ def performance(rates: Sequence[float]) -> float | None:
     return mean(trimmed(rates)) if rates else None
 
 
-def score(by_device: Mapping[str, Sequence[float]], perf: float | None, n: int, failed: int) -> float:
+def score(by_device: Mapping[str, float | None], perf: float | None, n: int, failed: int) -> float:
     """Return what a benchmark scores: the whole machine's rate, less the share of its processes that failed.
 
-    ``by_device``: rates of each device, or node, for a plan of one process on each, else empty; ``perf`` counts then.
+    ``by_device``: perf of each device, or node, for a plan of one process on each, else empty; ``perf`` counts then.
     """
-    machine = sum(performance(rates) or 0.0 for rates in by_device.values())
+    machine = sum(each or 0.0 for each in by_device.values())
     return (machine or perf or 0.0) * (1 - failed / max(n, 1))
 
 

@@ -36,15 +36,15 @@ def test_perf_is_the_mean_of_what_is_kept() -> None:
 @pytest.mark.parametrize(
     ("by_device", "perf", "n", "failed", "expected"),
     [
-        ({"D0": [10.0, 10.0], "D1": [20.0, 20.0]}, 15.0, 2, 0, 30.0),
-        ({"D0": [10.0], "D1": []}, 10.0, 2, 1, 5.0),
+        ({"D0": 10.0, "D1": 20.0}, 15.0, 2, 0, 30.0),
+        ({"D0": 10.0, "D1": None}, 10.0, 2, 1, 5.0),
         ({}, 15.0, 4, 1, 11.25),
-        ({"D0": []}, None, 1, 1, 0.0),
+        ({"D0": None}, None, 1, 1, 0.0),
         ({}, None, 0, 0, 0.0),
     ],
 )
 def test_score_sums_devices_and_pays_for_failures(
-    by_device: dict[str, list[float]], perf: float | None, n: int, failed: int, expected: float
+    by_device: dict[str, float | None], perf: float | None, n: int, failed: int, expected: float
 ) -> None:
     assert score(by_device, perf, n, failed) == expected
 
