@@ -149,6 +149,8 @@ def run(folder: Path, *, failed: Sequence[str] = (), host: Sequence[str] = ()) -
         steps=lambda tag: (),
         neighbours=dict,
         failed_before=dict,
+        rank_events=lambda tag: (),
+        monitor_paths=dict,
     )
     return plan, record
 

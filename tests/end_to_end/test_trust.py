@@ -1,0 +1,36 @@
+"""A real run says how far its numbers are to be trusted: by its processes' own account and its node's monitor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import OBSERVED, Project, folder
+
+
+def test_a_run_says_what_its_numbers_were_measured_under(project: Project) -> None:
+    project.write("spin/main.py", OBSERVED)
+    project.suite(spin=folder("spin", stop=200))
+    assert project.verb("install").code == 0
+    shown = project.verb("run")
+    assert shown.code == 0, shown.err
+    found = project.report()["spin"]
+    (process,) = found["processes"]
+    begin_ns, end_ns = process["window_ns"]
+    evidence = process["evidence"]
+    assert evidence["window_s"] == pytest.approx((end_ns - begin_ns) / 1e9)
+    assert 0 < evidence["cpu_share"] <= 1.2
+    assert evidence["involuntary_per_s"] >= 0
+    assert 0 < process["overhead_ns"] < 1e6
+    assert found["overhead_share"] == process["overhead_share"]
+    assert (found["throughput"]["n"], found["step_s"]["n"]) == (200, 200)
+    assert found["step_s"]["min"] <= found["step_s"]["p50"]["value"] <= found["step_s"]["max"]
+    assert found["step_s"]["p99"]["value"] is None  # of 200 steps
+    assert found["throughput"]["value"] == pytest.approx(8 / found["step_s"]["mean"]["value"])
+    assert "how far to trust these numbers" in shown.out
+    assert f" {found['grade']['word']} " in shown.out
+    if Path("/proc/pressure/cpu").exists():
+        assert 0 <= evidence["pressure_share"] <= 1
+        assert 0 <= evidence["others_share"] <= 1
+        assert found["noise"]["verdict"] in ("quiet", "noisy")
