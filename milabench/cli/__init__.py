@@ -29,6 +29,7 @@ VERBS = {
     "doctor": ("milabench.cli.doctor", "Find what stands in the way of a run, or would spoil its numbers."),
     "logs": ("milabench.cli.logs", "Show what the processes of a benchmark printed."),
     "report": ("milabench.cli.report", "Report on run directories."),
+    "compare": ("milabench.cli.compare", "Say what is faster or slower in one run than in another, and what changed."),
     "plan": ("milabench.cli.plan", "Show every process that would be started."),
     "check": ("milabench.cli.check", "Find all mistakes in a suite or system file."),
     "list": ("milabench.cli.check", "List the benchmarks of a suite."),

@@ -1,0 +1,120 @@
+"""Two summaries → Comparison: each benchmark's ratio, all judged together, and the facts that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from milabench.compare import work
+from milabench.compare.alarms import Judged, judge
+from milabench.compare.facts import differences
+from milabench.compare.overall import SCORE, overall, scores
+from milabench.compare.repeats import Repeat, measured
+from milabench.compare.sides import Entry, entries
+from milabench.compare.types import Absent, BenchmarkComparison, Comparison, Verdict
+from milabench.compare.verdicts import with_ratio, without_ratio
+from milabench.summary import Summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    """One benchmark that both runs were to run, with its rates by repeat."""
+
+    before: Entry
+    after: Entry
+    rates: tuple[Mapping[Repeat, float], Mapping[Repeat, float]]
+
+    @property
+    def is_comparable(self) -> bool:
+        return all(self.rates) and self.before.unit == self.after.unit
+
+
+def compare(before: Summary, after: Summary, tolerance: float | None = None) -> Comparison:
+    """Compare the summaries of two runs, A and B, or of runs pooled as repeats on either side.
+
+    ``tolerance``: a change smaller than this share counts as none. Without one a change of 1 % or more may be an
+    alarm, and what is the same is so within ±2 %.
+    """
+    pairs = _pairs(before, after)
+    rates = {name: pair.rates for name, pair in pairs.items() if pair.is_comparable}
+    whole = scores(rates, {name: pair.after.weight for name, pair in pairs.items()})
+    values = {name: (tuple(one.values()), tuple(other.values())) for name, (one, other) in rates.items()}
+    if whole.benchmarks:
+        values[SCORE] = whole.before, whole.after
+    judged = judge(values, tolerance)
+    facts = differences(before.facts, after.facts)
+    return Comparison(
+        before=before.runs,
+        after=after.runs,
+        benchmarks=tuple(_benchmark(name, pair, judged) for name, pair in pairs.items()),
+        absent=tuple(_absent(before, after, pairs)),
+        overall=overall(whole, judged),
+        changed=facts.changed,
+        same=facts.same,
+        unknown=facts.unknown,
+        comparisons=judged.comparisons,
+        target=judged.target,
+        same_within=judged.rule.same,
+        warnings=tuple(_warnings(before, after, pairs)),
+    )
+
+
+def _pairs(before: Summary, after: Summary) -> dict[str, _Pair]:
+    first, second = entries(before), entries(after)
+    return {
+        name: _Pair(before=one, after=other, rates=measured(one.processes, other.processes))
+        for name, one in first.items()
+        if (other := second.get(name)) is not None
+    }
+
+
+def _benchmark(name: str, pair: _Pair, judged: Judged) -> BenchmarkComparison:
+    first, second = ([*rates.values()] for rates in pair.rates)
+    before, after = pair.before.side(first), pair.after.side(second)
+    ratio = judged.ratios.get(name)
+    verdict: Verdict
+    if ratio is not None:
+        verdict, reason = with_ratio(before, after, ratio, judged.rule, judged.needs(name))
+    elif first and second:
+        verdict, reason = "not comparable", f"it counts in {before.unit} in A and in {after.unit} in B"
+    else:
+        verdict, reason = without_ratio(pair.before.state(first), pair.after.state(second))
+    return BenchmarkComparison(
+        name=name,
+        verdict=verdict,
+        reason=reason,
+        before=before,
+        after=after,
+        ratio=ratio.value if ratio else None,
+        low=ratio.low if ratio else None,
+        high=ratio.high if ratio else None,
+        needed=judged.repeats.get(name),
+        changed=tuple(work.changes(pair.before.found, pair.after.found)),
+        weight=pair.after.weight,
+    )
+
+
+def _absent(before: Summary, after: Summary, pairs: Mapping[str, _Pair]) -> Iterator[Absent]:
+    """Yield what only one run has, or what one skipped, each with why."""
+    sides = {side: _known(summary) for side, summary in (("A", before), ("B", after))}
+    for name in dict.fromkeys((*sides["A"], *sides["B"])):
+        if name in pairs:
+            continue
+        there = {side: known[name] for side, known in sides.items() if name in known}
+        skipped = [f"skipped in {side}: {why}" for side, why in there.items() if why]
+        yield Absent(benchmark=name, reason="; ".join(skipped) if len(there) > 1 else f"only in {next(iter(there))}")
+
+
+def _known(summary: Summary) -> dict[str, str]:
+    """Return the benchmarks of a summary, each with why it was skipped where it was."""
+    started = {found.name: found.skipped or "" for found in summary.benchmarks}
+    return started | {absent.benchmark: "" for absent in summary.missing}
+
+
+def _warnings(before: Summary, after: Summary, pairs: Mapping[str, _Pair]) -> Iterator[str]:
+    for name, pair in pairs.items():
+        first, second = pair.before.weight, pair.after.weight
+        if first != second:
+            yield f"{name}: its weight is {first:g} in A and {second:g} in B, which counts"
+    for side, summary in (("A", before), ("B", after)):
+        yield from (f"{side}: {warning}" for warning in summary.warnings)

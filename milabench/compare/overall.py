@@ -1,0 +1,83 @@
+"""The score of B over that of A: the geometric mean of the ratios by weight, from one score for each repeat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from milabench.compare.alarms import Judged
+from milabench.compare.repeats import Repeat
+from milabench.compare.types import Overall, Verdict
+from milabench.compare.verdicts import by_ratio
+
+SCORE: Final = ""  # among the names of benchmarks
+Rates = Mapping[Repeat, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """The score of each repeat of A and B: the geometric mean of the rates of ``benchmarks``, by their weights.
+
+    All that ran in one repeat shares its conditions; so the repeats, and not the benchmarks, say how sure it is.
+    ``left_out``: benchmarks that lack a repeat that counts.
+    """
+
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    benchmarks: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def scores(rates: Mapping[str, tuple[Rates, Rates]], weights: Mapping[str, float]) -> Scores:
+    """Return the scores of the repeats in which at least half of the benchmarks were measured, of those that lack none.
+
+    Benchmarks with a weight of 0 are in no score. A repeat that was cut off costs no benchmark then, and a benchmark
+    that failed once no repeat.
+    """
+    counted = {name: pair for name, pair in rates.items() if weights[name] > 0 and all(pair)}
+    kept = [_kept([pair[side] for pair in counted.values()]) for side in (0, 1)]
+    whole = {name: pair for name, pair in counted.items() if all(set(kept[side]) <= set(pair[side]) for side in (0, 1))}
+    before, after = (
+        tuple(_score({name: pair[side][repeat] for name, pair in whole.items()}, weights) for repeat in kept[side])
+        if whole
+        else ()
+        for side in (0, 1)
+    )
+    with_weight = [name for name in weights if weights[name] > 0]
+    return Scores(
+        before=before,
+        after=after,
+        benchmarks=tuple(whole),
+        left_out=tuple(name for name in with_weight if name not in whole),
+    )
+
+
+def _kept(benchmarks: Sequence[Rates]) -> list[Repeat]:
+    repeats = sorted({repeat for rates in benchmarks for repeat in rates})
+    return [each for each in repeats if 2 * sum(each in rates for rates in benchmarks) >= len(benchmarks)]
+
+
+def _score(rates: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    logarithm = math.fsum(weights[name] * math.log(rate) for name, rate in rates.items())
+    return math.exp(logarithm / math.fsum(weights[name] for name in rates))
+
+
+def overall(found: Scores, judged: Judged) -> Overall:
+    """Return the verdict on the scores; there is no ratio where nothing with a weight was measured in both."""
+    ratio = judged.ratios.get(SCORE)
+    verdict: Verdict = "not comparable"
+    reason = "nothing with a weight was measured in both"
+    if ratio is not None:
+        verdict, reason = by_ratio(ratio, judged.rule, judged.needs(SCORE))
+    return Overall(
+        verdict=verdict,
+        reason=reason,
+        ratio=ratio.value if ratio else None,
+        low=ratio.low if ratio else None,
+        high=ratio.high if ratio else None,
+        n=(len(found.before), len(found.after)),
+        benchmarks=found.benchmarks,
+        left_out=found.left_out,
+    )

@@ -1,0 +1,90 @@
+"""The processes of a benchmark → one rate for each repeat, of the same devices and copies in both runs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmate.statistics import mean
+from milabench.outcome import GOOD, UNDECIDED
+from milabench.summary import ProcessSummary
+
+Repeat = tuple[int, int]  # which of the pooled runs, and which repeat in it
+_REPEAT = re.compile(r"R\d+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cell:
+    """The rate of one process; None where it did not go well."""
+
+    repeat: Repeat
+    place: str
+    rate: float | None
+
+
+def measured(
+    before: Sequence[ProcessSummary], after: Sequence[ProcessSummary]
+) -> tuple[dict[Repeat, float], dict[Repeat, float]]:
+    """Return the rates of both sides by repeat: the mean over the processes of each repeat in which all went well.
+
+    Devices and copies that run at the same time share the machine's state: they are no repeats. A place that never
+    went well on one side is left out on the other too, if that has others, as is one that has no rates by its nature
+    (a server).
+    """
+    first, second = [*_cells(before)], [*_cells(after)]
+    never = _never_well(first), _never_well(second)
+    return _by_repeat(_without(first, *never)), _by_repeat(_without(second, *reversed(never)))
+
+
+def place(process: ProcessSummary) -> str:
+    """Return where a process stands among those of its repeat: its tag without the benchmark and the repeat."""
+    rest = process.tag.removeprefix(process.benchmark).strip(".")
+    return ".".join(part for part in rest.split(".") if not _REPEAT.fullmatch(part))
+
+
+def broken(processes: Iterable[ProcessSummary]) -> list[ProcessSummary]:
+    """Return the processes that failed; those that were cut off say nothing of the benchmark."""
+    return [each for each in processes if each.outcome not in GOOD | UNDECIDED | {"skipped"}]
+
+
+def cut_off(processes: Iterable[ProcessSummary]) -> list[ProcessSummary]:
+    """Return the processes that were cut off with their run."""
+    return [each for each in processes if each.outcome in UNDECIDED]
+
+
+def _cells(processes: Iterable[ProcessSummary]) -> Iterable[_Cell]:
+    for process in processes:
+        if process.outcome != "skipped":
+            yield _Cell(repeat=process.repeat, place=place(process), rate=_rate(process))
+
+
+def _rate(process: ProcessSummary) -> float | None:
+    """Return the rate of a process that went well; None for one that did not, or whose rate is no positive number."""
+    if process.outcome not in GOOD or not process.rates:
+        return None
+    value = mean(process.rates)
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _never_well(cells: Sequence[_Cell]) -> frozenset[str]:
+    """Return the places that have no rate in any repeat."""
+    return frozenset(cell.place for cell in cells) - {cell.place for cell in cells if cell.rate is not None}
+
+
+def _without(cells: Sequence[_Cell], own: frozenset[str], others: frozenset[str]) -> list[_Cell]:
+    """Return the cells of places that went well at some time, on both sides where there are any."""
+    left = [cell for cell in cells if cell.place not in own]
+    return [cell for cell in left if cell.place not in others] or left
+
+
+def _by_repeat(cells: Sequence[_Cell]) -> dict[Repeat, float]:
+    """Return the mean rate of each repeat that has all the places, in their order."""
+    places = {cell.place for cell in cells}
+    found: dict[Repeat, dict[str, float]] = {}
+    for cell in cells:
+        if cell.rate is not None:
+            found.setdefault(cell.repeat, {})[cell.place] = cell.rate
+    whole = {key: rates for key, rates in found.items() if len(rates) == len(places)}
+    return {repeat: mean([*rates.values()]) for repeat, rates in sorted(whole.items())}

@@ -1,0 +1,71 @@
+"""What became of a benchmark in A and in B, its failures and its ratio → one verdict with its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from benchmate.verdict import Ratio, Rule
+from milabench.compare.alarms import Needs
+from milabench.compare.sides import State
+from milabench.compare.types import Side, Verdict
+
+_REPEAT: Final = 5  # what is advised where there are too few repeats to tell
+
+
+def without_ratio(before: tuple[State, str], after: tuple[State, str]) -> tuple[Verdict, str]:
+    """Return the verdict of a benchmark that was not measured on both sides."""
+    (first, why_first), (second, why_second) = before, after
+    for side, (state, why) in (("A", before), ("B", after)):
+        if state == "cut off":
+            return "not comparable", f"cut off in {side} ({why})"
+    if first == "measured":
+        return "worse", f"{second} in B ({why_second})"
+    if second == "measured":
+        return "better", f"{first} in A ({why_first})"
+    if first == second:
+        why = why_first if why_first == why_second else f"A: {why_first}; B: {why_second}"
+        return "not comparable", f"{first} in both ({why})"
+    return "not comparable", f"{first} in A ({why_first}), {second} in B ({why_second})"
+
+
+def with_ratio(before: Side, after: Side, ratio: Ratio, rule: Rule, needs: Needs) -> tuple[Verdict, str]:
+    """Return the verdict of a benchmark that has a ratio: worse where it fails more often, whatever the ratio is."""
+    verdict, reason = by_ratio(ratio, rule, needs)
+    failures = by_failures(before, after)
+    if not (before.failed or after.failed):
+        return verdict, reason
+    told = f"{before.failed} of {before.processes} processes failed in A, {after.failed} of {after.processes} in B"
+    if failures == "worse" or (failures == "better" and verdict != "worse"):
+        return failures, told
+    return verdict, f"{reason}; {told}"
+
+
+def by_failures(before: Side, after: Side) -> Verdict | None:
+    """Return worse where only B fails, or at least twice as often as A, better the other way round, else None."""
+    first, second = (side.failed / max(side.processes, 1) for side in (before, after))
+    if second > 0 and second >= 2 * first:
+        return "worse"
+    return "better" if first > 0 and first >= 2 * second else None
+
+
+def by_ratio(ratio: Ratio, rule: Rule, needs: Needs) -> tuple[Verdict, str]:
+    """Return the verdict of a ratio; its figures stand beside the reason."""
+    match ratio.verdict:
+        case "better" | "worse":
+            return ratio.verdict, "more than repeats differ by themselves"
+        case "same":
+            return "same", f"the interval lies within ±{100 * rule.same:g} %"
+        case "undecided":
+            return "undecided", _why_undecided(ratio, rule, needs)
+
+
+def _why_undecided(ratio: Ratio, rule: Rule, needs: Needs) -> str:
+    if ratio.low is None or ratio.high is None:
+        several = "one repeat a side" if ratio.n == (1, 1) else f"{ratio.n[0]} and {ratio.n[1]} repeats"
+        return f"{several}: how much repeats differ is not known; run both with --repeat {_REPEAT}"
+    change = f"a change of {100 * needs.change:g} %"
+    if needs.repeats is None:
+        return f"repeats differ too much to show {change}"
+    if needs.repeats > max(ratio.n):
+        return f"the interval is too wide; {needs.repeats} repeats a side would show {change}"
+    return f"no change beyond doubt, but the interval reaches over ±{100 * rule.same:g} %"

@@ -1,0 +1,190 @@
+"""One benchmark in two runs: what is said of its ratio, of its failures, of what cannot be compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from compare_samples import FIVE, benchmark, failed, of, process, summary
+
+from milabench.compare import BenchmarkComparison, compare
+from milabench.summary import BenchmarkSummary, Summary
+
+
+def only(before: Summary, after: Summary, tolerance: float | None = None) -> BenchmarkComparison:
+    (found,) = compare(before, after, tolerance).benchmarks
+    return found
+
+
+def scaled(factor: float) -> list[float]:
+    return [rate * factor for rate in FIVE]
+
+
+@pytest.mark.parametrize(
+    ("factor", "tolerance", "verdict"),
+    [
+        (0.9, None, "worse"),
+        (1.1, None, "better"),
+        (1.0, None, "same"),
+        (0.985, None, "undecided"),
+        (0.97, 0.05, "same"),
+        (0.9, 0.05, "worse"),
+        (0.955, 0.05, "undecided"),
+        (1.0, 0.005, "undecided"),
+    ],
+)
+def test_five_repeats_a_side_are_judged_by_their_spread(factor: float, tolerance: float | None, verdict: str) -> None:
+    found = only(summary(benchmark("a", FIVE)), summary(benchmark("a", scaled(factor))), tolerance)
+    assert found.verdict == verdict
+    assert found.ratio == pytest.approx(factor)
+    assert found.low is not None and found.high is not None and found.low < factor < found.high
+    assert (found.before.repeats, found.after.repeats) == (
+        pytest.approx(FIVE),
+        pytest.approx(scaled(factor)),
+    )
+
+
+def test_of_one_repeat_a_side_nothing_is_known_but_the_ratio() -> None:
+    found = only(summary(benchmark("a", [100])), summary(benchmark("a", [50])))
+    assert (found.verdict, found.ratio, found.low, found.needed) == ("undecided", pytest.approx(0.5), None, None)
+    assert found.reason == "one repeat a side: how much repeats differ is not known; run both with --repeat 5"
+
+
+def test_devices_that_ran_at_the_same_time_are_one_repeat() -> None:
+    before = of("a", *(process("a", 100.0 + number, device=number) for number in range(8)))
+    after = of("a", *(process("a", 50.0 + number, device=number) for number in range(8)))
+    found = only(summary(before), summary(after))
+    assert (found.before.repeats, found.after.repeats) == ((103.5,), (53.5,))
+    assert found.verdict == "undecided"
+
+
+def test_repeats_of_pooled_runs_are_repeats_of_their_own() -> None:
+    pooled = of("a", *(replace(process("a", rate), repeat=(number, 0)) for number, rate in enumerate(FIVE)))
+    assert only(summary(pooled), summary(benchmark("a", scaled(0.9)))).verdict == "worse"
+
+
+def test_a_wide_interval_says_how_many_repeats_would_show_more() -> None:
+    found = only(summary(benchmark("a", [95, 100, 105])), summary(benchmark("a", [96, 100, 106])))
+    assert found.verdict == "undecided"
+    assert found.needed is not None and 50 < found.needed < 150
+    assert found.reason == f"the interval is too wide; {found.needed} repeats a side would show a change of 3 %"
+
+
+def test_a_spread_beyond_all_repeats_tells_no_number() -> None:
+    found = only(summary(benchmark("a", [10, 100, 1000])), summary(benchmark("a", [10, 100, 1000])))
+    assert (found.needed, found.reason) == (None, "repeats differ too much to show a change of 3 %")
+
+
+GOOD = benchmark("a", FIVE)
+BROKEN = of("a", failed("a", outcome="timeout", reason="reached max_duration"))
+LOST = of("a", failed("a", outcome="lost", reason="the run was cut off"))
+SILENT = of("a", process("a", None))
+ZERO = of("a", process("a", 0.0))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "reason"),
+    [
+        (GOOD, BROKEN, "worse", "failed in B (timeout: reached max_duration)"),
+        (BROKEN, GOOD, "better", "failed in A (timeout: reached max_duration)"),
+        (BROKEN, BROKEN, "not comparable", "failed in both (timeout: reached max_duration)"),
+        (
+            BROKEN,
+            of("a", failed("a", reason="exit code 3")),
+            "not comparable",
+            "failed in both (A: timeout: reached max_duration; B: exit code 3)",
+        ),
+        (GOOD, LOST, "not comparable", "cut off in B (lost: the run was cut off)"),
+        (LOST, BROKEN, "not comparable", "cut off in A (lost: the run was cut off)"),
+        (GOOD, SILENT, "worse", "without a rate in B (it ended well)"),
+        (SILENT, SILENT, "not comparable", "without a rate in both (it ended well)"),
+        (GOOD, ZERO, "worse", "without a rate in B (it ended well)"),
+        (ZERO, GOOD, "better", "without a rate in A (it ended well)"),
+        (
+            BROKEN,
+            SILENT,
+            "not comparable",
+            "failed in A (timeout: reached max_duration), without a rate in B (it ended well)",
+        ),
+        (GOOD, benchmark("a", FIVE, unit="steps/s"), "not comparable", "it counts in items/s in A and in steps/s in B"),
+    ],
+)
+def test_what_was_not_measured_alike_on_both_sides_has_no_ratio(
+    before: BenchmarkSummary, after: BenchmarkSummary, verdict: str, reason: str
+) -> None:
+    found = only(summary(before), summary(after))
+    assert (found.verdict, found.reason) == (verdict, reason)
+    assert (found.ratio, found.low, found.high) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("why", "verdict", "reason"),
+    [
+        ("failed: no environment", "worse", "failed in B (not started: failed: no environment)"),
+        ("interrupted: Ctrl-C", "not comparable", "cut off in B (not started: interrupted: Ctrl-C)"),
+    ],
+)
+def test_what_was_never_started_failed_unless_the_run_was_cut_off(why: str, verdict: str, reason: str) -> None:
+    found = only(summary(GOOD), summary(missing={"a": why}))
+    assert (found.verdict, found.reason) == (verdict, reason)
+
+
+def eight(*broken: int, repeats: int = 5, factor: float = 1.0) -> BenchmarkSummary:
+    """Return repeats on eight devices, of which some fail in every repeat; device 7 is a slow one."""
+    return of(
+        "a",
+        *(
+            failed("a", repeat=repeat, device=device)
+            if device in broken
+            else process("a", FIVE[repeat] * factor * (0.5 if device == 7 else 1), repeat=repeat, device=device)
+            for repeat in range(repeats)
+            for device in range(8)
+        ),
+    )
+
+
+def test_a_device_that_always_fails_is_left_out_on_both_sides() -> None:
+    found = only(summary(eight(7)), summary(eight(7)))
+    assert (found.verdict, found.ratio) == ("same", pytest.approx(1.0))
+    assert found.reason.endswith("5 of 40 processes failed in A, 5 of 40 in B")
+    assert only(summary(eight()), summary(eight(7))).ratio == pytest.approx(1.0)  # not faster for want of the slow one
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (eight(), eight(3), "worse"),
+        (eight(3), eight(), "better"),
+        (eight(3), eight(1, 2, 3), "worse"),
+        (eight(3), eight(factor=0.9), "worse"),
+        (eight(), eight(3, factor=1.1), "worse"),
+    ],
+)
+def test_failing_more_often_is_worse_whatever_the_ratio(
+    before: BenchmarkSummary, after: BenchmarkSummary, verdict: str
+) -> None:
+    assert only(summary(before), summary(after)).verdict == verdict
+
+
+def test_a_repeat_in_which_a_process_failed_does_not_count() -> None:
+    once = of(
+        "a",
+        *(process("a", rate, repeat=repeat, device=0) for repeat, rate in enumerate(FIVE)),
+        *(process("a", rate, repeat=repeat, device=1) for repeat, rate in enumerate(FIVE[:4])),
+        failed("a", repeat=4, device=1),
+    )
+    assert only(summary(once), summary(once)).before.repeats == tuple(FIVE[:4])
+
+
+def test_a_server_has_no_rate_and_is_no_failure() -> None:
+    served = of(
+        "a",
+        *(process("a", rate, repeat=repeat, device=0) for repeat, rate in enumerate(FIVE)),
+        *(process("a", None, repeat=repeat, tag=f"a.R{repeat}.server") for repeat in range(5)),
+    )
+    assert only(summary(served), summary(served)).verdict == "same"
+
+
+def test_constant_rates_have_no_spread_and_are_judged_all_the_same() -> None:
+    assert only(summary(benchmark("a", [3.2] * 3)), summary(benchmark("a", [3.2] * 3))).verdict == "same"
+    assert only(summary(benchmark("a", [3.2] * 3)), summary(benchmark("a", [3.0] * 3))).verdict == "worse"
