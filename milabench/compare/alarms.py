@@ -54,14 +54,15 @@ def judge(pairs: Mapping[str, Pair], tolerance: float | None = None) -> Judged:
     """
     rule = Rule() if tolerance is None else Rule(material=tolerance, same=tolerance)
     target = _TARGET if tolerance is None else max(tolerance, _LEAST)
-    ratios = {name: ratio(*pair, rule) for name, pair in pairs.items()}
-    left = [name for name, each in ratios.items() if each.low is not None]
-    comparisons = len(left)
+    ratios: dict[str, Ratio] = {}
+    left, comparisons = list(pairs), 0
     while left:
         strict = replace(rule, confidence=confidence(len(left)))
         ratios |= {name: ratio(*pairs[name], strict) for name in left}
-        quiet = [name for name in left if ratios[name].verdict not in ("better", "worse")]
-        left = quiet if len(quiet) < len(left) else []
+        known = [name for name in left if ratios[name].low is not None]
+        comparisons = max(comparisons, len(known))
+        open_ = [name for name in known if ratios[name].verdict not in ("better", "worse")]
+        left = open_ if len(open_) < len(left) else []
     repeats = {name: needed(pair, comparisons, target) for name, pair in pairs.items()}
     return Judged(ratios=ratios, repeats=repeats, rule=rule, target=target, comparisons=comparisons)
 

@@ -1,0 +1,149 @@
+"""How often `milabench compare` calls something better or worse where nothing changed, what it finds, and its time.
+
+Suites of 54 benchmarks on 8 devices, each with a weight, made up in memory: a repeat's rate is the benchmark's own,
+times what all benchmarks of that repeat share, times its own noise; devices differ by what stays the same.
+
+    python tests/performance/measure_compare.py [--suites 400] [--seed 1]   # some minutes
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from measuring import show
+from milabench.compare import Comparison, compare
+from milabench.summary import ProcessSummary, RunFacts, Summary
+from milabench.summary.benchmark import summarize_benchmark
+
+BENCHMARKS, DEVICES = 54, 8
+Noise = Callable[[random.Random], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Relative noise of a repeat, in A and in B, and what all benchmarks of the repeat share."""
+
+    before: Noise
+    after: Noise
+    shared: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How much there is of each benchmark."""
+
+    repeats: int
+    devices: int = 1
+    steps: int = 1
+
+
+def normal(spread: float) -> Noise:
+    return lambda chance: chance.gauss(0, spread)
+
+
+def heavy(spread: float) -> Noise:
+    """Return Student's t with 3 degrees of freedom, of this scale: one repeat in fifty is 3 times as far off."""
+    return lambda chance: spread * chance.gauss(0, 1) / math.sqrt(chance.gammavariate(1.5, 2) / 3)
+
+
+KINDS = {
+    "1 % normal": Kind(before=normal(0.01), after=normal(0.01)),
+    "3 % normal": Kind(before=normal(0.03), after=normal(0.03)),
+    "1 % in A, 3 % in B": Kind(before=normal(0.01), after=normal(0.03)),
+    "1 % heavy tails": Kind(before=heavy(0.01), after=heavy(0.01)),
+    "1 %, and 2 % shared": Kind(before=normal(0.01), after=normal(0.01), shared=0.02),
+}
+
+
+def main() -> None:
+    asked = _options()
+    chance = random.Random(asked.seed)
+    print(f"{BENCHMARKS} benchmarks, {asked.suites} suites a row, seed {asked.seed}")
+    print("nothing changed: suites in which anything is called better or worse; benchmarks called the same")
+    for name, kind in KINDS.items():
+        for repeats in (3, 5):
+            found = [_compared(kind, Shape(repeats=repeats), chance) for _ in range(asked.suites)]
+            alarms = sum(map(_has_alarm, found)) / len(found)
+            same = sum(each.counts["same"] for each in found) / len(found) / BENCHMARKS
+            print(f"  {name}, n = {repeats}: {alarms:.1%}, {same:.0%}", flush=True)
+    print("−3 % in one benchmark at 1 % normal: found; −1.5 % in all of them: found by the score")
+    for repeats in (3, 5, 6, 8):
+        shape, kind = Shape(repeats=repeats), KINDS["1 % normal"]
+        one = [_compared(kind, shape, chance, one=0.97) for _ in range(asked.suites // 2)]
+        every = [_compared(kind, shape, chance, every=0.985) for _ in range(asked.suites // 2)]
+        first = sum(each.benchmarks[0].verdict == "worse" for each in one) / len(one)
+        second = sum(each.overall.verdict == "worse" for each in every) / len(every)
+        print(f"  n = {repeats}: {first:.0%}; {second:.0%}", flush=True)
+    shape = Shape(repeats=5, devices=DEVICES, steps=60)
+    whole = [(_suite(normal(0.01), shape, chance), _suite(normal(0.01), shape, chance)) for _ in range(5)]
+    show(f"compare of 2 × {BENCHMARKS} × {DEVICES} × 5 processes", [_seconds(*pair) for pair in whole], "s")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suites", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def _has_alarm(found: Comparison) -> bool:
+    verdicts = {each.verdict for each in found.benchmarks} | {found.overall.verdict}
+    return bool(verdicts & {"better", "worse"})
+
+
+def _compared(kind: Kind, shape: Shape, chance: random.Random, *, one: float = 1.0, every: float = 1.0) -> Comparison:
+    before = _suite(kind.before, shape, chance, shared=kind.shared)
+    levels = [one * every, *[every] * (BENCHMARKS - 1)]
+    return compare(before, _suite(kind.after, shape, chance, shared=kind.shared, levels=levels))
+
+
+def _suite(
+    noise: Noise, shape: Shape, chance: random.Random, *, shared: float = 0.0, levels: Sequence[float] = ()
+) -> Summary:
+    together = [chance.gauss(0, shared) for _ in range(shape.repeats)]
+    benchmarks = []
+    for number, level in enumerate(levels or [1.0] * BENCHMARKS):
+        processes = [
+            _process(f"b{number}", (repeat, device), 100 * level * math.exp(moved) * (1 + 0.02 * device), shape.steps)
+            for repeat, moved in enumerate(each + noise(chance) for each in together)
+            for device in range(shape.devices)
+        ]
+        benchmarks.append(summarize_benchmark(f"b{number}", processes, {"weight": 1.0}))
+    run = RunFacts(name="run", started="", path="/run")
+    return Summary(runs=(run,), benchmarks=tuple(benchmarks), missing=(), skipped=(), score={})
+
+
+def _process(name: str, where: tuple[int, int], rate: float, steps: int) -> ProcessSummary:
+    repeat, device = where
+    return ProcessSummary(
+        tag=f"{name}.R{repeat}.D{device}",
+        benchmark=name,
+        repeat=(0, repeat),
+        slot=f"D{device}",
+        outcome="ok",
+        reason="",
+        rates=array("d", [rate]) * steps,
+        unit="items/s",
+        warmup=0,
+        losses=None,
+        memory=None,
+        seconds=1.0,
+        devices=(device,),
+        ngpu=1,
+        config={},
+    )
+
+
+def _seconds(before: Summary, after: Summary) -> float:
+    started = time.perf_counter()
+    compare(before, after)
+    return time.perf_counter() - started
+
+
+main()
