@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from benchmate.statistics import Estimate
 from milabench.compare import work
 from milabench.compare.alarms import Judged, judge
 from milabench.compare.facts import differences
 from milabench.compare.overall import SCORE, overall, scores
 from milabench.compare.repeats import Repeat, measured
-from milabench.compare.sides import Entry, entries
+from milabench.compare.sides import Entry, entries, values
 from milabench.compare.types import Absent, BenchmarkComparison, Comparison, Verdict
 from milabench.compare.verdicts import with_ratio, without_ratio
 from milabench.summary import Summary
@@ -18,15 +19,15 @@ from milabench.summary import Summary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """One benchmark that both runs were to run, with its rates by repeat."""
+    """One benchmark that both runs were to run, with its throughput by repeat."""
 
     before: Entry
     after: Entry
-    rates: tuple[Mapping[Repeat, float], Mapping[Repeat, float]]
+    repeats: tuple[Mapping[Repeat, Estimate], Mapping[Repeat, Estimate]]
 
     @property
     def is_comparable(self) -> bool:
-        return all(self.rates) and self.before.unit == self.after.unit
+        return all(self.repeats) and self.before.unit == self.after.unit
 
 
 def compare(before: Summary, after: Summary, tolerance: float | None = None) -> Comparison:
@@ -36,12 +37,14 @@ def compare(before: Summary, after: Summary, tolerance: float | None = None) -> 
     alarm, and what is the same is so within ±2 %.
     """
     pairs = _pairs(before, after)
-    rates = {name: pair.rates for name, pair in pairs.items() if pair.is_comparable}
-    whole = scores(rates, {name: pair.after.weight for name, pair in pairs.items()})
-    values = {name: (tuple(one.values()), tuple(other.values())) for name, (one, other) in rates.items()}
+    measured_in_both = {name: pair.repeats for name, pair in pairs.items() if pair.is_comparable}
+    whole = scores(measured_in_both, {name: pair.after.weight for name, pair in pairs.items()})
+    throughputs = {
+        name: (values(one.values()), values(other.values())) for name, (one, other) in measured_in_both.items()
+    }
     if whole.benchmarks:
-        values[SCORE] = whole.before, whole.after
-    judged = judge(values, tolerance)
+        throughputs[SCORE] = whole.before, whole.after
+    judged = judge(throughputs, tolerance)
     facts = differences(before.facts, after.facts)
     return Comparison(
         before=before.runs,
@@ -62,14 +65,14 @@ def compare(before: Summary, after: Summary, tolerance: float | None = None) -> 
 def _pairs(before: Summary, after: Summary) -> dict[str, _Pair]:
     first, second = entries(before), entries(after)
     return {
-        name: _Pair(before=one, after=other, rates=measured(one.processes, other.processes))
+        name: _Pair(before=one, after=other, repeats=measured(one.processes, other.processes))
         for name, one in first.items()
         if (other := second.get(name)) is not None
     }
 
 
 def _benchmark(name: str, pair: _Pair, judged: Judged) -> BenchmarkComparison:
-    first, second = ([*rates.values()] for rates in pair.rates)
+    first, second = ([*repeats.values()] for repeats in pair.repeats)
     before, after = pair.before.side(first), pair.after.side(second)
     ratio = judged.ratios.get(name)
     verdict: Verdict

@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from benchmate.statistics import Estimate
 from milabench.compare.alarms import Judged
 from milabench.compare.repeats import Repeat
 from milabench.compare.types import Overall, Verdict
 from milabench.compare.verdicts import by_ratio
 
 SCORE: Final = ""  # among the names of benchmarks
-Rates = Mapping[Repeat, float]
+Repeats = Mapping[Repeat, Estimate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """The score of each repeat of A and B: the geometric mean of the rates of ``benchmarks``, by their weights.
+    """The score of each repeat of A and B: the geometric mean of the throughputs of ``benchmarks``, by their weights.
 
     All that ran in one repeat shares its conditions; so the repeats, and not the benchmarks, say how sure it is.
     ``left_out``: benchmarks that lack a repeat that counts.
@@ -30,13 +31,13 @@ class Scores:
     left_out: tuple[str, ...]
 
 
-def scores(rates: Mapping[str, tuple[Rates, Rates]], weights: Mapping[str, float]) -> Scores:
+def scores(measured: Mapping[str, tuple[Repeats, Repeats]], weights: Mapping[str, float]) -> Scores:
     """Return the scores of the repeats in which at least half of the benchmarks were measured, of those that lack none.
 
     Benchmarks with a weight of 0 are in no score. A repeat that was cut off costs no benchmark then, and a benchmark
     that failed once no repeat.
     """
-    counted = {name: pair for name, pair in rates.items() if weights[name] > 0 and all(pair)}
+    counted = {name: pair for name, pair in measured.items() if weights[name] > 0 and all(pair)}
     kept = [_kept([pair[side] for pair in counted.values()]) for side in (0, 1)]
     whole = {name: pair for name, pair in counted.items() if all(set(kept[side]) <= set(pair[side]) for side in (0, 1))}
     before, after = (
@@ -54,14 +55,14 @@ def scores(rates: Mapping[str, tuple[Rates, Rates]], weights: Mapping[str, float
     )
 
 
-def _kept(benchmarks: Sequence[Rates]) -> list[Repeat]:
-    repeats = sorted({repeat for rates in benchmarks for repeat in rates})
-    return [each for each in repeats if 2 * sum(each in rates for rates in benchmarks) >= len(benchmarks)]
+def _kept(benchmarks: Sequence[Repeats]) -> list[Repeat]:
+    repeats = sorted({repeat for found in benchmarks for repeat in found})
+    return [each for each in repeats if 2 * sum(each in found for found in benchmarks) >= len(benchmarks)]
 
 
-def _score(rates: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    logarithm = math.fsum(weights[name] * math.log(rate) for name, rate in rates.items())
-    return math.exp(logarithm / math.fsum(weights[name] for name in rates))
+def _score(found: Mapping[str, Estimate], weights: Mapping[str, float]) -> float:
+    logarithm = math.fsum(weights[name] * math.log(each.value) for name, each in found.items() if each.value)
+    return math.exp(logarithm / math.fsum(weights[name] for name in found))
 
 
 def overall(found: Scores, judged: Judged) -> Overall:

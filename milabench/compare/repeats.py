@@ -1,15 +1,15 @@
-"""The processes of a benchmark → one rate for each repeat, of the same devices and copies in both runs."""
+"""The processes of a benchmark → one throughput for each repeat, of the same devices and copies in both runs."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmate.statistics import mean
+from benchmate.statistics import Estimate
 from milabench.outcome import GOOD, UNDECIDED
 from milabench.summary import ProcessSummary
+from milabench.summary.speed import scaled, together
 
 Repeat = tuple[int, int]  # which of the pooled runs, and which repeat in it
 _REPEAT = re.compile(r"R\d+")
@@ -17,21 +17,21 @@ _REPEAT = re.compile(r"R\d+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cell:
-    """The rate of one process; None where it did not go well."""
+    """The throughput of one process; None where it did not go well."""
 
     repeat: Repeat
     place: str
-    rate: float | None
+    throughput: Estimate | None
 
 
 def measured(
     before: Sequence[ProcessSummary], after: Sequence[ProcessSummary]
-) -> tuple[dict[Repeat, float], dict[Repeat, float]]:
-    """Return the rates of both sides by repeat: the mean over the processes of each repeat in which all went well.
+) -> tuple[dict[Repeat, Estimate], dict[Repeat, Estimate]]:
+    """Return the throughputs of both sides by repeat: the mean over the processes where all of them went well.
 
     Devices and copies that run at the same time share the machine's state: they are no repeats. A place that never
-    went well on one side is left out on the other too, if that has others, as is one that has no rates by its nature
-    (a server).
+    went well on one side is left out on the other too, if that has others; so is one that measures nothing by its
+    nature (a server).
     """
     first, second = [*_cells(before)], [*_cells(after)]
     never = _never_well(first), _never_well(second)
@@ -57,20 +57,18 @@ def cut_off(processes: Iterable[ProcessSummary]) -> list[ProcessSummary]:
 def _cells(processes: Iterable[ProcessSummary]) -> Iterable[_Cell]:
     for process in processes:
         if process.outcome != "skipped":
-            yield _Cell(repeat=process.repeat, place=place(process), rate=_rate(process))
+            yield _Cell(repeat=process.repeat, place=place(process), throughput=_throughput(process))
 
 
-def _rate(process: ProcessSummary) -> float | None:
-    """Return the rate of a process that went well; None for one that did not, or whose rate is no positive number."""
-    if process.outcome not in GOOD or not process.rates:
-        return None
-    value = mean(process.rates)
-    return value if math.isfinite(value) and value > 0 else None
+def _throughput(process: ProcessSummary) -> Estimate | None:
+    """Return that of a process that went well; None for one that did not, or did nothing."""
+    found = process.speed.throughput
+    return found if process.outcome in GOOD and found.value is not None and found.value > 0 else None
 
 
 def _never_well(cells: Sequence[_Cell]) -> frozenset[str]:
-    """Return the places that have no rate in any repeat."""
-    return frozenset(cell.place for cell in cells) - {cell.place for cell in cells if cell.rate is not None}
+    """Return the places that have no throughput in any repeat."""
+    return frozenset(cell.place for cell in cells) - {cell.place for cell in cells if cell.throughput is not None}
 
 
 def _without(cells: Sequence[_Cell], own: frozenset[str], others: frozenset[str]) -> list[_Cell]:
@@ -79,12 +77,12 @@ def _without(cells: Sequence[_Cell], own: frozenset[str], others: frozenset[str]
     return [cell for cell in left if cell.place not in others] or left
 
 
-def _by_repeat(cells: Sequence[_Cell]) -> dict[Repeat, float]:
-    """Return the mean rate of each repeat that has all the places, in their order."""
+def _by_repeat(cells: Sequence[_Cell]) -> dict[Repeat, Estimate]:
+    """Return the mean of each repeat that has all the places, in their order."""
     places = {cell.place for cell in cells}
-    found: dict[Repeat, dict[str, float]] = {}
+    found: dict[Repeat, dict[str, Estimate]] = {}
     for cell in cells:
-        if cell.rate is not None:
-            found.setdefault(cell.repeat, {})[cell.place] = cell.rate
-    whole = {key: rates for key, rates in found.items() if len(rates) == len(places)}
-    return {repeat: mean([*rates.values()]) for repeat, rates in sorted(whole.items())}
+        if cell.throughput is not None:
+            found.setdefault(cell.repeat, {})[cell.place] = cell.throughput
+    whole = {repeat: several for repeat, several in found.items() if len(several) == len(places)}
+    return {repeat: scaled(together([*several.values()]), 1 / len(places)) for repeat, several in sorted(whole.items())}

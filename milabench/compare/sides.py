@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmate.statistics import Estimate, of_repeats
 from milabench.compare.repeats import broken, cut_off
 from milabench.compare.types import Side
 from milabench.outcome import UNDECIDED
@@ -35,22 +36,23 @@ class Entry:
         each = self.found or self.missing
         return each.weight if each and each.enabled else 0.0
 
-    def side(self, repeats: Collection[float]) -> Side:
+    def side(self, repeats: Sequence[Estimate]) -> Side:
         """Return it as a comparison shows it."""
-        found = self.found
+        found, whole = self.found, of_repeats(repeats)
         if found is None:
             return Side()
         return Side(
-            rate=found.perf,
-            low=found.interval.low,
-            high=found.interval.high,
+            throughput=whole.value,
+            low=whole.low,
+            high=whole.high,
             unit=found.unit,
-            repeats=tuple(repeats),
+            repeats=values(repeats),
             processes=found.n,
             failed=len(broken(found.processes)),
+            noise=noise(found.processes),
         )
 
-    def state(self, repeats: Collection[float]) -> tuple[State, str]:
+    def state(self, repeats: Sequence[Estimate]) -> tuple[State, str]:
         """Return what became of it, and why."""
         if self.missing is not None:
             kind, _, _ = self.missing.reason.partition(":")
@@ -62,6 +64,21 @@ class Entry:
         if left := cut_off(self.processes):
             return "cut off", _why(left[0])
         return "without a rate", "it ended well"
+
+
+def values(repeats: Iterable[Estimate]) -> tuple[float, ...]:
+    """Return the values of estimates that have one."""
+    return tuple(each.value for each in repeats if each.value is not None)
+
+
+def noise(processes: Sequence[ProcessSummary]) -> tuple[str, ...]:
+    """Return why more than half of what measured something is noisy, with how many; empty where it is not."""
+    found = [process.surroundings.noise for process in processes if len(process.series)]
+    noisy = [each for each in found if each.verdict == "noisy"]
+    if 2 * len(noisy) <= len(found):
+        return ()
+    several = f"{len(noisy)} of {len(found)} processes: " if len(found) > 1 else ""
+    return tuple(f"{several}{reason}" for reason in noisy[0].reasons)
 
 
 def entries(summary: Summary) -> dict[str, Entry]:

@@ -30,18 +30,20 @@ class Change:
 class Side:
     """One benchmark in A or in B.
 
-    ``rate`` is what a report has, in ``unit``, with its 95 % interval; None where nothing was measured. ``repeats``:
-    one rate for each repeat in which all that is compared went well: the mean over its processes, since devices that
-    ran at the same time are no repeats. ``processes`` and ``failed`` count all that were started.
+    ``throughput`` is that of one process, in ``unit``, with its 95 % interval: of processes that ran at the same time
+    the mean, so that it is the same on any number of devices; by ``repeats``, which has it for each in which all that
+    is compared went well. None where nothing was measured. ``processes`` and ``failed`` count all that were started.
+    ``noise``: why most of what was measured is noisy; empty where it is not, or not known.
     """
 
-    rate: float | None = None
+    throughput: float | None = None
     low: float | None = None
     high: float | None = None
     unit: str = ""
     repeats: tuple[float, ...] = ()
     processes: int = 0
     failed: int = 0
+    noise: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 from measuring import show
 from milabench.compare import Comparison, compare
-from milabench.summary import ProcessSummary, RunFacts, Summary
+from milabench.summary import ProcessSummary, RunFacts, Series, Speed, Summary
 from milabench.summary.benchmark import summarize_benchmark
+from milabench.summary.speed import throughput
 
 BENCHMARKS, DEVICES = 54, 8
 Noise = Callable[[random.Random], float]
@@ -120,6 +121,7 @@ def _suite(
 
 def _process(name: str, where: tuple[int, int], rate: float, steps: int) -> ProcessSummary:
     repeat, device = where
+    series = Series(unit="items/s", printed=array("d", [rate]) * steps)
     return ProcessSummary(
         tag=f"{name}.R{repeat}.D{device}",
         benchmark=name,
@@ -127,9 +129,8 @@ def _process(name: str, where: tuple[int, int], rate: float, steps: int) -> Proc
         slot=f"D{device}",
         outcome="ok",
         reason="",
-        rates=array("d", [rate]) * steps,
-        unit="items/s",
-        warmup=0,
+        series=series,
+        speed=Speed(throughput=throughput(series)),
         losses=None,
         memory=None,
         seconds=1.0,

@@ -8,7 +8,7 @@ from typing import Final
 
 from milabench.compare import BenchmarkComparison, Comparison
 
-_SIDE: Final = ("rate", "low", "high", "unit", "n", "processes", "failed")
+_SIDE: Final = ("throughput", "low", "high", "unit", "n", "processes", "failed")
 COLUMNS: Final = (
     *("name", "verdict", "ratio", "low", "high"),
     *(f"{side}_{name}" for side in ("before", "after") for name in _SIDE),

@@ -13,7 +13,7 @@ VERSION: Final = 1
 
 
 def render(found: Comparison) -> str:
-    """Return the comparison as indented JSON. Rates are in ``unit``; ratios are B/A."""
+    """Return the comparison as indented JSON. Throughputs are in ``unit``; ratios are B/A."""
     return json.dumps(document(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -70,11 +70,12 @@ def _benchmark(found: BenchmarkComparison) -> dict[str, Any]:
 
 def _side(side: Side) -> dict[str, Any]:
     return {
-        "rate": side.rate,
+        "throughput": side.throughput,
         "low": side.low,
         "high": side.high,
         "unit": side.unit,
         "repeats": list(side.repeats),
         "processes": side.processes,
         "failed": side.failed,
+        "noise": list(side.noise),
     }

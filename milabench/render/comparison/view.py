@@ -69,9 +69,9 @@ def _cells(found: BenchmarkComparison) -> dict[Key, str]:
     return {
         "name": found.name,
         "before": _rate(before),
-        "before_spread": spread(before.rate, before.low, before.high),
+        "before_spread": spread(before.throughput, before.low, before.high),
         "after": _rate(after),
-        "after_spread": spread(after.rate, after.low, after.high),
+        "after_spread": spread(after.throughput, after.low, after.high),
         "ratio": ratio(found.ratio),
         "spread": spread(found.ratio, found.low, found.high),
         "n": f"{len(before.repeats)}, {len(after.repeats)}",
@@ -80,9 +80,9 @@ def _cells(found: BenchmarkComparison) -> dict[Key, str]:
 
 
 def _rate(side: Side) -> str:
-    if side.rate is None:
+    if side.throughput is None:
         return "failed" if side.failed else units.DASH
-    return units.rate(side.rate, side.unit)
+    return units.rate(side.throughput, side.unit)
 
 
 def ratio(value: float | None) -> str:
@@ -129,6 +129,7 @@ def sections(found: Comparison) -> Iterator[Section]:
     titled = (
         ("* asked to do something else", [*_work(found.benchmarks)]),
         ("what changed", [*_facts(found.changed)]),
+        ("measured under noise", _first([*_noisy(found.benchmarks)], _CHANGES)),
         ("not compared", [*_absent(found.absent)]),
         ("not in the score", [(", ".join(found.overall.left_out),)] if found.overall.left_out else []),
         ("warnings", _first([(_one_line(warning),) for warning in found.warnings], _WARNINGS)),
@@ -163,6 +164,13 @@ def _work(several: Iterable[BenchmarkComparison]) -> Iterator[tuple[str, ...]]:
         for change in each.changed:
             by_change.setdefault(change, []).append(each.name)
     yield from _first([(_names(names), *_change(change)) for change, names in by_change.items()], _WORK)
+
+
+def _noisy(several: Iterable[BenchmarkComparison]) -> Iterator[tuple[str, ...]]:
+    for each in several:
+        for side, noise in (("A", each.before.noise), ("B", each.after.noise)):
+            if noise:
+                yield each.name, side, _one_line("; ".join(noise))
 
 
 def _facts(several: Iterable[Change]) -> Iterator[tuple[str, ...]]:
@@ -209,5 +217,9 @@ def _notes(found: Comparison) -> Iterator[str]:
     many = found.comparisons
     if many:
         together = "one ratio was judged" if many == 1 else f"{many} ratios were judged together"
+        yield (
+            "A and B: all work over all time, of one process (of those that ran at the same time the mean); a report's"
+            " rate is the mean of steps"
+        )
         yield "±95 % of B/A: half the 95 % interval, by how much repeats differ (n: repeats of A and of B)"
         yield f"{together}: where nothing has changed, better or worse is said of any in less than 5 % of comparisons"

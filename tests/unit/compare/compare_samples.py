@@ -8,8 +8,9 @@ from typing import Any
 
 from milabench.outcome import Kind
 from milabench.plan.types import Skip
-from milabench.summary import BenchmarkSummary, Missing, ProcessSummary, RunFacts, Summary
+from milabench.summary import BenchmarkSummary, Missing, ProcessSummary, RunFacts, Series, Summary
 from milabench.summary.benchmark import summarize_benchmark
+from milabench.summary.speed import speed_of
 
 STEPS = 20  # of each process, all alike
 FIVE = [100.0, 101.0, 99.0, 100.5, 99.5]  # repeats of a quiet machine
@@ -20,6 +21,8 @@ def process(
 ) -> ProcessSummary:
     """Return a process that measured at one rate; None: at none."""
     parts = [benchmark, *([f"R{repeat}"] if repeat else []), *([f"D{device}"] if device is not None else [])]
+    printed = array("d", [] if rate is None else [rate] * STEPS)
+    series = Series(unit=fields.pop("unit", "items/s"), printed=printed, warmup=2)
     known: dict[str, Any] = {
         "tag": ".".join(parts),
         "benchmark": benchmark,
@@ -27,9 +30,8 @@ def process(
         "slot": None if device is None else f"D{device}",
         "outcome": "ok",
         "reason": "",
-        "rates": array("d", [] if rate is None else [rate] * STEPS),
-        "unit": "items/s",
-        "warmup": 2,
+        "series": series,
+        "speed": speed_of(series),
         "losses": None,
         "memory": None,
         "seconds": 1.0,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import replace
 
 import pytest
 from compare_samples import FIVE, benchmark, failed, of, process, summary
 
+from benchmate.verdict import Noise
 from milabench.compare import BenchmarkComparison, compare
-from milabench.summary import BenchmarkSummary, Summary
+from milabench.summary import BenchmarkSummary, Series, Summary, Surroundings
+from milabench.summary.speed import speed_of
 
 
 def only(before: Summary, after: Summary, tolerance: float | None = None) -> BenchmarkComparison:
@@ -173,7 +176,53 @@ def test_a_repeat_in_which_a_process_failed_does_not_count() -> None:
         *(process("a", rate, repeat=repeat, device=1) for repeat, rate in enumerate(FIVE[:4])),
         failed("a", repeat=4, device=1),
     )
-    assert only(summary(once), summary(once)).before.repeats == tuple(FIVE[:4])
+    assert only(summary(once), summary(once)).before.repeats == pytest.approx(FIVE[:4])
+
+
+NOISY = Surroundings(noise=Noise(verdict="noisy", reasons=("tasks waited for a CPU 40% of the time",)))
+
+
+def noisy(factor: float, among: int = 5) -> BenchmarkSummary:
+    """Return five repeats, the first of which were measured under noise."""
+    return of(
+        "a",
+        *(
+            process("a", rate * factor, repeat=number, surroundings=NOISY if number < among else Surroundings())
+            for number, rate in enumerate(FIVE)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (benchmark("a", FIVE), noisy(0.9), "undecided"),
+        (benchmark("a", FIVE), noisy(1.1), "better"),
+        (noisy(1.0), benchmark("a", scaled(1.1)), "undecided"),
+        (noisy(1.0), benchmark("a", scaled(0.9)), "worse"),
+        (noisy(1.0), noisy(0.9), "worse"),
+        (benchmark("a", FIVE), noisy(1.0), "same"),
+        (benchmark("a", FIVE), noisy(0.9, among=2), "worse"),
+    ],
+)
+def test_noise_on_the_slower_side_alone_leaves_it_undecided(
+    before: BenchmarkSummary, after: BenchmarkSummary, verdict: str
+) -> None:
+    assert only(summary(before), summary(after)).verdict == verdict
+
+
+def test_noise_is_told_with_how_many_processes_it_is_about() -> None:
+    found = only(summary(benchmark("a", FIVE)), summary(noisy(0.9, among=3)))
+    assert found.after.noise == ("3 of 5 processes: tasks waited for a CPU 40% of the time",)
+    assert found.before.noise == ()
+    assert found.reason == "slower in B, which was measured under noise when the other was not"
+
+
+def test_throughput_is_all_work_over_all_time() -> None:
+    """Steps at 50 and 150 items/s, each of as much work, are 75 items/s together and not 100."""
+    series = Series(unit="items", printed=array("d", [50.0, 150.0] * 10))
+    several = of("a", *(process("a", 1.0, repeat=number, series=series, speed=speed_of(series)) for number in range(2)))
+    assert only(summary(several), summary(several)).after.throughput == pytest.approx(75.0)
 
 
 def test_a_server_has_no_rate_and_is_no_failure() -> None:

@@ -21,7 +21,7 @@ from milabench.compare import (
 from milabench.render.comparison import FORMATS, text
 from milabench.summary import RunFacts
 
-SIDE = Side(rate=100.0, low=98.0, high=102.0, unit="items/s", repeats=(99.0, 101.0), processes=2, failed=0)
+SIDE = Side(throughput=100.0, low=98.0, high=102.0, unit="items/s", repeats=(99.0, 101.0), processes=2, failed=0)
 LR = Change(area="work", name="argv.--lr", before="0.1", after=None)
 
 
@@ -29,7 +29,7 @@ def row(name: str, verdict: Verdict, **fields: object) -> BenchmarkComparison:
     known: dict[str, object] = {
         "reason": "more than repeats differ by themselves",
         "before": SIDE,
-        "after": replace(SIDE, rate=90.0, low=89.0, high=91.0),
+        "after": replace(SIDE, throughput=90.0, low=89.0, high=91.0),
         "ratio": 0.9,
         "low": 0.882,
         "high": 0.918,
@@ -54,7 +54,7 @@ SAMPLE = Comparison(
     benchmarks=(
         row("slow|one", "worse", changed=(LR,)),
         row("fast", "better", ratio=2.0, low=1.9, high=2.1, changed=(LR,)),
-        row("alike", "same"),
+        row("alike", "same", before=replace(SIDE, noise=("the clock fell",))),
         *(row(f"few{number}", "undecided", reason=FEW, low=None, high=None, needed=None) for number in range(4)),
         nothing("broken", "failed in both (exit\ncode 1)"),
     ),
@@ -82,16 +82,16 @@ def test_the_text_says_verdicts_reasons_and_what_changed() -> None:
         "B  2 runs pooled as repeats: new, newer\n"
         "changed: software, environment torch; the same: machine; unknown of A or B: code\n"
         "\n"
-        "benchmark                 A              B    B/A   ±95 %     n  verdict\n"
-        "───────────────────────────────────────────────────────────────────────────────\n"
-        "slow|one      100.0 items/s  90.00 items/s  0.900  ±2.0 %  2, 2  worse*\n"
-        "fast          100.0 items/s  90.00 items/s  2.000  ±5.0 %  2, 2  better*\n"
-        "alike         100.0 items/s  90.00 items/s  0.900  ±2.0 %  2, 2  same\n"
-        "few0          100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
-        "few1          100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
-        "few2          100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
-        "few3          100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
-        "broken               failed              –      –       –  0, 0  not comparable\n"
+        "benchmark              A              B    B/A   ±95 %     n  verdict\n"
+        "────────────────────────────────────────────────────────────────────────────\n"
+        "slow|one   100.0 items/s  90.00 items/s  0.900  ±2.0 %  2, 2  worse*\n"
+        "fast       100.0 items/s  90.00 items/s  2.000  ±5.0 %  2, 2  better*\n"
+        "alike      100.0 items/s  90.00 items/s  0.900  ±2.0 %  2, 2  same\n"
+        "few0       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
+        "few1       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
+        "few2       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
+        "few3       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
+        "broken            failed              –      –       –  0, 0  not comparable\n"
         "\n"
         "score B/A  0.950 [0.940, 0.960]   worse: more than repeats differ by themselves;\n"
         "geometric mean of 3 benchmarks, by weight\n"
@@ -129,6 +129,9 @@ def test_the_text_says_verdicts_reasons_and_what_changed() -> None:
         "  environment torch  p11     1 → 2\n"
         "  and 8 more                 --json has all\n"
         "\n"
+        "measured under noise\n"
+        "  alike  A  the clock fell\n"
+        "\n"
         "not compared\n"
         "  only in A  gone, away\n"
         "\n"
@@ -151,6 +154,8 @@ def test_the_text_says_verdicts_reasons_and_what_changed() -> None:
         "  and 2 more\n"
         "\n"
         "notes\n"
+        "  A and B: all work over all time, of one process (of those that ran at the same\n"
+        "  time the mean); a report's rate is the mean of steps\n"
         "  ±95 % of B/A: half the 95 % interval, by how much repeats differ (n: repeats\n"
         "  of A and of B)\n"
         "  4 ratios were judged together: where nothing has changed, better or worse is\n"
@@ -194,12 +199,12 @@ def test_the_json_has_all_of_it() -> None:
         "low": 0.882,
         "high": 0.918,
         "before": {
-            "rate": 100.0, "low": 98.0, "high": 102.0, "unit": "items/s", "repeats": [99.0, 101.0],
-            "processes": 2, "failed": 0,
+            "throughput": 100.0, "low": 98.0, "high": 102.0, "unit": "items/s", "repeats": [99.0, 101.0],
+            "processes": 2, "failed": 0, "noise": [],
         },
         "after": {
-            "rate": 90.0, "low": 89.0, "high": 91.0, "unit": "items/s", "repeats": [99.0, 101.0],
-            "processes": 2, "failed": 0,
+            "throughput": 90.0, "low": 89.0, "high": 91.0, "unit": "items/s", "repeats": [99.0, 101.0],
+            "processes": 2, "failed": 0, "noise": [],
         },
         "repeats_needed": 3,
         "changed": [{"name": "argv.--lr", "before": "0.1", "after": None}],
@@ -212,8 +217,8 @@ def test_the_json_has_all_of_it() -> None:
 def test_the_csv_has_a_row_for_each_benchmark_those_of_one_run_too() -> None:
     rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](SAMPLE))))
     assert [each["verdict"] for each in rows[-3:]] == ["not comparable", "absent", "absent"]
-    assert (rows[0]["before_n"], rows[0]["after_rate"], rows[0]["changed"]) == ("2", "90.0", "argv.--lr: 0.1 → ")
-    assert rows[-3]["ratio"] == rows[-3]["before_rate"] == ""
+    assert (rows[0]["before_n"], rows[0]["after_throughput"], rows[0]["changed"]) == ("2", "90.0", "argv.--lr: 0.1 → ")
+    assert rows[-3]["ratio"] == rows[-3]["before_throughput"] == ""
 
 
 def test_the_markdown_escapes_names() -> None:
