@@ -16,6 +16,9 @@ Pair = tuple[Sequence[float], Sequence[float]]  # rates by repeat, of A and of B
 FAMILY: Final = 0.05  # chance that any of all ratios is an alarm where nothing has changed
 _TARGET: Final = 0.03  # the change that repeats are to show where no tolerance is asked for
 _LEAST: Final = 0.001  # and the smallest that any tolerance asks for
+# Of Welch's degrees of freedom: with all of them 5 repeats a side of which one varies 3 times as much as the other
+# raise an alarm in 8 % of suites of 54 benchmarks in which nothing changed, with three quarters in 3 %.
+_DEGREES: Final = 0.75
 _POWER: Final = 0.8  # how often it is to be seen
 _MOST: Final = 200  # repeats that anybody would make
 
@@ -52,7 +55,9 @@ def judge(pairs: Mapping[str, Pair], tolerance: float | None = None) -> Judged:
     first alarm among all, the next for one among those that are left. Where nothing has changed the chance of any
     alarm at all stays under 5 %, however the ratios depend on one another.
     """
-    rule = Rule() if tolerance is None else Rule(material=tolerance, same=tolerance)
+    rule = Rule(degrees=_DEGREES)
+    if tolerance is not None:
+        rule = replace(rule, material=tolerance, same=tolerance)
     target = _TARGET if tolerance is None else max(tolerance, _LEAST)
     ratios: dict[str, Ratio] = {}
     left, comparisons = list(pairs), 0
@@ -85,7 +90,7 @@ def needed(pair: Pair, comparisons: int, change: float) -> int | None:
     level = confidence(comparisons)
 
     def shows(n: int) -> bool:
-        factor = student_t(2 * n - 2, level) + student_t(2 * n - 2, 2 * _POWER - 1)
+        factor = student_t(_DEGREES * (2 * n - 2), level) + student_t(2 * n - 2, 2 * _POWER - 1)
         return factor * spread * math.sqrt(2 / n) <= math.log1p(change)
 
     n = 2 + bisect.bisect_left(range(2, _MOST + 1), True, key=shows)

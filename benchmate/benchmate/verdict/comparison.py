@@ -22,11 +22,14 @@ class Rule:
     """When a ratio is an alarm, and when it says that nothing changed; shares of 1.
 
     ``confidence``: of the interval without 1 that an alarm takes; higher where many ratios are judged at once.
+    ``degrees``: the share of Welch's degrees of freedom that counts for it, but not fewer than the smaller side has.
+    They are estimated too: far out in the tails, where many ratios are judged at once, all of them are too many.
     """
 
     confidence: float = ALARM
     material: float = MATERIAL
     same: float = SAME
+    degrees: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,8 @@ def _spread(old: Sequence[float], new: Sequence[float]) -> _Spread | None:
 
 def _judged(change: float, spread: _Spread, n: tuple[int, int], rule: Rule) -> Ratio:
     half = student_t(spread.degrees) * spread.error
-    alarm = student_t(spread.degrees, rule.confidence) * spread.error
+    least = max(1, (min(n) if min(n) >= 2 else max(n)) - 1)
+    alarm = student_t(max(least, rule.degrees * spread.degrees), rule.confidence) * spread.error
     value, low, high = (math.exp(change + shift) for shift in (0.0, -half, half))
     verdict: RatioVerdict = "undecided"
     if abs(change) > alarm and abs(value - 1) >= rule.material:

@@ -15,6 +15,8 @@ SLOWER = [rate * 0.97 for rate in BEFORE]
     [
         (Rule(), "worse"),
         (Rule(confidence=0.9999), "undecided"),
+        (Rule(confidence=0.9995), "worse"),
+        (Rule(confidence=0.9995, degrees=0.5), "undecided"),
         (Rule(material=0.05), "undecided"),
         (Rule(material=0.05, same=0.05), "same"),
         (Rule(material=0.02, same=0.02), "worse"),
