@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from benchmate.statistics import std, student_t
+from benchmate.statistics import std
+from benchmate.student import student_t
 from benchmate.verdict import Ratio, Rule, ratio
 
 Pair = tuple[Sequence[float], Sequence[float]]  # rates by repeat, of A and of B
