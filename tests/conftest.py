@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -11,6 +13,10 @@ from hypothesis import settings
 
 settings.register_profile("any machine", deadline=None)  # how fast an example is says nothing of what is tested
 settings.load_profile("any machine")
+
+# An image that asks for no bytecode would have every process of every test compile all it imports; an installation has it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 ALLOWED = Path(__file__).with_name("skips.txt")
 _skipped: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
