@@ -14,39 +14,38 @@ from hypothesis import settings
 settings.register_profile("any machine", deadline=None)  # how fast an example is says nothing of what is tested
 settings.load_profile("any machine")
 
-# An image that asks for no bytecode would have every process of every test compile all it imports; an installation has it.
+# An image that asks for none would have every process of every test compile all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 ALLOWED = Path(__file__).with_name("skips.txt")
-_skipped: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_skipped] = []
+    config.pluginmanager.register(Skips())
     # Under nohup, or in the background of a script, signals are ignored, by all that is started from there too.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    outcome = yield
-    report = outcome.get_result()
-    if report.skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        item.config.stash[_skipped].append((item.nodeid, reason.removeprefix("Skipped: ")))
+class Skips:
+    """Note what was skipped, in this process or, by their reports, in those that share the tests among them."""
 
+    def __init__(self) -> None:
+        self._found: list[tuple[str, str]] = []
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    unknown = [
-        entry for entry in session.config.stash[_skipped] if not any(_matches(entry, line) for line in _allowed())
-    ]
-    for nodeid, reason in unknown:
-        print(f"\nskip not in {ALLOWED.name}: {nodeid}: {reason}")
-    if unknown and exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self._found.append((report.nodeid, reason.removeprefix("Skipped: ")))
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        unknown = [each for each in self._found if not any(_matches(each, line) for line in _allowed())]
+        for nodeid, reason in unknown:
+            print(f"\nskip not in {ALLOWED.name}: {nodeid}: {reason}")
+        if unknown and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _allowed() -> list[str]:
