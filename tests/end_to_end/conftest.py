@@ -1,16 +1,20 @@
-"""A project for each test; and what needs a package index or torch, once for the session."""
+"""A project for each test; and what takes long, once for the session: environments, what needs an index or torch."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness import Project
+from harness import OBSERVED, Project, folder
 from milabench.agent.packages import installer_environ
 from milabench.app.workspace import find_uv
+from milabench.plan.setup import RECORD
 from overseen import Bench
 
 NO_INDEX = "no package index can be reached"
@@ -22,10 +26,35 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the environment that ``milabench install`` makes for a folder without requirements."""
+    project = Project(tmp_path_factory.mktemp("environment"))
+    project.write("plain/main.py", OBSERVED)
+    project.suite(plain=folder("plain"))
+    done = project.verb("install")
+    assert done.code == 0, done.err
+    return project.base / "venv/plain"
+
+
+@pytest.fixture
+def furnish(project: Project, environment: Path) -> Callable[[str], None]:
+    """Return what gives an install group such an environment, for tests that are not about making one.
+
+    Its files are links to the same ones, but for its record: change none of them in place.
+    """
+
+    def link(source: str, target: str) -> None:
+        (shutil.copy2 if source.endswith(RECORD) else os.link)(source, target)
+
+    def given(group: str) -> None:
+        shutil.copytree(environment, project.base / "venv" / group, symlinks=True, copy_function=link)
+
+    return given
+
+
+@pytest.fixture(scope="session")
 def index(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return the environment in which uv finds packages, or skip where there is no index to find them in."""
-    import os
-
     environ = installer_environ(os.environ)
     argv = [find_uv() or "uv", "pip", "install", "--dry-run", "--no-cache", "--python", sys.executable]
     target = str(tmp_path_factory.mktemp("index"))

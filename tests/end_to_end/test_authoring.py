@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,11 @@ GROUP = """
 
 
 @pytest.fixture
-def mine(project: Project) -> Project:
+def mine(project: Project, furnish: Callable[[str], None]) -> Project:
     """A project with a benchmark that needs no package, installed."""
     project.write("mine/main.py", OBSERVED)
     project.suite(mine={"definition": "mine", "plan": {"method": "njobs"}, "argv": {"--words": "a b"}})
-    assert project.verb("install").code == 0
+    furnish("mine")
     return project
 
 
@@ -107,11 +108,11 @@ def test_dev_says_what_is_wrong(mine: Project, words: tuple[str, ...], code: int
     assert (done.code, says in done.err) == (code, True), done.err
 
 
-def test_dev_takes_the_benchmark_of_that_name_not_of_that_tag(project: Project) -> None:
+def test_dev_takes_the_benchmark_of_that_name_not_of_that_tag(project: Project, furnish: Callable[[str], None]) -> None:
     project.write("mine/main.py", OBSERVED)
     entry = {"definition": "mine", "plan": {"method": "njobs"}, "install_group": "all"}
     project.suite(other={**entry, "tags": ["mine"]}, mine=entry)
-    assert project.verb("install").code == 0
+    furnish("all")
     show = ("--", "sh", "-c", "echo $MILABENCH_CONFIG")
     assert '"name": "mine"' in project.milabench("dev", "mine", "--config", "suite.yaml", *show).out
 
@@ -145,27 +146,31 @@ SERVER = 'CmdCommand(ClientServer.new_server_pack(self), "sh", "-c", "echo servi
         ('SequenceCommand(CmdCommand(self, "false"), measured)', 1, {"mine.1"}),
     ],
 )
-def test_processes_that_serve_or_follow_each_other(project: Project, command: str, code: int, tags: set[str]) -> None:
+def test_processes_that_serve_or_follow_each_other(
+    project: Project, furnish: Callable[[str], None], command: str, code: int, tags: set[str]
+) -> None:
     project.write("mine/main.py", OBSERVED)
     project.write("mine/benchfile.py", COMBINED.format(command=command))
     project.suite(mine={"definition": "mine", "plan": {"method": "njobs"}, "voir": {"options": {"stop": 5}}})
-    done = project.verb("run", "--all")
+    furnish("mine")
+    done = project.verb("run")
     assert (done.code, set(project.run().tags())) == (code, tags), done.err
     assert project.processes() == []
 
 
 @pytest.fixture
-def group(project: Project) -> Project:
+def group(project: Project, furnish: Callable[[str], None]) -> Project:
     """Three ranks, started by a shell that leaves with the first of them."""
     project.write("mine/main.py", RANK)
     project.write("mine/benchfile.py", GROUP)
     options = {"stop": 5, "skip": 1}
     project.suite(mine={"definition": "mine", "plan": {"method": "njobs"}, "voir": {"options": options}})
+    furnish("mine")
     return project
 
 
 def test_a_group_is_measured_as_one_and_ended_when_its_leader_has_enough(group: Project) -> None:
-    done = group.verb("run", "--all", MEET=str(group.folder / "meeting"))
+    done = group.verb("run", MEET=str(group.folder / "meeting"))
     assert done.code == 0, done.err
     found = group.report()["mine"]
     assert (found["outcomes"], found["steps"]) == ({"early_stop": 1}, {"warmup": 1, "measured": 5})
@@ -175,7 +180,7 @@ def test_a_group_is_measured_as_one_and_ended_when_its_leader_has_enough(group: 
 
 
 def test_the_rank_that_failed_is_named(group: Project) -> None:
-    done = group.verb("run", "--all", FAILS="2", MEET=str(group.folder / "meeting"))
+    done = group.verb("run", FAILS="2", MEET=str(group.folder / "meeting"))
     assert done.code == 1
     (failure,) = group.report()["mine"]["failures"]
     assert failure["reason"] == "exit code 1: rank 2: ValueError: this rank is broken"

@@ -9,7 +9,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +79,15 @@ def test_the_json_form_is_the_documented_one(plain: Project) -> None:
     assert found["code"] == "not-installed"
 
 
-def test_what_is_not_there_is_told_with_what_to_type_until_it_is(plain: Project) -> None:
+def test_what_is_not_there_is_told_with_what_to_type_until_it_is(
+    plain: Project, furnish: Callable[[str], None]
+) -> None:
     plain.write("plain/prepare.py", "")
     first = plain.verb("doctor")
     assert first.code == 4
     assert re.search(r"not installed: plain\n +so: .*\n +do: +type: milabench install --config suite.yaml", first.out)
     assert first.out.splitlines()[-1].startswith("not ready: 2 blocking")
-    plain.verb("install")
+    furnish("plain")
     assert "not-prepared" in findings(plain.verb("doctor", "--json"))
     plain.verb("prepare")
     assert plain.verb("doctor").code == 0
@@ -120,8 +122,8 @@ def test_an_environment_that_was_changed_by_hand_holds_a_run_up(plain: Project) 
     assert plain.verb("run").code == 4
 
 
-def test_a_forced_run_goes_on_and_says_in_spite_of_what(plain: Project) -> None:
-    plain.verb("install")
+def test_a_forced_run_goes_on_and_says_in_spite_of_what(plain: Project, furnish: Callable[[str], None]) -> None:
+    furnish("plain")
     (site,) = (plain.base / "venv/plain/lib").glob("python*/site-packages")
     (pip,) = site.glob("pip-*.dist-info")
     pip.rename(site / "pip-0.1.dist-info")
@@ -129,13 +131,13 @@ def test_a_forced_run_goes_on_and_says_in_spite_of_what(plain: Project) -> None:
     assert (done.code, "in spite of: changed since it was installed: plain (pip" in done.err) == (0, True)
     assert recorded(plain)["environment-changed"] == "blocking"
     shutil.rmtree(plain.base / "venv" / "plain")
-    plain.verb("install")
+    furnish("plain")
     assert plain.verb("run").code == 0
     assert "environment-changed" not in recorded(plain)
 
 
-def test_other_requirements_are_told_as_such(plain: Project) -> None:
-    plain.verb("install")
+def test_other_requirements_are_told_as_such(plain: Project, furnish: Callable[[str], None]) -> None:
+    furnish("plain")
     plain.write("plain/requirements.in", "")
     found = findings(plain.verb("doctor", "--json"))
     assert found["installed-otherwise"]["what"].endswith("(new or changed: plain/requirements.in)")
@@ -295,7 +297,8 @@ def test_a_token_that_is_missing_is_told_before_anything_is_installed(llama: Pro
     assert not (llama.base / "venv").exists()
 
 
-def test_with_a_token_it_goes_on_and_no_file_holds_it(llama: Project) -> None:
+def test_with_a_token_it_goes_on_and_no_file_holds_it(llama: Project, furnish: Callable[[str], None]) -> None:
+    furnish("plain")
     done = llama.verb("run", "--all", HF_TOKEN="hf_0123456789")
     assert done.code == 0, done.err
     assert "hf_0123456789" not in done.out + done.err
@@ -310,8 +313,8 @@ def test_a_login_whose_token_benchmarks_do_not_see_is_told_with_what_shows_it_to
     assert "token-missing" not in findings(llama.verb("doctor", "--json", HF_TOKEN_PATH=str(file)))
 
 
-def test_prepare_tells_a_missing_token_and_prepares_the_others(llama: Project) -> None:
-    llama.verb("install")
+def test_prepare_tells_a_missing_token_and_prepares_the_others(llama: Project, furnish: Callable[[str], None]) -> None:
+    furnish("plain")
     done = llama.verb("prepare")
     assert (done.code, "warning: gated, and there is no token for it: plain" in done.err) == (4, True)
     assert "refused: 401" in done.err

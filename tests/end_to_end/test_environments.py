@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -18,6 +19,13 @@ def plain(project: Project) -> Project:
     project.write("plain/main.py", OBSERVED)
     project.suite(plain=folder("plain"))
     return project
+
+
+@pytest.fixture
+def ready(plain: Project, furnish: Callable[[str], None]) -> Project:
+    """Return that project with its environment there already."""
+    furnish("plain")
+    return plain
 
 
 def installed(project: Project, group: str = "plain") -> bool:
@@ -61,9 +69,9 @@ def test_what_is_installed_is_not_installed_again(plain: Project) -> None:
     assert (plain.base / RECORD).stat().st_mtime_ns == record
 
 
-def test_the_environment_of_a_run_is_written_down(plain: Project) -> None:
-    plain.verb("run", "--all")
-    found = plain.run().facts()["environments"]["plain"]
+def test_the_environment_of_a_run_is_written_down(ready: Project) -> None:
+    ready.verb("run", "--all")
+    found = ready.run().facts()["environments"]["plain"]
     assert [name for name in found if name.startswith("benchmate==")] != []
 
 
@@ -74,29 +82,29 @@ def test_benchmarks_of_one_install_group_share_an_environment(plain: Project) ->
     assert sorted(path.name for path in (plain.base / "venv").iterdir() if path.is_dir()) == ["both"]
 
 
-def test_a_changed_script_is_what_runs_next(plain: Project) -> None:
-    plain.verb("run", "--all")
-    plain.write("plain/main.py", "raise SystemExit(7)")
-    assert plain.verb("run").code == 1
-    assert plain.run().outcomes()["plain"].reason == "exit code 7"
+def test_a_changed_script_is_what_runs_next(ready: Project) -> None:
+    ready.verb("run", "--all")
+    ready.write("plain/main.py", "raise SystemExit(7)")
+    assert ready.verb("run").code == 1
+    assert ready.run().outcomes()["plain"].reason == "exit code 7"
 
 
-def test_a_script_that_raises_is_reported_by_its_exception(plain: Project) -> None:
-    plain.write("plain/main.py", _dedented(OBSERVED, "", "raise ValueError('the reason')").replace("* 1000", "* 5"))
-    assert plain.verb("run", "--all").code == 1
-    assert plain.run().outcomes()["plain"].reason == "exit code 1: ValueError: the reason"
+def test_a_script_that_raises_is_reported_by_its_exception(ready: Project) -> None:
+    ready.write("plain/main.py", _dedented(OBSERVED, "", "raise ValueError('the reason')").replace("* 1000", "* 5"))
+    assert ready.verb("run", "--all").code == 1
+    assert ready.run().outcomes()["plain"].reason == "exit code 1: ValueError: the reason"
 
 
-def test_arguments_and_variables_reach_the_script(plain: Project) -> None:
+def test_arguments_and_variables_reach_the_script(ready: Project) -> None:
     script = """
         import json, os, sys
         print(json.dumps([sys.argv[1:], os.environ["OWN"], json.loads(os.environ["MILABENCH_CONFIG"])["name"]]))
     """
-    plain.write("plain/main.py", script)
+    ready.write("plain/main.py", script)
     argv = {"--name": "{milabench_name}", "--flag": True, "--none": None, "positional": True, "--list": [1, 2]}
-    plain.suite(plain=folder("plain", argv=argv, env={"OWN": "of {arch}"}))
-    plain.verb("run", "--all")
-    printed = json.loads(plain.run().files("plain").stdout.read_text())
+    ready.suite(plain=folder("plain", argv=argv, env={"OWN": "of {arch}"}))
+    ready.verb("run", "--all")
+    printed = json.loads(ready.run().files("plain").stdout.read_text())
     assert printed == [["positional", "--name", "plain", "--flag", "--list", "1,2"], "of cpu", "plain"]
 
 
@@ -108,9 +116,9 @@ def test_blanks_and_accents_in_the_path_of_the_base_do_no_harm(plain: Project, i
     assert plain.report("--base", base)["plain"]["outcomes"] == {"early_stop": 1}
 
 
-def test_override_changes_what_is_measured(plain: Project) -> None:
-    plain.verb("run", "--all", "--override", "plain.voir.options.stop=3")
-    assert plain.report()["plain"]["steps"] == {"warmup": 2, "measured": 3}
+def test_override_changes_what_is_measured(ready: Project) -> None:
+    ready.verb("run", "--override", "plain.voir.options.stop=3")
+    assert ready.report()["plain"]["steps"] == {"warmup": 2, "measured": 3}
 
 
 # What is not there -------------------------------------------------------------------------------------------------
@@ -129,28 +137,25 @@ def test_prepare_without_install_names_the_command(plain: Project) -> None:
     assert (done.code, "Type: milabench install" in done.err) == (4, True)
 
 
-def test_run_without_prepare_names_the_command(plain: Project) -> None:
-    plain.write("plain/prepare.py", "")
-    plain.verb("install")
-    done = plain.verb("run")
+def test_run_without_prepare_names_the_command(ready: Project) -> None:
+    ready.write("plain/prepare.py", "")
+    done = ready.verb("run")
     assert (done.code, "other arguments: plain. Type: milabench prepare" in done.err) == (4, True)
-    assert plain.verb("prepare").code == 0
-    assert plain.verb("run").code == 0
+    assert ready.verb("prepare").code == 0
+    assert ready.verb("run").code == 0
 
 
-def test_a_preparation_that_fails_is_not_taken_for_done(plain: Project) -> None:
-    plain.write("plain/prepare.py", "raise SystemExit('no data here')")
-    plain.verb("install")
-    done = plain.verb("prepare")
+def test_a_preparation_that_fails_is_not_taken_for_done(ready: Project) -> None:
+    ready.write("plain/prepare.py", "raise SystemExit('no data here')")
+    done = ready.verb("prepare")
     assert (done.code, "| no data here" in done.err) == (4, True)
-    assert plain.verb("run").code == 4
+    assert ready.verb("run").code == 4
 
 
-def test_other_arguments_are_prepared_anew(plain: Project) -> None:
-    plain.write("plain/prepare.py", "")
-    plain.verb("install")
-    plain.verb("prepare")
-    done = plain.verb("run", "--override", "plain.argv.--size=3")
+def test_other_arguments_are_prepared_anew(ready: Project) -> None:
+    ready.write("plain/prepare.py", "")
+    ready.verb("prepare")
+    done = ready.verb("run", "--override", "plain.argv.--size=3")
     assert (done.code, "not prepared, or with other arguments: plain" in done.err) == (4, True)
 
 
@@ -183,12 +188,12 @@ def test_with_all_a_benchmark_that_cannot_be_installed_fails_and_the_others_run(
     assert broken.milabench("report").code == 0
 
 
-def test_with_all_a_benchmark_that_cannot_be_prepared_fails_and_the_others_run(plain: Project) -> None:
-    plain.write("plain/prepare.py", "raise SystemExit(5)")
-    plain.suite(plain=folder("plain"), printer=shell(PRINTER))
-    assert plain.verb("run", "--all").code == 1
-    assert plain.run().outcomes()["plain"].reason == "its preparation failed: exit code 5"
-    assert plain.run().outcomes()["printer"].kind == "early_stop"
+def test_with_all_a_benchmark_that_cannot_be_prepared_fails_and_the_others_run(ready: Project) -> None:
+    ready.write("plain/prepare.py", "raise SystemExit(5)")
+    ready.suite(plain=folder("plain"), printer=shell(PRINTER))
+    assert ready.verb("run", "--all").code == 1
+    assert ready.run().outcomes()["plain"].reason == "its preparation failed: exit code 5"
+    assert ready.run().outcomes()["printer"].kind == "early_stop"
 
 
 SLOW = """
