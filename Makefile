@@ -2,15 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check format golden performance clean
 
 demo: $(VENV)/.ready
 	$(BIN)/milabench run --all --config quickstart --base workdir/results
 
-# Fast unit tests first, then real processes.
+# Fast unit tests first, then real processes; a file's tests one after the other, two files at a time.
 test: check
-	$(BIN)/python -m pytest tests/unit tests/contract tests/end_to_end
+	$(PYTEST) tests/unit
+	$(PYTEST) tests/contract tests/end_to_end
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""A project for each test; and what takes long, once for the session: environments, what needs an index or torch."""
+"""A project for each test; and what takes long, once for the session: environments, an index of packages."""
 
 from __future__ import annotations
 
@@ -83,44 +83,3 @@ def voir_python(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def bench(voir_python: Path, tmp_path: Path) -> Bench:
     return Bench(tmp_path, voir_python)
-
-
-# Sizes that a pair of CPU cores does in seconds.
-SMALL = """
-    include: {base}
-
-    _short:
-      max_duration: 5m
-      voir: {{options: {{stop: 5, skip: 2}}}}
-
-    flops:
-      inherits: [_flops, _short]
-      argv: {{--m: 256, --n: 256, --k: 256, --dtype: fp32}}
-
-    resnet18:
-      inherits: [_torchvision, _short]
-      argv: {{--model: resnet18, --image-size: 32, --num-images: 64, --batch-size: 4, --num-workers: 1, --lr: 0.001}}
-
-    resnet18-nothing-loaded:
-      inherits: [_torchvision, _short]
-      argv:
-        --model: resnet18
-        --image-size: 32
-        --batch-size: 4
-        --precision: bf16
-        --synthetic-data: true
-        --fixed-batch: true
-"""
-
-
-@pytest.fixture(scope="session")
-def torch_project(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a project in which the torch benchmarks were installed, prepared and run, in small."""
-    from milabench.resources import data_root
-
-    del index
-    project = Project(tmp_path_factory.mktemp("torch"))
-    project.write("suite.yaml", SMALL.format(base=data_root() / "config/base.yaml"))
-    done = project.verb("run", "--all")
-    assert done.code == 0, done.err
-    return project

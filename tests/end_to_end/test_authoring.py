@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import OBSERVED, Project
-from milabench.app.new import TEMPLATES
 
-SHORT = ("--override", "*.voir.options.stop=5", "--override", "*.voir.options.skip=1")
 # A rank of a group without torch: torchrun's variables are all that an Observer looks at. The ranks make their steps
 # together: each leaves a byte in a file they share, and waits for those of the others.
 RANK = """
@@ -54,18 +52,6 @@ def mine(project: Project, furnish: Callable[[str], None]) -> Project:
     project.suite(mine={"definition": "mine", "plan": {"method": "njobs"}, "argv": {"--words": "a b"}})
     furnish("mine")
     return project
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("template", TEMPLATES)
-def test_what_a_template_writes_runs_at_once(project: Project, torch_project: Project, template: str) -> None:
-    assert project.milabench("new", "mine", "--template", template).code == 0
-    base = ("--base", str(torch_project.base))  # whose torch environment is there already
-    done = project.milabench("run", "--all", "--config", "config/mine.yaml", *SHORT, *base, "--run-name", "./run")
-    assert done.code == 0, done.err
-    found = project.report(str(project.folder / "run"))["mine"]
-    assert (found["outcomes"], found["steps"]["measured"]) == ({"early_stop": 1}, 5)
-    assert found["perf"] > 0
 
 
 def test_dev_runs_a_command_as_a_process_of_the_benchmark_sees_the_world(mine: Project) -> None:

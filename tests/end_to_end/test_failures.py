@@ -7,6 +7,7 @@ test_full_disk.py.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -235,7 +236,7 @@ def test_too_few_open_files_are_told_and_nothing_hangs(project: Project, most: i
 def pids(project: Project) -> Iterator[Path]:
     """Return a cgroup for processes, or skip where none can be made."""
     where = "/sys/fs/cgroup" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "/sys/fs/cgroup/pids"
-    group = Path(where) / f"milabench-test-{project.folder.parent.name}-{project.folder.name}"
+    group = Path(where) / f"milabench-test-{os.getpid()}-{project.folder.name}"
     try:
         group.mkdir()
         (group / "pids.max").write_text("100")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -26,7 +27,7 @@ CASES = {
 def limited(project: Project) -> Iterator[Callable[..., Result]]:
     """Return a way to run a verb of a project in a memory cgroup of its own, or skip where none can be made."""
     try:
-        group = make_group(f"milabench-test-{project.folder.parent.name}-{project.folder.name}")
+        group = make_group(f"milabench-test-{os.getpid()}-{project.folder.name}")
     except OSError:
         pytest.skip("no memory cgroup can be made here")
 

@@ -1,4 +1,4 @@
-"""The torch benchmarks milabench brings, in small: installed, prepared and run for real, once for all tests."""
+"""Torch benchmarks in small, those milabench brings and those that its templates write, run for real."""
 
 from __future__ import annotations
 
@@ -8,11 +8,50 @@ import shutil
 import pytest
 
 from harness import Project
+from milabench.app.new import TEMPLATES
 from milabench.resources import data_root
 from overview import CORRECTED, OVERVIEW, SIZES
 
 NAMES = ("flops", "resnet18", "resnet18-nothing-loaded")
 TRAINED = NAMES[1:]
+SHORT = ("--override", "*.voir.options.stop=5", "--override", "*.voir.options.skip=1")
+# Sizes that a pair of CPU cores does in seconds.
+SMALL = """
+    include: {base}
+
+    _short:
+      max_duration: 5m
+      voir: {{options: {{stop: 5, skip: 2}}}}
+
+    flops:
+      inherits: [_flops, _short]
+      argv: {{--m: 256, --n: 256, --k: 256, --dtype: fp32}}
+
+    resnet18:
+      inherits: [_torchvision, _short]
+      argv: {{--model: resnet18, --image-size: 32, --num-images: 64, --batch-size: 4, --num-workers: 1, --lr: 0.001}}
+
+    resnet18-nothing-loaded:
+      inherits: [_torchvision, _short]
+      argv:
+        --model: resnet18
+        --image-size: 32
+        --batch-size: 4
+        --precision: bf16
+        --synthetic-data: true
+        --fixed-batch: true
+"""
+
+
+@pytest.fixture(scope="module")
+def torch_project(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a project in which the torch benchmarks were installed, prepared and run, in small."""
+    del index
+    project = Project(tmp_path_factory.mktemp("torch"))
+    project.write("suite.yaml", SMALL.format(base=data_root() / "config/base.yaml"))
+    done = project.verb("run", "--all", timeout_s=800)
+    assert done.code == 0, done.err
+    return project
 
 
 @pytest.mark.timeout(900)
@@ -95,3 +134,15 @@ def test_a_cell_of_the_overviews_matrix_runs(project: Project, torch_project: Pr
     assert project.milabench("run", "--all", "--base", str(torch_project.base), *one, "--run-name", cell).code == 0
     found = project.report(cell)["resnet50-noio-bs32"]
     assert (found["outcomes"], found["steps"]) == ({"early_stop": 1}, {"warmup": 1, "measured": 3})
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_what_a_template_writes_runs_at_once(project: Project, torch_project: Project, template: str) -> None:
+    assert project.milabench("new", "mine", "--template", template).code == 0
+    base = ("--base", str(torch_project.base))  # whose torch environment is there already
+    done = project.milabench("run", "--all", "--config", "config/mine.yaml", *SHORT, *base, "--run-name", "./run")
+    assert done.code == 0, done.err
+    found = project.report(str(project.folder / "run"))["mine"]
+    assert (found["outcomes"], found["steps"]["measured"]) == ({"early_stop": 1}, 5)
+    assert found["perf"] > 0
