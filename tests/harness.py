@@ -154,6 +154,11 @@ def shell(script: str, *, stop: int = 10, skip: int = 2, **keys: Any) -> dict[st
     return {"command": {"argv": ["sh", "-c", script]}, "voir": {"options": limit}, **_placed(keys)}
 
 
+def printing_until(mark: Path) -> str:
+    """Return a line of shell that prints steps, as PRINTER does, until there is such a file."""
+    return PRINTER.replace("while true", f"while ! test -e {mark}")
+
+
 def folder(definition: str, *, stop: int = 10, skip: int = 2, **keys: Any) -> dict[str, Any]:
     """Return an entry of a benchmark folder."""
     return {"definition": definition, "voir": {"options": {"stop": stop, "skip": skip}}, **_placed(keys)}

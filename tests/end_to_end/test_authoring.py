@@ -161,7 +161,9 @@ def test_a_group_is_measured_as_one_and_ended_when_its_leader_has_enough(group: 
     found = group.report()["mine"]
     assert (found["outcomes"], found["steps"]) == ({"early_stop": 1}, {"warmup": 1, "measured": 5})
     assert "milabench: enough is measured" in group.run().files("mine").stderr.read_text()
-    assert 500 < found["perf"] < 3001  # three ranks of ten items every hundredth of a second at most
+    (steps,) = group.run().steps("mine")
+    assert set(steps.columns["count"]) == {30}  # the ten of each rank
+    assert found["perf"] < 3001  # and a step is a hundredth of a second at least
     assert group.processes() == []
 
 

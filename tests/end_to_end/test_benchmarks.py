@@ -23,6 +23,8 @@ SHORT = f"""
     include: {SMOKE}
     '*':
       voir: {{options: {{stop: 5, skip: 1}}}}
+    memcpy-host:
+      argv: {{--bytes: 64M}}
 """
 pytestmark = pytest.mark.timeout(1800)
 

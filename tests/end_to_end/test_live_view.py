@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from harness import PRINTER, Project, shell, wait_until
+from harness import PRINTER, Project, printing_until, shell, wait_until
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -143,12 +143,14 @@ def test_no_colours_where_they_are_not_wanted_and_no_frames_where_they_cannot_be
 
 
 def test_status_follows_in_frames_until_the_run_has_ended(project: Project) -> None:
-    project.suite(long=shell(PRINTER, stop=300), last=shell(PRINTER))
+    go = project.folder / "go"
+    project.suite(long=shell(printing_until(go), stop=1_000_000), last=shell(PRINTER))
     with project.started("run", "--config", "suite.yaml") as runner:
         wait_until(lambda: list(project.base.glob("runs/*/long.steps")))
         with terminal(project, "status", "--follow") as seen:
+            seen.read_until(lambda text: re.search(r"long +\d+/1000002 ", CONTROL.sub("", text)))
+            go.touch()
             assert seen.end() == 0
             assert runner.wait(60) == 0
     text = CONTROL.sub("", seen.text).replace("\r", "")
-    assert re.search(r"long +\d+/302 ", text)
-    assert text.rstrip().endswith("trials: 2 of 2 done (2 early stop)")
+    assert text.rstrip().endswith("trials: 2 of 2 done (1 ok, 1 early stop)")

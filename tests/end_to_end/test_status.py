@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness import PRINTER, Project, folder, shell, wait_until
+from harness import PRINTER, Project, folder, printing_until, shell, wait_until
 
 SLOW = """
     import time
@@ -183,27 +183,34 @@ def test_a_process_that_says_its_number_is_measured_where_it_runs(
     assert process["cpu_s"] >= 0
 
 
-def test_following_without_a_terminal_says_lines_until_the_run_has_ended(project: Project) -> None:
-    project.suite(first=shell(PRINTER), bad=shell(FAILING), long=shell(PRINTER, stop=300), last=shell(PRINTER))
+def followed(project: Project, *arguments: str) -> list[str]:
+    """Start ``suite.yaml``, follow it from its long benchmark on, and return the lines that were said."""
     with project.started("run", "--config", "suite.yaml"):
         wait_until(lambda: list(project.base.glob("runs/*/long.data")))
-        done = project.milabench("status", "--follow")
-    assert done.code == 0
-    lines = done.out.splitlines()
+        with project.started("status", "--follow", *arguments) as follower:
+            assert follower.stdout is not None
+            first = follower.stdout.readline()
+            (project.folder / "go").touch()
+            rest = follower.stdout.read()
+            assert follower.wait(60) == 0
+    return (first + rest).splitlines()
+
+
+def test_following_without_a_terminal_says_lines_until_the_run_has_ended(project: Project) -> None:
+    long = shell(printing_until(project.folder / "go"), stop=1_000_000)
+    project.suite(first=shell(PRINTER), bad=shell(FAILING), long=long, last=shell(PRINTER))
+    lines = followed(project)
     begins = [line for line in lines if line.startswith("[")]
     assert begins[0] == "[3/4] running long"
     assert "  ok last (early stop)" in lines
     assert f"{project.run().path.name}: complete" in lines
-    assert "trials: 4 of 4 done (3 early stop, 1 failed)" in lines
+    assert "trials: 4 of 4 done (2 early stop, 1 failed, 1 ok)" in lines
 
 
 def test_following_as_json_prints_a_document_a_line_to_the_end(project: Project) -> None:
-    project.suite(long=shell(PRINTER, stop=200), last=shell(PRINTER))
-    with project.started("run", "--config", "suite.yaml"):
-        wait_until(lambda: list(project.base.glob("runs/*/long.data")))
-        done = project.milabench("status", "--follow", "--json")
-    documents = [json.loads(line) for line in done.out.splitlines()]
-    assert (done.code, documents[0]["state"], documents[-1]["state"]) == (0, "running", "complete")
+    project.suite(long=shell(printing_until(project.folder / "go"), stop=1_000_000), last=shell(PRINTER))
+    documents = [json.loads(line) for line in followed(project, "--json")]
+    assert (documents[0]["state"], documents[-1]["state"]) == ("running", "complete")
     assert documents[-1]["trials"]["done"] == 2
 
 
