@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from summary_fakes import FakeRun
 
@@ -66,6 +66,7 @@ def report(values: list[object]) -> None:
 
 @settings(deadline=None)  # the first report of all imports what renders it
 @given(st.lists(lines | anything, max_size=12))
+@example([{"event": "config", "data": {"task": None, "name": []}}])
 def test_no_line_is_a_bug(values: list[object]) -> None:
     report(values)
 
