@@ -9,9 +9,16 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("any machine", deadline=None)  # how fast an example is says nothing of what is tested
+# How fast an example is says nothing of what is tested; and what a change breaks must not hang on the examples drawn:
+# HYPOTHESIS_SEEK=1 draws others, to look for what none has shown yet.
+settings.register_profile(
+    "any machine",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("HYPOTHESIS_SEEK") != "1",
+)
 settings.load_profile("any machine")
 
 # An image that asks for none would have every process of every test compile all that it imports.

@@ -164,7 +164,9 @@ def pruned(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(maps, maps, maps)
 def test_null_in_a_layer_removes_what_layers_below_have(suites: Any, one: Any, two: Any, three: Any) -> None:
     for name, tree in (("one.yaml", one), ("two.yaml", two)):
@@ -176,7 +178,9 @@ def test_null_in_a_layer_removes_what_layers_below_have(suites: Any, one: Any, t
 words = st.sampled_from(["a", "b", "c", "d"])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(st.lists(words, max_size=3), min_size=1, max_size=4))
 def test_tags_are_the_sorted_union_of_all_along_inherits(suites: Any, tags: list[list[str]]) -> None:
     chain = "".join(
