@@ -222,6 +222,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder: Path = arguments.folder.resolve()
     (folder / "suite.yaml").write_text(SUITE)
+    os.fsync = lambda file: None  # type: ignore[assignment]  # a kill loses nothing that is written, synced or not
     code, points = killed(folder, None, resuming=False)
     assert code == 0, code
     wanted = report(folder)

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.timeout(1000)
 def test_killed_anywhere_and_resumed_a_run_is_equal_to_an_uninterrupted_one(tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "crash.py"
     argv = [sys.executable, str(script), str(tmp_path), "--again", "2"]
