@@ -73,6 +73,31 @@ TELLING = """
     print("the script ran to its end")
 """
 
+GROUP = """
+    from milabench.commands import ListCommand, PackCommand, VoirCommand
+    from milabench.pack import Package
+
+    class Group(Package):
+        def build_run_plan(self):
+            return ListCommand(*map(self.rank, range(2)))
+
+        def rank(self, rank):
+            silent = ["nolog"] if rank else []  # the first one measures for both
+            pack = self.copy({"tag": [*self.config["tag"], f"rank-{rank}", *silent]})
+            return VoirCommand(PackCommand(pack, lazy=True), env={"RANK": str(rank), "WORLD_SIZE": "2"})
+
+    __pack__ = Group
+"""
+
+ENDLESS = """
+    import time
+    from giving import give
+
+    while True:
+        give(task="train", rate=100.0, units="Tok/s")
+        time.sleep(0.01)
+"""
+
 PLAIN = """
     def instrument_main(ov):
         yield ov.phases.init
@@ -96,10 +121,13 @@ def ran(index: dict[str, str], voir_python: Path, tmp_path_factory: pytest.TempP
     project.write("argued/benchfile.py", BENCHFILE)
     project.write("telling/main.py", TELLING)
     project.write("telling/voirfile.py", PLAIN)
+    project.write("group/main.py", ENDLESS)
+    project.write("group/voirfile.py", PLAIN)
+    project.write("group/benchfile.py", GROUP)
     project.write("stray/main.py", STRAY)
     project.write("stray/voirfile.py", "raise SystemExit('nobody asked for this voirfile')\n")
     command = f"cd {project.folder}/stray && {voir_python.with_name('voir')} main.py"
-    entries = {name: folder(name, install_group="voir") for name in (*voirfiles, "telling")}
+    entries = {name: folder(name, install_group="voir") for name in (*voirfiles, "telling", "group")}
     entries["telling"]["voir"] = {"options": {"skip": 2, "stop": {"precision": 0.05}}}
     entries["stray"] = shell(command, skip=0)
     project.suite(**entries)
@@ -122,6 +150,13 @@ def test_rates_that_a_script_gives_end_it_when_they_are_precise(ran: Project) ->
     found = ran.report()["telling"]
     assert (found["outcomes"], found["unit"]) == ({"early_stop": 1}, "Tok/s")
     assert abs(found["perf"] - 101) < 1
+
+
+def test_the_leader_of_a_group_says_that_it_is_enough_and_all_are_ended(ran: Project) -> None:
+    assert ran.report()["group"]["outcomes"] == {"early_stop": 2}
+    (stop,) = [event.data for event in ran.run().events("group.rank-0") if event.event == "stop"]
+    assert (stop["reason"], stop["observations"], stop["world_size"]) == ("observations", 10, 2)
+    assert ran.processes() == []
 
 
 @pytest.mark.parametrize(
