@@ -4,19 +4,23 @@
 
 ``PYTHON`` is the interpreter of an environment with voir, torch, torchvision and torchcompat. Each voirfile is run as
 milabench runs it, with the script of ``STAND_INS`` that suits it, and has to end well: exit code 0, no error, the
-wanted number of rates. Prints a line for each; exit code 1 when one is otherwise. Not part of ``make test``: nothing of
+wanted number of rates. Prints a line for each, and the names that scripts and voirfiles of the repository import from
+benchmate and that ours has not; exit code 1 when one is otherwise. Not part of ``make test``: nothing of
 that repository stands here.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import benchmate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from overseen import Bench, Overseen
@@ -231,11 +235,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = args.checkout / "benchmarks"
     found = sorted(path.parent.relative_to(folder).as_posix() for path in folder.rglob("voirfile.py"))
     names = args.names or [name for name in found if not name.startswith("retired/")]
+    missing = [] if args.names else sorted(set(_imported(folder)) - set(_ours()))
+    for name in missing:
+        print(f"not there: {name}")
     bad = [name for name in names if not _check(folder / name / "voirfile.py", name, args.python)]
     print(
         f"{len(names)} voirfiles, {len(names) - len(bad)} run unchanged" + (f"; not: {', '.join(bad)}" if bad else "")
     )
-    return int(bool(bad) or not names)
+    return int(bool(bad or missing) or not names)
+
+
+def _imported(folder: Path) -> Iterator[str]:
+    """Yield the names, as module.name, that Python files below a folder import from benchmate."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("benchmate."):
+                yield from (f"{node.module}.{each.name}" for each in node.names)
+
+
+def _ours() -> Iterator[str]:
+    """Yield the names that the modules of our benchmate bind, as they stand in their sources."""
+    package = Path(benchmate.__file__).parent
+    for path in package.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+                    yield f"benchmate.{path.stem}.{name}"
+                case ast.alias():
+                    yield f"benchmate.{path.stem}.{node.asname or node.name}"
+                case _:
+                    pass
 
 
 def _check(voirfile: Path, name: str, python: Path) -> bool:
