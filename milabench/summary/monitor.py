@@ -13,13 +13,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from benchmate.wire import is_number
 
 _MOST_GAP_NS: Final = 30 * 10**9  # between two values: some meters say something every ten seconds; a stall is longer
+_MOST_LATE_S: Final = 3600.0
+_MOST_CORES: Final = 1 << 20
 _COVERED: Final = 0.9  # of a window, at least
 _POSSIBLE: Final = 1.1  # of the time that all cores have; more, and a clock was set
+
+_MOST_NS: Final = 1 << 62  # in the year 2116
 
 # The numbers that are kept of a sample and of each of its devices.
 _CPU: Final = ("busy_s", "steal_s", "ours_s", "pressure_s", "mhz")
@@ -82,7 +86,7 @@ class Device:
     def add(self, time_ns: int, data: Mapping[str, Any]) -> None:
         """Add what a sample says of it; a device that answered late says of how long before that is."""
         late_s = data.get("late_s")
-        time_ns -= round(late_s * 1e9) if is_number(late_s) and late_s > 0 else 0
+        time_ns -= round(late_s * 1e9) if is_number(late_s) and 0 < late_s <= _MOST_LATE_S else 0
         ecc = _map(data.get("ecc"))
         _add(self.columns, {name: data.get(name) for name in _DEVICE}, time_ns)
         _add(self.columns, {name: ecc.get(name) for name in _ECC}, time_ns)
@@ -128,11 +132,11 @@ def read(lines: Iterable[Mapping[str, Any]]) -> list[Stretch]:
     found: list[Stretch] = []
     for line in lines:
         event, time_ns, data = line.get("event"), line.get("time_ns"), line.get("data")
-        if type(time_ns) is not int or not isinstance(data, Mapping):
+        if not is_moment(time_ns) or not isinstance(data, Mapping):
             continue
         if event == "monitor":
             cores = data.get("cores")
-            found.append(Stretch(cores=cores if type(cores) is int and cores > 0 else None))
+            found.append(Stretch(cores=cores if type(cores) is int and 0 < cores <= _MOST_CORES else None))
         elif event == "sample":
             if not found:
                 found.append(Stretch())
@@ -140,6 +144,11 @@ def read(lines: Iterable[Mapping[str, Any]]) -> list[Stretch]:
                 found.append(Stretch(cores=found[-1].cores))
             found[-1].add(time_ns, data)
     return found
+
+
+def is_moment(value: object) -> TypeGuard[int]:
+    """Say whether a value is a time in ns since 1970; files may hold anything."""
+    return type(value) is int and 0 < value < _MOST_NS
 
 
 def _add(columns: dict[str, Column], values: Mapping[str, object], time_ns: int) -> None:

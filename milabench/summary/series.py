@@ -7,8 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import sub
+from typing import Final
 
 from benchmate.wire import GOOD, MEASURED, WARMUP, Steps
+
+_NO_TIME: Final = 1 << 63  # ns: more than a column holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +101,11 @@ class _Gathering:
         columns = part.columns
         start, end, count = columns["start"], columns["end"], columns["count"]
         phase, status = columns["phase"], columns["status"]
-        whole = phase.count(MEASURED) == status.count(GOOD) == len(part)
-        if whole and all(map(int.__lt__, start, end)):
+        whole = phase.count(MEASURED) == status.count(GOOD) == len(part) > 0
+        if whole and min(start) >= 0 and all(map(int.__lt__, start, end)):
             return start, end, count
-        kept = [i for i in range(len(part)) if phase[i] == MEASURED and status[i] == GOOD and end[i] > start[i]]
+        good = (i for i in range(len(part)) if phase[i] == MEASURED and status[i] == GOOD)
+        kept = [i for i in good if 0 < end[i] - start[i] < _NO_TIME]  # a damaged file may hold anything
         return (
             array("q", [start[i] for i in kept]),
             array("q", [end[i] for i in kept]),

@@ -76,9 +76,10 @@ def window_of(series: Series, reading: Reading) -> tuple[int, int] | None:
     begin, end = reading.measured.get("begin_ns"), reading.measured.get("end_ns")
     if series.begin_ns is not None and series.end_ns is not None:
         return series.begin_ns, series.end_ns
-    if type(begin) is int and type(end) is int and begin < end:
+    if monitor.is_moment(begin) and monitor.is_moment(end) and begin < end:
         return begin, end
-    return reading.rated_ns if reading.rated_ns and reading.rated_ns[0] < reading.rated_ns[1] else None
+    first, last = reading.rated_ns or (0, 0)
+    return (first, last) if monitor.is_moment(first) and monitor.is_moment(last) and first < last else None
 
 
 def _account(readings: Sequence[Reading]) -> Account:
@@ -88,7 +89,7 @@ def _account(readings: Sequence[Reading]) -> Account:
 
 def _account_of(measured: Mapping[str, Any]) -> Account:
     begin, end = measured.get("begin_ns"), measured.get("end_ns")
-    seconds = (end - begin) / 1e9 if type(begin) is int and type(end) is int else 0.0
+    seconds = (end - begin) / 1e9 if monitor.is_moment(begin) and monitor.is_moment(end) else 0.0
     return Account(
         cpu_share=_over(measured.get("cpu_s"), seconds),
         wait_share=_over(measured.get("wait_s"), seconds),

@@ -58,6 +58,12 @@ def test_what_all_steps_did_is_kept_as_one_number() -> None:
     assert second.counts == array("q", [32] * 9 + [7])
 
 
+def test_times_that_no_step_takes_count_for_nothing() -> None:
+    found = read_series(parts([(-(2**63), 2**63 - 1, 1, MEASURED, GOOD), (5, 9, 1, MEASURED, GOOD)], 10))
+    assert found is not None
+    assert list(found.durations_ns) == [4]
+
+
 def test_steps_that_overlap_others_count_for_nothing() -> None:
     found = read_series(parts([(0, 5, 1, MEASURED, OVERLAPPED), (5, 9, 1, MEASURED, GOOD)], 10))
     assert found is not None

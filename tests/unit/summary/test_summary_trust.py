@@ -129,6 +129,8 @@ def test_without_steps_the_window_is_that_which_the_process_tells_else_that_of_i
         {"wait_s": None, "involuntary": -3},
         {"overhead_ns": "much"},
         {"begin_ns": at(9), "end_ns": at(7)},
+        {"begin_ns": 1, "end_ns": 10**400},
+        {"cpu_s": 10**400, "wait_s": 1e308, "involuntary": True, "overhead_ns": 10**400},
     ],
 )
 def test_odd_words_of_a_process_on_itself_are_not_known(make_run: MakeRun, odd: dict[str, Any]) -> None:
@@ -144,6 +146,33 @@ def test_neighbours_count_as_noise(make_run: MakeRun) -> None:
     run.met = {"net": ("other",)}
     assert one(run).surroundings.evidence.neighbours == 1
     assert only(run).trust.noise.verdict == "noisy"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"time_ns": 10**400},
+        {"time_ns": -(10**30)},
+        {"time_ns": True},
+        {"data": {"cpu": {"busy_s": 10**400}, "devices": [{"id": 10**400, "late_s": 1e300, "energy_j": 1}]}},
+        {"data": {"devices": [{"id": [], "uuid": {}}, 3, None], "power": {"rapl_j": [1]}}},
+    ],
+)
+def test_odd_values_of_a_monitor_are_passed_over(make_run: MakeRun, odd: dict[str, Any]) -> None:
+    lines = [*QUIET[:10], {**QUIET[10], **odd}, *QUIET[11:]]
+    found = one(watched_run(make_run, lines))
+    assert found.surroundings.evidence.pressure_share == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize("times_ns", [(1, 10**400), (-5, 5), (10**30, 10**31)])
+def test_rates_of_no_time_have_no_window(make_run: MakeRun, times_ns: tuple[int, int]) -> None:
+    run = make_run(recorded=CPU)
+    run.write("net.D0", end())
+    with run.files("net.D0").events.open("ab") as file:
+        for time_ns in times_ns:
+            data = {"task": "train", "rate": 10.0, "units": "items/s"}
+            file.write(encode_event("data", data, time_ns=time_ns, seq=9))
+    assert one(run).surroundings.window_ns is None
 
 
 # Devices and energy ----------------------------------------------------------------------------------------------
