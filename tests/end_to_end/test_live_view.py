@@ -71,7 +71,8 @@ def terminal(
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
             os.chdir(project.folder)
             argv = [sys.executable, "-m", "milabench", *arguments]
-            os.execve(argv[0], argv, {**project.environ, "TERM": "xterm-256color", **environ})
+            known = {name: value for name, value in project.environ.items() if name not in ("COLUMNS", "LINES")}
+            os.execve(argv[0], argv, {**known, "TERM": "xterm-256color", **environ})
         finally:
             os._exit(127)
     try:
