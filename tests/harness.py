@@ -15,6 +15,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from milabench.agent.processes import children
 from milabench.resources import import_path
 from milabench.rundir import RunDir, runs
 
@@ -170,6 +171,23 @@ def wait_until(happened: Callable[[], object], timeout_s: float = 60) -> None:
     while not happened():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.05)
+
+
+def monitors(agent: int) -> list[int]:
+    """Return the numbers of an agent's monitors: there is one at most."""
+    return [pid for pid in children(agent) if _is_monitor(pid)]
+
+
+def benchmarks(agent: int) -> list[int]:
+    """Return the processes that an agent has started for benchmarks: all but its monitor."""
+    return [pid for pid in children(agent) if not _is_monitor(pid)]
+
+
+def _is_monitor(pid: int) -> bool:
+    try:
+        return b"agent.monitor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def assert_whole(project: Project) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from agents import Raw
 from benchmate.wire import Frames, frame, read_steps
-from harness import Project, shell, wait_until
+from harness import Project, benchmarks, shell, wait_until
 from milabench.agent.processes import children
 
 MEGABYTES = """i=0; while [ $i -lt 128 ]; do cat block; i=$((i+1)); done; echo '{"count": 7}'"""
@@ -234,9 +234,9 @@ def test_a_deadline_holds_while_the_runner_is_stopped(project: Project) -> None:
     with project.started("run", "--config", "suite.yaml") as runner:
         wait_until(lambda: list(project.base.glob("runs/*/long.stdout")))
         (agent,) = children(runner.pid)
-        wait_until(lambda: children(agent))
+        wait_until(lambda: benchmarks(agent))
         runner.send_signal(signal.SIGSTOP)
-        wait_until(lambda: not children(agent))
+        wait_until(lambda: not benchmarks(agent))
         runner.send_signal(signal.SIGCONT)
         assert runner.wait(60) == 1
     assert project.run().outcomes()["long"].kind == "timeout"

@@ -14,7 +14,7 @@ import pytest
 
 from agents import Raw, alive, assert_ends, launch, pid_in, talk
 from hardware import RECORDINGS, nvml_file, printing, tool
-from harness import wait_until
+from harness import monitors, wait_until
 from milabench.agent.monitor import samples
 from milabench.execute.hosts.local import LocalHost
 
@@ -65,15 +65,6 @@ def monitored(folder: Path, story: Callable[[LocalHost], Awaitable[Any]], enviro
 
 async def nothing(_: LocalHost) -> None:
     pass
-
-
-def monitors(agent: int) -> list[int]:
-    """Return the numbers of an agent's monitors."""
-    found = []
-    for child in Path(f"/proc/{agent}/task/{agent}/children").read_text().split():
-        if b"agent.monitor" in Path(f"/proc/{child}/cmdline").read_bytes():
-            found.append(int(child))
-    return found
 
 
 # What is counted ------------------------------------------------------------------------------------------------------

@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from harness import OBSERVED, PRINTER, Project, assert_whole, folder, shell, wait_until
+from harness import OBSERVED, PRINTER, Project, assert_whole, benchmarks, folder, shell, wait_until
+from milabench.agent.processes import children
 
 # Beside its steps it starts a daemon in a session of its own, which nobody waits for.
 WITH_DAEMON = f"(setsid sh -c 'sleep 1000 & sleep 1000' </dev/null >/dev/null 2>&1 &); {PRINTER}"
@@ -125,7 +125,7 @@ def test_a_second_interrupt_does_not_wait_for_a_process_that_ignores_the_first(
     with project.started("run", "--config", "suite.yaml") as runner:
         wait_until(lambda: steps_of(project) > 0)
         (agent,) = children(runner.pid)
-        (stubborn,) = children(agent)
+        (stubborn,) = benchmarks(agent)
         began = time.monotonic()
         for number in signals:
             runner.send_signal(number)
@@ -254,7 +254,7 @@ def test_a_runner_that_is_stopped_for_a_while_loses_nothing_and_deadlines_are_ke
         began = time.monotonic()
         runner.send_signal(signal.SIGSTOP)
         (agent,) = children(runner.pid)
-        wait_until(lambda: not children(agent))
+        wait_until(lambda: not benchmarks(agent))
         ran = time.monotonic() - began
         time.sleep(2)
         runner.send_signal(signal.SIGCONT)
@@ -327,10 +327,3 @@ def test_a_reader_that_goes_away_is_no_error(project: Project, arguments: tuple[
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(word) for word in (task / "children").read_text().split()]
-    return found

@@ -7,14 +7,26 @@ import subprocess
 import pytest
 
 from harness import Project
+from milabench.resources import data_root
 from overseen import Bench
 
 
+@pytest.fixture(scope="module")
+def torch_packages(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of packages of an environment that a torch benchmark was installed in."""
+    del index
+    project = Project(tmp_path_factory.mktemp("torch"))
+    project.write("suite.yaml", f"{{include: {data_root() / 'config/base.yaml'}, resnet18: {{inherits: [_torchvision]}}}}")
+    done = project.verb("install", timeout_s=800)
+    assert done.code == 0, done.err
+    (packages,) = (project.base / "venv/torch/lib").glob("python*/site-packages")
+    return str(packages)
+
+
 @pytest.fixture
-def torch_bench(torch_project: Project, bench: Bench) -> Bench:
-    """Return a folder whose scripts find torch too, in the environment that the torch benchmarks were installed in."""
-    (packages,) = (torch_project.base / "venv/torch/lib").glob("python*/site-packages")
-    bench.also = str(packages)
+def torch_bench(torch_packages: str, bench: Bench) -> Bench:
+    """Return a folder whose scripts find torch too."""
+    bench.also = torch_packages
     return bench
 
 
