@@ -48,6 +48,10 @@ class Judged:
     def needs(self, name: str) -> Needs:
         return Needs(change=self.target, repeats=self.repeats.get(name))
 
+    def alone(self, pair: Pair) -> Ratio:
+        """Return the ratio of a further pair: an alarm where it would be the first among all of them."""
+        return ratio(*pair, replace(self.rule, confidence=confidence(self.comparisons)))
+
 
 def judge(pairs: Mapping[str, Pair], tolerance: float | None = None) -> Judged:
     """Return the ratios; better or worse only as far as all of them together allow.

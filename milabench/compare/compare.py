@@ -45,13 +45,14 @@ def compare(before: Summary, after: Summary, tolerance: float | None = None) -> 
     if whole.benchmarks:
         throughputs[SCORE] = whole.before, whole.after
     judged = judge(throughputs, tolerance)
+    benchmarks = tuple(_benchmark(name, pair, judged) for name, pair in pairs.items())
     facts = differences(before.facts, after.facts)
     return Comparison(
         before=before.runs,
         after=after.runs,
-        benchmarks=tuple(_benchmark(name, pair, judged) for name, pair in pairs.items()),
+        benchmarks=benchmarks,
         absent=tuple(_absent(before, after, pairs)),
-        overall=overall(whole, judged),
+        overall=overall(whole, judged, benchmarks),
         changed=facts.changed,
         same=facts.same,
         unknown=facts.unknown,

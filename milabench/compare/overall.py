@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from benchmate.statistics import Estimate
 from milabench.compare.alarms import Judged
+from milabench.compare.noise import withheld
 from milabench.compare.repeats import Repeat
-from milabench.compare.types import Overall, Verdict
+from milabench.compare.types import BenchmarkComparison, Overall, Verdict
 from milabench.compare.verdicts import by_ratio
 
 SCORE: Final = ""  # among the names of benchmarks
@@ -22,13 +23,22 @@ class Scores:
     """The score of each repeat of A and B: the geometric mean of the throughputs of ``benchmarks``, by their weights.
 
     All that ran in one repeat shares its conditions; so the repeats, and not the benchmarks, say how sure it is.
-    ``left_out``: benchmarks that lack a repeat that counts.
+    ``parts`` are their throughputs. ``left_out``: benchmarks that lack a repeat that counts.
     """
 
     before: tuple[float, ...]
     after: tuple[float, ...]
-    benchmarks: tuple[str, ...]
+    parts: Mapping[str, tuple[Repeats, Repeats]]
+    weights: Mapping[str, float]
     left_out: tuple[str, ...]
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        return tuple(self.parts)
+
+    def without(self, names: Collection[str]) -> Scores:
+        """Return the scores without some of the benchmarks."""
+        return scores({name: pair for name, pair in self.parts.items() if name not in names}, self.weights)
 
 
 def scores(measured: Mapping[str, tuple[Repeats, Repeats]], weights: Mapping[str, float]) -> Scores:
@@ -50,7 +60,8 @@ def scores(measured: Mapping[str, tuple[Repeats, Repeats]], weights: Mapping[str
     return Scores(
         before=before,
         after=after,
-        benchmarks=tuple(whole),
+        parts=whole,
+        weights=weights,
         left_out=tuple(name for name in with_weight if name not in whole),
     )
 
@@ -65,13 +76,15 @@ def _score(found: Mapping[str, Estimate], weights: Mapping[str, float]) -> float
     return math.exp(logarithm / math.fsum(weights[name] for name in found))
 
 
-def overall(found: Scores, judged: Judged) -> Overall:
+def overall(found: Scores, judged: Judged, benchmarks: Sequence[BenchmarkComparison]) -> Overall:
     """Return the verdict on the scores; there is no ratio where nothing with a weight was measured in both."""
     ratio = judged.ratios.get(SCORE)
     verdict: Verdict = "not comparable"
     reason = "nothing with a weight was measured in both"
     if ratio is not None:
         verdict, reason = by_ratio(ratio, judged.rule, judged.needs(SCORE))
+        if (doubt := _doubt(verdict, found, judged, benchmarks)) is not None:
+            verdict, reason = "undecided", doubt
     return Overall(
         verdict=verdict,
         reason=reason,
@@ -82,3 +95,20 @@ def overall(found: Scores, judged: Judged) -> Overall:
         benchmarks=found.benchmarks,
         left_out=found.left_out,
     )
+
+
+def _doubt(verdict: Verdict, found: Scores, judged: Judged, benchmarks: Sequence[BenchmarkComparison]) -> str | None:
+    """Return why the verdict on the scores is withheld: it rests on benchmarks of which noise forbids to say the same.
+
+    It stands where it is that of the others too.
+    """
+    sides = {each.name: (each.before, each.after) for each in benchmarks}
+    doubted = [name for name in found.benchmarks if withheld(verdict, *sides[name]) is not None]
+    if not doubted:
+        return None
+    rest = found.without(doubted)
+    if rest.benchmarks and judged.alone((rest.before, rest.after)).verdict == verdict:
+        return None
+    slower, other = ("B", "A") if verdict == "worse" else ("A", "B")
+    noisy = f"{len(doubted)} of {len(found.benchmarks)} benchmarks were measured under noise"
+    return f"slower in {slower}, where {noisy}, as in {other} they were not, or it is not known"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmate.statistics import Estimate, of_repeats
+from milabench.compare import noise
 from milabench.compare.repeats import broken, cut_off
 from milabench.compare.types import Side
 from milabench.outcome import UNDECIDED
@@ -49,7 +50,7 @@ class Entry:
             repeats=values(repeats),
             processes=found.n,
             failed=len(broken(found.processes)),
-            noise=noise(found.processes),
+            noise=noise.of_processes(found.processes),
         )
 
     def state(self, repeats: Sequence[Estimate]) -> tuple[State, str]:
@@ -69,16 +70,6 @@ class Entry:
 def values(repeats: Iterable[Estimate]) -> tuple[float, ...]:
     """Return the values of estimates that have one."""
     return tuple(each.value for each in repeats if each.value is not None)
-
-
-def noise(processes: Sequence[ProcessSummary]) -> tuple[str, ...]:
-    """Return why more than half of what measured something is noisy, with how many; empty where it is not."""
-    found = [process.surroundings.noise for process in processes if len(process.series)]
-    noisy = [each for each in found if each.verdict == "noisy"]
-    if 2 * len(noisy) <= len(found):
-        return ()
-    several = f"{len(noisy)} of {len(found)} processes: " if len(found) > 1 else ""
-    return tuple(f"{several}{reason}" for reason in noisy[0].reasons)
 
 
 def entries(summary: Summary) -> dict[str, Entry]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmate.verdict import Noise
 from milabench.summary import RunFacts
 
 Verdict = Literal["better", "worse", "same", "undecided", "not comparable"]
@@ -33,7 +34,7 @@ class Side:
     ``throughput`` is that of one process, in ``unit``, with its 95 % interval: of processes that ran at the same time
     the mean, so that it is the same on any number of devices; by ``repeats``, which has it for each in which all that
     is compared went well. None where nothing was measured. ``processes`` and ``failed`` count all that were started.
-    ``noise``: why most of what was measured is noisy; empty where it is not, or not known.
+    ``noise``: what more than half of the processes that measured something say of it.
     """
 
     throughput: float | None = None
@@ -43,7 +44,7 @@ class Side:
     repeats: tuple[float, ...] = ()
     processes: int = 0
     failed: int = 0
-    noise: tuple[str, ...] = ()
+    noise: Noise = Noise(verdict="unknown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

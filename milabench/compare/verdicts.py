@@ -6,6 +6,7 @@ from typing import Final
 
 from benchmate.verdict import Ratio, Rule
 from milabench.compare.alarms import Needs
+from milabench.compare.noise import withheld
 from milabench.compare.sides import State
 from milabench.compare.types import Side, Verdict
 
@@ -31,9 +32,8 @@ def without_ratio(before: tuple[State, str], after: tuple[State, str]) -> tuple[
 def with_ratio(before: Side, after: Side, ratio: Ratio, rule: Rule, needs: Needs) -> tuple[Verdict, str]:
     """Return the verdict of a benchmark that has a ratio: worse where it fails more often, whatever the ratio is."""
     verdict, reason = by_ratio(ratio, rule, needs)
-    slower, name, other = (after, "B", before) if verdict == "worse" else (before, "A", after)
-    if verdict in ("worse", "better") and slower.noise and not other.noise:
-        verdict, reason = "undecided", f"slower in {name}, which was measured under noise when the other was not"
+    if (doubt := withheld(verdict, before, after)) is not None:
+        verdict, reason = "undecided", doubt
     failures = by_failures(before, after)
     if not (before.failed or after.failed):
         return verdict, reason

@@ -77,5 +77,5 @@ def _side(side: Side) -> dict[str, Any]:
         "repeats": list(side.repeats),
         "processes": side.processes,
         "failed": side.failed,
-        "noise": list(side.noise),
+        "noise": {"verdict": side.noise.verdict, "reasons": list(side.noise.reasons)},
     }

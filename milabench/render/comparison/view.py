@@ -169,8 +169,8 @@ def _work(several: Iterable[BenchmarkComparison]) -> Iterator[tuple[str, ...]]:
 def _noisy(several: Iterable[BenchmarkComparison]) -> Iterator[tuple[str, ...]]:
     for each in several:
         for side, noise in (("A", each.before.noise), ("B", each.after.noise)):
-            if noise:
-                yield each.name, side, _one_line("; ".join(noise))
+            if noise.reasons:
+                yield each.name, side, _one_line("; ".join(noise.reasons))
 
 
 def _facts(several: Iterable[Change]) -> Iterator[tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from compare_samples import FIVE, benchmark, failed, of, process, summary
+from compare_samples import FIVE, NOISY, QUIET, benchmark, failed, of, process, summary
 
 from milabench.compare import Absent, compare
 from milabench.compare.alarms import confidence, judge, needed
@@ -141,6 +141,38 @@ def test_a_benchmark_that_lacks_a_repeat_is_not_in_the_score_nor_a_repeat_that_m
     found = compare(summary(*(benchmark(name, FIVE) for name in "abc")), after).overall
     assert (found.left_out, found.n) == (left_out, n)
     assert found.ratio == pytest.approx(1.0, abs=0.002)
+
+
+def under_noise(count: int, factor: float, quiet: float | None = None) -> Summary:
+    """Return benchmarks that were measured under noise, all changed alike, and perhaps a quiet one."""
+    noisy = [benchmark(f"b{each}", [rate * factor for rate in FIVE], surroundings=NOISY) for each in range(count)]
+    others = [] if quiet is None else [benchmark("quiet", [rate * quiet for rate in FIVE], surroundings=QUIET)]
+    return summary(*noisy, *others)
+
+
+def test_noise_that_withholds_the_verdict_on_benchmarks_withholds_that_on_their_score() -> None:
+    found = compare(suite(1, 1, 1), under_noise(3, 0.8))
+    assert found.overall.ratio == pytest.approx(0.8)
+    assert (found.overall.verdict, found.verdict) == ("undecided", "undecided")
+    assert "3 of 3 benchmarks were measured under noise" in found.overall.reason
+    back = compare(under_noise(3, 0.8), suite(1, 1, 1))
+    assert (back.overall.verdict, back.verdict) == ("undecided", "undecided")
+
+
+def test_a_small_loss_everywhere_under_noise_is_no_worse_score() -> None:
+    found = compare(suite(1, 1, 1), under_noise(3, 0.985))
+    assert (found.overall.verdict, found.verdict) == ("undecided", "undecided")
+
+
+@pytest.mark.parametrize(("quiet", "verdict"), [(0.9, "worse"), (1.0, "undecided"), (1.1, "undecided")])
+def test_a_score_is_worse_where_it_is_without_what_was_measured_under_noise(quiet: float, verdict: str) -> None:
+    before = summary(*(benchmark(name, FIVE) for name in ("b0", "b1", "b2", "quiet")))
+    assert compare(before, under_noise(3, 0.8, quiet)).overall.verdict == verdict
+
+
+def test_noise_on_the_faster_side_withholds_nothing_of_the_score() -> None:
+    assert compare(suite(1, 1, 1), under_noise(3, 1.2)).verdict == "better"
+    assert compare(under_noise(3, 1.0), under_noise(3, 0.8)).verdict == "worse"
 
 
 def test_without_weights_there_is_no_score_and_the_benchmarks_decide() -> None:

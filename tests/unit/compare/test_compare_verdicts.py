@@ -6,11 +6,11 @@ from array import array
 from dataclasses import replace
 
 import pytest
-from compare_samples import FIVE, benchmark, failed, of, process, summary
+from compare_samples import FIVE, NOISY, QUIET, benchmark, failed, of, process, summary
 
 from benchmate.verdict import Noise
 from milabench.compare import BenchmarkComparison, compare
-from milabench.summary import BenchmarkSummary, Series, Summary, Surroundings
+from milabench.summary import BenchmarkSummary, Series, Summary
 from milabench.summary.speed import speed_of
 
 
@@ -179,7 +179,8 @@ def test_a_repeat_in_which_a_process_failed_does_not_count() -> None:
     assert only(summary(once), summary(once)).before.repeats == pytest.approx(FIVE[:4])
 
 
-NOISY = Surroundings(noise=Noise(verdict="noisy", reasons=("tasks waited for a CPU 40% of the time",)))
+def quiet(factor: float) -> BenchmarkSummary:
+    return benchmark("a", scaled(factor), surroundings=QUIET)
 
 
 def noisy(factor: float, among: int = 5) -> BenchmarkSummary:
@@ -187,7 +188,7 @@ def noisy(factor: float, among: int = 5) -> BenchmarkSummary:
     return of(
         "a",
         *(
-            process("a", rate * factor, repeat=number, surroundings=NOISY if number < among else Surroundings())
+            process("a", rate * factor, repeat=number, surroundings=NOISY if number < among else QUIET)
             for number, rate in enumerate(FIVE)
         ),
     )
@@ -197,6 +198,7 @@ def noisy(factor: float, among: int = 5) -> BenchmarkSummary:
     ("before", "after", "verdict"),
     [
         (benchmark("a", FIVE), noisy(0.9), "undecided"),
+        (quiet(1.0), noisy(0.9), "undecided"),
         (benchmark("a", FIVE), noisy(1.1), "better"),
         (noisy(1.0), benchmark("a", scaled(1.1)), "undecided"),
         (noisy(1.0), benchmark("a", scaled(0.9)), "worse"),
@@ -213,8 +215,15 @@ def test_noise_on_the_slower_side_alone_leaves_it_undecided(
 
 def test_noise_is_told_with_how_many_processes_it_is_about() -> None:
     found = only(summary(benchmark("a", FIVE)), summary(noisy(0.9, among=3)))
-    assert found.after.noise == ("3 of 5 processes: tasks waited for a CPU 40% of the time",)
-    assert found.before.noise == ()
+    assert found.after.noise.reasons == ("3 of 5 processes: tasks waited for a CPU 40% of the time",)
+    assert found.before.noise == Noise(verdict="unknown")
+    assert found.reason == "slower in B, which was measured under noise; of the other it is not known"
+
+
+@pytest.mark.parametrize("among", [0, 2])
+def test_that_the_other_side_was_quiet_is_said_where_it_is_known(among: int) -> None:
+    found = only(summary(noisy(1.0, among=among)), summary(noisy(0.9)))
+    assert found.before.noise == Noise(verdict="quiet")
     assert found.reason == "slower in B, which was measured under noise when the other was not"
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmate.verdict import Noise
 from milabench.compare import (
     Absent,
     BenchmarkComparison,
@@ -54,7 +55,7 @@ SAMPLE = Comparison(
     benchmarks=(
         row("slow|one", "worse", changed=(LR,)),
         row("fast", "better", ratio=2.0, low=1.9, high=2.1, changed=(LR,)),
-        row("alike", "same", before=replace(SIDE, noise=("the clock fell",))),
+        row("alike", "same", before=replace(SIDE, noise=Noise(verdict="noisy", reasons=("the clock fell",)))),
         *(row(f"few{number}", "undecided", reason=FEW, low=None, high=None, needed=None) for number in range(4)),
         nothing("broken", "failed in both (exit\ncode 1)"),
     ),
@@ -200,11 +201,11 @@ def test_the_json_has_all_of_it() -> None:
         "high": 0.918,
         "before": {
             "throughput": 100.0, "low": 98.0, "high": 102.0, "unit": "items/s", "repeats": [99.0, 101.0],
-            "processes": 2, "failed": 0, "noise": [],
+            "processes": 2, "failed": 0, "noise": {"verdict": "unknown", "reasons": []},
         },
         "after": {
             "throughput": 90.0, "low": 89.0, "high": 91.0, "unit": "items/s", "repeats": [99.0, 101.0],
-            "processes": 2, "failed": 0, "noise": [],
+            "processes": 2, "failed": 0, "noise": {"verdict": "unknown", "reasons": []},
         },
         "repeats_needed": 3,
         "changed": [{"name": "argv.--lr", "before": "0.1", "after": None}],
