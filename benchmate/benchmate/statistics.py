@@ -205,6 +205,40 @@ def between(values: Sequence[float]) -> Estimate:
     return _with_interval(len(values), mean(values), _half_width(values), "repeats")
 
 
+def of_runs(runs: Sequence[Sequence[float]]) -> Estimate:
+    """Return the estimate of a benchmark from the values of its repeats, by the run that each is of."""
+    runs = [run for run in runs if run]
+    if not runs:
+        return _nothing(0)
+    found = mean_of_runs(runs)
+    half = student_t(found.degrees) * math.sqrt(found.variance) if found.degrees else None
+    return _with_interval(sum(map(len, runs)), found.value, half, "repeats")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanOfRuns:
+    """A mean, its variance (that of the mean), and of how many degrees of freedom that is; 0 where nothing tells it."""
+
+    value: float
+    variance: float
+    degrees: int
+
+
+def mean_of_runs(runs: Sequence[Sequence[float]]) -> MeanOfRuns:
+    """Return the mean of repeats: of one run by their spread, of several runs by that of the runs' means.
+
+    What differs from run to run (another hour, another start of the machine) all repeats of a run share: many of them
+    in few runs are no more than so many runs. Where runs differ by less than their repeats the latter counts.
+    """
+    values = [value for run in runs for value in run]
+    of_all = std(values, ddof=1) ** 2 / len(values) if len(values) > 1 else 0.0
+    if len(runs) == 1:
+        return MeanOfRuns(value=mean(values), variance=of_all, degrees=len(values) - 1)
+    means = [mean(run) for run in runs]
+    of_means = std(means, ddof=1) ** 2 / len(means)
+    return MeanOfRuns(value=mean(means), variance=max(of_all, of_means), degrees=len(means) - 1)
+
+
 def _nothing(n: int, value: float | None = None) -> Estimate:
     return Estimate(n=n, value=value, low=None, high=None, method="none", verdict="too few")
 

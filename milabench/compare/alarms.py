@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from benchmate.statistics import std
+from benchmate.statistics import mean, std
 from benchmate.student import student_t
-from benchmate.verdict import Ratio, Rule, ratio
+from benchmate.verdict import Ratio, Rule, Runs, ratio_of_runs
 
-Pair = tuple[Sequence[float], Sequence[float]]  # rates by repeat, of A and of B
+Pair = tuple[Runs, Runs]  # the rates of the repeats of each run, of A and of B
 
 FAMILY: Final = 0.05  # chance that any of all ratios is an alarm where nothing has changed
 _TARGET: Final = 0.03  # the change that repeats are to show where no tolerance is asked for
@@ -26,7 +26,10 @@ _MOST: Final = 200  # repeats that anybody would make
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """How many repeats a side would show a ``change``, a share; None where the spread tells no number."""
+    """How many repeats a side would show a ``change``, a share; None where the spread tells no number.
+
+    Where several runs are pooled on a side it is so many runs.
+    """
 
     change: float
     repeats: int | None
@@ -50,7 +53,7 @@ class Judged:
 
     def alone(self, pair: Pair) -> Ratio:
         """Return the ratio of a further pair: an alarm where it would be the first among all of them."""
-        return ratio(*pair, replace(self.rule, confidence=confidence(self.comparisons)))
+        return ratio_of_runs(*pair, replace(self.rule, confidence=confidence(self.comparisons)))
 
 
 def judge(pairs: Mapping[str, Pair], tolerance: float | None = None) -> Judged:
@@ -68,7 +71,7 @@ def judge(pairs: Mapping[str, Pair], tolerance: float | None = None) -> Judged:
     left, comparisons = list(pairs), 0
     while left:
         strict = replace(rule, confidence=confidence(len(left)))
-        ratios |= {name: ratio(*pairs[name], strict) for name in left}
+        ratios |= {name: ratio_of_runs(*pairs[name], strict) for name in left}
         known = [name for name in left if ratios[name].low is not None]
         comparisons = max(comparisons, len(known))
         open_ = [name for name in known if ratios[name].verdict not in ("better", "worse")]
@@ -85,9 +88,10 @@ def confidence(comparisons: int) -> float:
 def needed(pair: Pair, comparisons: int, change: float) -> int | None:
     """Return how many repeats a side would show a change, as an alarm among so many ratios, four times in five.
 
-    By the spread that the repeats have; None where it is not known, or no number that anybody would make suffices.
+    By the spread that the repeats have, of several runs a side the runs; None where it is not known, or no number that
+    anybody would make suffices.
     """
-    logs = [[math.log(rate) for rate in side] for side in pair if len(side) >= 2]
+    logs = [side for side in _logarithms(pair) if len(side) >= 2]
     if not logs:
         return None
     degrees = sum(len(side) - 1 for side in logs)
@@ -100,3 +104,11 @@ def needed(pair: Pair, comparisons: int, change: float) -> int | None:
 
     n = 2 + bisect.bisect_left(range(2, _MOST + 1), True, key=shows)
     return n if n <= _MOST else None
+
+
+def _logarithms(pair: Pair) -> list[list[float]]:
+    """Return for either side what is independent: its repeats, or the means of its runs where a side has several."""
+    sides = [[[math.log(rate) for rate in run] for run in side] for side in pair]
+    if max(map(len, sides)) > 1:
+        return [[mean(run) for run in side] for side in sides]
+    return [rates for side in sides for rates in side]

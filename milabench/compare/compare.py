@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from benchmate.statistics import Estimate
 from milabench.compare import work
 from milabench.compare.alarms import Judged, judge
 from milabench.compare.facts import differences
 from milabench.compare.overall import SCORE, overall, scores
-from milabench.compare.repeats import Repeat, measured
-from milabench.compare.sides import Entry, entries, values
+from milabench.compare.repeats import Repeats, measured, rates
+from milabench.compare.sides import Entry, entries
 from milabench.compare.types import Absent, BenchmarkComparison, Comparison, Verdict
 from milabench.compare.verdicts import with_ratio, without_ratio
 from milabench.summary import Summary
@@ -23,7 +22,7 @@ class _Pair:
 
     before: Entry
     after: Entry
-    repeats: tuple[Mapping[Repeat, Estimate], Mapping[Repeat, Estimate]]
+    repeats: tuple[Repeats, Repeats]
 
     @property
     def is_comparable(self) -> bool:
@@ -39,9 +38,7 @@ def compare(before: Summary, after: Summary, tolerance: float | None = None) -> 
     pairs = _pairs(before, after)
     measured_in_both = {name: pair.repeats for name, pair in pairs.items() if pair.is_comparable}
     whole = scores(measured_in_both, {name: pair.after.weight for name, pair in pairs.items()})
-    throughputs = {
-        name: (values(one.values()), values(other.values())) for name, (one, other) in measured_in_both.items()
-    }
+    throughputs = {name: (rates(one), rates(other)) for name, (one, other) in measured_in_both.items()}
     if whole.benchmarks:
         throughputs[SCORE] = whole.before, whole.after
     judged = judge(throughputs, tolerance)
@@ -73,7 +70,7 @@ def _pairs(before: Summary, after: Summary) -> dict[str, _Pair]:
 
 
 def _benchmark(name: str, pair: _Pair, judged: Judged) -> BenchmarkComparison:
-    first, second = ([*repeats.values()] for repeats in pair.repeats)
+    first, second = pair.repeats
     before, after = pair.before.side(first), pair.after.side(second)
     ratio = judged.ratios.get(name)
     verdict: Verdict

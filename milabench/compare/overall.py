@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmate.statistics import Estimate
+from benchmate.verdict import Runs
 from milabench.compare.alarms import Judged
 from milabench.compare.noise import withheld
-from milabench.compare.repeats import Repeat
+from milabench.compare.repeats import Repeat, Repeats, by_run
 from milabench.compare.types import BenchmarkComparison, Overall, Verdict
 from milabench.compare.verdicts import by_ratio
 
 SCORE: Final = ""  # among the names of benchmarks
-Repeats = Mapping[Repeat, Estimate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """The score of each repeat of A and B: the geometric mean of the throughputs of ``benchmarks``, by their weights.
+    """The score of each repeat of A's and B's runs: the geometric mean of the throughputs of ``benchmarks``, by weight.
 
     All that ran in one repeat shares its conditions; so the repeats, and not the benchmarks, say how sure it is.
     ``parts`` are their throughputs. ``left_out``: benchmarks that lack a repeat that counts.
     """
 
-    before: tuple[float, ...]
-    after: tuple[float, ...]
+    before: Runs
+    after: Runs
     parts: Mapping[str, tuple[Repeats, Repeats]]
     weights: Mapping[str, float]
     left_out: tuple[str, ...]
@@ -51,7 +51,7 @@ def scores(measured: Mapping[str, tuple[Repeats, Repeats]], weights: Mapping[str
     kept = [_kept([pair[side] for pair in counted.values()]) for side in (0, 1)]
     whole = {name: pair for name, pair in counted.items() if all(set(kept[side]) <= set(pair[side]) for side in (0, 1))}
     before, after = (
-        tuple(_score({name: pair[side][repeat] for name, pair in whole.items()}, weights) for repeat in kept[side])
+        by_run({each: _score({name: pair[side][each] for name, pair in whole.items()}, weights) for each in kept[side]})
         if whole
         else ()
         for side in (0, 1)
@@ -91,7 +91,7 @@ def overall(found: Scores, judged: Judged, benchmarks: Sequence[BenchmarkCompari
         ratio=ratio.value if ratio else None,
         low=ratio.low if ratio else None,
         high=ratio.high if ratio else None,
-        n=(len(found.before), len(found.after)),
+        n=(sum(map(len, found.before)), sum(map(len, found.after))),
         benchmarks=found.benchmarks,
         left_out=found.left_out,
     )

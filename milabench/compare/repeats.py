@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmate.statistics import Estimate
+from benchmate.verdict import Runs
 from milabench.outcome import GOOD, UNDECIDED
 from milabench.summary import ProcessSummary
 from milabench.summary.speed import scaled, together
 
 Repeat = tuple[int, int]  # which of the pooled runs, and which repeat in it
+Repeats = Mapping[Repeat, Estimate]
 _REPEAT = re.compile(r"R\d+")
 
 
@@ -36,6 +38,19 @@ def measured(
     first, second = [*_cells(before)], [*_cells(after)]
     never = _never_well(first), _never_well(second)
     return _by_repeat(_without(first, *never)), _by_repeat(_without(second, *reversed(never)))
+
+
+def rates(repeats: Repeats) -> Runs:
+    """Return the throughputs of repeats by the run that they are of."""
+    return by_run({repeat: found.value for repeat, found in repeats.items() if found.value is not None})
+
+
+def by_run(repeats: Mapping[Repeat, float]) -> Runs:
+    """Return what repeats have by the run that they are of."""
+    runs: dict[int, list[float]] = {}
+    for (run, _), found in sorted(repeats.items()):
+        runs.setdefault(run, []).append(found)
+    return tuple(map(tuple, runs.values()))
 
 
 def place(process: ProcessSummary) -> str:

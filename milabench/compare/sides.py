@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmate.statistics import Estimate, of_repeats
+from benchmate.statistics import of_repeats, of_runs
 from milabench.compare import noise
-from milabench.compare.repeats import broken, cut_off
+from milabench.compare.repeats import Repeats, broken, cut_off, rates
 from milabench.compare.types import Side
 from milabench.outcome import UNDECIDED
 from milabench.summary import BenchmarkSummary, Missing, ProcessSummary, Summary
@@ -37,23 +36,24 @@ class Entry:
         each = self.found or self.missing
         return each.weight if each and each.enabled else 0.0
 
-    def side(self, repeats: Sequence[Estimate]) -> Side:
+    def side(self, repeats: Repeats) -> Side:
         """Return it as a comparison shows it."""
-        found, whole = self.found, of_repeats(repeats)
+        found, runs = self.found, rates(repeats)
         if found is None:
             return Side()
+        whole = of_runs(runs) if len(repeats) > 1 else of_repeats([*repeats.values()])
         return Side(
             throughput=whole.value,
             low=whole.low,
             high=whole.high,
             unit=found.unit,
-            repeats=values(repeats),
+            repeats=tuple(rate for run in runs for rate in run),
             processes=found.n,
             failed=len(broken(found.processes)),
             noise=noise.of_processes(found.processes),
         )
 
-    def state(self, repeats: Sequence[Estimate]) -> tuple[State, str]:
+    def state(self, repeats: Repeats) -> tuple[State, str]:
         """Return what became of it, and why."""
         if self.missing is not None:
             kind, _, _ = self.missing.reason.partition(":")
@@ -65,11 +65,6 @@ class Entry:
         if left := cut_off(self.processes):
             return "cut off", _why(left[0])
         return "without a rate", "it ended well"
-
-
-def values(repeats: Iterable[Estimate]) -> tuple[float, ...]:
-    """Return the values of estimates that have one."""
-    return tuple(each.value for each in repeats if each.value is not None)
 
 
 def entries(summary: Summary) -> dict[str, Entry]:

@@ -52,7 +52,8 @@ class BenchmarkComparison:
     """One benchmark that both runs were to run.
 
     ``ratio`` is B/A with ``low`` and ``high``, its 95 % interval: None where there is none. ``needed``: repeats a side
-    that would show the comparison's ``target`` four times in five, None where the spread between repeats is not known.
+    that would show the comparison's ``target`` four times in five (runs where several are pooled), None where the
+    spread between them is not known.
     ``changed``: what differs in what it was asked to do.
     """
 

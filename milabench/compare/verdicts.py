@@ -10,7 +10,8 @@ from milabench.compare.noise import withheld
 from milabench.compare.sides import State
 from milabench.compare.types import Side, Verdict
 
-_REPEAT: Final = 5  # what is advised where there are too few repeats to tell
+# Where there are too few to tell.
+_ADVICE: Final = {"repeats": "run both with --repeat 5", "runs": "pool 5 a side, of one repeat each, made in turns"}
 
 
 def without_ratio(before: tuple[State, str], after: tuple[State, str]) -> tuple[Verdict, str]:
@@ -55,7 +56,8 @@ def by_ratio(ratio: Ratio, rule: Rule, needs: Needs) -> tuple[Verdict, str]:
     """Return the verdict of a ratio; its figures stand beside the reason."""
     match ratio.verdict:
         case "better" | "worse":
-            return ratio.verdict, "more than repeats differ by themselves"
+            what = "repeats" if max(ratio.runs) == 1 else "runs"
+            return ratio.verdict, f"more than {what} differ by themselves"
         case "same":
             return "same", f"the interval lies within ±{100 * rule.same:g} %"
         case "undecided":
@@ -63,12 +65,15 @@ def by_ratio(ratio: Ratio, rule: Rule, needs: Needs) -> tuple[Verdict, str]:
 
 
 def _why_undecided(ratio: Ratio, rule: Rule, needs: Needs) -> str:
+    what, many = ("repeats", ratio.n) if max(ratio.runs) == 1 else ("runs", ratio.runs)
     if ratio.low is None or ratio.high is None:
-        several = "one repeat a side" if ratio.n == (1, 1) else f"{ratio.n[0]} and {ratio.n[1]} repeats"
-        return f"{several}: how much repeats differ is not known; run both with --repeat {_REPEAT}"
+        several = f"one {what[:-1]} a side" if many == (1, 1) else f"{many[0]} and {many[1]} {what}"
+        return f"{several}: how much {what} differ is not known; {_ADVICE[what]}"
+    if what == "runs" and max(many) == 2:
+        return f"{many[0]} and {many[1]} runs: how much runs differ is hardly known; {_ADVICE[what]}"
     change = f"a change of {100 * needs.change:g} %"
     if needs.repeats is None:
-        return f"repeats differ too much to show {change}"
-    if needs.repeats > max(ratio.n):
-        return f"the interval is too wide; {needs.repeats} repeats a side would show {change}"
+        return f"{what} differ too much to show {change}"
+    if needs.repeats > max(many):
+        return f"the interval is too wide; {needs.repeats} {what} a side would show {change}"
     return f"no change beyond doubt, but the interval reaches over ±{100 * rule.same:g} %"

@@ -28,11 +28,12 @@ Noise = Callable[[random.Random], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Relative noise of a repeat, in A and in B, and what all benchmarks of the repeat share."""
+    """Relative noise of a repeat, in A and in B, what all benchmarks of the repeat share, and all repeats of a run."""
 
     before: Noise
     after: Noise
     shared: float = 0.0
+    between: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class Shape:
     """How much there is of each benchmark."""
 
     repeats: int
+    runs: int = 1
     devices: int = 1
     steps: int = 1
 
@@ -61,6 +63,8 @@ KINDS = {
     "1 %, and 2 % shared": Kind(before=normal(0.01), after=normal(0.01), shared=0.02),
 }
 
+POOLED = Kind(before=normal(0.005), after=normal(0.005), between=0.01)  # runs that differ more than their repeats
+
 
 def main() -> None:
     asked = _options()
@@ -72,6 +76,11 @@ def main() -> None:
         alarms = sum(map(_has_alarm, found)) / len(found)
         same = sum(each.counts["same"] for each in found) / len(found) / BENCHMARKS
         print(f"  {name}, n = {repeats}: {alarms:.1%}, {same:.0%}", flush=True)
+    for runs, repeats in ((2, 5), (3, 5), (5, 5), (5, 1)):
+        found = [_compared(POOLED, Shape(repeats=repeats, runs=runs), chance) for _ in range(asked.suites)]
+        alarms = sum(map(_has_alarm, found)) / len(found)
+        same = sum(each.counts["same"] for each in found) / len(found) / BENCHMARKS
+        print(f"  1 % between runs, 0.5 % within, {runs} runs of {repeats}: {alarms:.1%}, {same:.0%}", flush=True)
     print("−3 % in one benchmark at 1 % normal: found; −1.5 % in all of them: found by the score")
     for repeats in (3, 5, 6, 8):
         shape, kind = Shape(repeats=repeats), KINDS["1 % normal"]
@@ -81,8 +90,13 @@ def main() -> None:
         second = sum(each.overall.verdict == "worse" for each in every) / len(every)
         print(f"  n = {repeats}: {first:.0%}; {second:.0%}", flush=True)
     shape = Shape(repeats=5, devices=DEVICES, steps=60)
-    whole = [(_suite(normal(0.01), shape, chance), _suite(normal(0.01), shape, chance)) for _ in range(5)]
-    show(f"compare of 2 × {BENCHMARKS} × {DEVICES} × 5 processes", [_seconds(*pair) for pair in whole], "s")
+    quiet = KINDS["1 % normal"]
+    whole = [tuple(_suite(quiet.before, shape, chance, quiet) for _ in "AB") for _ in range(5)]
+    show(
+        f"compare of 2 × {BENCHMARKS} × {DEVICES} × 5 processes",
+        [_seconds(before, after) for before, after in whole],
+        "s",
+    )
 
 
 def _options() -> argparse.Namespace:
@@ -98,34 +112,36 @@ def _has_alarm(found: Comparison) -> bool:
 
 
 def _compared(kind: Kind, shape: Shape, chance: random.Random, *, one: float = 1.0, every: float = 1.0) -> Comparison:
-    before = _suite(kind.before, shape, chance, shared=kind.shared)
+    before = _suite(kind.before, shape, chance, kind)
     levels = [one * every, *[every] * (BENCHMARKS - 1)]
-    return compare(before, _suite(kind.after, shape, chance, shared=kind.shared, levels=levels))
+    return compare(before, _suite(kind.after, shape, chance, kind, levels))
 
 
-def _suite(
-    noise: Noise, shape: Shape, chance: random.Random, *, shared: float = 0.0, levels: Sequence[float] = ()
-) -> Summary:
-    together = [chance.gauss(0, shared) for _ in range(shape.repeats)]
+def _suite(noise: Noise, shape: Shape, chance: random.Random, kind: Kind, levels: Sequence[float] = ()) -> Summary:
+    repeats = [(run, repeat) for run in range(shape.runs) for repeat in range(shape.repeats)]
+    together = [chance.gauss(0, kind.shared) for _ in repeats]
     benchmarks = []
     for number, level in enumerate(levels or [1.0] * BENCHMARKS):
+        of_runs = [chance.gauss(0, kind.between) for _ in range(shape.runs)]
         processes = [
-            _process(f"b{number}", (repeat, device), 100 * level * math.exp(moved) * (1 + 0.02 * device), shape.steps)
-            for repeat, moved in enumerate(each + noise(chance) for each in together)
+            _process(f"b{number}", repeat, device, 100 * level * math.exp(moved) * (1 + 0.02 * device), shape.steps)
+            for repeat, moved in [
+                (repeat, each + of_runs[repeat[0]] + noise(chance))
+                for repeat, each in zip(repeats, together, strict=True)
+            ]
             for device in range(shape.devices)
         ]
         benchmarks.append(summarize_benchmark(f"b{number}", processes, {"weight": 1.0}))
-    run = RunFacts(name="run", started="", path="/run")
-    return Summary(runs=(run,), benchmarks=tuple(benchmarks), missing=(), skipped=(), score={})
+    runs = tuple(RunFacts(name=f"run{number}", started="", path=f"/run{number}") for number in range(shape.runs))
+    return Summary(runs=runs, benchmarks=tuple(benchmarks), missing=(), skipped=(), score={})
 
 
-def _process(name: str, where: tuple[int, int], rate: float, steps: int) -> ProcessSummary:
-    repeat, device = where
+def _process(name: str, repeat: tuple[int, int], device: int, rate: float, steps: int) -> ProcessSummary:
     series = Series(unit="items/s", printed=array("d", [rate]) * steps)
     return ProcessSummary(
-        tag=f"{name}.R{repeat}.D{device}",
+        tag=f"{name}.R{repeat[1]}.D{device}",
         benchmark=name,
-        repeat=(0, repeat),
+        repeat=repeat,
         slot=f"D{device}",
         outcome="ok",
         reason="",

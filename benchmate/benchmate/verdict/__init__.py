@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from benchmate.verdict.comparison import Ratio, Rule, ratio
+from benchmate.verdict.comparison import Ratio, Rule, Runs, ratio, ratio_of_runs
 from benchmate.verdict.evidence import Evidence, Noise, noise
 from benchmate.verdict.grading import Grade, Word, grade
 from benchmate.verdict.series import Steadiness, steadiness
 
-__all__ = ["Evidence", "Grade", "Noise", "Ratio", "Rule", "Steadiness", "Word", "grade", "noise", "ratio", "steadiness"]
+__all__ = [
+    "Evidence",
+    "Grade",
+    "Noise",
+    "Ratio",
+    "Rule",
+    "Runs",
+    "Steadiness",
+    "Word",
+    "grade",
+    "noise",
+    "ratio",
+    "ratio_of_runs",
+    "steadiness",
+]

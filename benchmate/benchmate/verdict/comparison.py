@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from benchmate.statistics import mean, std
+from benchmate.statistics import MeanOfRuns, mean_of_runs
 from benchmate.student import student_t
 
+Runs = Sequence[Sequence[float]]  # the throughputs of each run's repeats
 RatioVerdict = Literal["better", "worse", "same", "undecided"]
 
 ALARM: Final = 0.99  # confidence of an alarm: one comparison in a hundred of equals may raise one, not one in twenty
@@ -36,14 +37,15 @@ class Rule:
 class Ratio:
     """What is after over what was before, of higher-is-better numbers, with its two-sided 95 % interval.
 
-    ``n``: repeats before and after. ``value`` is None without repeats; ``low`` and ``high`` where nothing says how
-    much repeats differ. ``verdict`` is stricter than the interval: see ``ratio``.
+    ``n``: repeats before and after, ``runs``: of how many runs they are. ``value`` is None without repeats; ``low`` and
+    ``high`` where nothing says how much repeats differ. ``verdict`` is stricter than the interval: see ``ratio``.
     """
 
     value: float | None
     low: float | None
     high: float | None
     n: tuple[int, int]
+    runs: tuple[int, int]
     verdict: RatioVerdict
     reason: str
 
@@ -58,55 +60,81 @@ def ratio(before: Sequence[float], after: Sequence[float], rule: Rule = _RULE) -
     without 1 and a change of 1 % or more: most comparisons are of what did not change. ``same``: the 95 % interval
     lies within ±2 %. All else is ``undecided``. One repeat beside three or more is taken to vary as they do.
     """
-    n = (len(before), len(after))
-    values = (*before, *after)
+    return ratio_of_runs([before], [after], rule)
+
+
+def ratio_of_runs(before: Runs, after: Runs, rule: Rule = _RULE) -> Ratio:
+    """Compare as ``ratio`` does the repeats of several runs a side, which resemble those of their own run.
+
+    Where a side has several runs their means are what is compared: of two runs next to nothing is known.
+    """
+    before, after = ([run for run in side if run] for side in (before, after))
+    n = (sum(map(len, before)), sum(map(len, after)))
+    runs = (len(before), len(after))
+    values = [value for side in (before, after) for run in side for value in run]
     if not before or not after:
-        return _undecided(None, n, f"nothing to compare: {n[0]} repeats before, {n[1]} after")
+        return _undecided(None, n, f"nothing to compare: {n[0]} repeats before, {n[1]} after", runs)
     if not all(math.isfinite(value) and value > 0 for value in values):
-        return _undecided(None, n, "a repeat has no throughput above 0")
-    old, new = [math.log(value) for value in before], [math.log(value) for value in after]
-    change = mean(new) - mean(old)
-    spread = _spread(old, new)
+        return _undecided(None, n, "a repeat has no throughput above 0", runs)
+    old, new = (mean_of_runs([[math.log(value) for value in run] for run in side]) for side in (before, after))
+    spread = _spread(_of_one(old, runs[0], runs), _of_one(new, runs[1], runs))
     if spread is None:
-        return _undecided(
-            math.exp(change), n, f"{n[0]} and {n[1]} repeats do not say how much repeats differ: run 5 or more of each"
-        )
-    return _judged(change, spread, n, rule)
+        what, told = ("repeats", n) if max(runs) == 1 else ("runs", runs)
+        reason = f"{told[0]} and {told[1]} {what} do not say how much {what} differ: run 5 or more of each"
+        return _undecided(math.exp(new.value - old.value), n, reason, runs)
+    return _judged(new.value - old.value, spread, _Counts(n=n, runs=runs), rule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts:
+    n: tuple[int, int]
+    runs: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Spread:
-    error: float  # standard error of the difference of logarithms
+    """The standard error of the difference of logarithms; ``least``: the degrees of freedom of the smaller side."""
+
+    error: float
     degrees: float
+    least: int
+    is_lone: bool = False  # a side is one repeat (or run)
 
 
-def _spread(old: Sequence[float], new: Sequence[float]) -> _Spread | None:
-    """Return the error of the difference of two means (Welch); a side of one repeat takes the other's spread."""
-    if min(len(old), len(new)) >= 2:
-        parts = [(std(side, ddof=1) ** 2 / len(side), len(side) - 1) for side in (old, new)]
-        variance = sum(part for part, _ in parts)
-        below = sum(part**2 / degrees for part, degrees in parts)
-        degrees = variance**2 / below if below > 0 else float(len(old) + len(new) - 2)
-        return _Spread(error=math.sqrt(variance), degrees=max(1.0, degrees))
-    several = max(old, new, key=len)
-    if len(several) < 3:
+def _of_one(side: MeanOfRuns, own: int, runs: tuple[int, int]) -> MeanOfRuns:
+    """Return a side; of one run beside several its repeats do not say how much it differs from other runs."""
+    return replace(side, degrees=0) if own == 1 < max(runs) else side
+
+
+def _spread(old: MeanOfRuns, new: MeanOfRuns) -> _Spread | None:
+    """Return the error of the difference of two means (Welch); a side of one repeat, or run, takes the other's."""
+    if old.degrees and new.degrees:
+        variance = old.variance + new.variance
+        below = sum(side.variance**2 / side.degrees for side in (old, new))
+        degrees = variance**2 / below if below > 0 else float(old.degrees + new.degrees)
+        return _Spread(error=math.sqrt(variance), degrees=max(1.0, degrees), least=min(old.degrees, new.degrees))
+    lone, several = sorted((old, new), key=lambda side: side.degrees)
+    if several.degrees < 2:
         return None
-    return _Spread(error=std(several, ddof=1) * math.sqrt(1 + 1 / len(several)), degrees=len(several) - 1)
+    of_lone = max(lone.variance, several.variance * (several.degrees + 1))
+    error = math.sqrt(several.variance + of_lone)
+    return _Spread(error=error, degrees=several.degrees, least=several.degrees, is_lone=True)
 
 
-def _judged(change: float, spread: _Spread, n: tuple[int, int], rule: Rule) -> Ratio:
+def _judged(change: float, spread: _Spread, counts: _Counts, rule: Rule) -> Ratio:
     half = student_t(spread.degrees) * spread.error
-    least = max(1, (min(n) if min(n) >= 2 else max(n)) - 1)
-    alarm = student_t(max(least, rule.degrees * spread.degrees), rule.confidence) * spread.error
+    alarm = student_t(max(spread.least, rule.degrees * spread.degrees), rule.confidence) * spread.error
     value, low, high = (math.exp(change + shift) for shift in (0.0, -half, half))
     verdict: RatioVerdict = "undecided"
     if abs(change) > alarm and abs(value - 1) >= rule.material:
         verdict = "better" if change > 0 else "worse"
     elif low >= 1 - rule.same and high <= 1 + rule.same:
         verdict = "same"
-    alone = ", that alone taken to vary as the others do" if min(n) == 1 else ""
-    found = f"{value - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%}; {n[0]} and {n[1]} repeats{alone})"
-    return Ratio(value=value, low=low, high=high, n=n, verdict=verdict, reason=f"{found}: {_reason(verdict, rule)}")
+    alone = ", that alone taken to vary as the others do" if spread.is_lone else ""
+    of_runs = "" if max(counts.runs) == 1 else f" of {counts.runs[0]} and {counts.runs[1]} runs"
+    several = f"{counts.n[0]} and {counts.n[1]} repeats{of_runs}{alone}"
+    reason = f"{value - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%}; {several}): {_reason(verdict, rule)}"
+    return Ratio(value=value, low=low, high=high, n=counts.n, runs=counts.runs, verdict=verdict, reason=reason)
 
 
 def _reason(verdict: RatioVerdict, rule: Rule) -> str:
@@ -119,5 +147,5 @@ def _reason(verdict: RatioVerdict, rule: Rule) -> str:
             return "repeats differ too much to tell; more of them narrow it"
 
 
-def _undecided(value: float | None, n: tuple[int, int], reason: str) -> Ratio:
-    return Ratio(value=value, low=None, high=None, n=n, verdict="undecided", reason=reason)
+def _undecided(value: float | None, n: tuple[int, int], reason: str, runs: tuple[int, int]) -> Ratio:
+    return Ratio(value=value, low=None, high=None, n=n, runs=runs, verdict="undecided", reason=reason)

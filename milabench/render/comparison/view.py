@@ -221,5 +221,17 @@ def _notes(found: Comparison) -> Iterator[str]:
             "A and B: all work over all time, of one process (of those that ran at the same time the mean); a report's"
             " rate is the mean of steps"
         )
-        yield "±95 % of B/A: half the 95 % interval, by how much repeats differ (n: repeats of A and of B)"
-        yield f"{together}: where nothing has changed, better or worse is said of any in less than 5 % of comparisons"
+        yield f"±95 % of B/A: half the 95 % interval, by how much {_differing(found)} differ (n: repeats of A and of B)"
+        yield (
+            f"{together}: where nothing has changed, a ratio is called better or worse in less than 5 % of comparisons"
+        )
+        if _differing(found) == "repeats":
+            yield (
+                "what differs from one run to the next is in no interval of one run a side: to know it, pool runs of"
+                " one repeat each, made in turns"
+            )
+
+
+def _differing(found: Comparison) -> str:
+    """Return what it is that tells how sure the ratios are: the repeats of one run a side, or several runs."""
+    return "repeats" if len(found.before) == len(found.after) == 1 else "runs"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmate.student import student_t
-from benchmate.verdict import ratio
+from benchmate.verdict import ratio, ratio_of_runs
 
 FIVE = [100.0, 101.0, 99.0, 100.5, 99.5]
 MIRRORED = {"better": "worse", "worse": "better", "same": "same", "undecided": "undecided"}
@@ -99,3 +100,25 @@ def test_equals_hardly_ever_alarm_and_a_change_of_3_percent_is_mostly_found() ->
         found += ratio(before, [0.97 * rate for rate in after]).verdict == "worse"
     assert alarms / trials <= 0.04
     assert found / trials >= 0.85
+
+
+@given(rates, rates)
+def test_runs_of_one_repeat_are_as_many_repeats(before: list[float], after: list[float]) -> None:
+    one, several = ratio(before, after), ratio_of_runs([[rate] for rate in before], [[rate] for rate in after])
+    assert several.runs == (len(before), len(after))
+    assert (several.verdict, several.value) == (one.verdict, pytest.approx(one.value))
+    assert (several.low, several.high) == (pytest.approx(one.low), pytest.approx(one.high))
+
+
+def test_more_repeats_of_the_same_runs_make_the_ratio_no_surer() -> None:
+    before, after = [100.0, 103.0, 98.0], [99.0, 104.0, 96.0]
+    once = ratio_of_runs([[rate] for rate in before], [[rate] for rate in after])
+    often = ratio_of_runs([[rate] * 9 for rate in before], [[rate] * 9 for rate in after])
+    assert (often.n, often.runs) == ((27, 27), (3, 3))
+    assert (often.low, often.high) == (pytest.approx(once.low), pytest.approx(once.high))
+
+
+def test_one_run_beside_several_varies_as_they_do() -> None:
+    found = ratio_of_runs([[100.0], [103.0], [98.0]], [[97.0] * 5])
+    assert found == replace(ratio([100.0, 103.0, 98.0], [97.0]), n=(3, 5), runs=(3, 1), reason=found.reason)
+    assert "3 and 5 repeats of 3 and 1 runs, that alone taken to vary as the others do" in found.reason

@@ -29,16 +29,16 @@ def test_more_comparisons_take_more_to_alarm() -> None:
 
 def test_a_clear_alarm_makes_the_next_one_easier() -> None:
     """By step down: 25 ratios take another confidence than the 5 that are left when 20 of them are alarms."""
-    pairs = {f"clear{number}": (FIVE, [rate * 0.8 for rate in FIVE]) for number in range(40)}
-    fainter = FIVE, [rate * 0.98 for rate in FIVE]
+    pairs = {f"clear{number}": ([FIVE], [[rate * 0.8 for rate in FIVE]]) for number in range(40)}
+    fainter = [FIVE], [[rate * 0.98 for rate in FIVE]]
     assert judge({**pairs, "faint": fainter}).ratios["faint"].verdict == "worse"
-    quiet = {f"quiet{number}": (FIVE, FIVE) for number in range(40)}
+    quiet = {f"quiet{number}": ([FIVE], [FIVE]) for number in range(40)}
     assert judge({**quiet, "faint": fainter}).ratios["faint"].verdict == "undecided"
 
 
 def test_what_has_one_repeat_takes_no_part_in_what_is_judged_together() -> None:
-    pairs = {f"one{number}": ([1.0], [1.0]) for number in range(99)}
-    assert judge({**pairs, "five": (FIVE, FIVE)}).comparisons == 1
+    pairs = {f"one{number}": ([[1.0]], [[1.0]]) for number in range(99)}
+    assert judge({**pairs, "five": ([FIVE], [FIVE])}).comparisons == 1
 
 
 def test_as_many_repeats_as_are_said_to_be_needed_find_the_change_four_times_in_five() -> None:
@@ -47,11 +47,33 @@ def test_as_many_repeats_as_are_said_to_be_needed_find_the_change_four_times_in_
     def rates(level: float, n: int) -> list[float]:
         return [generator.gauss(level, 1.0) for _ in range(n)]
 
-    n = needed((rates(100, 500), rates(100, 500)), 54, 0.03)
+    n = needed(([rates(100, 500)], [rates(100, 500)]), 54, 0.03)
     assert n is not None
-    pairs = {f"same{number}": (FIVE, FIVE) for number in range(53)}
-    found = [judge({**pairs, "a": (rates(100, n), rates(97, n))}).ratios["a"].verdict for _ in range(100)]
+    pairs = {f"same{number}": ([FIVE], [FIVE]) for number in range(53)}
+    found = [judge({**pairs, "a": ([rates(100, n)], [rates(97, n)])}).ratios["a"].verdict for _ in range(100)]
     assert 0.7 < found.count("worse") / 100 < 0.97
+
+
+@pytest.mark.parametrize(("runs", "repeats"), [(2, 5), (3, 5), (5, 1), (5, 3)])
+def test_repeats_of_pooled_runs_that_differ_alarm_no_more_often_than_is_said(runs: int, repeats: int) -> None:
+    generator = random.Random(3)
+
+    def side() -> list[list[float]]:
+        """Return runs that differ by 1 %, of repeats that differ by half of that."""
+        levels = [generator.gauss(100, 1.0) for _ in range(runs)]
+        return [[generator.gauss(level, 0.5) for _ in range(repeats)] for level in levels]
+
+    found = [judge({"a": (side(), side())}).ratios["a"].verdict for _ in range(300)]
+    assert sum(verdict in ("better", "worse") for verdict in found) < 0.03 * len(found)
+
+
+def test_of_pooled_runs_it_is_told_how_many_of_them_would_show_more() -> None:
+    """Runs that differ by 3 % take some, however many repeats each has, and however well these agree."""
+    moved = [100.0, 103.0, 97.0, 101.5, 98.5]
+    few, many = ([[rate] * repeats for rate in moved] for repeats in (1, 20))
+    n = needed((few, few), 1, 0.03)
+    assert n is not None and n > 10
+    assert needed((many, many), 1, 0.03) == n
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,43 @@ def test_repeats_of_pooled_runs_are_repeats_of_their_own() -> None:
     assert only(summary(pooled), summary(benchmark("a", scaled(0.9)))).verdict == "worse"
 
 
+def pooled(*levels: float, repeats: int = 5) -> Summary:
+    """Return runs that are as fast as these, of repeats that agree within 1 %."""
+    processes = (
+        replace(process("a", rate * level), repeat=(run, number))
+        for run, level in enumerate(levels)
+        for number, rate in enumerate(FIVE[:repeats])
+    )
+    return summary(of("a", *processes))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "reason"),
+    [
+        (pooled(1.0, 1.03), pooled(0.98, 0.94), "undecided", "2 and 2 runs: how much runs differ is hardly known"),
+        (pooled(1.0, 1.01), pooled(0.5, 0.51), "worse", "more than runs differ by themselves"),
+        (pooled(1.0, 1.03), pooled(0.9), "undecided", "2 and 1 runs: how much runs differ is not known"),
+        (pooled(1.0, 1.01, 1.02), pooled(0.9, 0.91, 0.92), "worse", "more than runs differ by themselves"),
+        (pooled(1.0, 1.03, 0.97), pooled(0.97, 0.99, 0.93), "undecided", "the interval is too wide"),
+        (pooled(1.0, 1.01, 1.02, 0.99), pooled(0.8), "worse", "more than runs differ by themselves"),
+        (pooled(1.0, 1.0, 1.0), pooled(1.0, 1.0, 1.0), "same", "the interval lies within ±2 %"),
+    ],
+)
+def test_repeats_of_a_run_resemble_each_other_so_runs_decide(
+    before: Summary, after: Summary, verdict: str, reason: str
+) -> None:
+    found = only(before, after)
+    assert found.verdict == verdict
+    assert found.reason.startswith(reason)
+
+
+def test_where_runs_differ_less_than_their_repeats_these_decide() -> None:
+    """Runs of the same mean by luck are no surer than all their repeats."""
+    found = only(pooled(1.0, 1.0, 1.0), pooled(1.0, 1.0, 1.0))
+    assert found.low is not None and found.high is not None and found.high - found.low > 0.01
+    assert found.before.low is not None and found.before.low < 99.6
+
+
 def test_a_wide_interval_says_how_many_repeats_would_show_more() -> None:
     found = only(summary(benchmark("a", [95, 100, 105])), summary(benchmark("a", [96, 100, 106])))
     assert found.verdict == "undecided"

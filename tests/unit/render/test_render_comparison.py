@@ -157,15 +157,21 @@ def test_the_text_says_verdicts_reasons_and_what_changed() -> None:
         "notes\n"
         "  A and B: all work over all time, of one process (of those that ran at the same\n"
         "  time the mean); a report's rate is the mean of steps\n"
-        "  ±95 % of B/A: half the 95 % interval, by how much repeats differ (n: repeats\n"
-        "  of A and of B)\n"
-        "  4 ratios were judged together: where nothing has changed, better or worse is\n"
-        "  said of any in less than 5 % of comparisons\n"
+        "  ±95 % of B/A: half the 95 % interval, by how much runs differ (n: repeats of A\n"
+        "  and of B)\n"
+        "  4 ratios were judged together: where nothing has changed, a ratio is called\n"
+        "  better or worse in less than 5 % of comparisons\n"
         "\n"
         "A: /runs/old\n"
         "B: /runs/new\n"
         "B: /runs/newer\n"
     )
+
+
+def test_that_one_run_a_side_does_not_tell_how_runs_differ_is_noted() -> None:
+    told = " ".join(text.render(replace(SAMPLE, after=SAMPLE.before)).split())
+    assert "by how much repeats differ" in told
+    assert "what differs from one run to the next is in no interval of one run a side" in told
 
 
 def test_the_text_is_no_wider_than_asked_and_says_every_verdict() -> None:
