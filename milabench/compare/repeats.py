@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,6 @@ from milabench.summary.speed import scaled, together
 
 Repeat = tuple[int, int]  # which of the pooled runs, and which repeat in it
 Repeats = Mapping[Repeat, Estimate]
-_REPEAT = re.compile(r"R\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +51,6 @@ def by_run(repeats: Mapping[Repeat, float]) -> Runs:
     return tuple(map(tuple, runs.values()))
 
 
-def place(process: ProcessSummary) -> str:
-    """Return where a process stands among those of its repeat: its tag without the benchmark and the repeat."""
-    rest = process.tag.removeprefix(process.benchmark).strip(".")
-    return ".".join(part for part in rest.split(".") if not _REPEAT.fullmatch(part))
-
-
 def broken(processes: Iterable[ProcessSummary]) -> list[ProcessSummary]:
     """Return the processes that failed; those that were cut off say nothing of the benchmark."""
     return [each for each in processes if each.outcome not in GOOD | UNDECIDED | {"skipped"}]
@@ -72,7 +64,7 @@ def cut_off(processes: Iterable[ProcessSummary]) -> list[ProcessSummary]:
 def _cells(processes: Iterable[ProcessSummary]) -> Iterable[_Cell]:
     for process in processes:
         if process.outcome != "skipped":
-            yield _Cell(repeat=process.repeat, place=place(process), throughput=_throughput(process))
+            yield _Cell(repeat=process.repeat, place=process.place, throughput=_throughput(process))
 
 
 def _throughput(process: ProcessSummary) -> Estimate | None:

@@ -56,8 +56,8 @@ class Entry:
     def state(self, repeats: Repeats) -> tuple[State, str]:
         """Return what became of it, and why."""
         if self.missing is not None:
-            kind, _, _ = self.missing.reason.partition(":")
-            return ("cut off" if kind in UNDECIDED else "failed"), f"not started: {self.missing.reason}"
+            why = f"not started: {self.missing.reason}"
+            return ("cut off" if self.missing.outcome in UNDECIDED else "failed"), why
         if repeats:
             return "measured", ""
         if failed := broken(self.processes):

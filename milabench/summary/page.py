@@ -28,7 +28,7 @@ _SKIPPED = re.compile(r"Skip (?P<benchmark>\S+) because (?P<reason>.+)", re.DOTA
 class Page:
     """What one run holds. ``planned`` and ``configs`` are empty for a run of another tool, which has no plan.
 
-    ``absent``: the plan's benchmarks of which no process was started, each with the reason.
+    ``absent``: the plan's benchmarks of which no process was started, each with its trial's outcome.
     """
 
     run: RunFacts
@@ -37,7 +37,7 @@ class Page:
     configs: Mapping[str, Mapping[str, Any]]
     processes: tuple[ProcessSummary, ...]
     skipped: tuple[Skip, ...]
-    absent: Mapping[str, str]
+    absent: Mapping[str, Outcome]
     warnings: tuple[str, ...]
 
 
@@ -89,7 +89,7 @@ def read_page(run: Run, index: int) -> Page:
         configs=plan.configs if plan else {},
         processes=tuple(processes),
         skipped=tuple(skipped),
-        absent={name: _why(outcome) for name, outcome in unstarted.items() if outcome.kind != "skipped"},
+        absent={name: outcome for name, outcome in unstarted.items() if outcome.kind != "skipped"},
         warnings=tuple(warnings),
     )
 
@@ -202,10 +202,6 @@ def _unstarted(plan: Plan, started: set[str], outcomes: Mapping[str, Outcome]) -
             unknown = Outcome(kind="interrupted", reason="the run ended before its turn")
             found[trial.benchmark] = outcomes.get(trial.id, unknown)
     return found
-
-
-def _why(outcome: Outcome) -> str:
-    return f"{outcome.kind}: {outcome.reason}" if outcome.reason else outcome.kind
 
 
 def _in_part(planned: Mapping[str, Place], there: set[str]) -> Iterator[str]:

@@ -121,6 +121,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         tag=tag,
         benchmark=benchmark,
         repeat=(context.index, repeat),
+        place=_without_repeat(parts),
         slot=_slot(reading.config, parts, place, planned=tag in context.planned),
         outcome=outcome.kind,
         reason=outcome.reason,
@@ -178,6 +179,10 @@ def _parts(config: Mapping[str, Any], tag: str, benchmark: str) -> list[str]:
     return tag.removeprefix(benchmark).lstrip(".").split(".")
 
 
+def _without_repeat(parts: list[str]) -> str:
+    return ".".join(part for part in parts if not _REPEAT.fullmatch(part))
+
+
 def _slot(config: Mapping[str, Any], parts: list[str], place: Place, *, planned: bool) -> str | None:
     """Return what a process has to itself: its ``D<id>`` (and node), or its node where there is one on each of several.
 
@@ -187,7 +192,7 @@ def _slot(config: Mapping[str, Any], parts: list[str], place: Place, *, planned:
     if device is not None and not planned:
         return f"D{device}"
     if any(_DEVICE.fullmatch(part) for part in parts):
-        return ".".join(part for part in parts if not _REPEAT.fullmatch(part))
+        return _without_repeat(parts)
     if place.several and _method(config) == "per_node":
         return place.node
     return None if device is None else f"D{device}"

@@ -84,15 +84,16 @@ def _why_skipped(
 
 
 def _missing(pages: Sequence[Page], there: set[str], configs: Mapping[str, Mapping[str, Any]]) -> tuple[Missing, ...]:
-    reasons = {name: reason for page in pages for name, reason in page.absent.items() if name not in there}
+    outcomes = {name: outcome for page in pages for name, outcome in page.absent.items() if name not in there}
     return tuple(
         Missing(
             benchmark=name,
-            reason=reason,
+            outcome=outcome.kind,
+            reason=f"{outcome.kind}: {outcome.reason}" if outcome.reason else outcome.kind,
             weight=weight_of(configs.get(name, {})),
             enabled=enabled_of(configs.get(name, {})),
         )
-        for name, reason in reasons.items()
+        for name, outcome in outcomes.items()
     )
 
 

@@ -156,7 +156,8 @@ class ProcessSummary:
     """One process of a run, with the further ranks that it leads.
 
     ``series``: its measured steps. ``repeat`` sets apart what did not run at the same time: the run's index and the
-    repeat in it. ``slot`` is the device of a per-device process, the node of one that is on every node, else None.
+    repeat in it; ``place`` is where it stands among those of its repeat: its tag without the benchmark and the repeat.
+    ``slot`` is the device of a per-device process, the node of one that is on every node, else None.
     ``devices`` are ids on one node, ``node:id`` in a plan of several. ``started``: when, in s since 1970, where its
     file says it. ``neighbours``: the trials that ran at the same time as its own.
     """
@@ -164,6 +165,7 @@ class ProcessSummary:
     tag: str
     benchmark: str
     repeat: tuple[int, int]
+    place: str
     slot: str | None
     outcome: Kind
     reason: str
@@ -220,9 +222,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """A benchmark of the plan of which nothing was started. It counts ln 1 in the score."""
+    """A benchmark of the plan of which nothing was started. It counts ln 1 in the score.
+
+    ``outcome`` is that of its trial; ``reason`` has it too.
+    """
 
     benchmark: str
+    outcome: Kind
     reason: str
     weight: float
     enabled: bool

@@ -142,6 +142,7 @@ def _process(name: str, repeat: tuple[int, int], device: int, rate: float, steps
         tag=f"{name}.R{repeat[1]}.D{device}",
         benchmark=name,
         repeat=repeat,
+        place=f"D{device}",
         slot=f"D{device}",
         outcome="ok",
         reason="",

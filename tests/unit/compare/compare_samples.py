@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmate.verdict import Noise
-from milabench.outcome import Kind
+from milabench.outcome import Kind, Outcome
 from milabench.plan.types import Skip
 from milabench.summary import BenchmarkSummary, Missing, ProcessSummary, RunFacts, Series, Summary, Surroundings
 from milabench.summary.benchmark import summarize_benchmark
@@ -30,6 +30,7 @@ def process(
         "tag": ".".join(parts),
         "benchmark": benchmark,
         "repeat": (0, repeat),
+        "place": "" if device is None else f"D{device}",
         "slot": None if device is None else f"D{device}",
         "outcome": "ok",
         "reason": "",
@@ -66,16 +67,18 @@ def of(name: str, *processes: ProcessSummary, skipped: str | None = None, **conf
 
 def summary(
     *benchmarks: BenchmarkSummary,
-    missing: Mapping[str, str] | None = None,
+    missing: Mapping[str, Outcome] | None = None,
     facts: Mapping[str, Any] | None = None,
     name: str = "run",
     warnings: Sequence[str] = (),
 ) -> Summary:
-    absent = (missing or {}).items()
     return Summary(
         runs=(RunFacts(name=name, started="2030-01-01 00:00:00 UTC", path=f"/runs/{name}"),),
         benchmarks=benchmarks,
-        missing=tuple(Missing(benchmark=each, reason=why, weight=1.0, enabled=True) for each, why in absent),
+        missing=tuple(
+            Missing(benchmark=each, outcome=why.kind, reason=f"{why.kind}: {why.reason}", weight=1.0, enabled=True)
+            for each, why in (missing or {}).items()
+        ),
         skipped=tuple(Skip(benchmark=each.name, reason=each.skipped) for each in benchmarks if each.skipped),
         score={},
         facts=facts or {},

@@ -9,6 +9,7 @@ from compare_samples import FIVE, NOISY, QUIET, benchmark, failed, of, process, 
 
 from milabench.compare import Absent, compare
 from milabench.compare.alarms import confidence, judge, needed
+from milabench.outcome import Outcome
 from milabench.summary import Summary
 
 
@@ -97,7 +98,11 @@ def test_what_only_one_run_has_changes_no_verdict_and_is_told() -> None:
     skipped = of("big", skipped="needs 2 nodes")
     found = compare(
         summary(benchmark("a", FIVE), benchmark("old", FIVE), skipped),
-        summary(benchmark("a", FIVE), of("big", process("big", 1.0)), missing={"new": "failed: no environment"}),
+        summary(
+            benchmark("a", FIVE),
+            of("big", process("big", 1.0)),
+            missing={"new": Outcome(kind="failed", reason="no environment")},
+        ),
     )
     assert found.absent == (
         Absent(benchmark="old", reason="only in A"),

@@ -10,6 +10,7 @@ from compare_samples import FIVE, NOISY, QUIET, benchmark, failed, of, process, 
 
 from benchmate.verdict import Noise
 from milabench.compare import BenchmarkComparison, compare
+from milabench.outcome import Outcome
 from milabench.summary import BenchmarkSummary, Series, Summary
 from milabench.summary.speed import speed_of
 
@@ -160,11 +161,15 @@ def test_what_was_not_measured_alike_on_both_sides_has_no_ratio(
 @pytest.mark.parametrize(
     ("why", "verdict", "reason"),
     [
-        ("failed: no environment", "worse", "failed in B (not started: failed: no environment)"),
-        ("interrupted: Ctrl-C", "not comparable", "cut off in B (not started: interrupted: Ctrl-C)"),
+        (Outcome(kind="failed", reason="no environment"), "worse", "failed in B (not started: failed: no environment)"),
+        (
+            Outcome(kind="interrupted", reason="Ctrl-C"),
+            "not comparable",
+            "cut off in B (not started: interrupted: Ctrl-C)",
+        ),
     ],
 )
-def test_what_was_never_started_failed_unless_the_run_was_cut_off(why: str, verdict: str, reason: str) -> None:
+def test_what_was_never_started_failed_unless_the_run_was_cut_off(why: Outcome, verdict: str, reason: str) -> None:
     found = only(summary(GOOD), summary(missing={"a": why}))
     assert (found.verdict, found.reason) == (verdict, reason)
 
@@ -275,7 +280,7 @@ def test_a_server_has_no_rate_and_is_no_failure() -> None:
     served = of(
         "a",
         *(process("a", rate, repeat=repeat, device=0) for repeat, rate in enumerate(FIVE)),
-        *(process("a", None, repeat=repeat, tag=f"a.R{repeat}.server") for repeat in range(5)),
+        *(process("a", None, repeat=repeat, tag=f"a.R{repeat}.server", place="server") for repeat in range(5)),
     )
     assert only(summary(served), summary(served)).verdict == "same"
 

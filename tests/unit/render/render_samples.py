@@ -57,6 +57,7 @@ PROCESS = ProcessSummary(
     tag="flops-fp32.D0",
     benchmark="flops-fp32",
     repeat=(0, 0),
+    place="D0",
     slot="D0",
     outcome="ok",
     reason="",
@@ -168,7 +169,9 @@ def sample() -> Summary:
     return Summary(
         runs=(RunFacts(name="quick.2030-01-01", started="2030-01-01 00:00:00 UTC", path="/runs/quick.2030-01-01"),),
         benchmarks=(flops, failing, few, skipped),
-        missing=(Missing(benchmark="gone", reason="failed: no environment", weight=1.0, enabled=True),),
+        missing=(
+            Missing(benchmark="gone", outcome="failed", reason="failed: no environment", weight=1.0, enabled=True),
+        ),
         skipped=(Skip(benchmark="big", reason="needs 2 nodes"),),
         score={"milabench": 1234.5678},
         facts={

@@ -89,6 +89,25 @@ def test_names_of_every_form_are_read(
     assert (process.tag, list(process.rates), process.started, process.seconds) == (tag, [5.0], 100.0, 30.0)
 
 
+@pytest.mark.parametrize(
+    ("tag", "told", "place"),
+    [
+        ("net", {}, ""),
+        ("net.R1", {}, ""),
+        ("benchio.1.R2", {}, "1"),
+        ("benchio.R2.1", {}, "1"),
+        ("net.R1.D3", {"device": 3}, "D3"),
+        ("net.R1.D0.worker", {"device": 0}, "D0.worker"),
+        ("net.R1.a.example.org", {"tag": ["net", "R1", "a.example.org"]}, "a.example.org"),
+    ],
+)
+def test_processes_of_the_same_place_are_repeats_of_each_other(
+    make_run: MakeRun, tag: str, told: dict[str, Any], place: str
+) -> None:
+    process, _ = one(make_run(), config(tag, **told) + start() + rate(5) + end(), tag)
+    assert process.place == place
+
+
 @pytest.mark.parametrize(("tag", "benchmark", "repeat"), [("net.D3.R1", "net", 1), ("net.R1.0", "net", 1)])
 def test_a_name_stands_in_for_a_config_that_is_lost(make_run: MakeRun, tag: str, benchmark: str, repeat: int) -> None:
     process, warnings = one(make_run(), b'{"event": "config", "data": {"na\n' + rate(5) + end(), tag)

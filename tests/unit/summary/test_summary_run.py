@@ -143,9 +143,27 @@ def test_missing_scores_nothing_and_skipped_does_not_count(make_run: MakeRun) ->
     run.write("there", *rates(15), end())
     summary = summarize(run)
     assert summary.missing == (
-        Missing(benchmark="gone", reason="failed: no environment: run `milabench install`", weight=1.0, enabled=True),
-        Missing(benchmark="later", reason="interrupted: the run ended before its turn", weight=0.5, enabled=True),
-        Missing(benchmark="off", reason="interrupted: the run ended before its turn", weight=4.0, enabled=False),
+        Missing(
+            benchmark="gone",
+            outcome="failed",
+            reason="failed: no environment: run `milabench install`",
+            weight=1.0,
+            enabled=True,
+        ),
+        Missing(
+            benchmark="later",
+            outcome="interrupted",
+            reason="interrupted: the run ended before its turn",
+            weight=0.5,
+            enabled=True,
+        ),
+        Missing(
+            benchmark="off",
+            outcome="interrupted",
+            reason="interrupted: the run ended before its turn",
+            weight=4.0,
+            enabled=False,
+        ),
     )
     assert {skip.benchmark: skip.reason for skip in summary.skipped} == {
         "big": "needs 2 nodes",
