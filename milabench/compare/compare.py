@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from milabench.compare import work
 from milabench.compare.alarms import Judged, judge
 from milabench.compare.facts import differences
+from milabench.compare.failures import failing
 from milabench.compare.overall import SCORE, overall, scores
 from milabench.compare.repeats import Repeats, measured, rates
 from milabench.compare.sides import Entry, entries
 from milabench.compare.types import Absent, BenchmarkComparison, Comparison, Verdict
-from milabench.compare.verdicts import with_ratio, without_ratio
+from milabench.compare.verdicts import by_ratio, with_ratio, without_ratio
 from milabench.summary import Summary
 
 
@@ -75,7 +76,8 @@ def _benchmark(name: str, pair: _Pair, judged: Judged) -> BenchmarkComparison:
     ratio = judged.ratios.get(name)
     verdict: Verdict
     if ratio is not None:
-        verdict, reason = with_ratio(before, after, ratio, judged.rule, judged.needs(name))
+        failures = failing(pair.before.processes, pair.after.processes)
+        verdict, reason = with_ratio(by_ratio(ratio, judged.rule, judged.needs(name)), before, after, failures)
     elif first and second:
         verdict, reason = "not comparable", f"it counts in {before.unit} in A and in {after.unit} in B"
     else:

@@ -6,6 +6,7 @@ from typing import Final
 
 from benchmate.verdict import Ratio, Rule
 from milabench.compare.alarms import Needs
+from milabench.compare.failures import Failing
 from milabench.compare.noise import withheld
 from milabench.compare.sides import State
 from milabench.compare.types import Side, Verdict
@@ -30,26 +31,19 @@ def without_ratio(before: tuple[State, str], after: tuple[State, str]) -> tuple[
     return "not comparable", f"{first} in A ({why_first}), {second} in B ({why_second})"
 
 
-def with_ratio(before: Side, after: Side, ratio: Ratio, rule: Rule, needs: Needs) -> tuple[Verdict, str]:
-    """Return the verdict of a benchmark that has a ratio: worse where it fails more often, whatever the ratio is."""
-    verdict, reason = by_ratio(ratio, rule, needs)
+def with_ratio(found: tuple[Verdict, str], before: Side, after: Side, failures: Failing | None) -> tuple[Verdict, str]:
+    """Return the verdict of a benchmark that has one by its ratio: worse where it fails more often, whatever it is."""
+    verdict, reason = found
     if (doubt := withheld(verdict, before, after)) is not None:
         verdict, reason = "undecided", doubt
-    failures = by_failures(before, after)
     if not (before.failed or after.failed):
         return verdict, reason
     told = f"{before.failed} of {before.processes} processes failed in A, {after.failed} of {after.processes} in B"
     if failures == "worse" or (failures == "better" and verdict != "worse"):
         return failures, told
+    if failures == "undecided" and verdict in ("same", "better"):
+        return "undecided", f"{told}, as chance may have it: more repeats would tell"
     return verdict, f"{reason}; {told}"
-
-
-def by_failures(before: Side, after: Side) -> Verdict | None:
-    """Return worse where only B fails, or at least twice as often as A, better the other way round, else None."""
-    first, second = (side.failed / max(side.processes, 1) for side in (before, after))
-    if second > 0 and second >= 2 * first:
-        return "worse"
-    return "better" if first > 0 and first >= 2 * second else None
 
 
 def by_ratio(ratio: Ratio, rule: Rule, needs: Needs) -> tuple[Verdict, str]:

@@ -14,7 +14,7 @@ import random
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from measuring import show
 from milabench.compare import Comparison, compare
@@ -34,6 +34,7 @@ class Kind:
     after: Noise
     shared: float = 0.0
     between: float = 0.0
+    failing: float = 0.0  # share of the processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,13 @@ def main() -> None:
         alarms = sum(map(_has_alarm, found)) / len(found)
         same = sum(each.counts["same"] for each in found) / len(found) / BENCHMARKS
         print(f"  {name}, n = {repeats}: {alarms:.1%}, {same:.0%}", flush=True)
+    for share, devices in ((0.05, 1), (0.01, DEVICES)):
+        kind = replace(KINDS["1 % normal"], failing=share)
+        found = [_compared(kind, Shape(repeats=5, devices=devices), chance) for _ in range(asked.suites // devices)]
+        alarms = sum(map(_has_alarm, found)) / len(found)
+        open_ = sum("failed" in each.reason for one in found for each in one.benchmarks if each.verdict == "undecided")
+        told = f"{alarms:.1%}, undecided for it {open_ / len(found) / BENCHMARKS:.0%}"
+        print(f"  1 % normal, n = 5, of {devices} devices {share:.0%} of the processes fail: {told}", flush=True)
     for runs, repeats in ((2, 5), (3, 5), (5, 5), (5, 1)):
         found = [_compared(POOLED, Shape(repeats=repeats, runs=runs), chance) for _ in range(asked.suites)]
         alarms = sum(map(_has_alarm, found)) / len(found)
@@ -124,7 +132,7 @@ def _suite(noise: Noise, shape: Shape, chance: random.Random, kind: Kind, levels
     for number, level in enumerate(levels or [1.0] * BENCHMARKS):
         of_runs = [chance.gauss(0, kind.between) for _ in range(shape.runs)]
         processes = [
-            _process(f"b{number}", repeat, device, 100 * level * math.exp(moved) * (1 + 0.02 * device), shape.steps)
+            _process(f"b{number}", repeat, device, _rate(level, moved, device, chance, kind), shape.steps)
             for repeat, moved in [
                 (repeat, each + of_runs[repeat[0]] + noise(chance))
                 for repeat, each in zip(repeats, together, strict=True)
@@ -136,16 +144,22 @@ def _suite(noise: Noise, shape: Shape, chance: random.Random, kind: Kind, levels
     return Summary(runs=runs, benchmarks=tuple(benchmarks), missing=(), skipped=(), score={})
 
 
-def _process(name: str, repeat: tuple[int, int], device: int, rate: float, steps: int) -> ProcessSummary:
-    series = Series(unit="items/s", printed=array("d", [rate]) * steps)
+def _rate(level: float, moved: float, device: int, chance: random.Random, kind: Kind) -> float | None:
+    """Return the rate of a process; None where it fails."""
+    failed = kind.failing > 0 and chance.random() < kind.failing
+    return None if failed else 100 * level * math.exp(moved) * (1 + 0.02 * device)
+
+
+def _process(name: str, repeat: tuple[int, int], device: int, rate: float | None, steps: int) -> ProcessSummary:
+    series = Series(unit="items/s", printed=array("d", [] if rate is None else [rate]) * steps)
     return ProcessSummary(
         tag=f"{name}.R{repeat[1]}.D{device}",
         benchmark=name,
         repeat=repeat,
         place=f"D{device}",
         slot=f"D{device}",
-        outcome="ok",
-        reason="",
+        outcome="failed" if rate is None else "ok",
+        reason="exit code 1" if rate is None else "",
         series=series,
         speed=Speed(throughput=throughput(series)),
         losses=None,

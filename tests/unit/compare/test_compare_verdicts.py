@@ -10,6 +10,7 @@ from compare_samples import FIVE, NOISY, QUIET, benchmark, failed, of, process, 
 
 from benchmate.verdict import Noise
 from milabench.compare import BenchmarkComparison, compare
+from milabench.compare.failures import chance
 from milabench.outcome import Outcome
 from milabench.summary import BenchmarkSummary, Series, Summary
 from milabench.summary.speed import speed_of
@@ -209,6 +210,77 @@ def test_failing_more_often_is_worse_whatever_the_ratio(
     before: BenchmarkSummary, after: BenchmarkSummary, verdict: str
 ) -> None:
     assert only(summary(before), summary(after)).verdict == verdict
+
+
+def now_and_then(*failures: tuple[int, int], factor: float = 1.0, devices: int = 8) -> BenchmarkSummary:
+    """Return five repeats of which some processes failed, each told by its repeat and device."""
+    return of(
+        "a",
+        *(
+            failed("a", repeat=repeat, device=device)
+            if (repeat, device) in failures
+            else process("a", FIVE[repeat] * factor, repeat=repeat, device=device)
+            for repeat in range(5)
+            for device in range(devices)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (now_and_then(), now_and_then((2, 0)), "undecided"),
+        (now_and_then((2, 0)), now_and_then(), "same"),
+        (now_and_then((2, 0)), now_and_then((4, 1)), "same"),
+        (now_and_then(), now_and_then((2, 0), factor=1.1), "undecided"),
+        (now_and_then(), now_and_then((2, 0), factor=0.9), "worse"),
+        (now_and_then(), now_and_then(*((2, device) for device in range(8))), "undecided"),  # one cause, perhaps
+        (now_and_then(), now_and_then((0, 3), (1, 5), (3, 0), (4, 6)), "worse"),
+        (now_and_then((0, 3), (1, 5), (3, 0), (4, 6)), now_and_then(), "better"),
+        (now_and_then(devices=1), now_and_then(*((repeat, 0) for repeat in range(3)), devices=1), "undecided"),
+        (now_and_then(devices=1), now_and_then(*((repeat, 0) for repeat in range(4)), devices=1), "worse"),
+    ],
+)
+def test_failing_more_often_is_worse_where_chance_does_not_do_it(
+    before: BenchmarkSummary, after: BenchmarkSummary, verdict: str
+) -> None:
+    assert only(summary(before), summary(after)).verdict == verdict
+
+
+def test_failures_that_may_be_chance_are_told_with_what_to_do() -> None:
+    assert only(summary(now_and_then()), summary(now_and_then((2, 0)))).reason == (
+        "0 of 40 processes failed in A, 1 of 40 in B, as chance may have it: more repeats would tell"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (eight(repeats=2), eight(3, repeats=2), "worse"),
+        (eight(3, repeats=2), eight(repeats=2), "better"),
+        (eight(3, repeats=2), eight(4, repeats=2), "worse"),
+        (eight(repeats=1), eight(3, repeats=1), "undecided"),  # whether it is broken, or failed once, nothing tells
+    ],
+)
+def test_a_device_that_fails_each_time_and_never_did_is_broken(
+    before: BenchmarkSummary, after: BenchmarkSummary, verdict: str
+) -> None:
+    assert only(summary(before), summary(after)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "share"),
+    [
+        ((0, 5), (5, 5), 1 / 252),
+        ((0, 5), (4, 5), 5 / 210),
+        ((0, 5), (1, 5), 1 / 2),
+        ((0, 5), (0, 5), 1),
+        ((3, 5), (0, 5), 1),
+        ((1, 12), (9, 12), 2706 / 1961256),
+    ],
+)
+def test_the_chance_of_more_failures_is_fishers(first: tuple[int, int], second: tuple[int, int], share: float) -> None:
+    assert chance(first, second) == pytest.approx(share, rel=1e-4)
 
 
 def test_a_repeat_in_which_a_process_failed_does_not_count() -> None:
