@@ -32,7 +32,7 @@ LARGEST = 1e290  # that a unit leaves finite
 _SELECTION_TOKENS = re.compile(r"(?P<space>\s+)|(?P<sign>[(),])|(?P<word>(?:\[[^\]\s]*\]|[^\s(),\[\]])+)")
 _QUANTITY_TOKENS = re.compile(
     r"""(?P<space>\s+)
-    |(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+|\s*(?!and\b|or\b|not\b|in\b)[A-Za-zµ]+|%(?=\s*(?:$|[),\]<>=!])))?)
+    |(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+|\s*(?!and\b|or\b|not\b|in\b)[A-Za-zµ]+|%(?=\s*(?:$|[),\]<>=!])))?)
     |(?P<text>'[^']*'|"[^"]*")
     |(?P<word>[A-Za-z_]\w*)
     |(?P<sign>\*\*|//|<=|>=|==|!=|[-+*/%<>().,\[\]])""",
@@ -119,11 +119,19 @@ def size(value: float | str) -> int:
     return round(_amount(value, BYTES, "a size such as 80 GiB or 64Go"))
 
 
+def percentage(text: str) -> float:
+    """Return the share that ``50%`` or ``0.5 %`` is. Raises ExpressionError, for a number without the sign too."""
+    wanted = "a percentage such as 5% or 0.5 %"
+    if not text.rstrip().endswith("%"):
+        raise ExpressionError(f"not {wanted}", text, 0)
+    return _amount(text, {"%": 1}, wanted) / 100
+
+
 def _amount(value: float | str, units: Mapping[str, float], wanted: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST:
         return float(value)
     text = str(value).strip()
-    found = re.fullmatch(r"([-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-zµ]*)", text)
+    found = re.fullmatch(r"([-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*(%|[A-Za-zµ]*)", text)
     if not found or (found[2] and found[2] not in units):
         raise ExpressionError(f"not {wanted}", text, found.start(2) if found else 0)
     amount = float(found[1].replace("_", "")) * (units[found[2]] if found[2] else 1)
@@ -272,7 +280,7 @@ def _number(parser: Parser, text: str, column: int) -> float | int:
     if unit is None:
         return value
     if unit == "%":
-        return value / 100
+        return percentage(text)
     scale = SECONDS.get(unit, BYTES.get(unit))
     return parser.fail(f"{unit!r} is no unit", column) if scale is None else value * scale
 

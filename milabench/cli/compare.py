@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import math
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,6 @@ from milabench.render.comparison import FORMATS
 if TYPE_CHECKING:
     from milabench.compare import Comparison, Verdict
 
-_PERCENTAGE: Final = re.compile(r"(\d+(?:\.\d+)?) ?%")
 EXIT_CODES: Final[dict[Verdict, ExitCode]] = {
     "better": ExitCode.OK,
     "same": ExitCode.OK,
@@ -29,10 +28,16 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     """Return a share that is written with a percent sign."""
     if value is None:
         return None
-    found = _PERCENTAGE.fullmatch(value.strip())
-    if found is None or float(found[1]) >= 100:
+    from milabench.expression import percentage
+    from milabench.tokens import ExpressionError
+
+    try:
+        share = percentage(value)
+    except ExpressionError:
+        share = math.nan
+    if not 0 <= share < 1:
         raise click.BadParameter(f"{value!r} is no percentage below 100 %: write 1% or 0.5%", context, parameter)
-    return float(found[1]) / 100
+    return share
 
 
 @click.command()

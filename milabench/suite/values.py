@@ -91,9 +91,19 @@ class Reader:
     def fraction(self, node: Node, path: str) -> float:
         """Return a number from 0 to 1; ``50%`` is one too."""
         if isinstance(node.value, str) and node.value.endswith("%"):
-            percent = self.number(node.replaced(node.value[:-1].strip()), path, 0, 100)
-            return percent / 100
+            return self._percentage(node, node.value, path)
         return self.number(node, path, 0, 1)
+
+    def _percentage(self, node: Node, text: str, path: str) -> float:
+        try:
+            share = expression.percentage(text)
+        except ExpressionError as error:
+            self.wrong(node, path, f"is {error.message}: {text!r}", Code.BAD_UNIT)
+            return 0.0
+        if not 0 <= share <= 1:
+            self.wrong(node, path, f"needs a percentage between 0% and 100%, not {text}", Code.OUT_OF_RANGE)
+            return 0.0
+        return share
 
     def seconds(self, node: Node, path: str) -> float:
         """Return a time above 0, in seconds."""

@@ -125,6 +125,8 @@ def test_every_form_is_written(made: Project, form: str) -> None:
         (("a",), "Missing argument 'B'"),
         (("a", "b", "--tolerance", "5"), "'5' is no percentage below 100 %"),
         (("a", "b", "--tolerance", "100%"), "'100%' is no percentage below 100 %"),
+        (("a", "b", "--tolerance", "٥%"), "'٥%' is no percentage below 100 %"),
+        (("a", "b", "--tolerance=-1%"), "'-1%' is no percentage below 100 %"),
     ],
 )
 def test_what_cannot_be_compared_at_all_is_a_mistake(copied: Project, arguments: tuple[str, ...], message: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from milabench.expression import duration, evaluate, holds, names, selection, size
+from milabench.expression import duration, evaluate, holds, names, percentage, selection, size
 from milabench.tokens import ExpressionError
 
 SYSTEM: dict[str, Any] = {
@@ -139,6 +139,25 @@ def test_times_have_units(value: float | str, seconds: float) -> None:
 )
 def test_sizes_have_units(value: float | str, count: int) -> None:
     assert size(value) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("2%", 0.02), ("0.5 %", 0.005), ("57%", 0.57), ("100%", 1.0), ("-1%", -0.01)]
+)
+def test_percentages_are_shares(text: str, share: float) -> None:
+    assert percentage(text) == evaluate(text.replace(" ", "")) == share
+
+
+@pytest.mark.parametrize("text", ["5", "0.05", "%", "half%", "5%%", "5 m%", "٥%", "5% of it", ""])
+def test_what_is_no_percentage_is_refused(text: str) -> None:
+    with pytest.raises(ExpressionError, match="not a percentage such as"):
+        percentage(text)
+
+
+@pytest.mark.parametrize(("read", "text"), [(duration, "٥m"), (size, "٥"), (evaluate, "٥ + 1"), (duration, "5%")])
+def test_quantities_have_digits_and_units_of_their_own(read: Any, text: str) -> None:
+    with pytest.raises(ExpressionError):
+        read(text)
 
 
 @pytest.mark.parametrize(("function", "value"), [(duration, "10 GiB"), (size, "10m"), (duration, "soon"), (size, "")])

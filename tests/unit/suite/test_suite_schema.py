@@ -160,6 +160,8 @@ def test_a_definition_is_relative_to_the_file_that_writes_it(suites: Any) -> Non
         ("voir: {options: {stop: {precision: 1}}}", "E302", None),
         ("voir: {options: {stop: {precision: 101%}}}", "E302", None),
         ("voir: {options: {stop: {precision: tight}}}", "E301", None),
+        ("voir: {options: {stop: {precision: tight%}}}", "E303", None),
+        ("voir: {options: {stop: {precision: ٥%}}}", "E303", None),
         ("validation: {usage: {gpu_mem_threshold: 50}}", "E302", None),
         ("argv: {--a: false}", "E304", None),
         ("argv: {--: word}", "E301", None),
