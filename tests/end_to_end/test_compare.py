@@ -12,11 +12,14 @@ import pytest
 
 from harness import PRINTER, Project, Result, shell, wait_until
 
-# Prints what a program measured itself: each repeat has its own figure, the same each time it is run so often.
-RATED = """for rate in 1 2 3 4 5 6 7 8 9 10 11 12; do echo '{{"rate": {rate}, "units": "items/s"}}'; done"""
+# Prints what a program measured itself: each repeat is faster by 0.1 items/s than the one before, whenever it is run.
+RATED = """case "$MILABENCH_EVENTS" in *.R1.*) tenth=1;; *.R2.*) tenth=2;; *) tenth=0;; esac
+for step in 1 2 3 4 5 6 7 8 9 10 11 12; do echo '{{"rate": {rate}.'$tenth', "units": "items/s"}}'; done"""
+
+REPEATS = [100.0, 100.1, 100.2]
 
 
-def steady(rate: float) -> dict[str, Any]:
+def steady(rate: int) -> dict[str, Any]:
     return shell(RATED.format(rate=rate))
 
 
@@ -27,11 +30,11 @@ def run(project: Project, name: str, *arguments: str, **entries: Any) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a project with three runs of two repeats: a and b alike, c in which one is slower and one fails."""
+    """Return a project with three runs of three repeats: a and b alike, c in which one is slower and one fails."""
     project = Project(tmp_path_factory.mktemp("compare"))
     for name in ("a", "b"):
-        run(project, name, "--repeat", "2", alike=steady(100), slower=steady(100), breaks=steady(1), gone=steady(1))
-    run(project, "c", "--repeat", "2", alike=steady(100), slower=steady(95), breaks=shell("exit 3"), new=steady(1))
+        run(project, name, "--repeat", "3", alike=steady(100), slower=steady(100), breaks=steady(100), gone=steady(100))
+    run(project, "c", "--repeat", "3", alike=steady(100), slower=steady(95), breaks=shell("exit 3"), new=steady(100))
     for path in project.base.glob("runs/*/*.monitor.jsonl"):
         path.unlink()  # whether others keep this machine busy is no matter here
     return project
@@ -58,8 +61,9 @@ def test_two_runs_of_one_machine_are_compared(made: Project) -> None:
     assert (done.code, done.err) == (1, "")
     assert verdicts(done) == {"alike": "same", "slower": "worse", "breaks": "worse"}
     found = {each["name"]: each for each in done.json["benchmarks"]}
-    assert found["slower"]["ratio"] == pytest.approx(0.95)
-    assert found["slower"]["before"]["repeats"] == pytest.approx([100.0] * 2)
+    assert found["slower"]["ratio"] == pytest.approx(0.95, abs=0.0001)
+    assert found["slower"]["before"]["repeats"] == pytest.approx(REPEATS)
+    assert 0.99 < found["alike"]["low"] < 1 < found["alike"]["high"] < 1.01
     assert found["breaks"]["reason"] == "failed in B (exit code 3)"
     assert [each["name"] for each in found["slower"]["changed"]] == ["command.argv"]
     assert done.json["absent"] == [
@@ -90,7 +94,7 @@ def test_a_tolerance_makes_a_small_change_none(made: Project) -> None:
 
 
 def test_one_repeat_a_side_is_undecided_and_says_what_to_do(copied: Project) -> None:
-    for path in (copied.base / "runs").glob("*/*.R1.*"):
+    for path in (copied.base / "runs").glob("*/*.R[12].*"):
         path.unlink()
     done = copied.milabench("compare", "a", "b")
     assert done.code == 3
@@ -98,9 +102,16 @@ def test_one_repeat_a_side_is_undecided_and_says_what_to_do(copied: Project) -> 
     assert "one repeat a side: how much repeats differ is not known; run both with --repeat 5" in told
 
 
+def test_a_change_that_repeats_vary_by_is_undecided(made: Project) -> None:
+    """Of 0.1 % no more than the repeats' own spread."""
+    done = made.milabench("compare", "a", "b", "--json", "--tolerance", "0.1%")
+    assert (done.code, verdicts(done)["alike"]) == (3, "undecided")
+
+
 def test_runs_are_pooled_with_commas(made: Project) -> None:
     done = made.milabench("compare", "a,b", "c", "--json")
-    assert done.json["benchmarks"][0]["before"]["repeats"] == pytest.approx([100.0] * 4)
+    assert verdicts(done)["slower"] == "undecided"  # by how much runs differ two and one do not tell
+    assert done.json["benchmarks"][0]["before"]["repeats"] == pytest.approx(REPEATS * 2)
     assert [each["name"].split(".")[0] for each in done.json["before"]["runs"]] == ["a", "b"]
 
 

@@ -16,7 +16,9 @@ def torch_packages(index: dict[str, str], tmp_path_factory: pytest.TempPathFacto
     """Return the folder of packages of an environment that a torch benchmark was installed in."""
     del index
     project = Project(tmp_path_factory.mktemp("torch"))
-    project.write("suite.yaml", f"{{include: {data_root() / 'config/base.yaml'}, resnet18: {{inherits: [_torchvision]}}}}")
+    project.write(
+        "suite.yaml", f"{{include: {data_root() / 'config/base.yaml'}, resnet18: {{inherits: [_torchvision]}}}}"
+    )
     done = project.verb("install", timeout_s=800)
     assert done.code == 0, done.err
     (packages,) = (project.base / "venv/torch/lib").glob("python*/site-packages")
