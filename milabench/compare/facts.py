@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, Final
 
-from milabench.amounts import GIB
 from milabench.compare.types import Change
-
-Facts = Mapping[str, Any]
-_ENVIRONMENT: Final = "environment "
-# Where a run keeps things and what it is called, which its measurements do not depend on.
-_NO_MATTER: Final = frozenset({"MILABENCH_BASE", "MILABENCH_RUN_NAME", "MILABENCH_CONFIG", "MILABENCH_SYSTEM"})
-_AREAS: Final = ("machine", "software", "code", "suite", "environ", "conditions")
+from milabench.summary.areas import AREAS, ENVIRONMENT, Facts, by_area
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,18 +20,18 @@ class Differences:
 
 def differences(before: Facts, after: Facts) -> Differences:
     """Compare the facts of two runs; an area that either says nothing of is unknown."""
-    first, second = _by_area(before), _by_area(after)
+    first, second = by_area(before), by_area(after)
     changed: list[Change] = []
     same: list[str] = []
     unknown: list[str] = []
-    for area in dict.fromkeys((*_AREAS, *first, *second)):
+    for area in dict.fromkeys((*AREAS, *first, *second)):
         one, other = first.get(area), second.get(area)
         if one is None or other is None:
             unknown.append(area)
         elif found := list(_changes(area, one, other)):
             changed += found
         elif one:
-            same.append(f"{area} ({len(one)} packages)" if area.startswith(_ENVIRONMENT) else area)
+            same.append(f"{area} ({len(one)} packages)" if area.startswith(ENVIRONMENT) else area)
     return Differences(changed=tuple(changed), same=tuple(same), unknown=tuple(unknown))
 
 
@@ -50,97 +41,3 @@ def _changes(area: str, before: Mapping[str, str], after: Mapping[str, str]) -> 
         found_in_both = area == "conditions" and one is not None and other is not None  # the texts hold figures
         if one != other and not found_in_both:
             yield Change(area=area, name=name, before=one, after=other)
-
-
-def _by_area(facts: Facts) -> dict[str, dict[str, str]]:
-    """Return the facts as text by area and name; an area of which nothing is said is left out."""
-    found: dict[str, dict[str, str]] = {}
-    if system := _map(facts.get("system")):
-        found["machine"] = dict(_machine(system))
-    if "milabench" in facts:
-        found["software"] = dict(_software(facts, system))
-        found["suite"] = dict(_suite(facts))
-    if "code" in facts:
-        found["code"] = {_folder(path): str(digest)[:12] for path, digest in _map(facts["code"]).items()}
-    if "environ" in facts:
-        given = _map(facts["environ"])
-        found["environ"] = {str(name): str(value) for name, value in given.items() if name not in _NO_MATTER}
-    if "preflight" in facts:
-        found["conditions"] = {
-            f"{each.get('code')} {each.get('subject')}": str(each.get("what")) for each in _maps(facts["preflight"])
-        }
-    for group, packages in _map(facts.get("environments")).items():
-        if isinstance(packages, list):
-            found[f"{_ENVIRONMENT}{group}"] = dict(map(_package, packages))
-    return found
-
-
-def _machine(system: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    nodes = _maps(system.get("nodes")) or [system]
-    yield "hostname", ", ".join(str(node.get("hostname") or node.get("name")) for node in nodes)
-    for name, label in (("arch", "arch"), ("cpu_name", "processor"), ("cpus", "CPUs")):
-        if told := [str(node[name]) for node in (system, *nodes) if node.get(name) is not None]:
-            yield label, ", ".join(dict.fromkeys(told))
-    memory = [node["memory_bytes"] for node in nodes if isinstance(node.get("memory_bytes"), (int, float))]
-    if memory:
-        yield "memory", ", ".join(f"{size / GIB:.1f} GiB" for size in memory)
-    devices = [device for node in nodes for device in _maps(node.get("devices"))]
-    if devices:
-        yield "devices", _counted(str(device.get("name")) for device in devices)
-        yield "which devices", _listed(devices, "uuid", "serial")
-        if any(device.get("firmware") for device in devices):
-            yield "firmware", _counted(str(device.get("firmware")) for device in devices)
-
-
-def _software(facts: Facts, system: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in (
-        ("driver", system.get("driver")),
-        ("platform", system.get("platform")),
-        ("milabench", facts.get("milabench")),
-        ("python", facts.get("python")),
-    ):
-        if value is not None:
-            yield name, str(value)
-
-
-def _suite(facts: Facts) -> Iterator[tuple[str, str]]:
-    """Yield how the suite was run; what it asks of each benchmark is told with that."""
-    if facts.get("config") is not None:
-        yield "config", _folder(str(facts["config"]))
-    yield "side by side", "yes" if facts.get("side_by_side") is True else "no"
-    for name, value in _map(_map(facts.get("multirun")).get("options")).items():
-        yield str(name), str(value)
-    for each in _maps(facts.get("fetched")):
-        yield f"git {each.get('git')}", str(each.get("commit"))[:12]
-
-
-def _package(line: object) -> tuple[str, str]:
-    """Return name and version of a line as pip writes it: ``torch==2.9.0`` or ``mine @ file:///…``."""
-    text = str(line)
-    for sign in ("==", " @ "):
-        name, found, version = text.partition(sign)
-        if found:
-            return name, version
-    return text, "installed"
-
-
-def _folder(path: object) -> str:
-    return PurePath(str(path)).name or str(path)
-
-
-def _counted(names: Iterator[str]) -> str:
-    return ", ".join(name if many == 1 else f"{many} × {name}" for name, many in Counter(names).items())
-
-
-def _listed(devices: list[Mapping[str, Any]], *keys: str) -> str:
-    """Return what tells devices from others of their kind, in any order."""
-    told = (next((str(device[key]) for key in keys if device.get(key)), "?") for device in devices)
-    return ", ".join(sorted(told))
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _maps(value: object) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, (list, tuple)) else []

@@ -7,12 +7,11 @@ from typing import Any
 
 from milabench.errors import RunDirError
 from milabench.plan.types import Skip
+from milabench.summary.areas import set_ups
 from milabench.summary.benchmark import enabled_of, summarize_benchmark, weight_of
 from milabench.summary.page import Page, read_page
 from milabench.summary.score import total
 from milabench.summary.types import BenchmarkSummary, Missing, ProcessSummary, Run, Summary
-
-_MOST_TOLD = 200  # characters of two values
 
 
 def summarize(runs: Run | Sequence[Run]) -> Summary:
@@ -115,7 +114,7 @@ def _warnings(pages: Sequence[Page], benchmarks: Sequence[BenchmarkSummary]) -> 
         asked = [_asked(page.configs[name]) for page in pages if name in page.configs]
         if any(each != asked[0] for each in asked):
             yield f"{name}: the pooled runs gave it other arguments: its rate mixes different work"
-    if differing := list(_set_ups(pages)):
+    if differing := list(set_ups([page.facts for page in pages])):
         yield f"the pooled runs are of different set-ups ({'; '.join(differing)}): their spread is not that of repeats"
     if differing := _varied(pages):
         yield f"the pooled runs differ in {', '.join(differing)}, which a multirun varied: they are no repeats"
@@ -123,29 +122,6 @@ def _warnings(pages: Sequence[Page], benchmarks: Sequence[BenchmarkSummary]) -> 
         for process in found.processes:
             yield from process.warnings
         yield from _doubts(found)
-
-
-def _set_ups(pages: Sequence[Page]) -> Iterator[str]:
-    """Say in what the machines, versions and environments of pooled runs differ, as far as the runs tell them."""
-    known = [_set_up(page.facts) for page in pages]
-    for name in dict.fromkeys(name for each in known for name in each):
-        values = dict.fromkeys(each[name] for each in known if each.get(name))
-        if len(values) > 1:
-            yield f"{name}: {', '.join(values)}" if sum(map(len, values)) < _MOST_TOLD else name
-
-
-def _set_up(facts: Mapping[str, Any]) -> dict[str, str]:
-    system, environments = facts.get("system"), facts.get("environments")
-    system = system if isinstance(system, Mapping) else {}
-    devices = [str(each.get("name")) for each in _several(system.get("devices")) if isinstance(each, Mapping)]
-    found = {name: str(system.get(name) or "") for name in ("hostname", "arch", "cpu_name", "cpus", "driver")}
-    found |= {"devices": ", ".join(devices), "milabench": str(facts.get("milabench") or "")}
-    groups = environments if isinstance(environments, Mapping) else {}
-    return found | {f"environment {group}": " ".join(map(str, _several(each))) for group, each in groups.items()}
-
-
-def _several(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _varied(pages: Sequence[Page]) -> list[str]:

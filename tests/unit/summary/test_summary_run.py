@@ -11,6 +11,7 @@ from summary_fakes import MakeRun, end, plan, rates, steps
 from milabench.errors import RunDirError
 from milabench.outcome import Outcome
 from milabench.summary import BenchmarkSummary, Losses, Memory, Missing, Summary, summarize
+from milabench.summary.areas import set_ups
 
 GPU = {"name": "night", "started": "2030-01-01", "system": {"arch": "cuda"}}
 
@@ -198,7 +199,30 @@ def test_runs_of_different_set_ups_are_pooled_with_a_warning(make_run: MakeRun) 
         run.write("a.D0", *rates(1), end())
     assert not [told for told in summarize([first, same]).warnings if "set-ups" in told]
     (told,) = [told for told in summarize([first, other]).warnings if "set-ups" in told]
-    assert "(hostname: a, b; environment torch: torch==1, torch==2)" in told
+    assert "(machine: hostname a, b; environment torch: torch 1, 2)" in told
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"code": {"/src/net": "aaaa"}}, "code: net aaaa, bbbb"),
+        ({"system": {"hostname": "a", "memory_bytes": 2**37}}, "machine: memory 128.0 GiB, 256.0 GiB"),
+        ({"python": "3.11"}, "software: python 3.11, 3.12"),
+        ({"environments": {"torch": []}}, "environment torch: torch none, 2"),
+        ({"environments": {"torch": [f"p{number}==1" for number in range(99)]}}, "environment torch"),
+        ({"environments": {}}, None),
+        ({"conditions": [{"code": "machine-busy"}]}, None),
+    ],
+)
+def test_pooled_runs_are_compared_as_two_runs_are(facts: dict[str, Any], told: str | None) -> None:
+    known = {
+        "milabench": "1",
+        "python": "3.12",
+        "system": {"hostname": "a", "memory_bytes": 2**38},
+        "code": {"/other/net": "bbbb"},
+        "environments": {"torch": ["torch==2"]},
+    }
+    assert list(set_ups([{**known, **facts}, known, known])) == ([told] if told else [])
 
 
 def test_repeats_and_tags_stand_in_the_order_of_the_plan(make_run: MakeRun) -> None:
