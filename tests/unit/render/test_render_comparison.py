@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +22,10 @@ from milabench.compare import (
     Verdict,
 )
 from milabench.render.comparison import FORMATS, text
+from milabench.render.comparison.csv import COLUMNS
 from milabench.summary import RunFacts
 
+FORMATS_OF_FILES = (Path(__file__).parents[3] / "docs/reference/formats.md").read_text()
 SIDE = Side(throughput=100.0, low=98.0, high=102.0, unit="items/s", repeats=(99.0, 101.0), processes=2, failed=0)
 LR = Change(area="work", name="argv.--lr", before="0.1", after=None)
 
@@ -219,6 +223,17 @@ def test_the_json_has_all_of_it() -> None:
     }  # fmt: skip
     assert found["counts"] == {"worse": 1, "better": 1, "undecided": 4, "not comparable": 1, "same": 1}
     assert len(found["changed"]) == 21
+
+
+def test_the_columns_of_the_csv_are_those_of_the_reference() -> None:
+    text = (
+        FORMATS_OF_FILES.partition("## `milabench compare --json`")[2]
+        .partition("Its columns: ")[2]
+        .partition("\n\n")[0]
+    )
+    named = re.findall(r"`(\w+)`", text)
+    after = [name.replace("before_", "after_") for name in named if name.startswith("before_")]
+    assert sorted((*named, *after)) == sorted(COLUMNS)
 
 
 def test_the_csv_has_a_row_for_each_benchmark_those_of_one_run_too() -> None:
