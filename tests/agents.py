@@ -208,3 +208,9 @@ class Raw:
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
+
+
+def frozen(agent: Raw) -> None:
+    """Stop the agent, so that what happens meanwhile comes to it all at once."""
+    agent.signal(signal.SIGSTOP)
+    wait_until(lambda: Path(f"/proc/{agent.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")

@@ -1,14 +1,22 @@
-"""A project for each test."""
+"""A project, and an agent, for each test."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agents import Raw
 from harness import Project
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Raw]:
+    with Raw(tmp_path) as made:
+        yield made

@@ -20,12 +20,6 @@ BLOCK = (b"x" * 1023 + b"\n") * 64
 FLOOD = """yes '{"count": 1, "unit": "items"}'"""
 
 
-@pytest.fixture
-def agent(tmp_path: Path):
-    with Raw(tmp_path) as made:
-        yield made
-
-
 def said(agent: Raw, name: str, what: str) -> bool:
     path = agent.folder / f"{name}.stderr"
     return path.exists() and what in path.read_text()

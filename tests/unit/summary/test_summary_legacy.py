@@ -65,47 +65,32 @@ def around(*lines: bytes, code: object = 0, **more: object) -> bytes:
 @pytest.mark.parametrize(
     ("tag", "told", "expected"),
     [
-        ("benchio", {}, ("benchio", 0, None)),
-        ("benchio.0", {}, ("benchio", 0, None)),
-        ("benchio.1.R2", {}, ("benchio", 2, None)),  # 2023-03: the repeat at the end
-        ("benchio.R2.1", {}, ("benchio", 2, None)),  # since 2023-06: before the job
-        ("net.D3", {"device": 3, "devices": [3]}, ("net", 0, "D3")),
-        ("net.D3", {"device": "3", "devices": ["3"]}, ("net", 0, "D3")),
-        ("net.R1.D3", {"device": 3}, ("net", 1, "D3")),
-        ("net.node1", {}, ("net", 0, None)),
-        ("net.node1.nolog", {}, ("net", 0, None)),
-        ("net.0.node1.nolog", {}, ("net", 0, None)),
-        ("net.D0.worker", {"device": 0}, ("net", 0, "D0")),  # devices 0 of two nodes are one, as in milabench
-        ("net.server.10-0-0-1", {"tag": ["net", "server", "10-0-0-1"]}, ("net", 0, None)),
-        ("net.a.example.org", {"tag": ["net", "a.example.org"]}, ("net", 0, None)),
-        ("v1.5-net.D0", {"name": "v1.5-net", "tag": ["v1.5-net", "D0"], "device": 0}, ("v1.5-net", 0, "D0")),
+        ("benchio", {}, ("benchio", 0, None, "")),
+        ("benchio.0", {}, ("benchio", 0, None, "0")),
+        ("benchio.1.R2", {}, ("benchio", 2, None, "1")),  # 2023-03: the repeat at the end
+        ("benchio.R2.1", {}, ("benchio", 2, None, "1")),  # since 2023-06: before the job
+        ("net.D3", {"device": 3, "devices": [3]}, ("net", 0, "D3", "D3")),
+        ("net.D3", {"device": "3", "devices": ["3"]}, ("net", 0, "D3", "D3")),
+        ("net.R1.D3", {"device": 3}, ("net", 1, "D3", "D3")),
+        ("net.node1", {}, ("net", 0, None, "node1")),
+        ("net.node1.nolog", {}, ("net", 0, None, "node1.nolog")),
+        ("net.0.node1.nolog", {}, ("net", 0, None, "0.node1.nolog")),
+        (
+            "net.D0.worker",
+            {"device": 0},
+            ("net", 0, "D0", "D0.worker"),
+        ),  # devices 0 of two nodes are one, as in milabench
+        ("net.server.10-0-0-1", {"tag": ["net", "server", "10-0-0-1"]}, ("net", 0, None, "server.10-0-0-1")),
+        ("net.a.example.org", {"tag": ["net", "a.example.org"]}, ("net", 0, None, "a.example.org")),
+        ("v1.5-net.D0", {"name": "v1.5-net", "tag": ["v1.5-net", "D0"], "device": 0}, ("v1.5-net", 0, "D0", "D0")),
     ],
 )
 def test_names_of_every_form_are_read(
-    make_run: MakeRun, tag: str, told: dict[str, Any], expected: tuple[str, int, str | None]
+    make_run: MakeRun, tag: str, told: dict[str, Any], expected: tuple[str, int, str | None, str]
 ) -> None:
     process, _ = one(make_run(), config(tag, **told) + start() + rate(5) + end(), tag)
-    assert (process.benchmark, process.repeat[1], process.slot) == expected
+    assert (process.benchmark, process.repeat[1], process.slot, process.place) == expected
     assert (process.tag, list(process.rates), process.started, process.seconds) == (tag, [5.0], 100.0, 30.0)
-
-
-@pytest.mark.parametrize(
-    ("tag", "told", "place"),
-    [
-        ("net", {}, ""),
-        ("net.R1", {}, ""),
-        ("benchio.1.R2", {}, "1"),
-        ("benchio.R2.1", {}, "1"),
-        ("net.R1.D3", {"device": 3}, "D3"),
-        ("net.R1.D0.worker", {"device": 0}, "D0.worker"),
-        ("net.R1.a.example.org", {"tag": ["net", "R1", "a.example.org"]}, "a.example.org"),
-    ],
-)
-def test_processes_of_the_same_place_are_repeats_of_each_other(
-    make_run: MakeRun, tag: str, told: dict[str, Any], place: str
-) -> None:
-    process, _ = one(make_run(), config(tag, **told) + start() + rate(5) + end(), tag)
-    assert process.place == place
 
 
 @pytest.mark.parametrize(("tag", "benchmark", "repeat"), [("net.D3.R1", "net", 1), ("net.R1.0", "net", 1)])
