@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,9 @@ from milabench.agent.monitor.tree import Tree
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _SECTOR: Final = 512  # bytes: what /proc/diskstats counts in, whatever a disk has
-_BUSIEST: Final = 4  # cores whose clock is read: that of an idle one says nothing, and reading hundreds costs
+_BUSIEST: Final = 4  # cores whose clock is read: reading hundreds costs, and may interrupt each of them
+_MOSTLY: Final = 0.5  # of its time a core has to have been busy: one that idles is slow because it idles
+_LOOK_TICKS: Final = max(_TICKS // 4, 1)  # between two looks at who was busy: in fewer ticks it is chance
 _UNREADABLE = (OSError, ValueError, IndexError, KeyError)
 
 
@@ -23,7 +25,7 @@ class Host:
         self._root, self._make_tree = str(root).rstrip("/"), tree
         self._tree: Tree | None = None
         self._cores: list[list[str]] = []
-        self._busy_before: dict[str, int] = {}
+        self._clocks = _Clocks()
         self._disks, self._links = _Hardware(root / "sys/block"), _Hardware(root / "sys/class/net")
         self._parts: list[tuple[str, str, str, Callable[[], dict[str, float | int]]]] = [
             ("cpu", "cpu", "/proc/stat", self._cpu),
@@ -67,13 +69,14 @@ class Host:
         return {"pressure_s": int(some.rpartition("total=")[2]) / 1e6}
 
     def _clock(self) -> dict[str, float | int]:
-        """Read the mean clock of the cores that were the busiest since the last look."""
-        busy = {row[0]: sum(map(int, row[1:4])) for row in self._cores if row[0].startswith("cpu")}
-        before, self._busy_before = self._busy_before, busy
-        busiest = sorted(busy, key=lambda core: busy[core] - before.get(core, 0), reverse=True)[:_BUSIEST]
+        """Read the clock of the cores that have been busy, each by its busy time; nothing where none has."""
         path = "sys/devices/system/cpu/{}/cpufreq/scaling_cur_freq"
-        clocks = [int(self._text(path.format(core))) / 1000 for core in busiest]
-        return {"mhz": round(sum(clocks) / len(clocks))} if clocks else {}
+        busy = self._clocks.busy(self._cores)
+        if not busy:
+            os.stat(f"{self._root}/{path.format('cpu0')}")  # noqa: PTH116 - raises OSError where there are no clocks
+            return {}
+        khz = sum(int(self._text(path.format(core))) * ticks for core, ticks in busy.items()) / sum(busy.values())
+        return {"mhz": round(khz / 1000)}
 
     def _memory(self) -> dict[str, float | int]:
         rows = (line.split() for line in self._text("proc/meminfo").splitlines())
@@ -100,6 +103,30 @@ class Host:
             "received_bytes": sum(int(row[0]) for row in links),
             "sent_bytes": sum(int(row[8]) for row in links),
         }
+
+
+class _Clocks:
+    """Tells whose clock says how fast the work of a node goes."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[int, int]] = {}
+        self._chosen: list[str] = []
+
+    def busy(self, cores: Iterable[Sequence[str]]) -> dict[str, int]:
+        """Return the busy ticks since the last look of some cores that were busy most of that time.
+
+        By their rows in /proc/stat. A look soon after another is none: the next is since the one before.
+        """
+        now = {row[0]: (sum(map(int, row[1:4])), sum(map(int, row[1:9]))) for row in cores}
+        before = {core: ticks for core, ticks in self._before.items() if core in now}
+        grown = {core: (now[core][0] - busy, now[core][1] - passed) for core, (busy, passed) in before.items()}
+        if self._before and max((passed for _, passed in grown.values()), default=_LOOK_TICKS) < _LOOK_TICKS:
+            return {}
+        self._before = now
+        mostly = {core: busy for core, (busy, passed) in grown.items() if 0 < passed * _MOSTLY <= busy}
+        # Those of the last look first: other cores may have another clock without anything having changed.
+        self._chosen = sorted(mostly, key=lambda core: (core not in self._chosen, -mostly[core]))[:_BUSIEST]
+        return {core: mostly[core] for core in self._chosen}
 
 
 class _Hardware:

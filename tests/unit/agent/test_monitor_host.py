@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from hardware import lay, recorded
 from milabench.agent.monitor.host import Host
 from milabench.agent.monitor.tree import Tree
 
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+TICKS = os.sysconf("SC_CLK_TCK")  # in a second
+TICK_S = 1 / TICKS
 
 
 class NoTree:
@@ -35,7 +37,6 @@ def test_what_a_sample_has_of_the_kernel(root: Path) -> None:
         "steal_s": pytest.approx(30 * TICK_S),
         "ours_s": 1.5,
         "pressure_s": 1.234567,
-        "mhz": 2100,
     }
     assert found["memory"] == {"used_bytes": 600 * 1024, "total_bytes": 1000 * 1024, "swap_bytes": 50 * 1024}
 
@@ -46,22 +47,76 @@ def test_disks_and_links_that_are_hardware_count_and_what_lies_upon_them_does_no
     assert found["network"] == {"received_bytes": 1000, "sent_bytes": 2000}
 
 
-def test_the_clock_is_that_of_the_cores_that_were_busy_since_the_last_look(root: Path) -> None:
-    cores = 6
-    busy = dict.fromkeys(range(cores), 0)
+class Cores:
+    """Cores whose ticks pass as the test says; ``khz`` are their clocks."""
 
-    def write() -> None:
-        rows = "".join(f"cpu{number} {ticks} 0 0 0 0 0 0 0 0 0\n" for number, ticks in busy.items())
-        (root / "proc/stat").write_text(f"cpu  1 1 1 1 1 1 1 1 0 0\n{rows}intr 5\n")
+    def __init__(self, root: Path, khz: list[int]) -> None:
+        self._root, self._busy, self._idle = root, [1000] * len(khz), [1000] * len(khz)
+        self._host = host(root)
+        self.clocks(khz)
+        self.pass_([0] * len(khz), 100)
+        self.first = self._host.read()["cpu"]
 
-    for number in range(cores):
-        lay(root, {f"sys/devices/system/cpu/cpu{number}/cpufreq/scaling_cur_freq": f"{(number + 1) * 1_000_000}\n"})
-    write()
-    reading = host(root)
+    def clocks(self, khz: list[int]) -> None:
+        for number, value in enumerate(khz):
+            lay(self._root, {f"sys/devices/system/cpu/cpu{number}/cpufreq/scaling_cur_freq": f"{value}\n"})
+
+    def pass_(self, busy: list[int], ticks: int) -> None:
+        """Let ticks pass, of which each core is busy for some."""
+        self._busy = [before + more for before, more in zip(self._busy, busy, strict=True)]
+        self._idle = [before + ticks - more for before, more in zip(self._idle, busy, strict=True)]
+        pairs = enumerate(zip(self._busy, self._idle, strict=True))
+        rows = "".join(f"cpu{number} {busy} 0 0 {idle} 0 0 0 0 0 0\n" for number, (busy, idle) in pairs)
+        (self._root / "proc/stat").write_text(f"cpu  1 1 1 1 1 1 1 1 0 0\n{rows}intr 5\n")
+
+    def mhz(self, busy: list[int], ticks: int = TICKS) -> float | None:
+        """Return the clock that a sample has after so many ticks."""
+        self.pass_(busy, ticks)
+        found: float | None = self._host.read()["cpu"].get("mhz")
+        assert self._host.states["clock"]["by"]
+        return found
+
+
+def test_the_clock_is_that_of_the_cores_that_were_busy_since_the_last_look_by_how_busy_they_were(root: Path) -> None:
+    cores = Cores(root, [1_000_000, 2_000_000, 3_000_000])
+    assert "mhz" not in cores.first  # nobody has looked before
+    assert cores.mhz([0, TICKS, TICKS * 6 // 10]) == pytest.approx((2000 * 1 + 3000 * 0.6) / 1.6, abs=1)
+
+
+def test_one_busy_core_among_many_idle_ones_has_a_steady_clock(root: Path) -> None:
+    cores = Cores(root, [3_500_000] + [800_000] * 15)
+    chance = random.Random(1)
+    found = []
+    for _ in range(20):
+        cores.clocks([3_500_000, *(chance.choice([800_000, 1_200_000, 2_800_000]) for _ in range(15))])
+        found.append(cores.mhz([TICKS, *(chance.choice([0, 0, TICKS // 100]) for _ in range(15))]))
+    assert found == [3500] * 20
+
+
+def test_where_no_core_was_mostly_busy_nothing_is_said_of_the_clock(root: Path) -> None:
+    cores = Cores(root, [3_500_000, 800_000])
+    assert cores.mhz([TICKS // 3, TICKS // 10]) is None
+
+
+def test_a_look_soon_after_another_says_nothing_of_the_clock_and_a_later_one_is_of_all_the_time(root: Path) -> None:
+    cores = Cores(root, [3_000_000, 1_000_000])
+    assert cores.mhz([TICKS, 0]) == 3000
+    assert cores.mhz([0, TICKS // 10], TICKS // 10) is None
+    assert cores.mhz([TICKS // 2, 0], TICKS // 2) == 3000
+
+
+def test_cores_that_stay_busy_stay_those_whose_clock_is_read(root: Path) -> None:
+    cores = Cores(root, [4_000_000] * 4 + [3_000_000] * 4)  # two kinds of them in one processor
+    assert cores.mhz([TICKS] * 4 + [TICKS * 9 // 10] * 4) == 4000
+    assert cores.mhz([TICKS * 9 // 10] * 4 + [TICKS] * 4) == 4000
+
+
+def test_without_clocks_it_is_said_even_while_nothing_is_busy(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/stat").write_text("cpu  1 1 1 1 1 1 1 1 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\nintr 5\n")
+    reading = host(tmp_path)
     reading.read()
-    busy |= {2: 100, 3: 100, 4: 100, 5: 100}
-    write()
-    assert reading.read()["cpu"]["mhz"] == (3000 + 4000 + 5000 + 6000) / 4
+    assert reading.states["clock"] == {"missing": "/sys/devices/system/cpu/*/cpufreq is not there"}
 
 
 @pytest.mark.parametrize(
