@@ -51,7 +51,7 @@ class Monitor:
         self._settings, self._host, self._sources = settings, host, sources
         self._file, self._marks = file, marks
         self._interval_s = max(settings.interval_s, LEAST_S)
-        self._last = self._grid = time.monotonic()
+        self._last = self._ended = self._grid = time.monotonic()  # of the last sample: its begin, its end
         self._marked = self._torn = False
         self._told: dict[str, State] = {}
 
@@ -101,20 +101,26 @@ class Monitor:
                 self._write("source", time.time_ns(), {"name": name, **state})
 
     def _is_to_go_on(self) -> bool:
-        """Wait until a sample is due; return False when the agent has closed its end."""
+        """Wait until a sample is due; return False when the agent has closed its end.
+
+        That is looked at before each sample, also where they take so long that the next is always due.
+        """
+        self._ended = time.monotonic()
         while True:
-            now = time.monotonic()
-            due = min(self._grid + self._interval_s, self._last + LEAST_S if self._marked else now + self._interval_s)
-            if now >= due:
-                break
-            if select.select([self._marks], [], [], due - now)[0]:
+            if select.select([self._marks], [], [], max(self._due() - time.monotonic(), 0.0))[0]:
                 if not os.read(self._marks, 1 << 12):
                     return False
                 self._marked = True
+            if time.monotonic() >= self._due():
+                break
         self._marked = False
-        while self._grid + self._interval_s <= now:  # what was missed while the machine slept stays missed
-            self._grid += self._interval_s
+        # What was missed while the machine slept stays missed.
+        self._grid += max(time.monotonic() - self._grid, 0.0) // self._interval_s * self._interval_s
         return True
+
+    def _due(self) -> float:
+        soonest = self._ended + LEAST_S
+        return soonest if self._marked else max(soonest, self._grid + self._interval_s)
 
     def _write(self, event: str, time_ns: int, data: Mapping[str, Any]) -> None:
         """Append a line; where the disk is full it is dropped, and the gap shows."""

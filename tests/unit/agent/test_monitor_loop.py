@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +45,31 @@ class Played:
         return dict(answer)
 
 
+class Slow(Host):
+    """A node whose kernel takes longer to answer than its monitor is to wait between two samples."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, dict[str, str]] = {}
+        self.spans: list[tuple[float, float]] = []
+
+    def read(self) -> dict[str, Any]:
+        began = time.monotonic()
+        time.sleep(0.15)
+        self.spans.append((began, time.monotonic()))
+        return {}
+
+
 class Playing:
     """A monitor in a thread, at the other end of its marks."""
 
-    def __init__(self, folder: Path, sources: list[Source], interval_s: float) -> None:
+    def __init__(self, folder: Path, sources: list[Source], interval_s: float, host: Host | None) -> None:
         self.path = folder / f"here{samples.SUFFIX}"
         self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         reading, self.marks = os.pipe()
         settings = Settings(path=str(self.path), node="here", interval_s=interval_s)
-        host = Host(lambda: Tree(folder, 1, 2), folder)
-        monitor = Monitor(settings, host, sources, file=self.file, marks=reading)
+        monitor = Monitor(
+            settings, host or Host(lambda: Tree(folder, 1, 2), folder), sources, file=self.file, marks=reading
+        )
         self.begun = threading.Event()
         self.thread = threading.Thread(target=monitor.run, args=(self.begun.set,), daemon=True)
         self.thread.start()
@@ -74,8 +90,8 @@ class Playing:
 
 
 @contextmanager
-def playing(folder: Path, *sources: Source, interval_s: float = LONG_S) -> Iterator[Playing]:
-    played = Playing(folder, list(sources), interval_s)
+def playing(folder: Path, *sources: Source, interval_s: float = LONG_S, host: Host | None = None) -> Iterator[Playing]:
+    played = Playing(folder, list(sources), interval_s, host)
     assert played.begun.wait(60)
     try:
         yield played
@@ -130,6 +146,17 @@ def test_samples_come_at_the_interval(tmp_path: Path) -> None:
         wait_until(lambda: len(played.lines()) >= 4)
     times = [line["time_ns"] / 1e9 for line in played.lines()[:-1]]  # the last is of the end
     assert all(after - before >= 0.1 for before, after in zip(times, times[1:], strict=False))
+
+
+def test_where_samples_take_longer_than_the_interval_the_end_is_seen_and_the_machine_left_alone_between_them(
+    tmp_path: Path,
+) -> None:
+    host, took = Slow(), []
+    with playing(tmp_path, interval_s=0.1, host=host) as played:
+        wait_until(lambda: len(played.lines()) >= 4)
+        played.end()  # and waits for it
+        took = host.spans[:-1]  # the last is of the end
+    assert all(after[0] - before[1] >= 0.1 for before, after in pairwise(took))
 
 
 def test_a_source_that_hangs_delays_neither_samples_nor_another_source_and_its_gap_shows(tmp_path: Path) -> None:
