@@ -3,61 +3,137 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_PARENT, _TIMES = 1, slice(11, 15)  # of the fields from the state on: user, system, and both of children waited for
-_WAITED_FOR: Final = slice(13, 15)
+_PARENT, _OWN, _WAITED_FOR, _BEGAN = 1, slice(11, 13), slice(13, 15), 19  # of the fields from the state on
 _LINE_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Process:
+    """A process as it was last seen; CPU times in ticks, of children those that it has waited for."""
+
+    parent: str
+    began: bytes  # tells it from a later one of the same number
+    own: int
+    children: int
+
+    @property
+    def ticks(self) -> int:
+        return self.own + self.children
 
 
 class Tree:
     """The processes below the agent (``top``) but for one of its children, with all that is below that.
 
     Who is below whom is learnt of new processes only: what was the agent's stays the agent's, since it and all that it
-    starts are subreapers. The time of what has ended is in its parent's once that has waited for it.
+    starts are subreapers. The time of one that has ended is in that of its parent once that has waited for it; of one
+    that nobody has waited for (``SIGCHLD`` is ignored) the time that it had when last seen is kept.
     """
 
     def __init__(self, root: Path, top: int, without: int) -> None:
         self._proc = str(root / "proc")
         self._top, self._without = str(top), str(without)
         self._seen: set[str] = set()
-        self._ours: set[str] = set()
-        self._ticks = 0
-        self._stat(self._top)  # raises OSError, ValueError where /proc does not tell
+        self._ours: dict[str, _Process] = {}  # parents before their children
+        self._owed: list[_Process] = []  # ended while the last look went on: who waited for them shows at the next
+        self._dead: dict[str, _Process] = {}  # those that had ended at the last look
+        self._left = 0  # ticks of those that nobody has waited for
+        self._waited_for = self._read(self._top).children  # raises OSError, ValueError where /proc does not tell
+        self._most = 0
 
     def seconds(self) -> float:
         """Return the CPU time of all of them, in s; it never falls. Raises OSError where the agent is gone."""
-        self._learn()
-        # The agent first: what it waits for in between is counted at the next look, and nothing twice.
-        ticks = sum(map(int, self._stat(self._top)[_WAITED_FOR]))
-        for pid in tuple(self._ours):
-            try:
-                ticks += sum(map(int, self._stat(pid)[_TIMES]))
-            except OSError:
-                self._ours.discard(pid)
-        self._ticks = max(self._ticks, ticks)
-        return self._ticks / _TICKS
+        listed = self._learn()
+        # The agent first, and parents before their children: who is waited for in between counts nowhere twice.
+        waited_for = self._read(self._top).children
+        grown = {self._top: waited_for - self._waited_for}
+        self._waited_for = waited_for
+        gone = {pid: self._ours.pop(pid) for pid in self._ours.keys() - listed}
+        ended = self._look_again(grown)
+        self._settle(gone, ended, grown)
+        ticks = waited_for + self._left + sum(each.ticks for each in (*self._ours.values(), *self._owed))
+        self._most = max(self._most, ticks)
+        return self._most / _TICKS
 
-    def _learn(self) -> None:
+    def _learn(self) -> set[str]:
+        """Find new processes that are ours; return the numbers of all that there are."""
         there = set(filter(str.isdigit, os.listdir(self._proc)))  # noqa: PTH208 - thousands, every second
-        parents: dict[str, str] = {}
+        new: dict[str, _Process] = {}
         for pid in there - self._seen:
             try:
-                parents[pid] = self._stat(pid)[_PARENT].decode()
+                new[pid] = self._read(pid)
             except OSError:
                 continue
-        parents.pop(self._without, None)
-        self._seen, self._ours = there, self._ours & there
-        while new := {pid for pid, parent in parents.items() if parent == self._top or parent in self._ours}:
-            self._ours |= new
-            parents = {pid: parent for pid, parent in parents.items() if pid not in new}
+        new.pop(self._without, None)
+        self._seen = there
+        while found := {
+            pid: each for pid, each in new.items() if each.parent == self._top or each.parent in self._ours
+        }:
+            self._ours |= found
+            new = {pid: each for pid, each in new.items() if pid not in found}
+        return there
 
-    def _stat(self, pid: str) -> list[bytes]:
-        """Return the fields of a process from its state on; the name before may hold anything."""
+    def _look_again(self, grown: dict[str, int]) -> dict[str, _Process]:
+        """Read all of ours, and by how much what they have waited for has grown; return those that have ended."""
+        ended = {}
+        for pid, before in tuple(self._ours.items()):
+            try:
+                now = self._read(pid)
+            except OSError:
+                ended[pid] = self._ours.pop(pid)
+                continue
+            if now.began != before.began:
+                ended[pid] = self._ours.pop(pid)
+                self._seen.discard(pid)  # it is another, to be learnt of
+                continue
+            grown[pid] = now.children - before.children
+            self._ours[pid] = now
+        return ended
+
+    def _settle(self, gone: dict[str, _Process], ended: dict[str, _Process], grown: dict[str, int]) -> None:
+        """Find the time of those that have ended in what others have waited for since; keep what is not there.
+
+        Of those that ended during this look (``ended``) it may come there later.
+        """
+        dead = {**self._dead, **gone, **ended}
+        for process in (*self._owed, *gone.values()):
+            self._left += self._uncovered(process, dead, grown)
+        rests = ((each, self._uncovered(each, dead, grown)) for each in ended.values())
+        self._owed = [replace(each, own=rest, children=0) for each, rest in rests if rest]
+        self._dead = {**gone, **ended}
+
+    def _uncovered(self, process: _Process, dead: dict[str, _Process], grown: dict[str, int]) -> int:
+        """Return how much of its ticks nobody took who may have waited for it; it is taken out of ``grown``."""
+        rest = process.ticks
+        for pid in self._reapers(process, dead):
+            covered = min(rest, grown.get(pid, 0))
+            if covered:
+                grown[pid] -= covered
+                rest -= covered
+        return rest
+
+    def _reapers(self, process: _Process, dead: dict[str, _Process]) -> Iterator[str]:
+        """Yield who may have waited for one that has ended: its parent, else any above where that has ended too."""
+        parent = process.parent
+        is_orphan = parent in dead
+        while parent in dead:
+            parent = dead[parent].parent
+        yield parent
+        while is_orphan and parent in self._ours:
+            parent = self._ours[parent].parent
+            yield parent
+
+    def _read(self, pid: str) -> _Process:
+        """Return a process; the name before its state may hold anything."""
         file = os.open(f"{self._proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # half of the time of open()
         try:
-            return os.read(file, _LINE_BYTES).rpartition(b")")[2].split()
+            fields = os.read(file, _LINE_BYTES).rpartition(b")")[2].split()
         finally:
             os.close(file)
+        own, children = (sum(map(int, fields[part])) for part in (_OWN, _WAITED_FOR))
+        return _Process(parent=fields[_PARENT].decode(), began=fields[_BEGAN], own=own, children=children)

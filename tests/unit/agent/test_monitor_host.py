@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,14 +165,16 @@ def test_a_part_that_comes_back_is_read_again(root: Path) -> None:
 TOP, MONITOR = 10, 11
 
 
-def process(root: Path, pid: int, parent: int, *, own: int = 0, waited_for: int = 0, name: str = "sh") -> None:  # noqa: PLR0913
+def process(  # noqa: PLR0913
+    root: Path, pid: int, parent: int, *, own: int = 0, waited_for: int = 0, name: str = "sh", began: int = 100
+) -> None:
     """Write the line of a process: CPU times in ticks of it and of the children that it waited for."""
-    rest = f"S {parent} 1 1 0 -1 4194304 1 1 1 1 {own} 0 {waited_for} 0 20 0 1 0 100 0 0"
+    rest = f"S {parent} 1 1 0 -1 4194304 1 1 1 1 {own} 0 {waited_for} 0 20 0 1 0 {began} 0 0"
     lay(root, {f"proc/{pid}/stat": f"{pid} ({name}) {rest}\n"})
 
 
 def gone(root: Path, pid: int) -> None:
-    (root / f"proc/{pid}/stat").unlink()
+    (root / f"proc/{pid}/stat").unlink(missing_ok=True)
     (root / f"proc/{pid}").rmdir()
 
 
@@ -217,14 +221,89 @@ def test_what_has_ended_is_counted_once_by_who_waited_for_it(agent: Path) -> Non
     assert ticks(tree) == 150
 
 
+def ended(root: Path, pid: int) -> None:
+    """Have a process end after /proc was listed: it is listed and cannot be read."""
+    (root / f"proc/{pid}/stat").unlink()
+
+
 def test_it_never_falls_while_a_dead_child_is_between_two_counts(agent: Path) -> None:
     tree = Tree(agent, TOP, MONITOR)
     process(agent, 20, TOP, own=100)
     assert ticks(tree) == 100
-    gone(agent, 20)  # and the agent had been read before it waited for it
+    ended(agent, 20)  # and the agent had been read before it waited for it
     assert ticks(tree) == 100
+    gone(agent, 20)
     process(agent, TOP, 1, own=50, waited_for=103)
     assert ticks(tree) == 103
+    assert ticks(tree) == 103
+
+
+def test_a_child_that_ended_before_its_parent_was_read_is_not_counted_twice(agent: Path) -> None:
+    tree = Tree(agent, TOP, MONITOR)
+    process(agent, 20, TOP, own=10)
+    process(agent, 21, 20, own=100)
+    assert ticks(tree) == 110
+    ended(agent, 21)
+    process(agent, 20, TOP, own=10, waited_for=104)
+    assert ticks(tree) == 114
+    gone(agent, 21)
+    assert ticks(tree) == 114
+
+
+def test_a_child_that_is_waited_for_while_its_parent_is_read_is_counted_once(agent: Path) -> None:
+    class Racing(Tree):
+        """Its process 21 ends, and is waited for, as soon as it has been read."""
+
+        racing = False
+
+        def _read(self, pid: str) -> Any:
+            found = super()._read(pid)
+            if pid == "21" and self.racing:
+                gone(agent, 21)
+                process(agent, 20, TOP, own=10, waited_for=100)
+            return found
+
+    tree = Racing(agent, TOP, MONITOR)
+    process(agent, 20, TOP, own=10)
+    process(agent, 21, 20, own=100)
+    assert ticks(tree) == 110
+    tree.racing = True
+    assert ticks(tree) == 110
+    assert ticks(tree) == 110
+
+
+@pytest.mark.parametrize("end", [gone, ended])
+def test_what_nobody_waited_for_stays_counted_and_hides_nothing_that_comes_later(
+    agent: Path, end: Callable[[Path, int], None]
+) -> None:
+    tree = Tree(agent, TOP, MONITOR)
+    process(agent, 20, TOP, own=10)
+    process(agent, 21, 20, own=100)
+    assert ticks(tree) == 110
+    end(agent, 21)  # its parent ignores SIGCHLD
+    assert ticks(tree) == 110
+    if end is ended:
+        gone(agent, 21)
+    process(agent, 20, TOP, own=40)
+    assert ticks(tree) == 140
+    gone(agent, 20)
+    process(agent, TOP, 1, own=50, waited_for=45)
+    assert ticks(tree) == 145
+
+
+def test_of_a_parent_and_a_child_that_end_together_all_is_counted_once_whoever_waited(agent: Path) -> None:
+    tree = Tree(agent, TOP, MONITOR)
+    process(agent, 20, TOP, own=1)
+    process(agent, 21, 20, own=10)
+    process(agent, 22, 21, own=100)
+    assert ticks(tree) == 111
+    gone(agent, 21)
+    ended(agent, 22)
+    process(agent, 20, TOP, own=1, waited_for=10)
+    assert ticks(tree) == 111
+    gone(agent, 22)
+    process(agent, TOP, 1, own=50, waited_for=105)  # an orphan is waited for by a subreaper
+    assert ticks(tree) == 116
 
 
 def test_an_orphan_stays_ours_whoever_its_new_parent_is(agent: Path) -> None:
@@ -233,8 +312,19 @@ def test_an_orphan_stays_ours_whoever_its_new_parent_is(agent: Path) -> None:
     process(agent, 21, 20, own=10)
     assert ticks(tree) == 11
     gone(agent, 20)
+    process(agent, TOP, 1, own=50, waited_for=2)
     process(agent, 21, TOP, own=30)
-    assert ticks(tree) == 30
+    assert ticks(tree) == 32
+
+
+def test_another_process_of_the_same_number_is_another(agent: Path) -> None:
+    tree = Tree(agent, TOP, MONITOR)
+    process(agent, 20, TOP, own=100)
+    assert ticks(tree) == 100
+    process(agent, 20, 1, own=7000, began=200)
+    process(agent, TOP, 1, own=50, waited_for=101)
+    assert ticks(tree) == 101
+    assert ticks(tree) == 101
 
 
 def test_a_name_with_parentheses_and_blanks_harms_nothing(agent: Path) -> None:
