@@ -18,7 +18,7 @@ from milabench.app.workspace import assembled, check_index, indexes, resolve_sui
 from milabench.console import Console
 from milabench.errors import ExitCode, HostLost, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
-from milabench.execute.hosts import Host
+from milabench.execute.hosts import MONITOR_S, Host
 from milabench.execute.hosts.local import LocalHost
 from milabench.execute.scheduler import Records
 from milabench.options import OPTIONS as SYSTEM_OPTIONS
@@ -34,7 +34,6 @@ from milabench.system.types import System
 Outcomes = Mapping[str, Outcome]
 _HOLD_S = 30  # the ladder of signals and the look that everything is gone take half of it
 _LOOK_S = 0.2
-_MONITOR_S = 10.0  # so long the first process waits for the first sample, and the last word for the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +182,10 @@ class Operation:
 
     async def _monitor(self, **settings: Any) -> None:
         try:
-            await asyncio.wait_for(self.host.request("monitor", **settings), _MONITOR_S)
+            await asyncio.wait_for(self.host.request("monitor", **settings), MONITOR_S)
         except (PreflightError, HostLost, asyncio.TimeoutError) as problem:
             if settings["path"] is not None:
-                told = str(problem) or f"it has not begun after {_MONITOR_S:.0f} s"
+                told = str(problem) or f"it has not begun after {MONITOR_S:.0f} s"
                 self.console.note(f"warning: the node is not monitored: {told}")
 
     def exit_code(self, outcomes: Outcomes, bad: ExitCode) -> ExitCode:

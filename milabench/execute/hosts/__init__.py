@@ -15,6 +15,7 @@ from milabench.rundir import Files
 GRACE_S: Mapping[Cause, float] = MappingProxyType(
     {"interrupt": 5.0, "sibling": 5.0, "lost": 5.0, "deadline": 5.0, "limit": 2.0}
 )
+MONITOR_S = 10.0  # so long a node's first process waits for the first sample, and the last word for the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Any
 from benchmate.wire import Frames, frame
 from milabench.agent import processes
 from milabench.errors import HostLost, PreflightError, told
-from milabench.execute.hosts import GRACE_S, Launch
+from milabench.execute.hosts import GRACE_S, MONITOR_S, Launch
 from milabench.outcome import Cause, Exit
 
 _BOOT = "import sys; sys.path[:0] = {path!r}; from milabench.agent.serve import main; main()"
@@ -79,8 +79,8 @@ class LocalHost:
                 if not (await self._ask("hold", path=path))["held"]:
                     raise HostLost(f"the agent was killed, and another holds {path}")
             if self._monitored is not None:
-                with suppress(PreflightError):  # what is to be run does not depend on it
-                    await self._ask("monitor", **self._monitored)
+                with suppress(PreflightError, asyncio.TimeoutError):  # what is to be run does not depend on it
+                    await asyncio.wait_for(self._ask("monitor", **self._monitored), MONITOR_S)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is asyncio.CancelledError and self._child is not None:  # nobody waits for anything any more
