@@ -20,8 +20,12 @@ Request = dict[str, Any]
 _BOOT: Final = "import sys; sys.path.insert(0, {path!r}); from milabench.agent.monitor.loop import main; main()"
 _END_S: Final = 3.0  # so long it has for its last sample
 _AGAIN_S: Final = 1.0  # after it was killed
-_MOST: Final = 3  # times it is started again
+_MOST: Final = 3  # times it is started again, one after the other
+_SOUND_S: Final = 60.0  # one that has lived so long can live: what ended it begins no such row
 _SETTINGS: Final = ("path", "node", "interval_s", "arch", "devices", "nvml")
+
+_BEGUN: Final[Request] = {"event": "monitoring"}
+_FAILED: Final[Request] = {"event": "error", "message": "it ended before its first sample, and is tried again"}
 
 
 class Monitoring:
@@ -45,7 +49,7 @@ class Monitoring:
         self._pid: int | None = None
         self._marks = self._begun = -1
         self._waiting: list[int] = []  # requests that are answered when it has begun, or has ended
-        self._starts = 0
+        self._starts, self._started = 0, 0.0
         self.wake_at: float | None = None
 
     def __bool__(self) -> bool:
@@ -97,7 +101,7 @@ class Monitoring:
 
     def _start(self) -> None:
         assert self._settings is not None
-        self._starts += 1
+        self._starts, self._started = self._starts + 1, time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BOOT.format(path=str(Path(__file__).parents[2]))],
             stdin=subprocess.PIPE,
@@ -120,16 +124,18 @@ class Monitoring:
     def _read(self) -> None:
         """It has begun, or is gone before that."""
         self._selector.unregister(self._begun)
+        has_begun = bool(os.read(self._begun, 1))
         os.close(self._begun)
         self._begun = -1
         if self._settings is not None:
-            self._answer("monitoring")
+            self._answer(_BEGUN if has_begun else _FAILED)
 
     def _gone(self) -> None:
         self._pid = None
         self._let_go()
-        self._answer("monitored")
+        self._answer({"event": "monitored"} if self._settings is None else _FAILED)
         if self._settings is not None:
+            self._starts = 1 if time.monotonic() - self._started >= _SOUND_S else self._starts
             self._start_again()
 
     def _start_again(self) -> None:
@@ -145,7 +151,7 @@ class Monitoring:
             os.close(self._marks)
             self._marks = -1
 
-    def _answer(self, event: str) -> None:
+    def _answer(self, reply: Request) -> None:
         for number in self._waiting:
-            self._send({"id": number, "event": event})
+            self._send({"id": number, **reply})
         self._waiting.clear()

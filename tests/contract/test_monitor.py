@@ -16,6 +16,7 @@ from agents import Raw, alive, assert_ends, launch, pid_in, talk
 from hardware import RECORDINGS, nvml_file, printing, tool
 from harness import monitors, wait_until
 from milabench.agent.monitor import samples
+from milabench.execute.hosts import local
 from milabench.execute.hosts.local import LocalHost
 
 LONG_S = 3600.0
@@ -282,7 +283,11 @@ def test_one_that_was_killed_is_started_again_and_begins_with_its_header(tmp_pat
 def test_one_that_cannot_live_is_given_up_and_that_is_said_once(tmp_path: Path) -> None:
     with Raw(tmp_path) as agent:
         number = agent.send("monitor", **settings(tmp_path, path=str(tmp_path / "nowhere" / "file")))
-        assert agent.reply(number)["event"] in ("monitoring", "monitored")
+        reply = agent.reply(number)
+        assert (reply["event"], reply["message"]) == (
+            "error",
+            "it ended before its first sample, and is tried again",
+        )
         wait_until(lambda: not monitors(agent.pid))
         process = agent.start("exit 7")
         assert agent.exit(process)["code"] == 7
@@ -293,6 +298,38 @@ def test_one_that_cannot_live_is_given_up_and_that_is_said_once(tmp_path: Path) 
             assert line, said
             said += line
         assert agent.reply(agent.send("monitor", path=None))["event"] == "monitored"
+
+
+def test_ones_that_could_live_are_started_again_however_many_were_killed(tmp_path: Path) -> None:
+    soon = "from milabench.agent import monitoring; monitoring._AGAIN_S, monitoring._SOUND_S = 0.01, 0.0"
+    with Raw(tmp_path, patch=soon) as agent:
+        agent.reply(agent.send("monitor", **settings(tmp_path)))
+        for count in range(2, 8):
+            (pid,) = monitors(agent.pid)
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda count=count: len(lines(tmp_path, "monitor")) == count)  # type: ignore[misc]
+
+
+def test_another_agent_waits_for_its_monitor_no_longer_than_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "MONITOR_S", 0.5)
+    path = tmp_path / f"here{samples.SUFFIX}"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    async def story(host: LocalHost) -> None:
+        await host.request("monitor", **settings(tmp_path))
+        os.close(reader)  # to open it will hang from now on
+        assert host._child is not None
+        os.kill(host._child.pid, signal.SIGKILL)
+        await host._child.wait()
+        await until(lambda: host._reader is not None and host._reader.done())
+        assert (await asyncio.wait_for(host.request("usage"), 30))["event"] == "usage"
+        (pid,) = monitors(host._child.pid)
+        os.kill(pid, signal.SIGKILL)
+
+    talk(story)
 
 
 def test_it_ends_with_its_agent_also_with_one_that_is_killed(tmp_path: Path) -> None:
