@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 SUFFIX: Final = ".monitor.jsonl"
 VERSION: Final = 1
 _LAST_BYTES: Final = 1 << 20  # the last sample of a node with a thousand devices is shorter
+_BLOCK_BYTES: Final = 1 << 12
 _FRESH_S: Final = 10.0  # what is older says nothing of now, unless samples are further apart
 
 Line = dict[str, Any]  # {"event": "monitor" | "sample" | "source", "time_ns", "data"}
@@ -28,8 +30,7 @@ def latest(path: Path, now_ns: int | None = None) -> dict[str, Any]:
     now_ns = time.time_ns() if now_ns is None else now_ns
     try:
         with path.open("rb") as file:
-            file.seek(max(os.fstat(file.fileno()).st_size - _LAST_BYTES, 0))
-            found = [line for line in _lines(file) if line["event"] == "sample"][-2:]
+            found = list(islice(_newest(file), 2))[::-1]
     except OSError:
         return {}
     if not found:
@@ -39,8 +40,8 @@ def latest(path: Path, now_ns: int | None = None) -> dict[str, Any]:
     return dict(found[-1]["data"]) if aged_s <= max(_FRESH_S, 3 * apart_s) else {}
 
 
-def _lines(file: BinaryIO) -> Iterator[Line]:
-    for text in file:
+def _lines(texts: Iterable[bytes]) -> Iterator[Line]:
+    for text in texts:
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):
@@ -52,3 +53,21 @@ def _lines(file: BinaryIO) -> Iterator[Line]:
             and isinstance(line.get("data"), dict)
         ):
             yield line
+
+
+def _newest(file: BinaryIO) -> Iterator[Line]:
+    """Yield the samples among the last lines, the last one first."""
+    return (line for line in _lines(_backwards(file)) if line["event"] == "sample")
+
+
+def _backwards(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the last lines of a file, the last one first."""
+    at, rest = file.seek(0, os.SEEK_END), b""
+    first = max(at - _LAST_BYTES, 0)
+    while at > first:
+        size = min(max(_BLOCK_BYTES, len(rest)), at - first)  # twice as much each time: a line may be long
+        at -= size
+        file.seek(at)
+        rest, *lines = (file.read(size) + rest).split(b"\n")
+        yield from reversed(lines)
+    yield rest

@@ -22,6 +22,7 @@ from milabench.agent.monitor.reader import Missing, Reader, Source
 from milabench.agent.monitor.tree import Tree
 
 LONG_S = 3600.0
+DECODE = json.loads
 
 
 class Played:
@@ -273,3 +274,24 @@ def test_what_is_torn_is_passed_over(tmp_path: Path, torn: str) -> None:
     path = tmp_path / "n.monitor.jsonl"
     path.write_text(line(1, a=1) + torn + "\n" + line(2, a=2) + torn)
     assert [each["data"]["a"] for each in samples.lines(path)] == [1, 2]
+
+
+@pytest.mark.parametrize("length", [0, 4000, 4096, 10_000, 100_000])
+def test_the_latest_sample_is_found_however_long_lines_are(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "n.monitor.jsonl"
+    longer = "x" * length
+    path.write_text(line(1, a=1, x=longer) + line(2, a=2, x=longer) + '{"event": "source"}\n' + "[" * length + '{"ev')
+    assert samples.latest(path, now_ns=3) == {"a": 2, "x": longer}
+    path.write_text(line(1, a=1, x=longer))
+    assert samples.latest(path, now_ns=3) == {"a": 1, "x": longer}
+
+
+def test_of_a_long_file_no_more_is_read_than_the_latest_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "n.monitor.jsonl"
+    path.write_text("".join(line(number, a=number) for number in range(1, 10_000)))
+    parsed: list[bytes] = []
+    monkeypatch.setattr(samples.json, "loads", lambda text: parsed.append(text) or DECODE(text))
+    assert samples.latest(path, now_ns=10_000) == {"a": 9999}
+    assert len(parsed) <= 4
