@@ -24,6 +24,7 @@ Kind = Literal["switch", "integer", "number", "size", "duration", "text", "path"
 ON = ("1", "true", "yes", "on")
 OFF = ("0", "false", "no", "off")
 MOST_DEVICES = 1000  # of a node
+MOST_INTERVAL_S = 15  # between two samples of a node: of what lies between those further apart they say nothing
 OWN_PLACES = ("arch", "dirs", "docker", "gpu", "sshkey")  # under ``system``: what begins otherwise, under its options
 
 
@@ -75,7 +76,9 @@ OPTIONS: Mapping[str, Option] = {
         kind="duration",
         default=1,
         least=0,
-        meaning="time between two samples of a node while benchmarks run, 0.1 s at least; 0: none are taken",
+        most=MOST_INTERVAL_S,
+        meaning="time between two samples of a node while benchmarks run: 0.1 s at least, 15 s at most, since samples "
+        "further apart say nothing of a measurement; 0: none are taken",
     ),
     "sizer.add": Option(kind="integer", meaning="added to a benchmark's own batch size; needs sizer.auto"),
     "sizer.auto": Option(kind="switch", default=False, meaning="auto_batch(default) is worked out of a scaling file"),

@@ -16,8 +16,10 @@ from itertools import pairwise
 from typing import Any, Final, TypeGuard
 
 from benchmate.wire import is_number
+from milabench.options import MOST_INTERVAL_S
 
-_MOST_GAP_NS: Final = 30 * 10**9  # between two values: some meters say something every ten seconds; a stall is longer
+# Between two values: one sample may be missed, and samples come a little late. A stall is longer.
+_MOST_GAP_NS: Final = (2 * MOST_INTERVAL_S + 1) * 10**9
 _MOST_LATE_S: Final = 3600.0
 _MOST_CORES: Final = 1 << 20
 _COVERED: Final = 0.9  # of a window, at least

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monitor_lines import Line, at, cpu, gpus, header, sample
 
+from milabench.options import OPTIONS
 from milabench.summary import monitor
 from milabench.summary.monitor import Column, Window
 
@@ -111,6 +112,15 @@ def test_a_meter_that_speaks_seldom_is_averaged_over_time() -> None:
     short = look(lines, 11, 19)
     assert short is not None
     assert short.mean(short.stretch.columns["ipmi_w"]) is None
+
+
+def test_samples_as_far_apart_as_they_may_be_tell_of_a_window_also_where_one_is_missing() -> None:
+    apart_s = float(OPTIONS["monitor.interval"].most)
+    for missing in (None, 2):
+        times = [number * apart_s + 0.1 * (number % 2) for number in range(6) if number != missing]
+        lines = [header(), *(cpu(t, busy=2.0) for t in times)]
+        assert grown(lines, 0.5 * apart_s, 4.5 * apart_s) == pytest.approx(8 * apart_s)
+        assert grown(lines, 1.5 * apart_s, 4.5 * apart_s) == pytest.approx(6 * apart_s)
 
 
 def test_power_over_a_gap_is_not_known_but_a_counter_bridges_it() -> None:

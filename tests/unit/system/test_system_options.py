@@ -149,6 +149,7 @@ def test_a_value_knows_the_layers_below_it(tmp_path: Path) -> None:
         ("system: {options: {sizer.capacity: 10 apples}}\n", "E303", (1, 36), None),
         ("system: {options: {sizer.save: ''}}\n", "E301", (1, 32), None),
         ("system: {options: {torchrun: {port: 70000}}}\n", "E302", (1, 37), None),
+        ("system: {options: {monitor.interval: 60s}}\n", "E302", (1, 38), None),
         ("system: {docker: {args: {a: b}}}\n", "E301", (1, 25), None),
         ('system: {docker: {args: "\'"}}\n', "E301", (1, 25), None),
         ("system: {dirs: {date: /d}}\n", "E201", (1, 17), "data"),
@@ -168,6 +169,9 @@ def test_a_mistake_in_a_variable_names_it(tmp_path: Path) -> None:
     assert str(problem) == "MILABENCH_SIZER_AUTO:1:1: system.options.sizer.auto needs true or false, not 'maybe'"
     (problem,) = problems_of(tmp_path, None, {"MILABENCH_SIZER_ATUO": "1", "MILABENCH_HF_TOKEN": "x"})
     assert (problem.code, problem.suggestion) == ("E201", "MILABENCH_SIZER_AUTO")
+    (problem,) = problems_of(tmp_path, None, {"MILABENCH_MONITOR_INTERVAL": "1m"})
+    expected = "system.options.monitor.interval needs a number from 0 to 15, not '1m'"
+    assert str(problem) == f"MILABENCH_MONITOR_INTERVAL:1:1: {expected}"
 
 
 def test_a_mistake_on_the_command_line_names_it(tmp_path: Path) -> None:
