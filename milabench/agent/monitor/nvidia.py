@@ -47,14 +47,23 @@ class Nvidia:
 
     def __init__(self, nvml: Any, devices: Iterable[Mapping[str, Any]]) -> None:
         self._nvml = nvml
+        self._gpus: list[_Gpu] = []
+        known, failures = _by_gpu(devices), []
+        if not known:
+            raise Missing("the run has no device of NVIDIA")
         try:
             nvml.nvmlInit()
-            self.by = f"NVML, driver {nvml.nvmlSystemGetDriverVersion()}"
-            self._gpus = [_Gpu(nvml, uuid, own) for uuid, own in _by_gpu(devices).items()]
+            driver = nvml.nvmlSystemGetDriverVersion()
         except nvml.NVMLError as error:
             raise Missing(f"NVML: {error}") from None
+        for uuid, own in known.items():
+            try:
+                self._gpus.append(_Gpu(nvml, uuid, own))
+            except nvml.NVMLError as error:  # the others are there
+                failures.append(f"{uuid}: {error}")
         if not self._gpus:
-            raise Missing("the run has no device of NVIDIA")
+            raise Missing(f"NVML: {failures[0]}")
+        self.by = "; ".join([f"NVML, driver {driver}", *(f"without {failure}" for failure in failures)])
 
     def read(self) -> Fragment:
         """Return all devices that answer. Raises Missing where none does."""

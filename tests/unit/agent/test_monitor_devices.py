@@ -84,6 +84,13 @@ def test_a_gpu_that_is_lost_leaves_the_others_and_comes_back() -> None:
         reader.read()
 
 
+def test_a_gpu_that_cannot_be_found_at_the_start_leaves_the_others_and_is_named() -> None:
+    unknown = {"id": 2, "uuid": "GPU-that-fell-off"}
+    reader, _ = nvidia("nvml-hopper.json", [unknown, *HOPPERS])
+    assert [each["id"] for each in reader.read()["devices"]] == [0, 1]
+    assert reader.by == "NVML, driver 550.54.15; without GPU-that-fell-off: Not Found"
+
+
 def test_slices_have_their_own_memory_and_the_power_stands_with_their_gpu() -> None:
     gpu = "GPU-7fdaf0a5-0"
     slices = [{"id": n, "uuid": f"MIG-feb88891-{n}", "gpu_uuid": gpu, "parent": 0} for n in range(2)]
