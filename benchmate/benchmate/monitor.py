@@ -1,8 +1,8 @@
 """What voirfiles and scripts written for milabench ask of its monitors.
 
-Here a process of milabench's own watches processors, memory and devices, at the suite's ``voir.options.interval``:
-nothing that shares an interpreter with a measured loop. So these functions start nothing and say so in a note; what
-they return to report metrics with does that.
+Here a process of milabench's own watches processors, memory and devices, at the system's ``monitor.interval``: nothing
+that shares an interpreter with a measured loop. So these functions start nothing, whatever interval they are given, and
+say so in a note; what they return to report metrics with does that.
 """
 
 from __future__ import annotations

@@ -46,13 +46,14 @@ VOIR: Mapping[str, Key] = {
     ),
     "interval": Key(
         kind="time",
-        meaning="Time between two looks of the samplers (memory, load).",
+        meaning="Time between two looks of monitors that a script starts itself and that ask for it; milabench's own "
+        "has the system's `monitor.interval`.",
         default="1s",
         example="voir: {options: {interval: 250ms}}",
     ),
     "gpu_poll": Key(
         kind="time",
-        meaning="The same for the samplers of devices.",
+        meaning="The same for monitors of devices that a script starts itself.",
         otherwise="interval",
         example="voir: {options: {gpu_poll: 3}}",
     ),
