@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_PARENT, _OWN, _WAITED_FOR, _BEGAN = 1, slice(11, 13), slice(13, 15), 19  # of the fields from the state on
+# Of the fields from the state on: parent, times in user and kernel mode, the same of children waited for, begin.
+_KEPT = itemgetter(1, 11, 12, 13, 14, 19)
 _LINE_BYTES: Final = 4096
 
 
@@ -17,6 +19,7 @@ _LINE_BYTES: Final = 4096
 class _Process:
     """A process as it was last seen; CPU times in ticks, of children those that it has waited for."""
 
+    kept: tuple[bytes, ...]
     parent: str
     began: bytes  # tells it from a later one of the same number
     own: int
@@ -43,14 +46,14 @@ class Tree:
         self._owed: list[_Process] = []  # ended while the last look went on: who waited for them shows at the next
         self._dead: dict[str, _Process] = {}  # those that had ended at the last look
         self._left = 0  # ticks of those that nobody has waited for
-        self._waited_for = self._read(self._top).children  # raises OSError, ValueError where /proc does not tell
+        self._waited_for = self._read(self._top, None).children  # raises OSError, ValueError where /proc does not tell
         self._most = 0
 
     def seconds(self) -> float:
         """Return the CPU time of all of them, in s; it never falls. Raises OSError where the agent is gone."""
         listed = self._learn()
         # The agent first, and parents before their children: who is waited for in between counts nowhere twice.
-        waited_for = self._read(self._top).children
+        waited_for = self._read(self._top, None).children
         grown = {self._top: waited_for - self._waited_for}
         self._waited_for = waited_for
         gone = {pid: self._ours.pop(pid) for pid in self._ours.keys() - listed}
@@ -66,7 +69,7 @@ class Tree:
         new: dict[str, _Process] = {}
         for pid in there - self._seen:
             try:
-                new[pid] = self._read(pid)
+                new[pid] = self._read(pid, None)
             except OSError:
                 continue
         new.pop(self._without, None)
@@ -83,16 +86,16 @@ class Tree:
         ended = {}
         for pid, before in tuple(self._ours.items()):
             try:
-                now = self._read(pid)
+                now = self._read(pid, before)
             except OSError:
                 ended[pid] = self._ours.pop(pid)
                 continue
             if now.began != before.began:
                 ended[pid] = self._ours.pop(pid)
                 self._seen.discard(pid)  # it is another, to be learnt of
-                continue
-            grown[pid] = now.children - before.children
-            self._ours[pid] = now
+            elif now is not before:
+                grown[pid] = now.children - before.children
+                self._ours[pid] = now
         return ended
 
     def _settle(self, gone: dict[str, _Process], ended: dict[str, _Process], grown: dict[str, int]) -> None:
@@ -128,12 +131,15 @@ class Tree:
             parent = self._ours[parent].parent
             yield parent
 
-    def _read(self, pid: str) -> _Process:
-        """Return a process; the name before its state may hold anything."""
+    def _read(self, pid: str, before: _Process | None) -> _Process:
+        """Return a process: ``before`` itself where it has done nothing since, as most have."""
         file = os.open(f"{self._proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # half of the time of open()
         try:
-            fields = os.read(file, _LINE_BYTES).rpartition(b")")[2].split()
+            kept = _KEPT(os.read(file, _LINE_BYTES).rpartition(b")")[2].split())  # the name may hold anything
         finally:
             os.close(file)
-        own, children = (sum(map(int, fields[part])) for part in (_OWN, _WAITED_FOR))
-        return _Process(parent=fields[_PARENT].decode(), began=fields[_BEGAN], own=own, children=children)
+        if before is not None and before.kept == kept:
+            return before
+        parent, user, system, children_user, children_system, began = kept
+        own, children = int(user) + int(system), int(children_user) + int(children_system)
+        return _Process(kept=kept, parent=parent.decode(), began=began, own=own, children=children)

@@ -256,8 +256,8 @@ def test_a_child_that_is_waited_for_while_its_parent_is_read_is_counted_once(age
 
         racing = False
 
-        def _read(self, pid: str) -> Any:
-            found = super()._read(pid)
+        def _read(self, pid: str, before: Any) -> Any:
+            found = super()._read(pid, before)
             if pid == "21" and self.racing:
                 gone(agent, 21)
                 process(agent, 20, TOP, own=10, waited_for=100)
