@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from typing import Final, TypeVar
@@ -13,7 +14,7 @@ from benchmate.loop import Loop
 from benchmate.observations import precise_enough
 from benchmate.overhead import per_step
 from benchmate.statistics import next_look, throughput
-from benchmate.stopping import StopProgram
+from benchmate.stopping import end_program
 from benchmate.tally import Tally
 from benchmate.usage import Usage, usage
 from benchmate.values import Values
@@ -21,6 +22,11 @@ from benchmate.wire import MEASURED, WARMUP, StepsWriter
 
 T = TypeVar("T")
 USAGE_EVERY_NS: Final = 250_000_000
+IN_THREAD: Final = (
+    "a pass is made in another thread than the main one: its steps are what that thread does between two"
+    " batches, and at the limit the process ends at once, without `finally` blocks; wrap what the training loop itself"
+    " goes over"
+)
 Write = Callable[[str, object], None]
 
 
@@ -38,13 +44,14 @@ class Measurement:
         self._task, self._write = task, write
         self.values = Values(task, lambda data: write("data", data))
         self.loop = Loop(accelerator, rows.append, self)
+        self.before_exit: Callable[[], object] = self.close  # where the process ends at the limit, and at once
         self._batches = 1  # of a step
         self._begun: Usage | None = None
         self._ended: Usage | None = None
         self._memory_bytes = 0  # as last written
         self._look_at = next_look(0)  # so many measured steps
         self._stop: dict[str, object] | None = None  # what is to be said of the limit that was reached
-        self._finished = self._closed = False
+        self._finished = self._closed = self._in_thread = False
         self.loop.boundary = context.limit.skip
         if context.limit.skip == 0:
             self._open()
@@ -70,9 +77,12 @@ class Measurement:
     def pass_begins(self) -> None:
         if self._begun is None and self.loop.phase == MEASURED:
             self._begun = usage()
+        if not self._in_thread and threading.current_thread() is not threading.main_thread():
+            self._in_thread = True
+            self._write("note", {"message": IN_THREAD})
 
     def at_boundary(self) -> bool:
-        """Open the measurement when warm-up is over; at its limit write it all down, then raise StopProgram.
+        """Open the measurement when warm-up is over; at its limit write it all down, then end the program.
 
         Returns True where the limit is reached and the program is not ours to end.
         """
@@ -86,11 +96,11 @@ class Measurement:
             return False
         self._finish()
         self.loop.stop()
-        if self._context.world_size > 1:
-            self._stop["world_size"] = self._context.world_size
-            return True
-        self._say_stop()
-        raise StopProgram
+        if self._context.world_size <= 1:
+            self._say_stop()
+            end_program(self.before_exit)
+        self._stop["world_size"] = self._context.world_size
+        return True
 
     def pass_ended(self) -> None:
         if not self._closed:

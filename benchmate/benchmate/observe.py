@@ -55,6 +55,7 @@ class Observer:
         self._accelerator = accelerator or (Cpu() if without_torch else fetch(context=self._context))
         self._rows: StepsWriter | Tally = self._open_steps() or Tally()
         self._measurement = Measurement(self._context, self._accelerator, self._rows, task, self._write)
+        self._measurement.before_exit = self.close
         self._loop, self._values = self._measurement.loop, self._measurement.values
         self._hand: Generator[None, None, None] | None = None
         self._closed = False
@@ -133,7 +134,7 @@ class Observer:
     # Outside the loop --------------------------------------------------------------------------------------------
 
     def _end_by_hand(self) -> None:
-        if self._hand is not None:
+        if self._hand is not None and not self._hand.gi_running:
             self._hand.close()
 
     def _open_steps(self) -> StepsWriter | None:

@@ -6,15 +6,13 @@ import atexit
 import functools
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterable, Mapping
-from types import FrameType
 from typing import Any, Final
 
 from benchmate.context import Context, Limit, current, writer
 from benchmate.observations import Observations
-from benchmate.stopping import StopProgram
+from benchmate.stopping import end_program
 from benchmate.wire import WARMUP, EventWriter, is_number
 
 METRIC: Final = "$metric"  # marks what is given to voir as a metric, whatever its name is
@@ -74,11 +72,7 @@ class Reported:
                 self.write("stop", {**enough, **({"world_size": world_size} if world_size > 1 else {})})
         if world_size > 1:
             return
-        if _reaches_script():
-            raise StopProgram
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        end_program()
 
     def note(self, message: str) -> None:
         """Write down what differs from what was asked for, once."""
@@ -140,22 +134,6 @@ def here() -> Reported:
     if context.events is None:
         atexit.register(lambda: sys.stderr.write(metrics.describe()))
     return metrics
-
-
-def _reaches_script() -> bool:
-    """Say whether what is raised here ends the program.
-
-    In another thread it would end that alone; through JAX, which calls back from within compiled code, it would become
-    an error of the computation.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith("jax."):
-            return False
-        frame = frame.f_back
-    return True
 
 
 def plain(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
 
 
 class StopProgram(SystemExit):
@@ -17,6 +22,35 @@ class StopProgram(SystemExit):
     def __init__(self, value: object = None) -> None:
         super().__init__(value)  # voir unpacks exactly one argument
         self.code = 0
+
+
+def end_program(finish: Callable[[], object] = lambda: None) -> NoReturn:
+    """End the program early and well: by StopProgram where that reaches the script, else here and now.
+
+    ``finish`` is called before a process ends at once, which runs no ``finally`` and nothing that waits for the exit.
+    """
+    if _reaches_script():
+        raise StopProgram
+    finish()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _reaches_script() -> bool:
+    """Say whether what is raised here ends the program.
+
+    In another thread it would end that alone; through JAX, which calls back from within compiled code, it would become
+    an error of the computation.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith("jax."):
+            return False
+        frame = frame.f_back
+    return True
 
 
 @functools.cache
