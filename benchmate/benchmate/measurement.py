@@ -72,6 +72,12 @@ class Measurement:
         self.loop.stop()
         self._closed = True
 
+    def leave_to_parent(self) -> None:
+        """Record and say nothing more, in a forked child: all of it is its parent's, which goes on."""
+        self._finished = self._closed = True
+        self._stop = None
+        self.loop.stop()
+
     # What the loop calls -----------------------------------------------------------------------------------------
 
     def pass_begins(self) -> None:

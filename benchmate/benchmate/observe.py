@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import functools
+import inspect
 import os
 import platform
 import sys
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -51,6 +54,7 @@ class Observer:
         self._context = current() if context is None else context
         self._task, self._unit, self._count = task, unit, count
         self._events, self._pid = writer(self._context), os.getpid()
+        self._is_child = False
         without_torch = accelerator is None and not has_torch()
         self._accelerator = accelerator or (Cpu() if without_torch else fetch(context=self._context))
         self._rows: StepsWriter | Tally = self._open_steps() or Tally()
@@ -65,6 +69,7 @@ class Observer:
         self._hook, self._previous_hook = self._on_exception, sys.excepthook
         sys.excepthook = self._hook
         atexit.register(self.close)
+        os.register_at_fork(after_in_child=functools.partial(_in_child, weakref.ref(self)))
 
     # What a script or a voirfile calls ---------------------------------------------------------------------------
 
@@ -74,7 +79,7 @@ class Observer:
         ``accumulation`` is how many batches the optimizer makes one step of: so many, and those left at the end of a
         pass, are one step here too, of the items in all of them.
         """
-        return Observed(loader, lambda batches: self._measurement.over(batches, self._count, accumulation))
+        return Observed(loader, lambda batches: self._pass(batches, accumulation))
 
     loader = iterate
 
@@ -84,6 +89,7 @@ class Observer:
         What lies between the last step and the next ``begin()`` belongs to no step.
         """
         self._end_by_hand()
+        self._warn_child()
         self._hand, end_step = self._loop.by_hand()
         return end_step
 
@@ -118,7 +124,7 @@ class Observer:
 
     def close(self) -> None:
         """Write what is still open and close the files; done at exit at the latest. A forked child writes nothing."""
-        if self._closed or os.getpid() != self._pid:
+        if self._closed:
             return
         self._end_by_hand()
         self._measurement.close()
@@ -131,10 +137,29 @@ class Observer:
             sys.excepthook = self._previous_hook
         atexit.unregister(self.close)
 
+    def _leave_to_parent(self) -> None:
+        """Record and say nothing more: this is a forked child now, and the files are its parent's."""
+        self._is_child = self._closed = True
+        self._events = None
+        self._measurement.leave_to_parent()
+
     # Outside the loop --------------------------------------------------------------------------------------------
 
+    def _pass(self, loader: Iterable[T], accumulation: int) -> Generator[T, None, None]:
+        self._warn_child()
+        return self._measurement.over(loader, self._count, accumulation)
+
+    def _warn_child(self) -> None:
+        """Say once that steps of a forked child are not recorded."""
+        if self._is_child:
+            self._is_child = False
+            sys.stderr.write(
+                f"benchmate: process {os.getpid()} is not measured: it is a fork of process {self._pid}, which made the"
+                " Observer; make it in the process that trains\n"
+            )
+
     def _end_by_hand(self) -> None:
-        if self._hand is not None and not self._hand.gi_running:
+        if self._hand is not None and inspect.getgeneratorstate(self._hand) != inspect.GEN_RUNNING:
             self._hand.close()
 
     def _open_steps(self) -> StepsWriter | None:
@@ -168,9 +193,15 @@ class Observer:
             self._events.write(event, data)
 
     def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if issubclass(kind, Exception) and os.getpid() == self._pid:
+        if issubclass(kind, Exception):
             self._write("error", error_data(error))
         self._previous_hook(kind, error, trace)
+
+
+def _in_child(observer: weakref.ref[Observer]) -> None:
+    forked = observer()
+    if forked is not None:
+        forked._leave_to_parent()
 
 
 def error_data(error: BaseException) -> dict[str, str]:

@@ -74,3 +74,67 @@ def test_a_loop_without_a_loader_ends_the_program_from_another_thread_too(tmp_pa
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert [event for event, _ in events(tmp_path)][-1] == "stop"
+
+
+def test_a_forked_child_leaves_the_measurement_to_its_parent(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+        passed = iter(observer.iterate([[0] * n for n in range(1, 9)]))
+        end_step = observer.begin()
+        next(passed), next(passed), next(passed)  # two steps have ended
+        child = os.fork()
+        if child == 0:
+            observer.record("speed", 1.0)
+            observer.record_loss(2.0)
+            left = [len(batch) for batch in passed]  # of the pass that its parent has begun
+            again = sum(1 for _ in observer.iterate([[0] * 100] * 10))  # a pass of its own
+            end_step(7)
+            end_step(7)
+            print(left, again)
+            sys.exit(0 if observer.close() is None else 1)
+        os.waitpid(child, 0)
+        for _ in passed:
+            pass
+        """,
+    )
+    assert (done.returncode, done.stdout) == (0, "[4, 5, 6, 7, 8] 10\n")
+    assert done.stderr.count("is not measured: it is a fork of process") == 1
+    assert list(read_steps(tmp_path / "a.steps").columns["count"]) == [1, 2, 3, 4, 5]
+    assert [event for event, _ in events(tmp_path)] == ["hello", "measured", "stop"]
+    assert events(tmp_path)[1][1]["steps"] == 4
+
+
+def test_an_error_of_a_forked_child_is_none_of_its_parent(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+        child = os.fork()
+        if child == 0:
+            raise RuntimeError("in the child")
+        os.waitpid(child, 0)
+        list(observer.iterate([[0]] * 2))
+        """,
+    )
+    assert done.returncode == 0
+    assert "in the child" in done.stderr
+    assert [event for event, _ in events(tmp_path)] == ["hello", "measured"]
+
+
+def test_a_fork_finds_nothing_to_do_where_the_observer_is_gone(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+        import gc, weakref
+
+        observer.close()
+        gone = weakref.ref(observer)
+        del observer
+        gc.collect()
+        child = os.fork()
+        if child == 0:
+            sys.exit(0)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) + 2 * (gone() is not None))
+        """,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
