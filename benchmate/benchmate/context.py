@@ -41,6 +41,7 @@ class Context:
 
     ``events`` and ``steps`` are this rank's own files, None where nothing is to be written (a script run by hand).
     ``first_seq`` is the number of lines already in ``events``; ``dirs`` maps the names in ``DIRS`` to folders.
+    ``world_size`` is None for a rank that a script started itself: of a group, and nobody has said how large.
     """
 
     events: str | None = None
@@ -54,7 +55,7 @@ class Context:
     voirfile: str | None = None
     rank: int = 0
     local_rank: int = 0
-    world_size: int = 1
+    world_size: int | None = 1
 
     @property
     def voir(self) -> Mapping[str, Any]:
@@ -66,8 +67,9 @@ class Context:
 def current(environ: Mapping[str, str] = os.environ, *, rank: int | None = None) -> Context:
     """Return the context an environment describes. Raises ContextError for a value that makes no sense.
 
-    ``rank`` is that of the process where no RANK says so.
+    ``rank`` is that of the process where no RANK says so; without a WORLD_SIZE its group is one of unknown size.
     """
+    world_size = None if rank is not None and not environ.get("WORLD_SIZE") else _integer(environ, "WORLD_SIZE", 1)
     rank = _integer(environ, "RANK", rank or 0)
     config = _config(environ.get("MILABENCH_CONFIG", ""))
     dirs = {name: environ.get(f"MILABENCH_DIR_{name.upper()}") for name in DIRS}
@@ -83,7 +85,7 @@ def current(environ: Mapping[str, str] = os.environ, *, rank: int | None = None)
         voirfile=environ.get("VOIRFILE") or None,
         rank=rank,
         local_rank=_integer(environ, "LOCAL_RANK", 0),
-        world_size=_integer(environ, "WORLD_SIZE", 1),
+        world_size=world_size,
     )
 
 

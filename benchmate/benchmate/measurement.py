@@ -14,7 +14,7 @@ from benchmate.loop import Loop
 from benchmate.observations import precise_enough
 from benchmate.overhead import per_step
 from benchmate.statistics import next_look, throughput
-from benchmate.stopping import end_program
+from benchmate.stopping import end_program, group_size
 from benchmate.tally import Tally
 from benchmate.usage import Usage, usage
 from benchmate.values import Values
@@ -102,10 +102,11 @@ class Measurement:
             return False
         self._finish()
         self.loop.stop()
-        if self._context.world_size <= 1:
+        world_size = group_size(self._context)
+        if world_size == 1:
             self._say_stop()
             end_program(self.before_exit)
-        self._stop["world_size"] = self._context.world_size
+        self._stop["world_size"] = world_size
         return True
 
     def pass_ended(self) -> None:

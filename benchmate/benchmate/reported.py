@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from benchmate.context import Context, Limit, current, writer
 from benchmate.observations import Observations
-from benchmate.stopping import end_program
+from benchmate.stopping import end_program, group_size
 from benchmate.wire import WARMUP, EventWriter, is_number
 
 METRIC: Final = "$metric"  # marks what is given to voir as a metric, whatever its name is
@@ -65,12 +65,12 @@ class Reported:
 
         Raises StopProgram. Where that would not end the program, the process ends at once.
         """
-        world_size = self._context.world_size
+        world_size = group_size(self._context)
         if self._enough is None:
             self._enough = enough
             if self._context.rank == 0:
-                self.write("stop", {**enough, **({"world_size": world_size} if world_size > 1 else {})})
-        if world_size > 1:
+                self.write("stop", {**enough, **({} if world_size == 1 else {"world_size": world_size})})
+        if world_size != 1:
             return
         end_program()
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from benchmate.context import Context
+
 
 class StopProgram(SystemExit):
     """End a program early and well: plain Python exits with 0, voir takes it for its own exception of that name."""
@@ -35,6 +37,17 @@ def end_program(finish: Callable[[], object] = lambda: None) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def group_size(context: Context) -> int | None:
+    """Return how many ranks a process's group has, 1 where it may end by itself; None for a group of unknown size.
+
+    What the environment does not tell is for torch to say, where the script has made a group by now.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if context.world_size is None and distributed is not None and distributed.is_available():
+        return distributed.get_world_size() if distributed.is_initialized() else None
+    return context.world_size
 
 
 def _reaches_script() -> bool:

@@ -352,8 +352,8 @@ def _without_interpreter(error: OSError, request: Request) -> str | None:
 
 
 def _ends_group(data: Any) -> bool:
-    world_size = data.get("world_size") if isinstance(data, dict) else None
-    return isinstance(world_size, int) and world_size > 1
+    world_size = data.get("world_size", 1) if isinstance(data, dict) else 1
+    return world_size is None or (isinstance(world_size, int) and world_size > 1)
 
 
 def main() -> None:

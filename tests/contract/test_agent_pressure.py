@@ -167,16 +167,18 @@ os.fork = few
         assert agent.process.wait(30) == 0
 
 
-WORDS = [
-    '{"event": "stop", "data": {"reason": "observations"}}',
-    '{"event": "stop", "data": {"reason": "observations", "world_size": 8}}',
-]
+ALONE = '{"event": "stop", "data": {"reason": "observations"}}'
+OF_A_GROUP = '{"event": "stop", "data": {"reason": "observations", "world_size": %s}}'
 
 
-@pytest.mark.parametrize("patch", ["pass", "from milabench.agent import tail; tail.Watcher.add = lambda *_: None"])
-def test_the_leader_of_a_group_is_heard_once_in_a_flood_of_events(tmp_path: Path, patch: str) -> None:
+@pytest.mark.parametrize(
+    ("size", "patch"),
+    [("8", "pass"), ("null", "from milabench.agent import tail; tail.Watcher.add = lambda *_: None")],
+)
+def test_the_leader_of_a_group_is_heard_once_in_a_flood_of_events(tmp_path: Path, size: str, patch: str) -> None:
+    words = [ALONE, OF_A_GROUP % 1, OF_A_GROUP % size, OF_A_GROUP % size]
     (tmp_path / "flood").write_text('{"event": "data", "data": {"stop": 1}}\n' * 20_000 + "x" * (2 << 20) + "\n")
-    (tmp_path / "words").write_text("\n".join([*WORDS, WORDS[1], ""]))
+    (tmp_path / "words").write_text("\n".join([*words, ""]))
     script = "cat flood flood words flood >> one.data; while ! test -e end; do sleep 0.02; done"
     with Raw(tmp_path, patch=patch) as agent:
         one = agent.start(script, "one", metrics="file")

@@ -308,3 +308,34 @@ def test_how_many_images_are_made_is_told_by_arguments(monkeypatch: pytest.Monke
 
 def test_batches_are_grouped_into_whole_observations() -> None:
     assert list(grouped(range(7), 3)) == [[0, 1, 2], [3, 4, 5]]
+
+
+def observed_by(rank: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    monkeypatch.setenv("MILABENCH_EVENTS", str(folder / "r.data"))
+    monkeypatch.setenv("MILABENCH_ARCH", "cpu")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    made = observer.BenchObserver(rank=rank, batch_size_fn=lambda batch: 1, earlystop=3)
+    try:
+        return list(made.iterate(range(9)))
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_rank_whose_group_is_unknown_does_not_end_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: bool
+) -> None:
+    torch = types.SimpleNamespace(is_available=lambda: True, is_initialized=lambda: joined, get_world_size=lambda: 4)
+    monkeypatch.setitem(sys.modules, "torch.distributed", torch)
+    assert observed_by(1, tmp_path, monkeypatch) == observed_by(0, tmp_path, monkeypatch) == list(range(9))
+    lines = [json.loads(line) for line in (tmp_path / "r.data").read_text().splitlines()]
+    (stop,) = [line["data"] for line in lines if line["event"] == "stop"]
+    assert stop == {"reason": "observations", "world_size": 4 if joined else None}
+    assert '"stop"' not in (tmp_path / "r.rank1.jsonl").read_text()
+
+
+def test_a_group_of_one_that_torch_has_made_ends_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = types.SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True, get_world_size=lambda: 1)
+    monkeypatch.setitem(sys.modules, "torch.distributed", torch)
+    with pytest.raises(StopProgram):
+        observed_by(0, tmp_path, monkeypatch)
