@@ -122,7 +122,7 @@ class Measurement:
 
     def _look_at_usage(self) -> None:
         """Take a pass's end for that of the measurement until a later one comes; not each, where passes are short."""
-        due = self._ended is None or time.time_ns() - self._ended.time_ns >= USAGE_EVERY_NS
+        due = self._ended is None or time.monotonic_ns() - self._ended.monotonic_ns >= USAGE_EVERY_NS
         if self._begun is not None and not self._finished and due:
             self._ended = usage()
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What was used up to a moment (wall clock).
+    """What was used up to a moment: ``time_ns`` by the wall clock, which may be set; ``monotonic_ns`` by that which is not.
 
     ``waits_ns`` is for each thread how long it was runnable but did not run, None where the kernel does not tell.
     """
 
     time_ns: int
+    monotonic_ns: int
     cpu_s: float
     involuntary: int
     waits_ns: Mapping[str, int] | None
@@ -26,6 +27,7 @@ class Usage:
         return {
             "begin_ns": begin.time_ns,
             "end_ns": self.time_ns,
+            "wall_s": (self.monotonic_ns - begin.monotonic_ns) / 1e9,
             "cpu_s": self.cpu_s - begin.cpu_s,
             "wait_s": self._waited_since(begin),
             "involuntary": self.involuntary - begin.involuntary,
@@ -43,6 +45,7 @@ def usage() -> Usage:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return Usage(
         time_ns=time.time_ns(),
+        monotonic_ns=time.monotonic_ns(),
         cpu_s=used.ru_utime + used.ru_stime,
         involuntary=used.ru_nivcsw,
         waits_ns=_waits("/proc/self/task"),

@@ -88,13 +88,21 @@ def _account(readings: Sequence[Reading]) -> Account:
 
 
 def _account_of(measured: Mapping[str, Any]) -> Account:
-    begin, end = measured.get("begin_ns"), measured.get("end_ns")
-    seconds = (end - begin) / 1e9 if monitor.is_moment(begin) and monitor.is_moment(end) else 0.0
+    seconds = _wall_s(measured)
     return Account(
         cpu_share=_over(measured.get("cpu_s"), seconds),
         wait_share=_over(measured.get("wait_s"), seconds),
         involuntary_per_s=_over(measured.get("involuntary"), seconds),
     )
+
+
+def _wall_s(measured: Mapping[str, Any]) -> float:
+    """Return how long a process's account is of; files that do not say it have the wall clock's word for it only."""
+    seconds = measured.get("wall_s")
+    if is_number(seconds):
+        return float(seconds)
+    begin, end = measured.get("begin_ns"), measured.get("end_ns")
+    return (end - begin) / 1e9 if monitor.is_moment(begin) and monitor.is_moment(end) else 0.0
 
 
 def _over(amount: object, seconds: float) -> float | None:

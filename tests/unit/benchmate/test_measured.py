@@ -33,7 +33,17 @@ def test_it_is_said_once_at_the_limit_before_stop(
     observer.close()
     assert [event for event, _ in events(tmp_path)][-2:] == ["measured", "stop"]
     (said,) = measured(tmp_path)
-    assert said.keys() == {"task", "steps", "begin_ns", "end_ns", "cpu_s", "wait_s", "involuntary", "overhead_ns"}
+    assert said.keys() == {
+        "task",
+        "steps",
+        "begin_ns",
+        "end_ns",
+        "wall_s",
+        "cpu_s",
+        "wait_s",
+        "involuntary",
+        "overhead_ns",
+    }
     assert (said["task"], said["steps"]) == ("train", 3)
     assert before <= said["begin_ns"] <= said["end_ns"] <= time.time_ns()
     assert said["overhead_ns"] > 0
@@ -76,7 +86,7 @@ def test_the_cpu_time_is_that_of_the_measured_window(tmp_path: Path, make: Calla
 
 
 def look(waits_ns: dict[str, int] | None, **changes: Any) -> Usage:
-    return Usage(**{"time_ns": 0, "cpu_s": 0.0, "involuntary": 0, "waits_ns": waits_ns, **changes})
+    return Usage(**{"time_ns": 0, "monotonic_ns": 0, "cpu_s": 0.0, "involuntary": 0, "waits_ns": waits_ns, **changes})
 
 
 @pytest.mark.parametrize(
@@ -96,9 +106,10 @@ def test_waits_are_those_of_the_threads_that_live_at_the_end(
 
 
 def test_differences_are_between_the_two_looks() -> None:
-    end, begin = look({}, time_ns=90, cpu_s=3.5, involuntary=7), look({}, time_ns=20, cpu_s=1.5, involuntary=4)
+    begin = look({}, time_ns=90, monotonic_ns=10**9, cpu_s=1.5, involuntary=4)
+    end = look({}, time_ns=20, monotonic_ns=4 * 10**9, cpu_s=3.5, involuntary=7)  # the wall clock was set back
     said = end.since(begin)
-    assert said == {"begin_ns": 20, "end_ns": 90, "cpu_s": 2.0, "wait_s": 0, "involuntary": 3}
+    assert said == {"begin_ns": 90, "end_ns": 20, "wall_s": 3.0, "cpu_s": 2.0, "wait_s": 0, "involuntary": 3}
 
 
 def test_without_schedstat_waiting_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

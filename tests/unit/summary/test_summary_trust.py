@@ -129,6 +129,7 @@ def test_without_steps_the_window_is_that_which_the_process_tells_else_that_of_i
         {"wait_s": None, "involuntary": -3},
         {"overhead_ns": "much"},
         {"begin_ns": at(9), "end_ns": at(7)},
+        {"wall_s": -3.0},
         {"begin_ns": 1, "end_ns": 10**400},
         {"cpu_s": 10**400, "wait_s": 1e308, "involuntary": True, "overhead_ns": 10**400},
     ],
@@ -139,6 +140,14 @@ def test_odd_words_of_a_process_on_itself_are_not_known(make_run: MakeRun, odd: 
     found = one(run)
     assert found.outcome == "ok"
     assert found.surroundings.window_ns == (at(5), at(15))
+
+
+@pytest.mark.parametrize("set_s", [-58, 3600])
+def test_a_wall_clock_that_was_set_meanwhile_changes_no_share(make_run: MakeRun, set_s: float) -> None:
+    run = make_run(recorded=CPU, columns={"net.D0": made(5, 10)})
+    run.write("net.D0", measured(5, 15 + set_s, wall_s=10.0, wait_s=3.0), end())
+    evidence = one(run).surroundings.evidence
+    assert (evidence.cpu_share, evidence.wait_share, evidence.involuntary_per_s) == (0.9, 0.3, 0.5)
 
 
 def test_neighbours_count_as_noise(make_run: MakeRun) -> None:
