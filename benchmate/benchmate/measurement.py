@@ -42,7 +42,7 @@ class Measurement:
     ) -> None:
         self._context, self._accelerator, self._rows = context, accelerator, rows
         self._task, self._write = task, write
-        self.values = Values(task, lambda data: write("data", data))
+        self.values = Values(task, write)
         self.loop = Loop(accelerator, rows.append, self)
         self.before_exit: Callable[[], object] = self.close  # where the process ends at the limit, and at once
         self._batches = 1  # of a step

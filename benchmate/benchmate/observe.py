@@ -94,7 +94,7 @@ class Observer:
         return end_step
 
     def record_loss(self, loss: T) -> T:
-        """Keep a loss for later, detached and unread (reading it would wait for the device). Returns it as it came."""
+        """Keep a loss as it is now, unread where that would wait for a device. Returns it as it came."""
         if not self._loop.over:
             self._values.add_loss(self._loop.step, loss)
         return loss

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What was used up to a moment: ``time_ns`` by the wall clock, which may be set; ``monotonic_ns`` by that which is not.
+    """What was used up to a moment: ``time_ns`` by the wall clock, which may be set, ``monotonic_ns`` by the other.
 
     ``waits_ns`` is for each thread how long it was runnable but did not run, None where the kernel does not tell.
     """
