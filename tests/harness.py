@@ -15,6 +15,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from benchmate.wire import MEASURED, Steps
 from milabench.agent.processes import children
 from milabench.resources import import_path
 from milabench.rundir import RunDir, runs
@@ -30,6 +31,11 @@ OBSERVED = """
         observer.record_loss(1.0 / (number + 1))
         sum(range(20_000))
 """
+
+
+def rates_of(steps: Steps, phase: int = MEASURED) -> list[float]:
+    """Return the rate of each good step of a phase, a second."""
+    return [count / (ns / 1e9) for count, ns in zip(*steps.work(phase), strict=True)]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,10 @@ IN_THREAD: Final = (
     " batches, and at the limit the process ends at once, without `finally` blocks; wrap what the training loop itself"
     " goes over"
 )
+UNTIMED: Final = (
+    "measured steps took no time or less by the device's events, and count for nothing: does the script make them on"
+    " several streams?"
+)
 Write = Callable[[str, object], None]
 
 
@@ -206,6 +210,9 @@ class Measurement:
         if self._begun is None or self._ended is None:
             return
         steps = self._measured()
+        untimed = steps - len(self._rows.work()[0])
+        if untimed > 0:
+            self._write("note", {"message": f"{untimed} of {steps} {UNTIMED}"})
         if steps > 0:
             overhead_ns = per_step(self._accelerator, self._batches) + self._batches * self.loop.count_ns
             used = self._ended.since(self._begun)

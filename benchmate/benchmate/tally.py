@@ -18,7 +18,7 @@ class Tally:
         self._counts, self._durations = array("q"), array("q")
 
     def append(self, start_ns: int, end_ns: int, count: int, phase: int, status: int) -> None:
-        if phase == MEASURED and status == GOOD:
+        if phase == MEASURED and status == GOOD and start_ns < end_ns:  # those that ``Steps.good`` has
             self._counts.append(count)
             self._durations.append(end_ns - start_ns)
 

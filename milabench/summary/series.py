@@ -6,12 +6,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from operator import sub
-from typing import Final
 
-from benchmate.wire import GOOD, MEASURED, WARMUP, Steps
-
-_NO_TIME: Final = 1 << 63  # ns: more than a column holds
+from benchmate.wire import WARMUP, Steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +33,7 @@ class Series:
 
     @property
     def rates(self) -> array[float]:
-        """The rate of each step, in ``unit``: count / (end − start), as ``Steps.rates`` has it."""
+        """The rate of each step, in ``unit``: count / (end − start)."""
         if not self.durations_ns:
             return self.printed
         if isinstance(self.counts, int):
@@ -87,30 +83,14 @@ class _Gathering:
         self._warmup += part.columns["phase"].count(WARMUP)
         if len(part) and self._first_ns is None:
             self._first_ns = part.columns["end"][0] - part.columns["start"][0]
-        starts, ends, counts = self._measured(part)
-        if not ends:
+        good = part.good()
+        if not good.count:
             return
         if self._begin_ns is None:
-            self._begin_ns = part.zero_ns + starts[0]
-        self._end_ns = part.zero_ns + ends[-1]
-        self._add_counts(counts)
-        self._durations.extend(array("q", map(sub, ends, starts)))
-
-    def _measured(self, part: Steps) -> tuple[array[int], array[int], array[int]]:
-        """Return start, end and count of the rows that count for something."""
-        columns = part.columns
-        start, end, count = columns["start"], columns["end"], columns["count"]
-        phase, status = columns["phase"], columns["status"]
-        whole = phase.count(MEASURED) == status.count(GOOD) == len(part) > 0
-        if whole and min(start) >= 0 and all(map(int.__lt__, start, end)):
-            return start, end, count
-        good = (i for i in range(len(part)) if phase[i] == MEASURED and status[i] == GOOD)
-        kept = [i for i in good if 0 < end[i] - start[i] < _NO_TIME]  # a damaged file may hold anything
-        return (
-            array("q", [start[i] for i in kept]),
-            array("q", [end[i] for i in kept]),
-            array("q", [count[i] for i in kept]),
-        )
+            self._begin_ns = part.zero_ns + good.start[0]
+        self._end_ns = part.zero_ns + good.end[-1]
+        self._add_counts(good.count)
+        self._durations.extend(good.durations_ns)
 
     def _add_counts(self, counts: array[int]) -> None:
         """Add what steps did: as one number for as long as it is the same."""

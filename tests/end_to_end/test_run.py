@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 import pytest
 
 from benchmate.wire import MEASURED, WARMUP
-from harness import PRINTER, Project, shell, wait_until
+from harness import PRINTER, Project, rates_of, shell, wait_until
 
 ONE_STEP = """echo '{"count": 10, "unit": "items"}'; sleep 0.02; """
 FAILURES = {
@@ -72,7 +72,7 @@ def test_rate_lines_are_count_over_time_of_each_row_of_steps(project: Project) -
     project.suite(printer=shell(PRINTER))
     project.verb("run")
     (steps,) = project.run().steps("printer")
-    wanted = {"warmup": steps.rates(WARMUP), "train": steps.rates(MEASURED)}
+    wanted = {"warmup": rates_of(steps, WARMUP), "train": rates_of(steps, MEASURED)}
     events = [event.data for event in project.run().events("printer") if event.event == "data"]
     for task, rates in wanted.items():
         lines = [data for data in events if data["task"] == task]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from benchmate.wire import LINE_BYTES, MEASURED, WARMUP, EventWriter, StepsWriter
+from harness import rates_of
 from milabench import journal
 from milabench.errors import DiskFull, PreflightError, RunDirError
 from milabench.fold import MAX_RATE_LINES
@@ -178,7 +179,7 @@ def test_ranks_that_count_something_else_are_not_added(run: Record) -> None:
     measure(run, steps=1)
     ranks(run, [7], unit="tokens")
     (steps,) = run.steps(COMMAND.tag)
-    assert steps.rates() == [128.0]
+    assert rates_of(steps) == [128.0]
 
 
 @pytest.mark.parametrize("order", [(3, 0, 1), (3,), (3, 1)])

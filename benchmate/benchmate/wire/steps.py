@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from operator import sub
 from typing import BinaryIO, ClassVar, Final, Literal
 
 STEPS_VERSION: Final = 1
@@ -26,12 +27,24 @@ _HEADER: Final = struct.Struct("<8sHHB3xqq32s")  # magic, version, columns prese
 _HEADER_SIZE: Final = _HEADER.size
 _ROWS_WORD: Final = 3  # where the header counts the rows, in int64
 UNIT_BYTES: Final = 32
+_NO_TIME: Final = 1 << 63  # ns: more than a column holds
 _GROW_ROWS: Final = 4096
 _RESERVE_ROWS: Final = 1024
+_PART_ROWS: Final = 1 << 14
 
 
 class WireError(ValueError):
     """Say that bytes are not what this format says they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Good:
+    """Columns of steps that count for something, and how long each took."""
+
+    start: array[int]
+    end: array[int]
+    count: array[int]
+    durations_ns: array[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,25 +59,29 @@ class Steps:
     def __len__(self) -> int:
         return len(self.columns["start"])
 
-    def rates(self, phase: int = MEASURED) -> list[float]:
-        """Return count / (end − start), per second, of each good step of a phase."""
-        start, end, count = self.columns["start"], self.columns["end"], self.columns["count"]
-        phases, status = self.columns["phase"], self.columns["status"]
-        return [
-            count[i] / ((end[i] - start[i]) / 1e9)
-            for i in range(len(start))
-            if phases[i] == phase and status[i] == GOOD and end[i] > start[i]
-        ]
+    def good(self, phase: int = MEASURED) -> Good:
+        """Return the good steps of a phase, in the order they were made.
+
+        Those alone whose time is one: of a device's events that two streams recorded the later may have passed first,
+        and a damaged file holds anything.
+        """
+        first = self.columns["phase"].index(phase) if phase in self.columns["phase"] else len(self)
+        columns = (self.columns[name] for name in BASE_COLUMNS)
+        start, end, count, phases, status = (column[first:] if first else column for column in columns)
+        if phases == array("q", [phase]) * len(phases) and status == array("q", [GOOD]) * len(status):
+            with suppress(OverflowError):
+                durations = array("q", map(sub, end, start))
+                if min(durations, default=1) > 0:
+                    return Good(start=start, end=end, count=count, durations_ns=durations)
+        good = (i for i in range(len(phases)) if phases[i] == phase and status[i] == GOOD)
+        kept = [i for i in good if 0 < end[i] - start[i] < _NO_TIME]
+        start, end, count = (array("q", [column[i] for i in kept]) for column in (start, end, count))
+        return Good(start=start, end=end, count=count, durations_ns=array("q", map(sub, end, start)))
 
     def work(self, phase: int = MEASURED) -> tuple[array[int], array[int]]:
         """Return the counts and the durations (ns) of the good steps of a phase."""
-        columns = (self.columns[name] for name in BASE_COLUMNS)
-        good = [
-            (count, end - start)
-            for start, end, count, its_phase, status in zip(*columns, strict=True)
-            if its_phase == phase and status == GOOD
-        ]
-        return array("q", (count for count, _ in good)), array("q", (duration for _, duration in good))
+        good = self.good(phase)
+        return good.count, good.durations_ns
 
     def with_ranks(self, ranks: Sequence[Steps]) -> Steps:
         """Return the steps of a whole group: timed as the leader's (these), counting what all ranks did in each.
@@ -190,8 +207,17 @@ class StepsWriter:
         return header.steps(values)
 
     def work(self) -> tuple[array[int], array[int]]:
-        """Return the counts and the durations (ns) of the good measured steps so far."""
-        return self.written().work()
+        """Return the counts and the durations (ns) of the good measured steps so far.
+
+        In parts, which stay in the processor's caches: whoever looks at a million steps waits for it.
+        """
+        header, counts, durations = self._header(), array("q"), array("q")
+        end = _HEADER_SIZE + header.rows * header.row_size
+        for first in range(_HEADER_SIZE, end, _PART_ROWS * header.row_size):
+            part = array("q", self._map[first : min(first + _PART_ROWS * header.row_size, end)])
+            for found, more in zip((counts, durations), header.steps(part).work(), strict=True):
+                found.extend(more)
+        return counts, durations
 
     def _header(self) -> StepsHeader:
         return StepsHeader.decode(self._map[:_HEADER_SIZE], "a file being written")

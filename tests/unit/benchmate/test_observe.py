@@ -221,9 +221,11 @@ def test_time_between_two_passes_is_in_no_device_step(
 def test_the_device_s_peak_memory_is_written_once_before_stop(
     tmp_path: Path, clock: FakeTime, make: Callable[..., Observer]
 ) -> None:
-    observer = make(observations=2, accelerator=FakeDevice())
+    device = FakeDevice()
+    observer = make(observations=2, accelerator=device)
     with pytest.raises(StopProgram):
-        list(observer.iterate(range(5)))
+        for _ in observer.iterate(range(5)):
+            device.queued_ns += 1 * MS
     observer.close()
     memory = {
         "task": "main",

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loops import MS, FakeDevice, FakeTime, events
+from loops import MS, FakeDevice, FakeEvent, FakeTime, events, rows
 
 from benchmate.observe import Observer, StopProgram
 from benchmate.ring import RESOLVED_AT_ONCE, Lane, Ring
+from benchmate.tally import Tally
 from benchmate.wire import GOOD, MEASURED, OVERLAPPED, WARMUP
 
 Row = tuple[int, int, int, int, int]
@@ -101,3 +102,35 @@ def test_time_that_is_known_only_when_a_pass_ends_counts_into_a_limit_in_seconds
                 bodies += 1
     assert bodies == 5  # 8 ms, 16 ms, then the next step's end finds it out
     assert events(tmp_path)[-1] == ("stop", {"reason": "seconds"})
+
+
+class TwoStreams(FakeDevice):
+    """Every fifth event was recorded later than one of another stream, and had passed before it."""
+
+    def event(self) -> FakeEvent:  # type: ignore[override]
+        self.events += 1
+        event = super().event()
+        event.at_ns -= 6 * MS if self.events % 5 == 0 else 0
+        return event
+
+    events = 0
+
+
+def test_intervals_that_are_none_end_nothing_and_are_told(tmp_path: Path, make: Callable[..., Observer]) -> None:
+    device = TwoStreams()
+    observer = make(observations=None, precision=0.001, accelerator=device)
+    for _ in observer.iterate([[1]] * 100):
+        device.queued_ns += 4 * MS
+        device.done_ns = device.queued_ns
+    observer.close()
+    odd = sum(end <= start for start, end, *_ in rows(tmp_path))
+    assert odd >= 20
+    (note,) = [data["message"] for event, data in events(tmp_path) if event == "note"]
+    assert note.startswith(f"{odd} of 100 measured steps took no time or less by the device's events")
+
+
+def test_by_hand_too_they_count_for_nothing() -> None:
+    tally = Tally()
+    for start, end in ((0, 4), (4, 4), (4, 2), (2, 8)):
+        tally.append(start, end, 1, MEASURED, GOOD)
+    assert [list(column) for column in tally.work()] == [[1, 1], [4, 6]]

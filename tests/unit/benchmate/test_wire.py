@@ -221,7 +221,7 @@ def test_the_work_of_a_phase_is_that_of_its_good_steps(tmp_path: Path) -> None:
     assert [list(column) for column in writer.written().work(phase=0)] == [[1], [5]]
 
 
-def test_rates_leave_out_other_phases_failed_steps_and_empty_times(tmp_path: Path) -> None:
+def test_work_leaves_out_other_phases_failed_steps_and_empty_times(tmp_path: Path) -> None:
     writer = StepsWriter(tmp_path / "a.steps", unit="items", zero_ns=0)
     for row in [
         (0, 10**9, 4, WARMUP, 0),
@@ -233,7 +233,28 @@ def test_rates_leave_out_other_phases_failed_steps_and_empty_times(tmp_path: Pat
         writer.append(*row)
     writer.close()
     steps = read_steps(tmp_path / "a.steps")
-    assert (steps.rates(), steps.rates(WARMUP)) == ([8.0, 16.0], [4.0])
+    found = [[list(column) for column in steps.work(phase)] for phase in (MEASURED, WARMUP)]
+    assert found == [[[8, 8], [10**9, 5 * 10**8]], [[4], [10**9]]]
+
+
+@pytest.mark.parametrize("warmups", [0, 2])
+@pytest.mark.parametrize("odd", [(9, 9), (9, 5), (-(2**63), 2**63 - 1), (2**63 - 1, -(2**63))])
+def test_times_that_are_none_are_left_out_wherever_they_stand(
+    tmp_path: Path, warmups: int, odd: tuple[int, int]
+) -> None:
+    writer = StepsWriter(tmp_path / "a.steps", unit="items", zero_ns=0)
+    for number in range(warmups):
+        writer.append(number, number + 1, 7, WARMUP, 0)
+    for start, end in ((5, 9), odd, (9, 12)):
+        writer.append(start, end, 2, MEASURED, 0)
+    assert [list(column) for column in writer.work()] == [[2, 2], [4, 3]]
+
+
+def test_work_that_is_looked_at_in_parts_is_that_of_the_whole(tmp_path: Path) -> None:
+    writer = StepsWriter(tmp_path / "a.steps", unit="items", zero_ns=0)
+    for number in range(40_000):
+        writer.append(10 * number, 10 * number + number % 9, number, number > 20_000, number % 7 == 0)
+    assert writer.work() == writer.written().work()
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 63, b"x" * 64, b"BMSTEPS\0" + b"\xff" * 56])

@@ -38,7 +38,7 @@ def test_rates_and_work_are_those_of_the_steps_however_they_are_cut(rows: list[R
         assert not rows
         return
     kept = [row for row in rows if row[3] == MEASURED and row[4] == GOOD and row[1] > row[0]]
-    assert list(found.rates) == columns(rows).rates()
+    assert list(found.rates) == [row[2] / ((row[1] - row[0]) / 1e9) for row in kept]
     assert list(found.durations_ns) == [row[1] - row[0] for row in kept]
     assert found.done == (sum(row[2] for row in kept) if kept else None)
     assert [list(each) for each in found.work()] == [[row[2] for row in kept], [row[1] - row[0] for row in kept]]
