@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,17 +90,22 @@ class EventWriter:
     """Append events to a file, one ``write`` a line, so that a killed process loses none and writers tear none.
 
     ``first_seq`` is the number of lines the file already holds: sequence numbers are contiguous per file. A full disk
-    raises OSError, and may have taken a part of the line: the next event begins a new one.
+    raises OSError, and may have taken a part of the line: the next event begins a new one. Threads may share a writer.
     """
 
-    __slots__ = ("_fd", "_torn", "seq")
+    __slots__ = ("_fd", "_lock", "_torn", "seq")
 
     def __init__(self, path: str | os.PathLike[str], *, first_seq: int = 0) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._lock = threading.RLock()  # a signal's handler may write while its own thread does
         self._torn = False
         self.seq = first_seq
 
     def write(self, event: str, data: object, *, pipe: str | None = None, time_ns: int | None = None) -> None:
+        with self._lock:
+            self._write(event, data, pipe, time_ns)
+
+    def _write(self, event: str, data: object, pipe: str | None, time_ns: int | None) -> None:
         line = encode_event(
             event, data, pipe=pipe, time_ns=time.time_ns() if time_ns is None else time_ns, seq=self.seq
         )

@@ -7,7 +7,9 @@ import math
 import os
 import resource
 import struct
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -255,6 +257,21 @@ def test_work_that_is_looked_at_in_parts_is_that_of_the_whole(tmp_path: Path) ->
     for number in range(40_000):
         writer.append(10 * number, 10 * number + number % 9, number, number > 20_000, number % 7 == 0)
     assert writer.work() == writer.written().work()
+
+
+def test_threads_that_write_at_the_same_time_number_their_lines_one_by_one(tmp_path: Path) -> None:
+    writer, before = EventWriter(tmp_path / "a.data", first_seq=5), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=lambda: [writer.write("data", n) for n in range(1000)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    lines = (tmp_path / "a.data").read_bytes().splitlines()
+    assert [json.loads(line)["seq"] for line in lines] == list(range(5, 4005))
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 63, b"x" * 64, b"BMSTEPS\0" + b"\xff" * 56])
