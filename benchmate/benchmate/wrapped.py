@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -9,7 +10,10 @@ T = TypeVar("T")
 
 
 class _Wrapper:
-    """Everything but what a subclass adds is the wrapped object's own."""
+    """Everything but what a subclass adds is the wrapped object's own.
+
+    A method that returns the object itself (``module.to(device)``) returns what it is wrapped in.
+    """
 
     def __init__(self, wrapped: Any) -> None:
         self._wrapped = wrapped
@@ -17,7 +21,16 @@ class _Wrapper:
     def __getattr__(self, name: str) -> Any:
         if name == "_wrapped":  # while unpickling there is none yet
             raise AttributeError(name)
-        return getattr(self._wrapped, name)
+        value = getattr(self._wrapped, name)
+        own = getattr(value, "__self__", None) is self._wrapped and callable(value)
+        return functools.partial(self._call, value) if own else value
+
+    def __bool__(self) -> bool:
+        return bool(self._wrapped)
+
+    def _call(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        result = method(*args, **kwargs)
+        return self if result is self._wrapped else result
 
 
 class Observed(_Wrapper, Generic[T]):
