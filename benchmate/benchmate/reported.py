@@ -97,6 +97,10 @@ class Reported:
         return f"train: {self._sum / measured:.6g} {self._units}, the mean of {measured} reported rates\n"
 
     def _observe(self, data: dict[str, Any]) -> None:
+        """Write a rate and count it; a group that goes on after the last that was wanted gives none."""
+        if self._enough is not None:
+            self.stop(self._enough)
+            return
         now_ns = time.monotonic_ns()
         if self._observations.add(now_ns, rate=data["rate"]) == WARMUP:
             self.write("data", {**data, "task": "warmup"})
@@ -104,7 +108,7 @@ class Reported:
         self.write("data", data)
         self._sum += data["rate"]
         self._units = data.get("units", "items/s")
-        enough = self._enough or self._observations.reached(now_ns)
+        enough = self._observations.reached(now_ns)
         if enough is not None:
             self.stop(enough)
 

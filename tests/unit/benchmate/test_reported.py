@@ -143,6 +143,16 @@ def test_the_leader_of_a_group_says_it_once_and_ends_nothing(tmp_path: Path, mak
     ]
 
 
+def test_rates_that_a_group_reports_after_the_last_that_is_wanted_are_none_of_its_measurement(
+    tmp_path: Path, make: Callable[..., Reported]
+) -> None:
+    metrics = make(observations=2, skip=1, world_size=2)
+    assert push(metrics, *[1.0] * 9) == -1
+    metrics.push({"task": "train", "loss": 0.5})
+    assert tasks(tmp_path) == ["warmup", "train", "train", "train"]
+    assert [event for event, _ in events(tmp_path)] == ["data", "data", "data", "stop", "data"]
+
+
 def test_another_rank_says_nothing(tmp_path: Path, make: Callable[..., Reported]) -> None:
     assert push(make(observations=1, skip=0, world_size=2, rank=1), 1.0, 1.0) == -1
     assert {event for event, _ in events(tmp_path)} == {"data"}
