@@ -10,6 +10,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,38 +53,52 @@ def fakeimagenet_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def generate_sets(root: str | Path, sets: Mapping[str, int], shape: Sequence[int]) -> None:
-    """Write so many images into each split's folder, in folders by class; those there already count."""
+    """Write so many images into each split's folder, in folders by class; those there already count.
+
+    Which numbers a set that was broken off lacks is found by the names of its files: they were made in any order.
+    """
     there = count_images(root)
     for split, wanted in sets.items():
         # what reads the splits of ImageNet goes by its names of files
         prefix = "" if split == "train" else f"ILSVRC2012_{split}_"
         if there[split] < wanted:
             sys.stderr.write(f"{root}: {split}: {there[split]} images, making {wanted - there[split]}\n")
-            generate(shape, wanted - there[split], Path(root, split), prefix=prefix, start=there[split])
+            lacking = (number for number in range(wanted) if not _path(Path(root, split), prefix, number).exists())
+            _generate(shape, list(islice(lacking, wanted - there[split])), Path(root, split), prefix)
     Path(root).mkdir(parents=True, exist_ok=True)
     Path(root, "done").write_text(json.dumps(dict(sets)))
 
 
 def generate(image_size: Sequence[int], n: int, outdir: str | Path, prefix: str = "", start: int = 0) -> None:
     """Write ``n`` images of (channels, height, width) into folders by class, numbered from ``start``."""
-    work = [(number, str(outdir), prefix, tuple(image_size)) for number in range(start, start + n)]
+    _generate(image_size, range(start, start + n), outdir, prefix)
+
+
+def _generate(image_size: Sequence[int], numbers: Sequence[int], outdir: str | Path, prefix: str) -> None:
+    work = [(number, str(outdir), prefix, tuple(image_size)) for number in numbers]
     # A fresh interpreter each: a fork would break what a caller may have started (devices, threads).
-    with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, _WORKERS, max(1, n))) as pool:
+    with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, _WORKERS, max(1, len(work)))) as pool:
         for _ in pool.imap_unordered(write, work, chunksize=16):
             pass
 
 
 def write(work: tuple[int, str, str, tuple[int, ...]]) -> None:
-    """Write one image: its number, the split's folder, the beginning of its name, and its size."""
+    """Write one image, whole or not at all: its number, the split's folder, the beginning of its name, and its size."""
     from PIL import Image  # type: ignore[import-not-found,unused-ignore]
 
     number, outdir, prefix, (channels, height, width) = work
     mode = {1: "L", 3: "RGB"}[channels]
     noise = random.Random(number).randbytes(channels * height * width)
-    folder = Path(outdir, str(number % CLASSES))
-    folder.mkdir(parents=True, exist_ok=True)
+    path = _path(Path(outdir), prefix, number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    Image.frombytes(mode, (width, height), noise).save(part, format="JPEG")
+    part.replace(path)
+
+
+def _path(folder: Path, prefix: str, number: int) -> Path:
     name = f"{prefix}{number:08d}" if prefix else f"{number % CLASSES}_{number}"
-    Image.frombytes(mode, (width, height), noise).save(folder / f"{name}.JPEG", format="JPEG")
+    return folder / str(number % CLASSES) / f"{name}.JPEG"
 
 
 def count_images(path: str | Path) -> Counter[str]:

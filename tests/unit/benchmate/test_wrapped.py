@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import copy
 from typing import Any
 
 import pytest
@@ -58,6 +58,6 @@ def test_the_truth_of_an_object_is_its_own(loader: Any, truth: bool) -> None:
     assert bool(Criterion(loader, same)) is truth
 
 
-def test_a_wrapped_object_can_be_sent_to_another_process() -> None:
-    again = pickle.loads(pickle.dumps(Criterion(Module(), same)))
+def test_a_wrapped_object_can_be_copied() -> None:
+    again = copy.deepcopy(Criterion(Module(), same))
     assert (again(2.0), again.to("cpu") is again) == (4.0, True)
