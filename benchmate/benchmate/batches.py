@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from operator import index
 from typing import Any
 
 Count = Callable[[Any], int]
@@ -25,6 +26,20 @@ def counter(batch: object) -> Count:
 def _counter_at(key: Any, batch: Any) -> Count:
     count = counter(batch[key])
     return lambda batch: count(batch[key])
+
+
+def checked(count: Count, batch: object) -> Count:
+    """Return what counts the items of batches. Raises TypeError where it gives no whole number for this one."""
+    whole(count(batch), f"{getattr(count, '__qualname__', repr(count))}, which counts the items of a batch, returned")
+    return count
+
+
+def whole(items: object, whose: str) -> None:
+    """Raise TypeError where a number of items is no whole number."""
+    try:
+        index(items)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{whose} {items!r} items: a whole number is needed") from None
 
 
 def spent(count: Count, batch: object, times: int = 5) -> int:

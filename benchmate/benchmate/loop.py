@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain, islice, repeat
 from typing import Any, Final, Protocol, TypeVar
 
-from benchmate.batches import Count, counter, spent
+from benchmate.batches import Count, checked, counter, spent, whole
 from benchmate.device import Accelerator
 from benchmate.ring import Append, Lane, Ring
 from benchmate.wire import GOOD, OVERLAPPED, WARMUP
@@ -68,7 +69,7 @@ class Loop:
 
     def over_groups(self, loader: Iterable[T], batches: int, count: Count | None = None) -> Generator[T, None, None]:
         """Return a pass that makes a step of every so many batches, and a last one of those that are left."""
-        items = 0
+        items, known = 0, None
 
         def count_group(_: object) -> int:
             nonlocal items
@@ -77,8 +78,8 @@ class Loop:
 
         for group in self.over_batches(_groups(loader, batches), count_group):
             for batch in group:
-                count = count or self._counter(batch)
-                items += count(batch)
+                known = known or self._counting(count, batch)
+                items += known(batch)
                 yield batch
 
     def by_hand(self) -> tuple[Generator[None, None, None], Callable[[int], None]]:
@@ -89,7 +90,11 @@ class Loop:
         def end_step(count: int = 1) -> None:
             nonlocal items
             items = count
-            next(steps, None)
+            try:
+                next(steps, None)
+            except (TypeError, struct.error):
+                whole(count, "the end of a step was told of")
+                raise
 
         next(steps, None)
         return steps, end_step
@@ -151,7 +156,11 @@ class Loop:
         first = next(iterator, _END)
         if first is _END:
             return iter(()), counter(None)
-        return chain((first,), iterator), count or self._counter(first)
+        return chain((first,), iterator), self._counting(count, first)
+
+    def _counting(self, count: Count | None, batch: object) -> Count:
+        """Return what counts the items of batches, which has counted this one. Raises TypeError where it cannot."""
+        return self._counter(batch) if count is None else checked(count, batch)
 
     def _counter(self, batch: object) -> Count:
         """Return what counts the items of batches like this one, and note what it takes."""

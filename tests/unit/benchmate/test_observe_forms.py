@@ -175,3 +175,44 @@ def test_losses_after_the_limit_are_not_kept(tmp_path: Path, make: Callable[...,
         observer.record_loss(float(index))
     observer.close()
     assert [data["loss"] for event, data in events(tmp_path) if event == "data" and "loss" in data] == [0.0, 1.0]
+
+
+class Whole:
+    """A number as numpy's and torch's whole numbers are."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __index__(self) -> int:
+        return self.number
+
+    __int__ = __index__
+
+
+def halves(batch: list[int]) -> Any:
+    return len(batch) / 2
+
+
+@pytest.mark.parametrize("accelerator", [Cpu, FakeDevice])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_count_that_is_no_whole_number_is_told_before_a_step_is_made(
+    tmp_path: Path, make: Callable[..., Observer], accelerator: Callable[[], Any], accumulation: int
+) -> None:
+    observer, bodies = make(count=halves, accelerator=accelerator()), 0
+    with pytest.raises(TypeError, match=r"^halves, which counts the items of a batch, returned 1.5 items: a whole"):
+        for _ in observer.iterate([[0] * 3] * 9, accumulation):
+            bodies += 1
+    assert (bodies, rows(tmp_path)) == (0, [])
+
+
+def test_a_step_ended_by_hand_with_no_whole_number_of_items_says_so(make: Callable[..., Observer]) -> None:
+    end_step = make().begin()
+    end_step(2)
+    with pytest.raises(TypeError, match=r"^the end of a step was told of 2.5 items: a whole number is needed"):
+        end_step(2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [True, Whole(3)])
+def test_what_stands_for_a_whole_number_is_one(tmp_path: Path, make: Callable[..., Observer], count: Any) -> None:
+    list(make(count=lambda _: count).iterate(range(2)))
+    assert [row[2] for row in rows(tmp_path)] == [int(count)] * 2
