@@ -11,7 +11,7 @@ from benchmate.loop import Loop
 from benchmate.statistics import quantile
 from benchmate.wire import StepsWriter
 
-STEPS: Final = 200  # at a time: short enough that most blocks are not interrupted
+STEPS: Final = 200  # or batches, at a time: short enough that most blocks are not interrupted
 BLOCKS: Final = 5  # at least
 BUDGET_NS: Final = 10_000_000
 
@@ -30,16 +30,19 @@ class _Nobody:
 def per_step(accelerator: Accelerator, batches: int = 1) -> float:
     """Return the ns that a step of so many batches takes longer for being timed: the median of short blocks.
 
-    What counting the items takes is not in it.
+    What counting the items takes is not in it. A step of more than ``STEPS`` batches is found by one of so many: all
+    but the first few cost the same.
     """
     costs: list[float] = []
+    tried = min(batches, STEPS)
+    steps = STEPS // tried
     begun = time.perf_counter_ns()
     while len(costs) < BLOCKS or time.perf_counter_ns() - begun < BUDGET_NS:
-        loop = Loop(accelerator, StepsWriter.scratch(STEPS).append, _Nobody())
-        source = range(STEPS * batches)
-        observed = loop.over_batches(source, _one) if batches == 1 else loop.over_groups(source, batches, _one)
-        costs.append((_spent(observed) - _spent(source)) / STEPS)
-    return quantile(costs, 0.5)
+        loop = Loop(accelerator, StepsWriter.scratch(steps).append, _Nobody())
+        source = range(steps * tried)
+        observed = loop.over_batches(source, _one) if batches == 1 else loop.over_groups(source, tried, _one)
+        costs.append((_spent(observed) - _spent(source)) / steps)
+    return quantile(costs, 0.5) * batches / tried
 
 
 def _one(_: object) -> int:

@@ -301,7 +301,7 @@ def _with_interval(n: int, value: float, half: float | None, method: Method) -> 
 
 def _by_order(samples: Sequence[float], ordered: Sequence[float], share: float, batches: int) -> Estimate:
     n, value = len(samples), _at(ordered, share)
-    effective = _effective(list(map(value.__lt__, samples)), batches)
+    effective = _effective([value < sample for sample in samples], batches)
     if effective < needed(share):
         return _nothing(n, value)
     few, many = _exceedances(effective, 1 - share)

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from loops import FakeDevice, events
 
+from benchmate import overhead
 from benchmate import usage as usage_module
 from benchmate.device import Cpu
 from benchmate.observe import Observer, StopProgram
-from benchmate.overhead import BUDGET_NS, per_step
+from benchmate.overhead import BLOCKS, BUDGET_NS, STEPS, per_step
 from benchmate.usage import Usage, usage
 
 
@@ -148,3 +149,15 @@ def test_counting_the_items_is_part_of_the_cost(tmp_path: Path, make: Callable[.
     with pytest.raises(StopProgram):
         list(make(observations=2).iterate([Slow()] * 5))
     assert measured(tmp_path)[0]["overhead_ns"] > 200_000
+
+
+@pytest.mark.parametrize("batches", [2, 150, 10_000])
+def test_the_calibration_takes_no_longer_for_steps_of_more_batches(
+    monkeypatch: pytest.MonkeyPatch, batches: int
+) -> None:
+    counted = []
+    monkeypatch.setattr(overhead, "_one", lambda batch: counted.append(batch) or 1)
+    monkeypatch.setattr(overhead, "BUDGET_NS", 0)
+    cost = per_step(Cpu(), batches)
+    assert len(counted) <= BLOCKS * (STEPS + 1)
+    assert cost > 10 * batches  # ns

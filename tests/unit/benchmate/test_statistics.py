@@ -239,3 +239,10 @@ def test_a_tails_interval_covers_the_truth_of_autocorrelated_samples_or_says_too
         if found.low is not None and found.high is not None:
             wrong += not found.low <= truth <= found.high
     assert wrong / trials <= 0.1
+
+
+@pytest.mark.parametrize("statistic", ["mean", "p50", "p90", "p95"])
+def test_whole_numbers_among_the_samples_are_as_others(statistic: Statistic) -> None:
+    mixed: list[float] = [5 if number % 8 else 1.5 for number in range(400)]
+    mixed[::40] = [7.25] * 10
+    assert estimate(mixed, statistic) == estimate(list(map(float, mixed)), statistic)
