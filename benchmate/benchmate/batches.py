@@ -11,7 +11,10 @@ Count = Callable[[Any], int]
 
 
 def counter(batch: object) -> Count:
-    """Return the quickest function that counts the items of batches like this one, as ``items_in`` does."""
+    """Return the quickest function that counts the items of batches like this one.
+
+    They are the length of its first tensor (of a map: of any tensor in it) or sequence; 1 for what has none.
+    """
     if _has_rows(batch):
         return _rows
     if isinstance(batch, Mapping) and batch:
@@ -50,19 +53,6 @@ def spent(count: Count, batch: object, times: int = 5) -> int:
         count(batch)
         least = min(least, time.perf_counter_ns() - begun)
     return least
-
-
-def items_in(batch: Any) -> int:
-    """Return the length of a batch's first tensor (of a map: of any tensor in it) or sequence; 1 for what has none."""
-    if _has_rows(batch):
-        return int(batch.shape[0])
-    if isinstance(batch, Mapping) and batch:
-        return items_in(batch[_key_of_items(batch)])
-    if isinstance(batch, (tuple, list)) and batch and isinstance(batch[0], (tuple, list, Mapping)):
-        return items_in(batch[0])
-    if isinstance(batch, (tuple, list)) and batch and _has_rows(batch[0]):
-        return int(batch[0].shape[0])
-    return len(batch) if _is_sized(batch) else 1
 
 
 def _key_of_items(batch: Mapping[Any, Any]) -> Any:

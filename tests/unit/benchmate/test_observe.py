@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from loops import MS, FakeDevice, FakeTime, events, rows, steps
 
-from benchmate.batches import counter, items_in
+from benchmate.batches import counter
 from benchmate.context import Context, ContextError, Limit
 from benchmate.device import Cpu
 from benchmate.observe import Observer, StopProgram
@@ -376,7 +376,6 @@ class Tensor:
     ],
 )
 def test_items_are_counted_by_the_first_tensor_or_sequence(batch: object, count: int) -> None:
-    assert items_in(batch) == count
     assert counter(batch)(batch) == count
 
 
