@@ -12,7 +12,8 @@ from benchmate.statistics import Estimate, estimate, mean, of_repeats, std
 from benchmate.wire import is_number
 from milabench.outcome import GOOD
 from milabench.suite.matrix import label
-from milabench.summary.pooled import energy_of, per_unit, repeats_of, slots_of, speed_of, trust_of
+from milabench.summary.devices import energy_of, per_unit
+from milabench.summary.pooled import repeats_of, slots_of, speed_of, trust_of
 from milabench.summary.score import performance, score, trimmed
 from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary
 

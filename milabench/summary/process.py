@@ -98,7 +98,8 @@ def _shown(command: Command) -> frozenset[str]:
     Where a GPU is divided the numbers of a plan are not those of the vendor's tool, and that variable has UUIDs.
     """
     shown = [command.env[name] for name in SELECTION_VARIABLES.values() if name in command.env]
-    return frozenset(",".join(shown).split(",") if shown else map(str, command.devices))
+    names = ",".join(shown).split(",") if shown else map(str, command.devices)
+    return frozenset(name for name in names if name)  # the variable may be empty: no device at all
 
 
 def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | Reading:

@@ -67,7 +67,7 @@ def seen_from(site: Site, span: tuple[int, int], account: Account = _NO_ACCOUNT)
         evidence=evidence,
         noise=verdict.noise(evidence),
         energy=None if seen is None else energy_of(seen, devices, len(site.shown)),
-        ecc=None if seen is None else _ecc(seen, devices),
+        errors={} if seen is None else _errors(seen, devices),
     )
 
 
@@ -111,7 +111,7 @@ def _over(amount: object, seconds: float) -> float | None:
 
 def _with_seen(own: Evidence, seen: Window, devices: Sequence[Device]) -> Evidence:
     """Return what a process says of itself with what the monitor of its node saw."""
-    ecc = _ecc(seen, devices)
+    errors = _errors(seen, devices)
     return replace(
         own,
         others_share=_others(seen),
@@ -119,7 +119,7 @@ def _with_seen(own: Evidence, seen: Window, devices: Sequence[Device]) -> Eviden
         steal_share=seen.cpu_share(seen.growth(seen.stretch.columns.get("steal_s"))),
         clock_share=_clock(seen, devices),
         throttled=tuple(dict.fromkeys(word for each in devices for word in seen.throttled(each))),
-        ecc_errors=None if ecc is None else ecc.uncorrected,
+        ecc_errors=sum(each.uncorrected for each in errors.values()) if errors else None,
     )
 
 
@@ -139,13 +139,15 @@ def _clock(seen: Window, devices: Sequence[Device]) -> float | None:
     return min((min(values) / max(values) for values in clocks), default=None)
 
 
-def _ecc(seen: Window, devices: Sequence[Device]) -> Ecc | None:
-    """Return the memory errors that devices counted in a window; None where they do not count any."""
-    grown = [[seen.growth(each.columns.get(name)) for each in devices] for name in ("corrected", "uncorrected")]
-    known = [[value for value in values if value is not None] for values in grown]
-    if not any(known):
-        return None
-    return Ecc(corrected=round(sum(known[0])), uncorrected=round(sum(known[1])))
+def _errors(seen: Window, devices: Sequence[Device]) -> dict[str, Ecc]:
+    """Return the memory errors that devices counted in a window, of those that count any."""
+    found: dict[str, Ecc] = {}
+    for each in devices:
+        grown = [seen.growth(each.columns.get(name)) for name in ("corrected", "uncorrected")]
+        if grown != [None, None]:
+            corrected, uncorrected = (round(value or 0.0) for value in grown)
+            found[each.name] = Ecc(corrected=corrected, uncorrected=uncorrected)
+    return found
 
 
 def energy_of(seen: Window, devices: Sequence[Device], wanted: int) -> Energy | None:

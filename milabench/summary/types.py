@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -133,12 +133,19 @@ class Ecc:
     corrected: int
     uncorrected: int
 
+    @staticmethod
+    def total(several: Collection[Ecc]) -> Ecc:
+        """Return errors added up."""
+        corrected, uncorrected = (each.corrected for each in several), (each.uncorrected for each in several)
+        return Ecc(corrected=sum(corrected), uncorrected=sum(uncorrected))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What is known of a process and its machine while it measured. ``window_ns``: when that was (wall clock).
 
-    ``shown``: its devices, as its node's monitor calls them. ``overhead_ns``: what measuring cost in each step.
+    ``shown``: its devices, as its node's monitor calls them; ``errors``: of memory, by device, where they count them.
+    ``overhead_ns``: what measuring cost in each step.
     """
 
     window_ns: tuple[int, int] | None = None
@@ -147,8 +154,14 @@ class Surroundings:
     evidence: Evidence = Evidence()
     noise: Noise = Noise(verdict="unknown")
     energy: Energy | None = None
-    ecc: Ecc | None = None
+    errors: Mapping[str, Ecc] = field(default_factory=dict)
     overhead_ns: float | None = None
+
+    @property
+    def ecc(self) -> Ecc | None:
+        """The memory errors of all its devices; None where they do not count any."""
+        several = self.errors.values()
+        return Ecc.total(several) if several else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
