@@ -35,7 +35,7 @@ def throughput(series: Series) -> Estimate:
 
 def steadiness_of(rates: Sequence[float]) -> Steadiness | None:
     """Return whether the rates of steps are steady; None without any."""
-    return verdict.steadiness(rates) if rates else None
+    return verdict.steadiness(rates, "its steps' rates") if rates else None
 
 
 def step_times(durations_ns: array[int]) -> StepTimes | None:

@@ -48,8 +48,8 @@ class Steadiness:
     detail: str
 
 
-def steadiness(samples: Sequence[float]) -> Steadiness:
-    """Judge a series of durations or rates in the order they were taken.
+def steadiness(samples: Sequence[float], of: str = "the samples") -> Steadiness:
+    """Judge a series of durations or rates in the order they were taken; ``of``: what they are, in words.
 
     ``drifting``: after the warm-up the level changes by 1 % or more, gradually or at once. ``bimodal``: samples have
     two levels with hardly any between, each with 5 % of them or more; fewer are outliers, which a steady series may
@@ -69,11 +69,11 @@ def steadiness(samples: Sequence[float]) -> Steadiness:
         if settled is None:
             whole = _change(_levels(looked)) if warmup * PARTS >= n else None  # then the front is where a drift begins
             warmup, detail = (0, _told(whole, places)) if whole else (warmup, _told(change, places[first:]))
-            return Steadiness(kind="drifting", warmup=warmup, detail=detail)
+            return Steadiness(kind="drifting", warmup=warmup, detail=f"the level of {of} {detail}")
         first += settled
         warmup = places[first]
     if levels := _two_levels(looked[first:]):
-        return Steadiness(kind="bimodal", warmup=warmup, detail=levels)
+        return Steadiness(kind="bimodal", warmup=warmup, detail=f"two levels of {of}: {levels}")
     detail = f"steady after the first {warmup} of {n} samples" if warmup else "steady from the first sample on"
     return Steadiness(kind="steady", warmup=warmup, detail=detail)
 
@@ -183,8 +183,8 @@ def _slope(levels: Sequence[float]) -> float:
 def _told(change: _Change, places: Sequence[int]) -> str:
     way = "rose" if change.share > 0 else "fell"
     if change.at is None:
-        return f"the level {way} by {abs(change.share):.1%} over the series"
-    return f"the level {way} by {abs(change.share):.1%} about sample {places[change.at * len(places) // change.parts]}"
+        return f"{way} by {abs(change.share):.1%} over the series"
+    return f"{way} by {abs(change.share):.1%} about sample {places[change.at * len(places) // change.parts]}"
 
 
 def _two_levels(samples: Sequence[float]) -> str:
@@ -223,7 +223,7 @@ def _told_levels(lower: Sequence[float], upper: Sequence[float]) -> str:
     rarer, usual = sorted((lower, upper), key=len)
     share, apart, level = len(rarer) / len(ordered), median(rarer) - median(usual), abs(median(usual))
     far = f"{abs(apart) / level:.0%} " if level else ""
-    return f"two levels: {share:.0%} of the samples lie {far}{'above' if apart > 0 else 'below'} the others"
+    return f"{share:.0%} of them lie {far}{'above' if apart > 0 else 'below'} the others"
 
 
 def _grain(ordered: Sequence[float]) -> float:
