@@ -12,6 +12,7 @@ from milabench.summary.types import OVERHEAD
 EXPLAINED: Final = "docs/explanation/numbers.md"
 _MOST_NAMES: Final = 5
 _MOST_REASONS: Final = 2  # of a benchmark are shown; all are in the JSON
+_UNKNOWN = "whether the machine was busy with other things is not known"
 _TIMED = "measuring itself took {share} of a step's time ({cost} of {step}): steps are too short to be timed one by one"
 _SOURCES: Final = {
     "device counter": "by the devices' own counters",
@@ -36,23 +37,28 @@ def doubts(summary: Summary) -> list[tuple[str, ...]]:
 
 
 def _of(found: BenchmarkSummary) -> Iterator[str]:
-    grade = found.trust.grade
-    if grade.word != "ok":
-        shown = grade.reasons[:_MOST_REASONS]
-        more = len(grade.reasons) - len(shown)
+    trust = found.trust
+    if trust.ecc is not None and trust.ecc.uncorrected:
+        errors = f"{trust.ecc.uncorrected} memory error{'s' * (trust.ecc.uncorrected != 1)}"
+        yield f"memory: the devices could not correct {errors} (ECC) while measuring: results may be wrong"
+    if trust.grade.word != "ok":
+        shown = trust.grade.reasons[:_MOST_REASONS]
+        more = len(trust.grade.reasons) - len(shown)
         rest = f"; and {more} more, in --json" if more else ""
-        yield f"{grade.word}: {'; '.join(shown)}{rest}"
-    elif found.trust.noise.reasons:
-        yield f"all the same: {found.trust.noise.reasons[0]}"
-    if found.trust.overhead is not None and found.trust.overhead > OVERHEAD:
+        yield f"{trust.grade.word}: {'; '.join(shown)}{rest}"
+    if trust.noise.verdict == "unknown" and trust.noise.reasons:
+        yield f"{_UNKNOWN}: {trust.noise.reasons[0]}"
+    elif trust.noise.reasons and trust.grade.word == "ok":
+        yield f"all the same: {trust.noise.reasons[0]}"
+    if trust.overhead is not None and trust.overhead > OVERHEAD:
         yield _overhead(found)
-    if found.trust.unsteady:
+    if trust.unsteady:
         yield (
-            f"warm-up: the first {found.trust.unsteady} measured steps were not steady yet and are in the rate;"
+            f"warm-up: the first {trust.unsteady} measured steps were not steady yet and are in the rate;"
             " voir.options.skip leaves steps out"
         )
-    if found.trust.ecc is not None and found.trust.ecc.corrected:
-        yield f"memory: the devices corrected {found.trust.ecc.corrected} errors (ECC) while measuring"
+    if trust.ecc is not None and trust.ecc.corrected:
+        yield f"memory: the devices corrected {trust.ecc.corrected} errors (ECC) while measuring"
 
 
 def _overhead(found: BenchmarkSummary) -> str:
@@ -65,10 +71,10 @@ def _overhead(found: BenchmarkSummary) -> str:
 
 def _unknown(measured: Sequence[BenchmarkSummary]) -> Iterator[tuple[str, ...]]:
     """Say of which benchmarks nothing tells whether the machine was busy with other things."""
-    names = [found.name for found in measured if found.trust.noise.verdict == "unknown"]
+    unknown = (found for found in measured if found.trust.noise.verdict == "unknown")
+    names = [found.name for found in unknown if not found.trust.noise.reasons]
     if names:
-        who = "all of them" if len(names) == len(measured) else _named(names)
-        yield who, "whether the machine was busy with other things is not known: the run does not say"
+        yield "all of them" if len(names) == len(measured) else _named(names), f"{_UNKNOWN}: the run does not say"
 
 
 def _named(names: Sequence[str]) -> str:

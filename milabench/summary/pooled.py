@@ -8,14 +8,11 @@ from dataclasses import replace
 
 from benchmate import verdict
 from benchmate.statistics import Estimate, of_repeats
-from benchmate.verdict import Noise
 from milabench.outcome import GOOD
 from milabench.summary.devices import ecc_of, measuring
 from milabench.summary.grouping import grouped
 from milabench.summary.speed import pooled_times, together
 from milabench.summary.types import ProcessSummary, Speed, StepTimes, Trust
-
-_NOISES = ("noisy", "unknown", "quiet")  # that of one process is that of all, the worst first
 
 
 def repeats_of(processes: Sequence[ProcessSummary]) -> tuple[Estimate, ...]:
@@ -68,17 +65,8 @@ def trust_of(processes: Sequence[ProcessSummary], interval: Estimate) -> Trust:
         grade=verdict.grade(interval, series, noises),
         steadiness=dict(Counter(found.kind for found in series)),
         unsteady=max((found.warmup for found in series), default=0),
-        noise=_worst(noises),
+        noise=verdict.pooled(noises),
         overhead=max(overheads, default=None),
         throttled=tuple(dict.fromkeys(reason for evidence in evidences for reason in evidence.throttled)),
         ecc=ecc_of(processes),
     )
-
-
-def _worst(noises: Sequence[Noise]) -> Noise:
-    """Return the noise of several processes: one that is noisy, or of which nothing is known, speaks for all."""
-    for word in _NOISES:
-        alike = [noise for noise in noises if noise.verdict == word]
-        if alike:
-            return max(alike, key=lambda noise: len(noise.reasons))
-    return Noise(verdict="unknown")

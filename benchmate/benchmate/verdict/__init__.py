@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmate.verdict.comparison import Ratio, Rule, Runs, ratio, ratio_of_runs
-from benchmate.verdict.evidence import Evidence, Noise, noise
+from benchmate.verdict.evidence import Evidence, Noise, noise, pooled
 from benchmate.verdict.grading import Grade, Word, grade
 from benchmate.verdict.series import Steadiness, steadiness
 
@@ -18,6 +18,7 @@ __all__ = [
     "Word",
     "grade",
     "noise",
+    "pooled",
     "ratio",
     "ratio_of_runs",
     "steadiness",

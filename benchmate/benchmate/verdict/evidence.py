@@ -7,11 +7,18 @@ that was not the benchmark's; what others took of the CPUs says who it was, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 NoiseVerdict = Literal["quiet", "noisy", "unknown"]
+Reason = tuple[str, str]  # what it is about, one of ABOUT, and a sentence for the user
+_WORST: Final[tuple[NoiseVerdict, ...]] = ("noisy", "unknown", "quiet")
+# What reasons are about, in the order in which they are told: a result that may be wrong is worse than a slow one.
+ABOUT: Final = (
+    *("memory errors", "pressure", "waiting", "switches", "steal", "clock", "throttled", "neighbours"),
+    *("others", "limit", "window"),
+)
 
 # Share of the wall time during which some task of the machine was ready and had no CPU (/proc/pressure/cpu). The
 # criterion for a busy neighbour: any that costs time makes somebody wait. Wake-ups of an idle machine come to 1 or 2 %.
@@ -61,10 +68,19 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """The verdict on a machine, and its reasons: sentences for the user. A quiet one may have remarks."""
+    """The verdict on a machine, and its reasons: sentences for the user. A quiet one may have remarks.
+
+    ``about``: what each reason is about, so that those of several processes can be counted whatever their figures.
+    """
 
     verdict: NoiseVerdict
     reasons: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> Iterator[Reason]:
+        """Each reason with what it is about: where that is not said, itself."""
+        return zip(self.about or self.reasons, self.reasons, strict=True)
 
 
 def noise(evidence: Evidence) -> Noise:
@@ -73,30 +89,68 @@ def noise(evidence: Evidence) -> Noise:
     ``quiet`` takes that the process's waiting or the machine's pressure is known, and low; without them, and with
     nothing else against the number, the answer is ``unknown``.
     """
-    against = (*_waiting(evidence), *_hardware(evidence), *_neighbours(evidence))
+    against = (*_memory(evidence), *_waiting(evidence), *_hardware(evidence), *_neighbours(evidence))
     if against:
-        return Noise(verdict="noisy", reasons=against)
+        return _noise("noisy", against)
     if evidence.pressure_share is None and evidence.wait_share is None:
-        return Noise(verdict="unknown", reasons=tuple(_remarks(evidence)))
+        return _noise("unknown", _remarks(evidence))
     if evidence.window_s is not None and evidence.window_s < WINDOW_S:
         short = f"measured for {evidence.window_s:.2g} s, too short for the kernel's counters to show what disturbs"
-        return Noise(verdict="unknown", reasons=(short,))
-    return Noise(verdict="quiet", reasons=tuple(_remarks(evidence)))
+        return _noise("unknown", [("window", short)])
+    return _noise("quiet", _remarks(evidence))
 
 
-def _waiting(evidence: Evidence) -> Iterator[str]:
+def pooled(several: Sequence[Noise]) -> Noise:
+    """Return the noise of several processes: one that is noisy, or else one of which nothing is known, speaks for all.
+
+    What reasons are about is told once, with how many of all the processes it holds for, and the words of the first.
+    """
+    nothing: NoiseVerdict = "unknown"
+    verdict = next((word for word in _WORST if any(noise.verdict == word for noise in several)), nothing)
+    found: dict[str, list[str]] = {}
+    for noise in several:
+        for about, reason in noise.told if noise.verdict == verdict else ():
+            found.setdefault(about, []).append(reason)
+    kinds = sorted(found, key=lambda about: ABOUT.index(about) if about in ABOUT else len(ABOUT))
+    return _noise(verdict, [(about, counted(found[about], len(several))) for about in kinds])
+
+
+def counted(alike: Sequence[str], total: int) -> str:
+    """Return what holds of some of ``total`` processes, in the words of the first of them."""
+    if total == 1:
+        return alike[0]
+    example = ", of one" if len(set(alike)) > 1 else ""  # the figures are not those of all
+    return f"{len(alike)} of {total} processes{example}: {alike[0]}"
+
+
+def _noise(verdict: NoiseVerdict, found: Iterable[Reason]) -> Noise:
+    several = tuple(found)
+    return Noise(
+        verdict=verdict,
+        reasons=tuple(reason for _, reason in several),
+        about=tuple(about for about, _ in several),
+    )
+
+
+def _memory(evidence: Evidence) -> Iterator[Reason]:
+    if evidence.ecc_errors:
+        errors = _many(evidence.ecc_errors, "uncorrected memory error")
+        yield "memory errors", f"the device had {errors}: its results may be wrong"
+
+
+def _waiting(evidence: Evidence) -> Iterator[Reason]:
     held_up = _held_up(evidence)
     waited = held_up is not None and held_up >= WAIT
     pressed = _at_least(evidence.pressure_share, PRESSURE)
     if pressed:
-        yield f"tasks waited for a CPU {evidence.pressure_share:.0%} of the time: {_whose(evidence)}"
+        yield "pressure", f"tasks waited for a CPU {evidence.pressure_share:.0%} of the time: {_whose(evidence)}"
     if waited and not pressed:
-        yield f"its threads waited for a CPU {held_up:.0%} of their time: {_whose(evidence)}"
+        yield "waiting", f"its threads waited for a CPU {held_up:.0%} of their time: {_whose(evidence)}"
     elif waited:
-        yield f"its own threads waited for a CPU {held_up:.0%} of their time"
+        yield "waiting", f"its own threads waited for a CPU {held_up:.0%} of their time"
     unknown = evidence.wait_share is None and evidence.pressure_share is None
     if unknown and _at_least(evidence.involuntary_per_s, INVOLUNTARY):
-        yield f"it had to leave its CPU {evidence.involuntary_per_s:.0f} times a second: {_whose(evidence)}"
+        yield "switches", f"it had to leave its CPU {evidence.involuntary_per_s:.0f} times a second: {_whose(evidence)}"
 
 
 def _held_up(evidence: Evidence) -> float | None:
@@ -119,30 +173,31 @@ def _whose(evidence: Evidence) -> str:
     return f"other processes took only {took}, so its own threads and processes are more than its CPUs"
 
 
-def _hardware(evidence: Evidence) -> Iterator[str]:
+def _hardware(evidence: Evidence) -> Iterator[Reason]:
     if _at_least(evidence.steal_share, STEAL):
-        yield f"the hypervisor gave {evidence.steal_share:.0%} of the CPU time to other machines (steal)"
+        yield "steal", f"the hypervisor gave {evidence.steal_share:.0%} of the CPU time to other machines (steal)"
     if evidence.clock_share is not None and evidence.clock_share < CLOCK:
-        yield f"the clock fell to {evidence.clock_share:.0%} of the highest seen"
+        yield "clock", f"the clock fell to {evidence.clock_share:.0%} of the highest seen"
     if causes := [cause for cause in evidence.throttled if cause not in LIMITS]:
-        yield f"the device's clock was held down: {', '.join(causes)}"
-    if evidence.ecc_errors:
-        yield f"the device had {_many(evidence.ecc_errors, 'uncorrected memory error')}: its results may be wrong"
+        yield "throttled", f"the device's clock was held down: {', '.join(causes)}"
 
 
-def _neighbours(evidence: Evidence) -> Iterator[str]:
+def _neighbours(evidence: Evidence) -> Iterator[Reason]:
     if evidence.neighbours:
         trials = _many(evidence.neighbours, "other trial")
-        yield f"{trials} ran side by side with it: memory bandwidth, caches and power were shared"
+        yield "neighbours", f"{trials} ran side by side with it: memory bandwidth, caches and power were shared"
 
 
-def _remarks(evidence: Evidence) -> Iterator[str]:
+def _remarks(evidence: Evidence) -> Iterator[Reason]:
     if _at_least(evidence.others_share, OTHERS):
         known = evidence.pressure_share is not None or evidence.wait_share is not None
         calm = " while nothing waited for one" if known else ""
-        yield f"other processes took {evidence.others_share:.0%} of the CPU time{calm}: they share caches and memory"
+        yield (
+            "others",
+            f"other processes took {evidence.others_share:.0%} of the CPU time{calm}: they share caches and memory",
+        )
     if limits := [cause for cause in evidence.throttled if cause in LIMITS]:
-        yield f"the device ran at its limit ({', '.join(limits)}), which sets its clock"
+        yield "limit", f"the device ran at its limit ({', '.join(limits)}), which sets its clock"
 
 
 def _at_least(share: float | None, bound: float) -> bool:

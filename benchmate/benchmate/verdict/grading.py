@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from benchmate.statistics import WIDE, Estimate
-from benchmate.verdict.evidence import Noise
+from benchmate.verdict.evidence import Noise, counted, pooled
 from benchmate.verdict.series import Steadiness
 
 Word = Literal["ok", "too few", "noisy", "drifting", "bimodal", "wide"]
@@ -45,17 +45,13 @@ def _of_estimate(estimate: Estimate) -> Iterator[tuple[Word, str]]:
 
 
 def _of_noise(machine: Sequence[Noise]) -> Iterator[tuple[Word, str]]:
-    noisy = [noise.reasons for noise in machine if noise.verdict == "noisy"]
-    for reason in max(noisy, key=len, default=()):  # of the one with the most: all say much the same
-        yield "noisy", _of(len(noisy), len(machine)) + reason
+    found = pooled(machine)
+    for reason in found.reasons if found.verdict == "noisy" else ():
+        yield "noisy", reason
 
 
 def _of_series(series: Sequence[Steadiness]) -> Iterator[tuple[Word, str]]:
     for kind in ("drifting", "bimodal"):
-        alike = [found for found in series if found.kind == kind]
+        alike = [found.detail for found in series if found.kind == kind]
         if alike:
-            yield kind, _of(len(alike), len(series)) + alike[0].detail
-
-
-def _of(some: int, total: int) -> str:
-    return f"{some} of {total} processes: " if total > 1 else ""
+            yield kind, counted(alike, len(series))

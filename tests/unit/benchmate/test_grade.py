@@ -7,7 +7,7 @@ import random
 import pytest
 
 from benchmate.statistics import Estimate, estimate
-from benchmate.verdict import Grade, Noise, Steadiness, grade
+from benchmate.verdict import Evidence, Grade, Noise, Steadiness, grade, noise, pooled
 
 _CHANCE = random.Random(3)
 GOOD = estimate([_CHANCE.gauss(100, 1) for _ in range(400)])
@@ -52,3 +52,41 @@ def test_the_word_is_the_first_that_holds_and_all_reasons_stand(
     found: Estimate, series: list[Steadiness], machine: list[Noise], word: str, reasons: tuple[str, ...]
 ) -> None:
     assert grade(found, series, machine) == Grade(word=word, reasons=reasons)  # type: ignore[arg-type]
+
+
+WAITED = noise(Evidence(window_s=10, wait_share=0.5, pressure_share=0.5, others_share=0.5))
+LESS = noise(Evidence(window_s=10, wait_share=0.4, pressure_share=0.0, others_share=0.5))
+DAMAGED = noise(Evidence(window_s=10, wait_share=0.0, pressure_share=0.0, ecc_errors=1))
+CALM = noise(Evidence(window_s=10, wait_share=0.0, pressure_share=0.0))
+
+
+def test_each_kind_of_reason_is_counted_by_the_processes_that_have_it_and_wrong_results_come_first() -> None:
+    found = grade(GOOD, (), [WAITED, DAMAGED, LESS, CALM])
+    assert found.reasons == (
+        "1 of 4 processes: the device had 1 uncorrected memory error: its results may be wrong",
+        "1 of 4 processes: tasks waited for a CPU 50% of the time: other processes took 50% of the CPU time",
+        "2 of 4 processes, of one: its own threads waited for a CPU 50% of their time",
+    )
+    assert pooled([WAITED, DAMAGED, LESS, CALM]).reasons == found.reasons
+
+
+def test_a_memory_error_comes_before_the_other_reasons_of_its_process() -> None:
+    both = noise(Evidence(window_s=10, wait_share=0.5, pressure_share=0.5, steal_share=0.5, ecc_errors=2))
+    assert both.reasons[0] == "the device had 2 uncorrected memory errors: its results may be wrong"
+
+
+@pytest.mark.parametrize(
+    ("several", "verdict", "reasons"),
+    [
+        ([], "unknown", ()),
+        ([CALM, CALM], "quiet", ()),
+        ([QUIET, CALM], "quiet", ("1 of 2 processes: other processes took 12% of the CPU time",)),
+        ([QUIET, UNKNOWN], "unknown", ()),
+        ([UNKNOWN, NOISY, QUIET], "noisy", ("1 of 3 processes: busy", "1 of 3 processes: hot")),
+    ],
+)
+def test_the_worst_of_several_processes_speaks_for_all(
+    several: list[Noise], verdict: str, reasons: tuple[str, ...]
+) -> None:
+    found = pooled(several)
+    assert (found.verdict, found.reasons) == (verdict, reasons)

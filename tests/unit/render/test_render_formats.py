@@ -11,7 +11,7 @@ import pytest
 from render_samples import PROCESS, benchmark, empty, estimate, sample, trust
 from rich.console import Console
 
-from benchmate.verdict import Noise
+from benchmate.verdict import Noise, Word
 from milabench.render import FORMATS, text
 from milabench.summary import BenchmarkSummary, Ecc, Energy, RunFacts, Summary
 
@@ -251,6 +251,31 @@ def test_energy_without_known_work_is_told_as_a_whole() -> None:
 def test_corrected_memory_errors_are_told() -> None:
     found = benchmark("x", trust=trust("ok", ecc=Ecc(corrected=3, uncorrected=0)))
     assert "memory: the devices corrected 3 errors (ECC) while measuring" in text.render(of(found), 120)
+
+
+@pytest.mark.parametrize(("errors", "told"), [(1, "1 memory error"), (7, "7 memory errors")])
+def test_uncorrected_memory_errors_are_told_first_whatever_else_there_is(errors: int, told: str) -> None:
+    """Of a server's device no reason of the grade speaks, and of many reasons two are shown."""
+    found = benchmark("x", trust=trust("noisy", "a", "b", "c", ecc=Ecc(corrected=0, uncorrected=errors)))
+    first, second = _trusted(of(found))[:2]
+    assert first == f"x memory: the devices could not correct {told} (ECC) while measuring: results may be wrong"
+    assert second.startswith("x noisy: a; b; and 1 more")
+
+
+def _trusted(summary: Summary) -> list[str]:
+    lines = text.render(summary, 200).splitlines()
+    at = lines.index("how far to trust these numbers")
+    return [" ".join(line.split()) for line in lines[at + 1 :]]
+
+
+@pytest.mark.parametrize("word", ["ok", "too few"])
+def test_of_a_short_window_is_said_once_why_its_noise_is_not_known(word: Word) -> None:
+    short = "measured for 0.05 s, too short for the kernel's counters to show what disturbs"
+    noise = Noise(verdict="unknown", reasons=(short,), about=("window",))
+    silent = benchmark("y", trust=trust("ok"))
+    told = [line for line in _trusted(of(benchmark("x", trust=trust(word, noise=noise)), silent)) if "busy" in line]
+    unknown = "whether the machine was busy with other things is not known"
+    assert told == [f"x {unknown}: {short}", f"y {unknown}: the run does not say"]
 
 
 def test_json_has_interval_verdict_and_n_with_each_number() -> None:
