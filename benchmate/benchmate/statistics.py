@@ -138,11 +138,11 @@ def _estimate(samples: Sequence[float], ordered: Sequence[float], statistic: Sta
     if n == 0:
         return _nothing(0)
     if statistic == "mean":
-        return _with_interval(n, mean(samples), _half_of_batches(map(mean, split(samples, batches))), "batch means")
+        return around(n, mean(samples), _half_of_batches(map(mean, split(samples, batches))), "batch means")
     share = QUANTILES[statistic]
     if statistic == "p50":
         half = _half_of_batches(map(median, split(samples, batches)))
-        return _with_interval(n, _at(ordered, share), half, "batch means")
+        return around(n, _at(ordered, share), half, "batch means")
     return _by_order(samples, ordered, share, batches) if n >= needed(share) else _nothing(n)
 
 
@@ -163,7 +163,7 @@ def throughput(counts: Sequence[float], durations_ns: Sequence[float], batches: 
     rate = math.fsum(counts) / total_ns  # per ns
     parts = zip(split(counts, batches), split(durations_ns, batches), strict=True)
     half = _half_of_batches((math.fsum(done) - rate * math.fsum(took)) / len(done) for done, took in parts)
-    return _with_interval(n, 1e9 * rate, None if half is None else 1e9 * half * n / total_ns, "batch means")
+    return around(n, 1e9 * rate, None if half is None else 1e9 * half * n / total_ns, "batch means")
 
 
 def precise(found: Estimate, precision: float) -> bool:
@@ -198,11 +198,17 @@ def of_repeats(repeats: Sequence[Estimate]) -> Estimate:
     return between([repeat.value for repeat in with_value if repeat.value is not None])
 
 
-def between(values: Sequence[float]) -> Estimate:
-    """Return the mean of independent repeats (one value each) with the interval their spread gives (Student's t)."""
+def between(values: Sequence[float], sizes: Sequence[int] = ()) -> Estimate:
+    """Return the mean of independent repeats (one value each) with the interval their spread gives (Student's t).
+
+    ``sizes``: how many samples each value is of, where the mean is to be that of all samples. One that outweighs the
+    others makes the interval wider: what its process had of its own is then in the mean.
+    """
     if not values:
         return _nothing(0)
-    return _with_interval(len(values), mean(values), _half_width(values), "repeats")
+    weights = sizes or [1] * len(values)
+    value = math.fsum(weight * each for weight, each in zip(weights, values, strict=True)) / sum(weights)
+    return around(len(values), value, _half_width(values, weights), "repeats")
 
 
 def of_runs(runs: Sequence[Sequence[float]]) -> Estimate:
@@ -212,7 +218,7 @@ def of_runs(runs: Sequence[Sequence[float]]) -> Estimate:
         return _nothing(0)
     found = mean_of_runs(runs)
     half = student_t(found.degrees) * math.sqrt(found.variance) if found.degrees else None
-    return _with_interval(sum(map(len, runs)), found.value, half, "repeats")
+    return around(sum(map(len, runs)), found.value, half, "repeats")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,13 +292,15 @@ def correlation(values: Sequence[float]) -> float:
     return math.fsum(one * next_one for one, next_one in zip(off, off[1:], strict=False)) / power
 
 
-def _half_width(values: Sequence[float]) -> float | None:
+def _half_width(values: Sequence[float], weights: Sequence[int]) -> float | None:
     if len(values) < 2:
         return None
-    return student_t(len(values) - 1) * std(values, ddof=1) / math.sqrt(len(values))
+    unlike = math.sqrt(math.fsum(weight * weight for weight in weights)) / sum(weights)  # 1/√n where all are alike
+    return student_t(len(values) - 1) * std(values, ddof=1) * unlike
 
 
-def _with_interval(n: int, value: float, half: float | None, method: Method) -> Estimate:
+def around(n: int, value: float, half: float | None, method: Method) -> Estimate:
+    """Return the estimate of a value with half of its interval; one without interval where that is None."""
     if half is None:
         return _nothing(n, value)
     verdict: Verdict = "wide" if half > WIDE * abs(value) else "ok"

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmate.statistics import Estimate, estimate, mean, of_repeats, std
+from benchmate.statistics import Estimate, around, between, estimate, mean, std
 from benchmate.wire import is_number
 from milabench.outcome import GOOD
 from milabench.suite.matrix import label
 from milabench.summary.devices import energy_of, per_unit
-from milabench.summary.pooled import repeats_of, slots_of, speed_of, trust_of
+from milabench.summary.pooled import repeats_of, slots_of, speed_of, trust_of, whole
 from milabench.summary.score import performance, score, trimmed
 from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary
 
@@ -28,7 +28,7 @@ def summarize_benchmark(
     rates = _pooled(counted)
     kept = trimmed(rates)
     perf = mean(kept) if kept else None
-    interval, repeats, energy = _interval(counted, kept), repeats_of(counted), energy_of(counted)
+    interval, repeats, energy = _interval(counted, perf), repeats_of(counted), energy_of(counted)
     spread = std(kept) if kept else None
     if skipped is not None and not outcomes:
         outcomes["skipped"] = 1
@@ -107,14 +107,20 @@ def _by_device(processes: Sequence[ProcessSummary], perf: float | None) -> dict[
     return {slot: performance(_pooled(several)) for slot, several in found.items()}
 
 
-def _interval(processes: Sequence[ProcessSummary], kept: Sequence[float]) -> Estimate:
-    repeats: dict[tuple[int, int], list[ProcessSummary]] = {}
-    for process in processes:
-        if len(process.series):
-            repeats.setdefault(process.repeat, []).append(process)
-    if len(repeats) < 2:
-        return estimate(kept)
-    return of_repeats([estimate(trimmed(_pooled(several))) for several in repeats.values()])
+def _interval(processes: Sequence[ProcessSummary], perf: float | None) -> Estimate:
+    """Return the interval of ``perf``, the mean of all rates; of repeats it is as wide as they differ.
+
+    Where one failed its rates are in the mean, and what it lacks is not taken for a spread.
+    """
+    repeats = [trimmed(_pooled(several)) for several in whole(processes)]
+    if perf is None or not repeats:
+        return estimate(())
+    if len(repeats) == 1:
+        found = estimate(repeats[0])
+    else:
+        found = between([mean(rates) for rates in repeats], [len(rates) for rates in repeats])
+    half = None if found.low is None or found.high is None else (found.high - found.low) / 2
+    return around(found.n, perf, half, found.method)
 
 
 def _memory(processes: Sequence[ProcessSummary]) -> Memory | None:

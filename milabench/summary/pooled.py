@@ -16,14 +16,18 @@ from milabench.summary.types import ProcessSummary, Speed, StepTimes, Trust
 
 
 def repeats_of(processes: Sequence[ProcessSummary]) -> tuple[Estimate, ...]:
-    """Return the throughput of each repeat: of all that ran at the same time, together.
+    """Return the throughput of each repeat: of all that ran at the same time, together."""
+    return tuple(together([process.speed.throughput for process in several]) for several in whole(processes))
+
+
+def whole(processes: Sequence[ProcessSummary]) -> list[list[ProcessSummary]]:
+    """Return the processes of each repeat that measured something.
 
     Repeats of which a process failed count only where there are no others: a part of a benchmark is slower.
     """
-    repeats = grouped(processes, lambda process: process.repeat)
-    whole = [several for several in repeats.values() if all(process.outcome in GOOD for process in several)]
-    found = (measuring(several) for several in whole or repeats.values())
-    return tuple(together([process.speed.throughput for process in several]) for several in found if several)
+    repeats = grouped(processes, lambda process: process.repeat).values()
+    good = [several for several in repeats if all(process.outcome in GOOD for process in several)]
+    return [several for several in map(measuring, good or repeats) if several]
 
 
 def slots_of(processes: Sequence[ProcessSummary]) -> dict[str, Estimate]:

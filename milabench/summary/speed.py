@@ -80,10 +80,4 @@ def together(several: Sequence[Estimate]) -> Estimate:
     if len(known) == 1:
         return known[0]
     halves = [(each.high - each.low) / 2 for each in known if each.low is not None and each.high is not None]
-    if len(halves) < len(known):
-        return Estimate(n=n, value=value, low=None, high=None, method="none", verdict="too few")
-    half = math.fsum(halves)
-    wide = half > statistics.WIDE * abs(value)
-    return Estimate(
-        n=n, value=value, low=value - half, high=value + half, method="batch means", verdict="wide" if wide else "ok"
-    )
+    return statistics.around(n, value, math.fsum(halves) if len(halves) == len(known) else None, "batch means")

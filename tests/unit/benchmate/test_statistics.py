@@ -122,6 +122,15 @@ def test_repeats_give_an_interval_by_their_spread() -> None:
     assert between([]).value is None
 
 
+def test_repeats_of_unlike_sizes_have_the_mean_of_all_samples_and_a_wider_interval() -> None:
+    alike, unlike = between([10.0, 12.0, 11.0], [5, 5, 5]), between([10.0, 12.0, 11.0], [50, 50, 5000])
+    assert alike == between([10.0, 12.0, 11.0])
+    assert unlike.value == pytest.approx(11.0)
+    assert alike.high is not None
+    assert unlike.high is not None
+    assert (unlike.high - 11.0) / (alike.high - 11.0) == pytest.approx(3**0.5, rel=0.02)  # as good as one repeat
+
+
 def test_from_two_repeats_on_their_spread_decides_and_one_speaks_for_itself() -> None:
     generator = random.Random(2)
     one, other = (estimate([generator.gauss(level, 0.1) for _ in range(100)]) for level in (10, 11))

@@ -396,3 +396,42 @@ def test_series_that_are_not_steady_are_counted_and_named(make_run: MakeRun) -> 
     assert found.trust.steadiness == {"drifting": 1}
     assert found.trust.grade.word == "drifting"
     assert found.processes[0].steadiness is not None
+
+
+def of_repeats(make_run: MakeRun, *lengths: tuple[float, int], failed: int | None = None) -> FakeRun:
+    """Return a run of repeats that each took so many seconds for so many steps of 10."""
+    tags = ["net.D0" if number == 0 else f"net.R{number}.D0" for number in range(len(lengths))]
+    jobs = {tag.removesuffix(".D0"): [[(tag, "local", (0,))]] for tag in tags}
+    columns = {
+        tag: made(5 + 30 * number, seconds, n=n)
+        for number, (tag, (seconds, n)) in enumerate(zip(tags, lengths, strict=True))
+    }
+    run = make_run(recorded=CPU, planned=plan(jobs), columns=columns)
+    for number, tag in enumerate(tags):
+        run.write(tag, end("failed" if number == failed else "ok"))
+    return run
+
+
+def test_the_interval_of_repeats_that_differ_in_length_is_around_their_rate(make_run: MakeRun) -> None:
+    found = only(of_repeats(make_run, (10, 1000), (10, 100), (10.1, 100)))
+    assert found.perf is not None
+    assert (found.interval.value, found.interval.n, found.interval.method) == (found.perf, 3, "repeats")
+    assert found.interval.low is not None
+    assert found.interval.high is not None
+    assert (found.interval.low + found.interval.high) / 2 == pytest.approx(found.perf)
+    spread = 4.303 * 520.15 * (1000**2 + 2 * 100**2) ** 0.5 / 1200  # of a mean in which one repeat is ten others
+    assert found.interval.high - found.perf == pytest.approx(spread, rel=0.01)
+
+
+def test_a_repeat_that_failed_makes_the_interval_no_wider(make_run: MakeRun) -> None:
+    found = only(of_repeats(make_run, (10, 100), (10, 100), (10.1, 100), (1, 5), failed=3))
+    assert found.perf is not None
+    assert found.perf < 99.5  # its steps are in the rate, as in milabench's own
+    assert (found.interval.value, found.interval.n) == (found.perf, 3)
+    assert found.interval.relative_error == pytest.approx(0.0143, abs=0.001)
+    assert found.trust.grade.word == "ok"
+
+
+def test_beside_failed_repeats_the_interval_of_the_one_that_is_whole_is_that_of_its_steps(make_run: MakeRun) -> None:
+    found = only(of_repeats(make_run, (10, 100), (1, 5), failed=1))
+    assert (found.interval.value, found.interval.n, found.interval.method) == (found.perf, 98, "batch means")
