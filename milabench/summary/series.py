@@ -6,8 +6,11 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
+from typing import Final
 
 from benchmate.wire import WARMUP, Steps
+
+_NO_TIME: Final = 1 << 63  # ns: more than a column holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +19,8 @@ class Series:
 
     There may be millions: what is kept is 8 bytes a step, 16 where they did not all do the same. ``counts`` is what
     each step did, one number where all did the same. ``warmup``: steps that are not in it. ``first_ns``: how long the
-    very first step took, warm-up included. ``begin_ns`` and ``end_ns`` (wall clock) are those of the measurement.
+    very first step took, warm-up included; None where the file has no possible time. ``begin_ns`` and ``end_ns`` (wall
+    clock) are those of the measurement.
     """
 
     unit: str = ""
@@ -79,10 +83,11 @@ class _Gathering:
 
     def add(self, part: Steps) -> None:
         self._unit = f"{part.unit}/s"
+        if len(part) and not self.rows:
+            first_ns = part.columns["end"][0] - part.columns["start"][0]
+            self._first_ns = first_ns if 0 < first_ns < _NO_TIME else None  # a damaged file may hold anything
         self.rows += len(part)
         self._warmup += part.columns["phase"].count(WARMUP)
-        if len(part) and self._first_ns is None:
-            self._first_ns = part.columns["end"][0] - part.columns["start"][0]
         good = part.good()
         if not good.count:
             return

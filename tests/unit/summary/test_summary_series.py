@@ -43,9 +43,17 @@ def test_rates_and_work_are_those_of_the_steps_however_they_are_cut(rows: list[R
     assert found.done == (sum(row[2] for row in kept) if kept else None)
     assert [list(each) for each in found.work()] == [[row[2] for row in kept], [row[1] - row[0] for row in kept]]
     assert found.warmup == sum(row[3] == 0 for row in rows)
-    assert found.first_ns == rows[0][1] - rows[0][0]
+    assert found.first_ns == (rows[0][1] - rows[0][0] or None)
     if kept:
         assert (found.begin_ns, found.end_ns) == (10**18 + kept[0][0], 10**18 + kept[-1][1])
+
+
+@pytest.mark.parametrize(("start", "end"), [(5000, 0), (5, 5), (-(2**63), 2**63 - 1)])
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_first_step_that_took_no_possible_time_is_not_told(start: int, end: int, size: int) -> None:
+    found = read_series(parts([(start, end, 8, 0, 0), (0, 100, 8, 1, 0), (100, 200, 8, 1, 0)], size))
+    assert found is not None
+    assert (found.first_ns, len(found)) == (None, 2)
 
 
 def test_what_all_steps_did_is_kept_as_one_number() -> None:
