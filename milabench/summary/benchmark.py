@@ -12,7 +12,8 @@ from benchmate.statistics import Estimate, around, between, estimate, mean, std
 from benchmate.wire import is_number
 from milabench.outcome import GOOD
 from milabench.suite.matrix import label
-from milabench.summary.devices import energy_of, per_unit
+from milabench.summary.devices import energy_of, measuring, per_unit
+from milabench.summary.grouping import grouped
 from milabench.summary.pooled import repeats_of, slots_of, speed_of, trust_of, whole
 from milabench.summary.score import performance, score, trimmed
 from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary
@@ -28,7 +29,7 @@ def summarize_benchmark(
     rates = _pooled(counted)
     kept = trimmed(rates)
     perf = mean(kept) if kept else None
-    interval, repeats, energy = _interval(counted, perf), repeats_of(counted), energy_of(counted)
+    interval, repeats, energy = _interval(counted, perf, kept), repeats_of(counted), energy_of(counted)
     spread = std(kept) if kept else None
     if skipped is not None and not outcomes:
         outcomes["skipped"] = 1
@@ -98,27 +99,25 @@ def _pooled(processes: Sequence[ProcessSummary]) -> array[float]:
 
 def _by_device(processes: Sequence[ProcessSummary], perf: float | None) -> dict[str, float | None]:
     """Return the perf of each device, or node, that has processes to itself; ``perf`` is that of all processes."""
-    found: dict[str, list[ProcessSummary]] = {}
-    for process in processes:
-        if process.slot is not None:
-            found.setdefault(process.slot, []).append(process)
-    if len(found) == 1 and len(processes) == 1:
-        return dict.fromkeys(found, perf)
-    return {slot: performance(_pooled(several)) for slot, several in found.items()}
+    own = grouped((p for p in processes if p.slot is not None), lambda process: process.slot or "")
+    if len(own) == 1 and all(len(several) == len(processes) for several in own.values()):
+        return dict.fromkeys(own, perf)
+    return {slot: performance(_pooled(several)) for slot, several in own.items()}
 
 
-def _interval(processes: Sequence[ProcessSummary], perf: float | None) -> Estimate:
-    """Return the interval of ``perf``, the mean of all rates; of repeats it is as wide as they differ.
+def _interval(processes: Sequence[ProcessSummary], perf: float | None, kept: Sequence[float]) -> Estimate:
+    """Return the interval of ``perf``, the mean of the rates that are kept; of repeats it is as wide as they differ.
 
     Where one failed its rates are in the mean, and what it lacks is not taken for a spread.
     """
-    repeats = [trimmed(_pooled(several)) for several in whole(processes)]
-    if perf is None or not repeats:
-        return estimate(())
+    repeats = whole(processes)
+    if perf is None or len(repeats) == 1 and len(repeats[0]) == len(measuring(processes)):
+        return estimate(kept)
+    rates = [trimmed(_pooled(several)) for several in repeats]
     if len(repeats) == 1:
-        found = estimate(repeats[0])
+        found = estimate(rates[0])
     else:
-        found = between([mean(rates) for rates in repeats], [len(rates) for rates in repeats])
+        found = between(list(map(mean, rates)), list(map(len, rates)))
     half = None if found.low is None or found.high is None else (found.high - found.low) / 2
     return around(found.n, perf, half, found.method)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 from benchmate import verdict
-from benchmate.statistics import Estimate, of_repeats
+from benchmate.statistics import Estimate, Statistic, of_repeats
 from milabench.outcome import GOOD
 from milabench.summary.devices import ecc_of, measuring
 from milabench.summary.grouping import grouped
-from milabench.summary.speed import pooled_times, together
+from milabench.summary.speed import CENTRAL, central, step_times, together
 from milabench.summary.types import ProcessSummary, Speed, StepTimes, Trust
 
 
@@ -46,16 +46,27 @@ def _times(processes: Sequence[ProcessSummary]) -> StepTimes | None:
     """Return the times of all steps; of repeats the spread between them says how sure mean and median are."""
     if len(processes) == 1:
         return processes[0].speed.times
-    pooled = pooled_times([process.series for process in processes])
     repeats = grouped(processes, lambda process: process.repeat).values()
-    if pooled is None or len(repeats) < 2:
-        return pooled
-    each = [pooled_times([process.series for process in several]) for several in repeats]
-    known = [times for times in each if times is not None]
-    median = of_repeats([times.quantiles["p50"] for times in known])
-    return replace(
-        pooled, mean=of_repeats([times.mean for times in known]), quantiles={**pooled.quantiles, "p50": median}
-    )
+    if len(repeats) < 2:
+        return step_times(_durations(processes))
+    each = [found for several in repeats if (found := _central(several))]
+    known = {name: of_repeats([found[name] for found in each]) for name in CENTRAL}
+    return step_times(_durations(processes), known)
+
+
+def _central(processes: Sequence[ProcessSummary]) -> Mapping[Statistic, Estimate]:
+    """Return mean and median of the steps of a repeat, nothing where their times are not known."""
+    if len(processes) > 1:
+        return central(_durations(processes))
+    times = processes[0].speed.times
+    return {} if times is None else {"mean": times.mean, "p50": times.quantiles["p50"]}
+
+
+def _durations(processes: Sequence[ProcessSummary]) -> array[int]:
+    durations_ns = array("q")
+    for process in processes:
+        durations_ns.extend(process.series.durations_ns)
+    return durations_ns
 
 
 def trust_of(processes: Sequence[ProcessSummary], interval: Estimate) -> Trust:

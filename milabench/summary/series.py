@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
+from operator import truediv
 from typing import Final
 
 from benchmate.wire import WARMUP, Steps
@@ -17,8 +18,9 @@ _NO_TIME: Final = 1 << 63  # ns: more than a column holds
 class Series:
     """Measured steps: how long each took and what it did; of steps told as rates only those (``printed``).
 
-    There may be millions: what is kept is 8 bytes a step, 16 where they did not all do the same. ``counts`` is what
-    each step did, one number where all did the same. ``warmup``: steps that are not in it. ``first_ns``: how long the
+    There may be millions: what is kept is 16 bytes a step, 24 where they did not all do the same. ``rates`` are those
+    of the steps, in ``unit``: count / (end − start). ``counts`` is what each step did, one number where all did the
+    same. ``warmup``: steps that are not in it. ``first_ns``: how long the
     very first step took, warm-up included; None where the file has no possible time. ``begin_ns`` and ``end_ns`` (wall
     clock) are those of the measurement.
     """
@@ -31,19 +33,19 @@ class Series:
     first_ns: int | None = None
     begin_ns: int | None = None
     end_ns: int | None = None
+    rates: array[float] = field(init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.durations_ns) or len(self.printed)
 
-    @property
-    def rates(self) -> array[float]:
-        """The rate of each step, in ``unit``: count / (end − start)."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rates", self._rates())
+
+    def _rates(self) -> array[float]:
         if not self.durations_ns:
             return self.printed
-        if isinstance(self.counts, int):
-            count = self.counts
-            return array("d", [count / (ns / 1e9) for ns in self.durations_ns])
-        return array("d", [count / (ns / 1e9) for count, ns in zip(self.counts, self.durations_ns, strict=True)])
+        counts = repeat(self.counts) if isinstance(self.counts, int) else self.counts
+        return array("d", map(truediv, counts, map(truediv, self.durations_ns, repeat(1e9))))
 
     @property
     def done(self) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from milabench.summary.series import Series
 from milabench.summary.types import Speed, StepTimes
 
 _NS: Final = 1e-9
+CENTRAL: Final[tuple[Statistic, ...]] = ("mean", "p50")
 _TAILS: Final[tuple[Statistic, ...]] = ("p50", "p90", "p95", "p99", "p99.9")
 
 
@@ -38,26 +39,29 @@ def steadiness_of(rates: Sequence[float]) -> Steadiness | None:
     return verdict.steadiness(rates, "its steps' rates") if rates else None
 
 
-def step_times(durations_ns: array[int]) -> StepTimes | None:
-    """Return how long steps took, in s; None where that is not known."""
+def step_times(durations_ns: array[int], known: Mapping[Statistic, Estimate] | None = None) -> StepTimes | None:
+    """Return how long steps took, in s, None where that is not known; ``known``: what others say of them, in s."""
     if not durations_ns:
         return None
-    found = statistics.estimates(durations_ns, ("mean", *_TAILS))
+    asked = [name for name in ("mean", *_TAILS) if name not in (known or {})]
+    found = {**(known or {}), **_estimates(durations_ns, asked)}
     return StepTimes(
         n=len(durations_ns),
         min_s=min(durations_ns) * _NS,
         max_s=max(durations_ns) * _NS,
-        mean=scaled(found["mean"], _NS),
-        quantiles={name: scaled(found[name], _NS) for name in _TAILS},
+        mean=found["mean"],
+        quantiles={name: found[name] for name in _TAILS},
     )
 
 
-def pooled_times(several: Sequence[Series]) -> StepTimes | None:
-    """Return how long the steps of several processes took, taken together."""
-    durations = array("q")
-    for series in several:
-        durations.extend(series.durations_ns)
-    return step_times(durations)
+def central(durations_ns: array[int]) -> dict[Statistic, Estimate]:
+    """Return mean and median of the time that steps took, in s."""
+    return _estimates(durations_ns, CENTRAL)
+
+
+def _estimates(durations_ns: array[int], asked: Sequence[Statistic]) -> dict[Statistic, Estimate]:
+    made = statistics.estimates(durations_ns, asked)
+    return {name: scaled(estimate, _NS) for name, estimate in made.items()}
 
 
 def scaled(estimate: Estimate, factor: float) -> Estimate:
