@@ -6,7 +6,7 @@ The peer is a checkout of mila-iqia/milabench, whose dependencies are those of a
 
 The files have the lines of a training benchmark with one GPU: of ten events four rates, three losses, two of early
 stopping and a sample of the GPU; in ``printed`` every other event is a line of standard error instead. Of the last
-shape the peer knows nothing: its steps stand in a file of their own, as this milabench writes them.
+two shapes the peer knows nothing: their steps stand in files of their own, as this milabench writes them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 from benchmate.wire import GOOD, MEASURED, StepsWriter
 from measuring import Cost, Project, milabench, project, show, spent
 
+_OWN = ("steps", "repeats")  # shapes that only this milabench has
 PEER = Path(__file__).with_name("peer_report.py")
 SHAPES = {
     "100 files × 2,000 events": (100, 2_000, "", "≤ 0.5 s, ≤ 150 MiB"),
@@ -32,6 +33,7 @@ SHAPES = {
     "100 files × 10,000, printed": (100, 10_000, "printed", "≤ 1.5 s, ≤ 300 MiB"),
     "100 files × 10,000, damaged": (100, 10_000, "damaged", "≤ 1.5 s, ≤ 300 MiB"),
     "1 file × 1,000,000 steps": (1, 1_000_000, "steps", "≤ 1.5 s, ≤ 300 MiB"),
+    "5 repeats × 200,000 steps": (5, 200_000, "repeats", "≤ 2 s, ≤ 300 MiB"),
 }
 
 
@@ -47,7 +49,7 @@ def main() -> None:
         show(f"{name}: wall", [cost.wall_s for cost in costs], "s", goal=goal)
         show(f"{name}: CPU", [cost.cpu_s for cost in costs], "s")
         show(f"{name}: memory", [cost.rss_mib for cost in costs], "MiB")
-        if asked.peer and what != "steps":
+        if asked.peer and what not in _OWN:
             theirs = _peer(where, asked, run)
             ratio = f"× {theirs.cpu_s / statistics.median(cost.cpu_s for cost in costs):.1f} of CPU"
             print(
@@ -75,10 +77,10 @@ def _write(run: Path, files: int, events: int, what: str) -> None:
     run.mkdir()
     chance = random.Random(7)
     for number in range(files):
-        tag = f"net{number // 8}.D{number % 8}"
+        tag = f"net.R{number}.D0" if what == "repeats" else f"net{number // 8}.D{number % 8}"
         with (run / f"{tag}.data").open("w") as file:
-            file.writelines(_lines(number, 0 if what == "steps" else events, what, chance))
-        if what == "steps":
+            file.writelines(_lines(tag, 0 if what in _OWN else events, what, chance))
+        if what in _OWN:
             _write_steps(run / f"{tag}.steps", events, chance)
 
 
@@ -90,11 +92,12 @@ def _write_steps(path: Path, steps: int, chance: random.Random) -> None:
     writer.close()
 
 
-def _lines(number: int, events: int, what: str, chance: random.Random) -> Iterator[str]:
-    name, device = f"net{number // 8}", number % 8
+def _lines(tag: str, events: int, what: str, chance: random.Random) -> Iterator[str]:
+    name, *_, last = parts = tag.split(".")
+    device = int(last[1:])
     told = {
         "name": name,
-        "tag": [name, f"D{device}"],
+        "tag": parts,
         "device": device,
         "devices": [device],
         "weight": 1,
