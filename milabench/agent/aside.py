@@ -15,7 +15,7 @@ from typing import Any
 from benchmate.wire import Frames, frame
 from milabench.agent import packages, processes, stage
 from milabench.agent.failures import bug
-from milabench.agent.monitor import samples
+from milabench.agent.monitor import now
 from milabench.agent.usage import usage
 
 Request = dict[str, Any]
@@ -161,8 +161,8 @@ def _freeze(request: Request) -> Reply:
 
 def _usage(request: Request) -> Reply:
     found = {tag: usage([pid]) for tag, pid in request["roots"].items()}
-    latest = samples.latest(Path(request["monitor"])) if request["monitor"] else {}
-    return {"event": "usage", "processes": found, "devices": latest.get("devices", [])}
+    devices = now.devices(Path(request["monitor"])) if request["monitor"] else []
+    return {"event": "usage", "processes": found, "devices": devices}
 
 
 OPS: dict[str, Callable[[Request], Reply]] = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmate.wire import is_number
-from milabench.agent.monitor import samples
+from milabench.agent.monitor.now import devices
 from milabench.agent.usage import usage
 from milabench.errors import RunDirError
 from milabench.follow import Follower
@@ -205,8 +205,8 @@ class Watch:
         return stands.waiting_s + sum(max(left, 0.0) for left in running)
 
     def _devices(self, now: float) -> list[Mapping[str, Any]]:
-        found = [samples.latest(path, round(now * 1e9)) for path in self._run.monitor_paths().values()]
-        return [device for sample in found for device in sample.get("devices", [])]
+        paths = self._run.monitor_paths().values()
+        return [device for path in paths for device in devices(path, round(now * 1e9))]
 
     def _usage(self, processes: Sequence[Progress]) -> dict[str, Mapping[str, float]]:
         """Return what processes take of this machine that are known to run here by their number and environment."""

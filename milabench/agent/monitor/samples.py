@@ -35,9 +35,9 @@ def latest(path: Path, now_ns: int | None = None) -> dict[str, Any]:
         return {}
     if not found:
         return {}
-    apart_s = (found[-1]["time_ns"] - found[0]["time_ns"]) / 1e9
-    aged_s = (now_ns - found[-1]["time_ns"]) / 1e9
-    return dict(found[-1]["data"]) if aged_s <= max(_FRESH_S, 3 * apart_s) else {}
+    apart_ns = found[-1]["time_ns"] - found[0]["time_ns"]
+    aged_ns, fresh_ns = now_ns - found[-1]["time_ns"], round(_FRESH_S * 1e9)
+    return dict(found[-1]["data"]) if -fresh_ns <= aged_ns <= max(fresh_ns, 3 * apart_ns) else {}
 
 
 def _lines(texts: Iterable[bytes]) -> Iterator[Line]:
