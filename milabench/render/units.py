@@ -13,6 +13,13 @@ from milabench.summary import BenchmarkSummary, Memory
 DASH: Final = "–"
 _PREFIXES: Final = ("n", "µ", "m", "", "k", "M", "G", "T", "P", "E")
 _ONE: Final = _PREFIXES.index("")
+_SHORTEST: Final = 2  # letters of a name that is no plural: ms
+# How English plurals end, and how what there is many of does; the first that fits counts.
+_ENDS: Final = (
+    *(("movies", "movie"), ("caches", "cache"), ("series", "series"), ("ies", "y")),
+    *(("ches", "ch"), ("shes", "sh"), ("sses", "ss"), ("xes", "x")),
+    *(("ss", "ss"), ("us", "us"), ("is", "is"), ("s", "")),
+)
 _SYMBOLS: Final = frozenset({"FLOP", "OP", "B", "b", "bit", "Hz", "W", "J"})  # units that take a prefix themselves
 
 
@@ -55,9 +62,11 @@ def seconds(value: float | None) -> str:
 
 
 def single(unit: str) -> str:
-    """Return what a rate counts, one of it: ``images/s`` → ``image``, ``FLOP/s`` → ``FLOP``."""
+    """Return what a rate counts, one of it: ``images/s`` → ``image``, ``queries/s`` → ``query``."""
     base = unit.split("/", 1)[0]
-    return base[:-1] if base.islower() and base.endswith("s") and len(base) > 2 else base or "unit"
+    if not base.islower() or len(base) <= _SHORTEST:
+        return base or "unit"
+    return next((base[: -len(end)] + one for end, one in _ENDS if base.endswith(end)), base)
 
 
 def plain(value: float | None) -> str:

@@ -88,7 +88,38 @@ def test_a_scaled_number_is_the_number_to_four_digits(value: float) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "one"),
-    [("images/s", "image"), ("FLOP/s", "FLOP"), ("GB/s", "GB"), ("tokens", "token"), ("GOPS/s", "GOPS"), ("", "unit")],
+    [
+        *(
+            ("images/s", "image"),
+            ("FLOP/s", "FLOP"),
+            ("GB/s", "GB"),
+            ("tokens", "token"),
+            ("GOPS/s", "GOPS"),
+            ("", "unit"),
+        ),
+        *(
+            ("batches/s", "batch"),
+            ("queries/s", "query"),
+            ("classes/s", "class"),
+            ("boxes/s", "box"),
+            ("passes/s", "pass"),
+        ),
+        *(
+            ("sequences/s", "sequence"),
+            ("edges/s", "edge"),
+            ("sizes/s", "size"),
+            ("caches/s", "cache"),
+            ("pushes/s", "push"),
+        ),
+        *(
+            ("loss/s", "loss"),
+            ("series/s", "series"),
+            ("movies/s", "movie"),
+            ("ms/s", "ms"),
+            ("analysis/s", "analysis"),
+        ),
+        *(("item/s", "item"), ("ops/s", "op"), ("env steps/s", "env step"), ("entries/s", "entry")),
+    ],
 )
 def test_what_a_rate_counts_is_named_in_the_singular(unit: str, one: str) -> None:
     assert units.single(unit) == one
