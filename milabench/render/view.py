@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from milabench.render import trust, units
 from milabench.summary import BenchmarkSummary, Missing, Summary
+from milabench.untrusted import mappings, one_line
 
 State = Literal["ok", "failed", "skipped", "missing"]
 _Measured = Literal["rate", "spread", "std", "warmup", "steps", "verdict"]
@@ -77,10 +78,10 @@ def _system(system: object) -> Iterator[str]:
     arch = system.get("arch")
     if arch:
         yield str(arch)
-    nodes = _maps(system.get("nodes")) or [system]
+    nodes = mappings(system.get("nodes")) or [system]
     if len(nodes) > 1:
         yield f"{len(nodes)} nodes"
-    names = Counter(str(device.get("name")) for node in nodes for device in _maps(node.get("devices")))
+    names = Counter(str(device.get("name")) for node in nodes for device in mappings(node.get("devices")))
     if arch != "cpu":
         yield from (name if count == 1 else f"{count} × {name}" for name, count in names.items())
     elif name := system.get("cpu_name") or next(iter(names), None):
@@ -88,11 +89,6 @@ def _system(system: object) -> Iterator[str]:
     cpus = sum(node["cpus"] for node in nodes if isinstance(node.get("cpus"), int))
     if cpus:
         yield f"{cpus} CPUs"
-
-
-def _maps(value: object) -> list[Mapping[str, Any]]:
-    """Return the maps of a list; nothing where it is none."""
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, (list, tuple)) else []
 
 
 def rows(summary: Summary) -> Iterator[Row]:
@@ -182,11 +178,7 @@ def sections(summary: Summary) -> Iterator[Section]:
     )
     for title, lines in titled:
         if lines:
-            yield Section(title=title, lines=tuple(tuple(_one_line(cell) for cell in line) for line in lines))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+            yield Section(title=title, lines=tuple(tuple(one_line(cell) for cell in line) for line in lines))
 
 
 def _notes(summary: Summary) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from milabench.amounts import GIB
+from milabench.untrusted import mapping, mappings
 
 Facts = Mapping[str, Any]
 AREAS: Final = ("machine", "software", "code", "suite", "environ", "conditions")
@@ -38,28 +39,28 @@ def _differing(several: Sequence[Mapping[str, str]]) -> Iterator[str]:
 def by_area(facts: Facts) -> dict[str, dict[str, str]]:
     """Return the facts as text by area and name; an area of which nothing is said is left out."""
     found: dict[str, dict[str, str]] = {}
-    if system := _map(facts.get("system")):
+    if system := mapping(facts.get("system")):
         found["machine"] = dict(_machine(system))
     if "milabench" in facts:
         found["software"] = dict(_software(facts, system))
         found["suite"] = dict(_suite(facts))
     if "code" in facts:
-        found["code"] = {_folder(path): str(digest)[:12] for path, digest in _map(facts["code"]).items()}
+        found["code"] = {_folder(path): str(digest)[:12] for path, digest in mapping(facts["code"]).items()}
     if "environ" in facts:
-        given = _map(facts["environ"])
+        given = mapping(facts["environ"])
         found["environ"] = {str(name): str(value) for name, value in given.items() if name not in _NO_MATTER}
     if "preflight" in facts:
         found["conditions"] = {
-            f"{each.get('code')} {each.get('subject')}": str(each.get("what")) for each in _maps(facts["preflight"])
+            f"{each.get('code')} {each.get('subject')}": str(each.get("what")) for each in mappings(facts["preflight"])
         }
-    for group, packages in _map(facts.get("environments")).items():
+    for group, packages in mapping(facts.get("environments")).items():
         if isinstance(packages, list):
             found[f"{ENVIRONMENT}{group}"] = dict(map(_package, packages))
     return found
 
 
 def _machine(system: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    nodes = _maps(system.get("nodes")) or [system]
+    nodes = mappings(system.get("nodes")) or [system]
     yield "hostname", ", ".join(str(node.get("hostname") or node.get("name")) for node in nodes)
     for name, label in (("arch", "arch"), ("cpu_name", "processor"), ("cpus", "CPUs")):
         if told := [str(node[name]) for node in (system, *nodes) if node.get(name) is not None]:
@@ -67,7 +68,7 @@ def _machine(system: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     memory = [node["memory_bytes"] for node in nodes if isinstance(node.get("memory_bytes"), (int, float))]
     if memory:
         yield "memory", ", ".join(f"{size / GIB:.1f} GiB" for size in memory)
-    devices = [device for node in nodes for device in _maps(node.get("devices"))]
+    devices = [device for node in nodes for device in mappings(node.get("devices"))]
     if devices:
         yield "devices", _counted(str(device.get("name")) for device in devices)
         yield "which devices", _listed(devices, "uuid", "serial")
@@ -91,9 +92,9 @@ def _suite(facts: Facts) -> Iterator[tuple[str, str]]:
     if facts.get("config") is not None:
         yield "config", _folder(str(facts["config"]))
     yield "side by side", "yes" if facts.get("side_by_side") is True else "no"
-    for name, value in _map(_map(facts.get("multirun")).get("options")).items():
+    for name, value in mapping(mapping(facts.get("multirun")).get("options")).items():
         yield str(name), str(value)
-    for each in _maps(facts.get("fetched")):
+    for each in mappings(facts.get("fetched")):
         yield f"git {each.get('git')}", str(each.get("commit"))[:12]
 
 
@@ -119,11 +120,3 @@ def _listed(devices: list[Mapping[str, Any]], *keys: str) -> str:
     """Return what tells devices from others of their kind, in any order."""
     told = (next((str(device[key]) for key in keys if device.get(key)), "?") for device in devices)
     return ", ".join(sorted(told))
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _maps(value: object) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, (list, tuple)) else []

@@ -45,7 +45,7 @@ def summarize_benchmark(
         interval=interval,
         ngpu=max((process.ngpu for process in processes), default=0),
         devices=tuple(dict.fromkeys(device for process in processes for device in process.devices)),
-        memory=_memory(counted),
+        memory=Memory.most(process.memory for process in counted),
         losses=_losses(counted),
         warmup_steps=sum(process.warmup for process in counted),
         measured_steps=len(rates),
@@ -120,12 +120,6 @@ def _interval(processes: Sequence[ProcessSummary], perf: float | None, kept: Seq
         found = between(list(map(mean, rates)), list(map(len, rates)))
     half = None if found.low is None or found.high is None else (found.high - found.low) / 2
     return around(found.n, perf, half, found.method)
-
-
-def _memory(processes: Sequence[ProcessSummary]) -> Memory | None:
-    """Return the largest value; of devices where any process has one."""
-    found = [process.memory for process in processes if process.memory is not None]
-    return max(found, key=lambda memory: (memory.source == "device", memory.peak_bytes), default=None)
 
 
 def _losses(processes: Sequence[ProcessSummary]) -> Losses | None:

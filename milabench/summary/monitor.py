@@ -17,6 +17,7 @@ from typing import Any, Final, TypeGuard
 
 from benchmate.wire import is_number
 from milabench.options import MOST_INTERVAL_S
+from milabench.untrusted import mapping
 
 # Between two values: one sample may be missed, and samples come a little late. A stall is longer.
 _MOST_GAP_NS: Final = (2 * MOST_INTERVAL_S + 1) * 10**9
@@ -89,7 +90,7 @@ class Device:
         """Add what a sample says of it; a device that answered late says of how long before that is."""
         late_s = data.get("late_s")
         time_ns -= round(late_s * 1e9) if is_number(late_s) and 0 < late_s <= _MOST_LATE_S else 0
-        ecc = _map(data.get("ecc"))
+        ecc = mapping(data.get("ecc"))
         _add(self.columns, {name: data.get(name) for name in _DEVICE}, time_ns)
         _add(self.columns, {name: ecc.get(name) for name in _ECC}, time_ns)
         words = data.get("throttle")
@@ -114,13 +115,13 @@ class Stretch:
     def add(self, time_ns: int, data: Mapping[str, Any]) -> None:
         """Add a sample."""
         self.begin_ns, self.end_ns = self.begin_ns or time_ns, time_ns
-        power = _map(data.get("power"))
-        _add(self.columns, {name: _map(data.get("cpu")).get(name) for name in _CPU}, time_ns)
-        _add(self.columns, {f"rapl.{name}": value for name, value in _map(power.get("rapl_j")).items()}, time_ns)
+        power = mapping(data.get("power"))
+        _add(self.columns, {name: mapping(data.get("cpu")).get(name) for name in _CPU}, time_ns)
+        _add(self.columns, {f"rapl.{name}": value for name, value in mapping(power.get("rapl_j")).items()}, time_ns)
         _add(self.columns, {"ipmi_w": power.get("ipmi_w"), "own_cpu_s": data.get("own_cpu_s")}, time_ns)
         several = data.get("devices")
         for each in several if isinstance(several, list) else ():
-            names = [str(each[key]) for key in ("id", "uuid") if _map(each).get(key) is not None]
+            names = [str(each[key]) for key in ("id", "uuid") if mapping(each).get(key) is not None]
             if names:
                 device = self.devices.setdefault(names[-1], Device(name=names[0], names=frozenset(names)))
                 device.add(time_ns, each)
@@ -157,10 +158,6 @@ def _add(columns: dict[str, Column], values: Mapping[str, object], time_ns: int)
     for name, value in values.items():
         if is_number(value):
             columns.setdefault(name, Column()).add(time_ns, float(value))
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 class Window:

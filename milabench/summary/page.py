@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -56,32 +56,14 @@ def read_page(run: Run, index: int) -> Page:
         cpu=cpu,
         monitored=_monitored(run),
     )
-    processes: list[ProcessSummary] = []
-    skipped: list[Skip] = list(plan.skipped) if plan else []
-    empty: list[str] = []
-    for tag in _in_order(run, planned):
-        found = summarize_process(run, tag, context)
-        if isinstance(found, ProcessSummary):
-            processes.append(found)
-        elif match := _SKIPPED.match(found.message):
-            skipped.append(Skip(benchmark=match["benchmark"], reason=match["reason"]))
-        elif not found.lines:
-            empty.append(tag)
-        elif not found.config:
-            warnings.append(f"{tag}: its .data file holds nothing of a process and was left out{_said(found)}")
-        elif found.end and found.end.get("return_code"):
-            warnings.append(f"{tag}: a command of milabench itself ended with exit code {found.end['return_code']}")
-    processes = list(_with_beside(processes, context))
-    if empty:
-        warnings.append(f"{', '.join(empty)}: nothing stands in the .data file: it was never started")
+    found = {tag: summarize_process(run, tag, context) for tag in _in_order(run, planned)}
+    processes = list(_with_beside([each for each in found.values() if isinstance(each, ProcessSummary)], context))
+    others = {tag: each for tag, each in found.items() if isinstance(each, Reading)}
     unstarted = _unstarted(plan, {process.benchmark for process in processes}, outcomes) if plan else {}
+    skipped = [*(plan.skipped if plan else ()), *_skipped(others.values())]
     skipped.extend(Skip(benchmark=name, reason=why.reason) for name, why in unstarted.items() if why.kind == "skipped")
-    warnings.extend(_in_part(planned, {process.tag for process in processes}))
-    warnings.extend(_changed(facts))
-    warnings.extend(
-        f"{trial}: {count} attempt{'s' if count > 1 else ''} before this one failed, and may be looked at in attempts/"
-        for trial, count in run.failed_before().items()
-    )
+    warnings.extend((*_of_none(others), *_in_part(planned, {process.tag for process in processes})))
+    warnings.extend((*_changed(facts), *_attempts(run)))
     return Page(
         run=_name(run, facts, processes),
         facts=facts,
@@ -92,6 +74,32 @@ def read_page(run: Run, index: int) -> Page:
         absent={name: outcome for name, outcome in unstarted.items() if outcome.kind != "skipped"},
         warnings=tuple(warnings),
     )
+
+
+def _skipped(others: Iterable[Reading]) -> Iterator[Skip]:
+    """Yield what was skipped by what stands in a file instead of a process's lines."""
+    for match in (_SKIPPED.match(found.message) for found in others):
+        if match:
+            yield Skip(benchmark=match["benchmark"], reason=match["reason"])
+
+
+def _of_none(others: Mapping[str, Reading]) -> Iterator[str]:
+    """Tell of files that are of no process."""
+    for tag, found in others.items():
+        if not found.lines or _SKIPPED.match(found.message):
+            continue
+        if not found.config:
+            yield f"{tag}: its .data file holds nothing of a process and was left out{_said(found)}"
+        elif found.end and found.end.get("return_code"):
+            yield f"{tag}: a command of milabench itself ended with exit code {found.end['return_code']}"
+    if empty := [tag for tag, found in others.items() if not found.lines]:
+        yield f"{', '.join(empty)}: nothing stands in the .data file: it was never started"
+
+
+def _attempts(run: Run) -> Iterator[str]:
+    for trial, count in run.failed_before().items():
+        many = f"{count} attempt{'s' * (count > 1)}"
+        yield f"{trial}: {many} before this one failed, and may be looked at in attempts/"
 
 
 def _changed(facts: Mapping[str, Any]) -> Iterator[str]:

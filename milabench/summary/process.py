@@ -128,7 +128,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         reason=outcome.reason,
         series=series,
         losses=_losses(reading, ranks),
-        memory=_most([_memory(each) for each in (reading, *ranks)]),
+        memory=Memory.most(map(_memory, (reading, *ranks))),
         started=_started(reading),
         seconds=_seconds(reading),
         devices=place.devices,
@@ -287,12 +287,6 @@ def _memory(reading: Reading) -> Memory | None:
     resident = (reading.end or {}).get("max_rss_bytes")
     peak = max(int(resident) if is_number(resident) else 0, reading.host_bytes)
     return Memory(peak_bytes=peak, source="host") if peak > 0 else None
-
-
-def _most(several: Sequence[Memory | None]) -> Memory | None:
-    """Return the largest memory; of devices where any is known of those."""
-    known = [memory for memory in several if memory is not None]
-    return max(known, key=lambda memory: (memory.source == "device", memory.peak_bytes), default=None)
 
 
 def _started(reading: Reading) -> float | None:

@@ -9,6 +9,7 @@ from milabench.errors import RunDirError
 from milabench.plan.types import Skip
 from milabench.summary.areas import set_ups
 from milabench.summary.benchmark import enabled_of, summarize_benchmark, weight_of
+from milabench.summary.grouping import grouped
 from milabench.summary.page import Page, read_page
 from milabench.summary.score import total
 from milabench.summary.types import BenchmarkSummary, Missing, ProcessSummary, Run, Summary
@@ -24,7 +25,7 @@ def summarize(runs: Run | Sequence[Run]) -> Summary:
     if not several:
         raise RunDirError("no run to report: give the path of a run directory")
     pages = [read_page(run, index) for index, run in enumerate(several)]
-    processes = _by_benchmark(pages)
+    processes = grouped((each for page in pages for each in page.processes), lambda process: process.benchmark)
     configs = _configs(pages, processes)
     benchmarks = _benchmarks(pages, processes, configs)
     missing = _missing(pages, {found.name for found in benchmarks}, configs)
@@ -37,14 +38,6 @@ def summarize(runs: Run | Sequence[Run]) -> Summary:
         facts=pages[0].facts,
         warnings=tuple(_warnings(pages, benchmarks)),
     )
-
-
-def _by_benchmark(pages: Sequence[Page]) -> dict[str, list[ProcessSummary]]:
-    found: dict[str, list[ProcessSummary]] = {}
-    for page in pages:
-        for process in page.processes:
-            found.setdefault(process.benchmark, []).append(process)
-    return found
 
 
 def _configs(pages: Sequence[Page], processes: Mapping[str, Sequence[ProcessSummary]]) -> dict[str, dict[str, Any]]:

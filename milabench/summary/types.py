@@ -87,6 +87,12 @@ class Memory:
     peak_bytes: int
     source: MemorySource
 
+    @staticmethod
+    def most(several: Iterable[Memory | None]) -> Memory | None:
+        """Return the largest; of devices where any is known of those."""
+        known = [memory for memory in several if memory is not None]
+        return max(known, key=lambda memory: (memory.source == "device", memory.peak_bytes), default=None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTimes:

@@ -10,6 +10,7 @@ from milabench.compare import VERDICTS, Absent, BenchmarkComparison, Change, Com
 from milabench.render import units
 from milabench.render.view import Section
 from milabench.summary import RunFacts
+from milabench.untrusted import one_line
 
 Key = Literal["name", "before", "before_spread", "after", "after_spread", "ratio", "spread", "n", "verdict"]
 
@@ -132,7 +133,7 @@ def sections(found: Comparison) -> Iterator[Section]:
         ("measured under noise", _first([*_noisy(found.benchmarks)], _CHANGES)),
         ("not compared", [*_absent(found.absent)]),
         ("not in the score", [(", ".join(found.overall.left_out),)] if found.overall.left_out else []),
-        ("warnings", _first([(_one_line(warning),) for warning in found.warnings], _WARNINGS)),
+        ("warnings", _first([(one_line(warning),) for warning in found.warnings], _WARNINGS)),
         ("notes", [(note,) for note in _notes(found)]),
     )
     for title, lines in titled:
@@ -141,7 +142,7 @@ def sections(found: Comparison) -> Iterator[Section]:
 
 
 def _alarm(found: BenchmarkComparison) -> tuple[str, ...]:
-    return found.name, interval(found.ratio, found.low, found.high), _one_line(found.reason)
+    return found.name, interval(found.ratio, found.low, found.high), one_line(found.reason)
 
 
 def _reasons(several: Iterable[BenchmarkComparison]) -> Iterator[tuple[str, ...]]:
@@ -150,7 +151,7 @@ def _reasons(several: Iterable[BenchmarkComparison]) -> Iterator[tuple[str, ...]
     for each in several:
         by_reason.setdefault(each.reason, []).append(each.name)
     for reason, names in by_reason.items():
-        yield (f"{_names(names)}: {_one_line(reason)}",)
+        yield (f"{_names(names)}: {one_line(reason)}",)
 
 
 def _names(names: list[str]) -> str:
@@ -170,7 +171,7 @@ def _noisy(several: Iterable[BenchmarkComparison]) -> Iterator[tuple[str, ...]]:
     for each in several:
         for side, noise in (("A", each.before.noise), ("B", each.after.noise)):
             if noise.reasons:
-                yield each.name, side, _one_line("; ".join(noise.reasons))
+                yield each.name, side, one_line("; ".join(noise.reasons))
 
 
 def _facts(several: Iterable[Change]) -> Iterator[tuple[str, ...]]:
@@ -196,7 +197,7 @@ def _absent(several: Iterable[Absent]) -> Iterator[tuple[str, ...]]:
 def _value(text: str | None) -> str:
     if text is None:
         return units.DASH
-    told = _one_line(text)
+    told = one_line(text)
     return told if len(told) <= _TOLD else f"{told[: _TOLD - 1].rstrip()}…"
 
 
@@ -207,10 +208,6 @@ def _first(lines: list[tuple[str, ...]], most: int) -> list[tuple[str, ...]]:
         return lines
     empty = [""] * (len(lines[0]) - 1)
     return [*lines[:most], (f"and {more} more", *empty[1:], "--json has all") if empty else (f"and {more} more",)]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _notes(found: Comparison) -> Iterator[str]:
