@@ -59,7 +59,7 @@ class Series:
         if not self.durations_ns:
             times = array("d", (1e9 / rate for rate in self.printed if rate > 0))
             return array("d", repeat(1.0, len(times))), times
-        counts = array("q", repeat(self.counts, len(self))) if isinstance(self.counts, int) else self.counts
+        counts = array("q", [self.counts]) * len(self) if isinstance(self.counts, int) else self.counts
         return counts, self.durations_ns
 
 
