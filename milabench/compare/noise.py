@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from benchmate.verdict import Noise
+from benchmate.verdict import Noise, pooled
 from milabench.compare.types import Side, Verdict
 from milabench.summary import ProcessSummary
 
@@ -28,14 +28,12 @@ def withheld(verdict: Verdict, before: Side, after: Side) -> str | None:
 
 
 def of_processes(processes: Sequence[ProcessSummary]) -> Noise:
-    """Return what more than half of the processes that measured something say, with how many are noisy where they are.
+    """Return what more than half of the processes that measured something say; how many have each reason for noise.
 
     Unknown where neither noisy nor quiet ones are that many.
     """
     found = [process.surroundings.noise for process in processes if len(process.series)]
-    noisy = [each for each in found if each.verdict == "noisy"]
-    if 2 * len(noisy) > len(found):
-        several = f"{len(noisy)} of {len(found)} processes: " if len(found) > 1 else ""
-        return Noise(verdict="noisy", reasons=tuple(f"{several}{reason}" for reason in noisy[0].reasons))
+    if 2 * sum(each.verdict == "noisy" for each in found) > len(found):
+        return pooled(found)
     quiet = sum(each.verdict == "quiet" for each in found)
     return Noise(verdict="quiet") if 2 * quiet > len(found) else _UNKNOWN

@@ -12,7 +12,7 @@ from benchmate.verdict import Noise
 from milabench.compare import BenchmarkComparison, compare
 from milabench.compare.failures import chance
 from milabench.outcome import Outcome
-from milabench.summary import BenchmarkSummary, Series, Summary
+from milabench.summary import BenchmarkSummary, Series, Summary, Surroundings
 from milabench.summary.speed import speed_of
 
 
@@ -325,6 +325,17 @@ def test_noise_on_the_slower_side_alone_leaves_it_undecided(
     before: BenchmarkSummary, after: BenchmarkSummary, verdict: str
 ) -> None:
     assert only(summary(before), summary(after)).verdict == verdict
+
+
+def test_each_reason_for_noise_is_told_of_the_processes_that_have_it() -> None:
+    heated = Surroundings(noise=Noise(verdict="noisy", reasons=("hot",)))
+    several = [process("a", rate, repeat=number, surroundings=NOISY) for number, rate in enumerate(FIVE)]
+    several[4] = process("a", FIVE[4], repeat=4, surroundings=heated)
+    found = only(summary(benchmark("a", FIVE)), summary(of("a", *several)))
+    assert found.after.noise.reasons == (
+        "4 of 5 processes: tasks waited for a CPU 40% of the time",
+        "1 of 5 processes: hot",
+    )
 
 
 def test_noise_is_told_with_how_many_processes_it_is_about() -> None:
