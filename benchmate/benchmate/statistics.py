@@ -41,6 +41,8 @@ _EXACT_UP_TO: Final = 500  # expected exceedances; above, the normal approximati
 class Estimate:
     """A statistic of ``n`` samples and its two-sided 95 % interval, in the samples' unit.
 
+    The interval of what is not negative (a rate, a time) ends at 0.
+
     ``value`` is None where n is too small for the statistic to mean anything; ``low`` and ``high`` are None where n is
     too small for an interval. ``verdict``: ``wide`` where the interval's half-width is above 5 % of the value.
     """
@@ -53,11 +55,16 @@ class Estimate:
     verdict: Verdict
 
     @property
-    def relative_error(self) -> float | None:
-        """Half the interval's width over the value; None without an interval or for a value of 0."""
-        if self.low is None or self.high is None or not self.value:
+    def half(self) -> float | None:
+        """How far the interval reaches from the value, on its longer side; None without an interval."""
+        if self.low is None or self.high is None or self.value is None:
             return None
-        return (self.high - self.low) / 2 / abs(self.value)
+        return max(self.high - self.value, self.value - self.low)
+
+    @property
+    def relative_error(self) -> float | None:
+        """That as a share of the value; None without an interval or for a value of 0."""
+        return self.half / abs(self.value) if self.half is not None and self.value else None
 
 
 def mean(samples: Sequence[float]) -> float:
@@ -315,7 +322,8 @@ def around(n: int, value: float, half: float | None, method: Method) -> Estimate
     if half is None:
         return _nothing(n, value)
     verdict: Verdict = "wide" if half > WIDE * abs(value) else "ok"
-    return Estimate(n=n, value=value, low=value - half, high=value + half, method=method, verdict=verdict)
+    low = value - half if value < 0 else max(value - half, 0.0)
+    return Estimate(n=n, value=value, low=low, high=value + half, method=method, verdict=verdict)
 
 
 def _by_order(samples: Sequence[float], ordered: Sequence[float], share: float, batches: int) -> Estimate:
@@ -326,7 +334,7 @@ def _by_order(samples: Sequence[float], ordered: Sequence[float], share: float, 
     bound = ordered[bisect_right(ordered, value) - 1]  # a whole number if they are: those are compared in half the time
     effective = _effective(bytes([sample > bound for sample in samples]), batches)
     if effective < needed(share):
-        return _nothing(n, value)
+        return _nothing(n)  # as many as say no more than too few
     few, many = _exceedances(effective, 1 - share)
     high = ordered[n - 1 - few * n // effective]
     low = ordered[max(0, n - math.ceil(many * n / effective))]

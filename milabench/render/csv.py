@@ -10,12 +10,13 @@ from typing import Final
 from milabench.summary import BenchmarkSummary, Speed, Summary
 
 COLUMNS: Final = (
-    *("name", "status", "n", "failed", "perf", "unit", "std", "sem", "low", "high", "verdict"),
+    *("name", "status", "n", "failed", "perf", "unit", "std", "sem", "low", "high", "interval_verdict"),
     *("warmup_steps", "measured_steps", "ngpu", "devices", "peak_memory_bytes", "peak_memory_source"),
     *("seconds", "score", "weight", "enabled", "labels", "reasons"),
+    *("rate", "rate_low", "rate_high", "rate_interval_verdict"),
     *("throughput", "throughput_low", "throughput_high", "first_step_s", "step_min_s", "step_p50_s", "step_p90_s"),
     *("step_p95_s", "step_p99_s", "step_p99.9_s", "step_max_s", "step_mean_s"),
-    *("grade", "grade_reasons", "noise", "steadiness", "unsteady_steps", "overhead_share"),
+    *("verdict", "verdict_reasons", "noise", "steadiness", "unsteady_steps", "overhead_share"),
     *("energy_j", "energy_per_unit_j", "watts", "energy_source", "throttled", "ecc_corrected", "ecc_uncorrected"),
 )
 
@@ -57,7 +58,7 @@ def _row(found: BenchmarkSummary) -> dict[str, object]:
         "sem": found.sem,
         "low": found.interval.low,
         "high": found.interval.high,
-        "verdict": found.interval.verdict if found.perf is not None else None,
+        "interval_verdict": found.interval.verdict if found.perf is not None else None,
         "warmup_steps": found.warmup_steps,
         "measured_steps": found.measured_steps,
         "ngpu": found.ngpu,
@@ -94,8 +95,12 @@ def _trust(found: BenchmarkSummary) -> dict[str, object]:
     if found.perf is None:
         return {}
     return {
-        "grade": trust.grade.word,
-        "grade_reasons": "; ".join(trust.grade.reasons),
+        "rate": found.rate.value,
+        "rate_low": found.rate.low,
+        "rate_high": found.rate.high,
+        "rate_interval_verdict": found.rate.verdict,
+        "verdict": trust.grade.word,
+        "verdict_reasons": "; ".join(trust.grade.reasons),
         "noise": trust.noise.verdict,
         "steadiness": "; ".join(f"{kind}={count}" for kind, count in trust.steadiness.items()),
         "unsteady_steps": trust.unsteady,

@@ -56,7 +56,8 @@ def _benchmark(found: BenchmarkSummary) -> dict[str, Any]:
         "sem": found.sem,
         "low": interval.low,
         "high": interval.high,
-        "interval": {"n": interval.n, "method": interval.method, "verdict": interval.verdict},
+        "interval": {"n": interval.n, "method": interval.method, "interval_verdict": interval.verdict},
+        "rate": _estimate(found.rate),
         "ngpu": found.ngpu,
         "devices": list(found.devices),
         "peak_memory_bytes": memory.peak_bytes if memory else None,
@@ -67,7 +68,7 @@ def _benchmark(found: BenchmarkSummary) -> dict[str, Any]:
         "throughput_by_device": {slot: _estimate(each) for slot, each in found.by_slot.items()},
         "repeats": [_estimate(each) for each in found.repeats],
         **_times(found.speed),
-        "grade": _grade(found.trust.grade),
+        "verdict": _grade(found.trust.grade),
         "steadiness": dict(found.trust.steadiness),
         "noise": _noise(found.trust.noise),
         "overhead_share": found.trust.overhead,
@@ -106,7 +107,7 @@ def _process(process: ProcessSummary) -> dict[str, Any]:
         "seconds": process.seconds,
         "throughput": _estimate(process.speed.throughput),
         **_times(process.speed),
-        "grade": _grade(process.grade),
+        "verdict": _grade(process.grade),
         "steadiness": None if process.steadiness is None else asdict(process.steadiness),
         **_surroundings(process.surroundings),
         "overhead_share": process.overhead,
@@ -114,7 +115,7 @@ def _process(process: ProcessSummary) -> dict[str, Any]:
 
 
 def _estimate(found: Estimate) -> dict[str, Any]:
-    return asdict(found)
+    return {("interval_verdict" if name == "verdict" else name): value for name, value in asdict(found).items()}
 
 
 def _times(speed: Speed) -> dict[str, Any]:

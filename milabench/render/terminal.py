@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound=str)  # the keys of a table's columns
 NAME: Final = 12  # columns a name keeps when it has to fold
-_REASON: Final = 120  # characters of a reason; all of it is in the JSON and in the process's stderr
 _STYLES: Final = {"failed": "bold red", "missing": "bold red", "worse": "bold red", "warnings": "bold yellow"}
 _ASCII: Final = str.maketrans({"±": "+/-", "–": "-", "·": "|", "×": "x", "µ": "u", "…": "...", "→": "->"})
 
@@ -97,14 +96,14 @@ def section(console: Console, found: Section) -> None:
     table.add_column(width=0)
     for index, _ in enumerate(found.lines[0]):
         last = index == len(found.lines[0]) - 1
-        table.add_column(overflow="fold", no_wrap=not last and index > 0)
+        longest = max(len(line[index]) for line in found.lines)
+        least = (
+            None if last else min(longest, max(NAME, console.width // 3))
+        )  # names are not cut for what can be wrapped
+        table.add_column(overflow="fold", no_wrap=not last and index > 0, min_width=least)
     for line in found.lines:
-        table.add_row("", *(Text(safe(console, _short(cell) if len(line) > 2 else cell)) for cell in line))
+        table.add_row("", *(Text(safe(console, cell)) for cell in line))
     console.print(table)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _REASON else f"{text[: _REASON - 1].rstrip()}…"
 
 
 def say(console: Console, text: str, style: str = "", rest: str = "") -> None:

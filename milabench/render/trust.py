@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from benchmate.verdict import Grade
 from milabench.render import units
 from milabench.summary import BenchmarkSummary, Summary
 from milabench.summary.types import OVERHEAD
 
 EXPLAINED: Final = "docs/explanation/numbers.md"
 _MOST_NAMES: Final = 5
-_MOST_REASONS: Final = 2  # of a benchmark are shown; all are in the JSON
+_MOST_REASONS: Final = 2  # of a benchmark are shown, more where more speak of different things; all are in the JSON
+_APART: Final = 0.01  # from which share on the mean of rates is told to be another number than the rate
 _UNKNOWN = "whether the machine was busy with other things is not known"
 _TIMED = "measuring itself took {share} of a step's time ({cost} of {step}): steps are too short to be timed one by one"
 _SOURCES: Final = {
@@ -42,10 +44,12 @@ def _of(found: BenchmarkSummary) -> Iterator[str]:
         errors = f"{trust.ecc.uncorrected} memory error{'s' * (trust.ecc.uncorrected != 1)}"
         yield f"memory: the devices could not correct {errors} (ECC) while measuring: results may be wrong"
     if trust.grade.word != "ok":
-        shown = trust.grade.reasons[:_MOST_REASONS]
+        shown = _shown(trust.grade)
         more = len(trust.grade.reasons) - len(shown)
         rest = f"; and {more} more, in --json" if more else ""
         yield f"{trust.grade.word}: {'; '.join(shown)}{rest}"
+    if apart := _apart(found):
+        yield apart
     if trust.noise.verdict == "unknown" and trust.noise.reasons:
         yield f"{_UNKNOWN}: {trust.noise.reasons[0]}"
     elif trust.noise.reasons and trust.grade.word == "ok":
@@ -61,6 +65,31 @@ def _of(found: BenchmarkSummary) -> Iterator[str]:
         yield f"memory: the devices corrected {trust.ecc.corrected} errors (ECC) while measuring"
 
 
+def _shown(grade: Grade) -> list[str]:
+    """Return the reasons that are shown, in their order: the first of each word, and others up to so many in all."""
+    words = grade.words or (grade.word,) * len(grade.reasons)
+    first = {words.index(word) for word in words}
+    others = [index for index in range(len(words)) if index not in first][: max(_MOST_REASONS - len(first), 0)]
+    return [grade.reasons[index] for index in sorted([*first, *others])]
+
+
+def _apart(found: BenchmarkSummary) -> str | None:
+    """Return how the mean of steps' rates, which the score counts, is something else than the rate; None if it is not.
+
+    Its steps weigh alike however long they took: it is far above where a few took long.
+    """
+    rate, perf = found.rate, found.perf
+    if perf is None or not rate.value or abs(perf / rate.value - 1) <= _APART:
+        return None
+    if rate.low is not None and rate.high is not None and rate.low <= perf <= rate.high:
+        return None
+    of_steps, over_time = units.rate(perf, found.unit), units.rate(rate.value, found.unit)
+    return (
+        f"score: it counts the mean of its steps' rates, {of_steps}, as milabench does;"
+        f" over the whole time it was {over_time}"
+    )
+
+
 def _overhead(found: BenchmarkSummary) -> str:
     """Return what measuring cost the process of which it took the largest share."""
     worst = max(found.processes, key=lambda process: process.overhead or 0.0)
@@ -74,10 +103,11 @@ def _unknown(measured: Sequence[BenchmarkSummary]) -> Iterator[tuple[str, ...]]:
     unknown = (found for found in measured if found.trust.noise.verdict == "unknown")
     names = [found.name for found in unknown if not found.trust.noise.reasons]
     if names:
-        yield "all of them" if len(names) == len(measured) else _named(names), f"{_UNKNOWN}: the run does not say"
+        yield "all of them" if len(names) == len(measured) else named(names), f"{_UNKNOWN}: the run does not say"
 
 
-def _named(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
+    """Return names in a row, of many how many others there are."""
     shown = ", ".join(names[:_MOST_NAMES])
     return shown if len(names) <= _MOST_NAMES else f"{shown} and {len(names) - _MOST_NAMES} others"
 

@@ -125,12 +125,13 @@ def duration(seconds: float) -> str:
 
 
 def spread(found: BenchmarkSummary) -> str:
-    """Return the half-width of the mean's 95 % interval as a share, or why there is none."""
+    """Return the half-width of the rate's 95 % interval as a share, or why there is none that says something."""
     if found.perf is None:
         return DASH
-    if found.interval.verdict == "too few" and found.interval.low is None:
+    error = found.rate.relative_error
+    if found.rate.verdict == "too few" and found.rate.low is None:
         return "too few"
-    return f"±{share(found.interval.relative_error)}"
+    return "too wide" if error is not None and error >= 1 else f"±{share(error)}"
 
 
 def deviation(found: BenchmarkSummary) -> str:

@@ -113,7 +113,7 @@ def _row(found: BenchmarkSummary, no_device: str) -> Row:
             "n": str(found.n),
             "fail": str(found.failed),
             "devices": units.devices(found.devices) or no_device,
-            "rate": units.rate(found.perf, found.unit),
+            "rate": units.rate(found.rate.value if found.perf is not None else None, found.unit),
             "spread": units.spread(found),
             "std": units.deviation(found),
             "warmup": str(found.warmup_steps),
@@ -182,14 +182,19 @@ def sections(summary: Summary) -> Iterator[Section]:
 
 
 def _notes(summary: Summary) -> Iterator[str]:
-    measured = sum(found.measured_steps for found in summary.benchmarks)
-    warmup = sum(found.warmup_steps for found in summary.benchmarks)
+    measured = [found for found in summary.benchmarks if found.perf is not None]
     if measured:
-        apart = f"{warmup} warm-up steps are not in them" if warmup else "no step is marked as warm-up"
-        yield f"rates are means of {measured} measured steps, without the lowest and the highest; {apart}"
-        yield "±95 %: half the 95 % interval of that mean, by batches of steps or, of repeats, by these"
-        if any(found.interval.low is None for found in summary.benchmarks if found.perf is not None):
+        warm = any(found.warmup_steps for found in measured)
+        apart = "warm-up steps are not in it" if warm else "no step is marked as warm-up"
+        yield f"rate: what one process did over all the time that its measured steps took; {apart}"
+        if untimed := [found.name for found in measured if found.speed.times is None]:
+            of = "all of them" if len(untimed) == len(measured) else trust.named(untimed)
+            yield f"steps without times ({of}): the rate is the mean of their rates, without the lowest and the highest"
+        yield "±95 %: half the 95 % interval of the rate, by batches of steps or, of repeats, by these"
+        if any(found.rate.low is None for found in measured):
             yield "too few: no interval can be told; raise voir.options.stop or max_duration, or repeat the run"
+        if any((found.rate.relative_error or 0.0) >= 1 for found in measured):
+            yield "too wide: the interval reaches down to 0, so that nothing is known of the rate; measure longer"
     if any(found.memory and found.memory.source == "host" for found in summary.benchmarks):
         yield "host: the largest resident memory of the process, where no device's memory was read"
 

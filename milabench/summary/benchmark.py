@@ -14,7 +14,7 @@ from milabench.outcome import GOOD
 from milabench.suite.matrix import label
 from milabench.summary.devices import energy_of, measuring, per_unit
 from milabench.summary.grouping import grouped
-from milabench.summary.pooled import repeats_of, slots_of, speed_of, trust_of, whole
+from milabench.summary.pooled import rate_of, repeats_of, slots_of, speed_of, trust_of, whole
 from milabench.summary.score import performance, score, trimmed
 from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary
 
@@ -30,7 +30,7 @@ def summarize_benchmark(
     kept = trimmed(rates)
     perf = mean(kept) if kept else None
     interval, repeats, energy = _interval(counted, perf, kept), repeats_of(counted), energy_of(counted)
-    spread = std(kept) if kept else None
+    rate, spread = rate_of(counted, interval), std(kept) if kept else None
     if skipped is not None and not outcomes:
         outcomes["skipped"] = 1
     return BenchmarkSummary(
@@ -61,10 +61,11 @@ def summarize_benchmark(
         ),
         skipped=skipped,
         processes=tuple(processes),
+        rate=rate,
         speed=speed_of(counted, repeats),
         by_slot=slots_of(counted),
         repeats=repeats,
-        trust=trust_of(counted, interval),
+        trust=trust_of(counted, rate),
         energy=energy,
         energy_per_unit=per_unit(energy, counted),
     )
@@ -118,8 +119,7 @@ def _interval(processes: Sequence[ProcessSummary], perf: float | None, kept: Seq
         found = estimate(rates[0])
     else:
         found = between(list(map(mean, rates)), list(map(len, rates)))
-    half = None if found.low is None or found.high is None else (found.high - found.low) / 2
-    return around(found.n, perf, half, found.method)
+    return around(found.n, perf, found.half, found.method)
 
 
 def _losses(processes: Sequence[ProcessSummary]) -> Losses | None:

@@ -11,13 +11,25 @@ from benchmate.statistics import Estimate, Statistic, of_repeats
 from milabench.outcome import GOOD
 from milabench.summary.devices import ecc_of, measuring
 from milabench.summary.grouping import grouped
-from milabench.summary.speed import CENTRAL, central, step_times, together
+from milabench.summary.speed import CENTRAL, central, scaled, step_times, together
 from milabench.summary.types import ProcessSummary, Speed, StepTimes, Trust
 
 
 def repeats_of(processes: Sequence[ProcessSummary]) -> tuple[Estimate, ...]:
     """Return the throughput of each repeat: of all that ran at the same time, together."""
     return tuple(together([process.speed.throughput for process in several]) for several in whole(processes))
+
+
+def rate_of(processes: Sequence[ProcessSummary], interval: Estimate) -> Estimate:
+    """Return what one process did over the time it took, the mean of those that ran at the same time.
+
+    Where the times of steps are not known it is ``interval``, that of the mean of their rates.
+    """
+    if not all(process.series.durations_ns for process in measuring(processes)):
+        return interval
+    several = [[each.speed.throughput for each in repeat] for repeat in whole(processes)]
+    found = of_repeats([scaled(together(each), 1 / len(each)) for each in several])
+    return interval if found.value is None else found
 
 
 def whole(processes: Sequence[ProcessSummary]) -> list[list[ProcessSummary]]:
@@ -69,15 +81,15 @@ def _durations(processes: Sequence[ProcessSummary]) -> array[int]:
     return durations_ns
 
 
-def trust_of(processes: Sequence[ProcessSummary], interval: Estimate) -> Trust:
-    """Return how far to trust a benchmark's rate, which has this interval."""
+def trust_of(processes: Sequence[ProcessSummary], rate: Estimate) -> Trust:
+    """Return how far to trust a benchmark's rate, whose estimate is ``rate``."""
     several = measuring(processes)
     series = [process.steadiness for process in several if process.steadiness is not None]
     noises = [process.surroundings.noise for process in several]
     evidences = [process.surroundings.evidence for process in several]
     overheads = [process.overhead for process in several if process.overhead is not None]
     return Trust(
-        grade=verdict.grade(interval, series, noises),
+        grade=verdict.grade(rate, series, noises),
         steadiness=dict(Counter(found.kind for found in series)),
         unsteady=max((found.warmup for found in series), default=0),
         noise=verdict.pooled(noises),

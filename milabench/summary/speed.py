@@ -83,5 +83,5 @@ def together(several: Sequence[Estimate]) -> Estimate:
         return replace(statistics.of_repeats(()), n=n)
     if len(known) == 1:
         return known[0]
-    halves = [(each.high - each.low) / 2 for each in known if each.low is not None and each.high is not None]
+    halves = [each.half for each in known if each.half is not None]
     return statistics.around(n, value, math.fsum(halves) if len(halves) == len(known) else None, "batch means")

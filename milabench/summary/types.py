@@ -276,11 +276,12 @@ class BenchmarkSummary:
 
     ``n`` counts processes; ``failed`` those with an outcome other than ok, early_stop and skipped. ``perf`` is the mean
     rate in ``unit``; ``std`` (ddof 0, absolute), ``sem`` = std/√(number of rates) and ``interval`` (95 %, of the mean)
-    are of the same rates: one minimum and one maximum are left out where there are at least five. ``speed`` is that of
-    the whole benchmark, processes that run at the same time together; ``by_slot`` of each device (or node), and
-    ``repeats`` of each repeat. ``energy_per_unit``: J for each unit of work. ``ngpu``: devices that one job uses, 0 on
-    a CPU. ``seconds``: the longest process of each repeat, summed. A skipped benchmark has n = 0, no perf, and no
-    score: it does not count.
+    are of the same rates: one minimum and one maximum are left out where there are at least five. The score is made of
+    it. ``rate`` is what is shown: what one process did over the time it took, where steps have times, else perf.
+    ``speed`` is that of the whole benchmark, processes that run at the same time together; ``by_slot`` of each device
+    (or node), and ``repeats`` of each repeat. ``energy_per_unit``: J for each unit of work. ``ngpu``: devices that one
+    job uses, 0 on a CPU. ``seconds``: the longest process of each repeat, summed. A skipped benchmark has n = 0, no
+    perf, and no score: it does not count.
     """
 
     name: str
@@ -306,6 +307,7 @@ class BenchmarkSummary:
     failures: tuple[Failure, ...] = ()
     skipped: str | None = None
     processes: tuple[ProcessSummary, ...] = ()
+    rate: Estimate = NOTHING
     speed: Speed = Speed()
     by_slot: Mapping[str, Estimate] = field(default_factory=dict)
     repeats: tuple[Estimate, ...] = ()

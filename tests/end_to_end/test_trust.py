@@ -29,7 +29,7 @@ def test_a_run_says_what_its_numbers_were_measured_under(project: Project) -> No
     assert found["step_s"]["p99"]["value"] is None  # of 200 steps
     assert found["throughput"]["value"] == pytest.approx(8 / found["step_s"]["mean"]["value"])
     assert "how far to trust these numbers" in shown.out
-    assert f" {found['grade']['word']} " in shown.out
+    assert f" {found['verdict']['word']} " in shown.out
     if Path("/proc/pressure/cpu").exists():
         assert 0 <= evidence["pressure_share"] <= 1
         assert 0 <= evidence["others_share"] <= 1

@@ -17,10 +17,14 @@ _ORDER: Final[tuple[Word, ...]] = ("too few", "noisy", "drifting", "bimodal", "w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grade:
-    """The word for a number, and every reason against it, sentences with their figures."""
+    """The word for a number, and every reason against it, sentences with their figures.
+
+    ``words``: of each reason what it makes of the number.
+    """
 
     word: Word
     reasons: tuple[str, ...] = ()
+    words: tuple[Word, ...] = ()
 
 
 def grade(estimate: Estimate, steadiness: Iterable[Steadiness] = (), noise: Iterable[Noise] = ()) -> Grade:
@@ -33,14 +37,18 @@ def grade(estimate: Estimate, steadiness: Iterable[Steadiness] = (), noise: Iter
     found = [*_of_estimate(estimate), *_of_noise(machine), *_of_series(series)]
     words = {word for word, _ in found}
     word: Word = next((word for word in _ORDER if word in words), "ok")
-    reasons = sorted(found, key=lambda pair: _ORDER.index(pair[0]))
-    return Grade(word=word, reasons=tuple(dict.fromkeys(reason for _, reason in reasons)))
+    reasons = {reason: word for word, reason in sorted(found, key=lambda pair: _ORDER.index(pair[0]))}
+    return Grade(word=word, reasons=tuple(reasons), words=tuple(reasons.values()))
 
 
 def _of_estimate(estimate: Estimate) -> Iterator[tuple[Word, str]]:
     if estimate.verdict == "too few":
-        yield "too few", f"{estimate.n} samples are too few for an interval"
+        many = "1 sample is" if estimate.n == 1 else f"{estimate.n} samples are"
+        yield "too few", f"{many} too few for an interval"
     if estimate.verdict == "wide" and estimate.relative_error is not None:
+        if estimate.relative_error >= 1:
+            yield "wide", "the 95 % interval reaches down to 0: it is too wide to tell anything"
+            return
         yield "wide", f"the 95 % interval is ±{estimate.relative_error:.1%} of the value, wider than ±{WIDE:.0%}"
 
 

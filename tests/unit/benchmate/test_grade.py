@@ -7,7 +7,7 @@ import random
 import pytest
 
 from benchmate.statistics import Estimate, estimate
-from benchmate.verdict import Evidence, Grade, Noise, Steadiness, grade, noise, pooled
+from benchmate.verdict import Evidence, Noise, Steadiness, grade, noise, pooled
 
 _CHANCE = random.Random(3)
 GOOD = estimate([_CHANCE.gauss(100, 1) for _ in range(400)])
@@ -51,7 +51,10 @@ UNKNOWN = Noise(verdict="unknown")
 def test_the_word_is_the_first_that_holds_and_all_reasons_stand(
     found: Estimate, series: list[Steadiness], machine: list[Noise], word: str, reasons: tuple[str, ...]
 ) -> None:
-    assert grade(found, series, machine) == Grade(word=word, reasons=reasons)  # type: ignore[arg-type]
+    graded = grade(found, series, machine)
+    assert (graded.word, graded.reasons) == (word, reasons)
+    assert len(graded.words) == len(reasons)
+    assert (graded.words or ("ok",))[0] == word
 
 
 WAITED = noise(Evidence(window_s=10, wait_share=0.5, pressure_share=0.5, others_share=0.5))

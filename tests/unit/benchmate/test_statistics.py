@@ -66,10 +66,11 @@ def test_a_quantile_needs_so_many_samples(share: float, n: int) -> None:
 
 @pytest.mark.parametrize(("statistic", "n"), [("p90", 36), ("p95", 72), ("p99", 368), ("p99.9", 3688)])
 def test_a_tail_is_none_one_sample_short_of_its_need(statistic: Statistic, n: int) -> None:
-    shuffled = random.Random(1).sample(range(1, n + 1), n)
-    short, enough = estimate(shuffled[:-1], statistic), estimate(shuffled, statistic)
+    several = 4 * n  # as many that are independent, whatever their order says
+    shuffled = random.Random(1).sample(range(1, several + 1), several)
+    short, enough = estimate(shuffled[: n - 1], statistic), estimate(shuffled, statistic)
     assert (short.value, short.low, short.high, short.verdict) == (None, None, None, "too few")
-    assert enough.value == pytest.approx(1 + QUANTILES[statistic] * (n - 1))
+    assert enough.value == pytest.approx(1 + QUANTILES[statistic] * (several - 1))
 
 
 @pytest.mark.parametrize(
@@ -255,3 +256,22 @@ def test_whole_numbers_among_the_samples_are_as_others(statistic: Statistic) -> 
     mixed: list[float] = [5 if number % 8 else 1.5 for number in range(400)]
     mixed[::40] = [7.25] * 10
     assert estimate(mixed, statistic) == estimate(list(map(float, mixed)), statistic)
+
+
+def test_an_interval_of_rates_ends_at_nothing_and_its_width_is_kept() -> None:
+    found = between([1.0, 9.0])
+    assert (found.value, found.low, found.verdict) == (5.0, 0.0, "wide")
+    assert found.high == pytest.approx(5.0 + 12.706 * 4.0, rel=1e-4)
+    assert found.relative_error == pytest.approx(12.706 * 4.0 / 5.0, rel=1e-4)
+    below = between([-9.0, -1.0])
+    assert (below.low, below.value, below.high) == (
+        pytest.approx(-55.82, rel=1e-3),
+        -5.0,
+        pytest.approx(45.82, rel=1e-3),
+    )
+
+
+def test_a_tail_of_samples_that_resemble_each_other_too_much_has_no_value() -> None:
+    """There are as many as p90 takes, but each says next to nothing that the one before did not."""
+    found = estimate([float(each) for each in range(200)], "p90")
+    assert (found.n, found.value, found.low, found.verdict) == (200, None, None, "too few")

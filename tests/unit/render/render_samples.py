@@ -103,6 +103,7 @@ def benchmark(name: str, **fields: object) -> BenchmarkSummary:
         "enabled": True,
         "labels": {},
     }
+    base["rate"] = fields.get("interval", base["interval"])
     return BenchmarkSummary(**{**base, **fields})  # type: ignore[arg-type]
 
 

@@ -11,9 +11,9 @@ import pytest
 from render_samples import PROCESS, benchmark, empty, estimate, sample, trust
 from rich.console import Console
 
-from benchmate.verdict import Noise, Word
+from benchmate.verdict import Grade, Noise, Word
 from milabench.render import FORMATS, text
-from milabench.summary import BenchmarkSummary, Ecc, Energy, RunFacts, Summary
+from milabench.summary import BenchmarkSummary, Ecc, Energy, RunFacts, Summary, Trust
 
 KEYS = (
     *("name", "n", "failed", "outcomes", "perf", "unit", "std", "sem", "ngpu", "devices"),
@@ -72,7 +72,8 @@ def test_text_says_below_the_table_what_failed_what_is_not_there_and_where_the_r
         "  gone  failed: no environment",
         "  big  needs 2 nodes",
         "  resnet50: a loss was NaN or infinite",
-        "15 warm-up steps are not in them",
+        "all the time that its measured steps took; warm-up steps are not in it",
+        "steps without times (resnet50, short|one): the rate is the mean of their rates",
         "too few: no interval can be told",
         "  resnet50             noisy: another took the CPU; steal; and 1 more, in --json",
         "  resnet50             warm-up: the first 12 measured steps were not steady yet",
@@ -93,7 +94,7 @@ def test_a_wide_text_also_shows_deviation_and_steps() -> None:
     assert row.split()[10:13] == ["5", "60", "ok"]
 
 
-def test_a_long_reason_is_cut_and_a_long_name_folds() -> None:
+def test_a_long_reason_is_told_whole_and_a_long_name_folds() -> None:
     failure = sample().benchmarks[1].failures[0]
     long = benchmark(
         "a-name-" * 8, failed=1, failures=(type(failure)(tag="a.D0", outcome="failed", reason="why " * 200),)
@@ -102,10 +103,11 @@ def test_a_long_reason_is_cut_and_a_long_name_folds() -> None:
         runs=(RunFacts(name="run", started="", path="/r"),), benchmarks=(long,), missing=(), skipped=(), score={}
     )
     written = text.render(summary, 80)
-    assert "…" in written
+    assert "…" not in written
+    assert written.count("why") == 200
     assert "100.0 items/s" in written
     assert all(len(line) <= 80 for line in written.splitlines())
-    assert len(written.splitlines()) < 30
+    assert len(written.splitlines()) < 45
 
 
 def test_markup_in_names_is_text() -> None:
@@ -286,20 +288,21 @@ def test_json_has_interval_verdict_and_n_with_each_number() -> None:
         "low": 1.88e11 - 7.5e8,
         "high": 1.88e11 + 7.5e8,
         "method": "batch means",
-        "verdict": "ok",
+        "interval_verdict": "ok",
     }
+    assert found["rate"] == found["throughput"]
     assert found["throughput_by_device"]["D0"]["value"] == 1.88e11
     assert [each["value"] for each in found["repeats"]] == [7.52e11]
     assert (found["first_step_s"], found["step_s"]["min"], found["step_s"]["max"]) == (1.5, 0.01, 0.05)
     assert (found["step_s"]["p50"]["value"], found["step_s"]["p50"]["n"]) == (0.012, 60)
-    assert (found["step_s"]["p99"]["value"], found["step_s"]["p99"]["verdict"]) == (None, "too few")
+    assert (found["step_s"]["p99"]["value"], found["step_s"]["p99"]["interval_verdict"]) == (None, "too few")
     assert (found["steps"], found["unsteady_steps"]) == ({"warmup": 5, "measured": 60}, 0)
-    assert (found["grade"], found["steadiness"]) == ({"word": "ok", "reasons": []}, {"steady": 4})
+    assert (found["verdict"], found["steadiness"]) == ({"word": "ok", "reasons": []}, {"steady": 4})
     assert (found["noise"], found["overhead_share"]) == ({"verdict": "quiet", "reasons": []}, 0.0002)
     assert (found["energy"]["watts"], found["energy"]["source"]) == (350.0, "device counter")
     assert (found["energy_per_unit_j"], found["throttled"], found["ecc"]) == (2.5e-9, [], None)
     (process,) = found["processes"]
-    assert (process["grade"]["word"], process["steadiness"]["kind"]) == ("ok", "steady")
+    assert (process["verdict"]["word"], process["steadiness"]["kind"]) == ("ok", "steady")
     assert process["evidence"]["pressure_share"] == 0.001
     assert process["window_ns"] == [10**18, 10**18 + 12 * 10**9]
     assert process["overhead_share"] == pytest.approx(0.0002)
@@ -308,9 +311,9 @@ def test_json_has_interval_verdict_and_n_with_each_number() -> None:
 def test_csv_has_columns_for_speed_trust_and_energy() -> None:
     first, second, *_ = csv.DictReader(io.StringIO(FORMATS["csv"](sample())))
     assert (first["throughput"], first["step_p50_s"], first["step_p99_s"]) == ("188000000000.0", "0.012", "")
-    assert (first["grade"], first["noise"], first["steadiness"]) == ("ok", "quiet", "steady=4")
+    assert (first["verdict"], first["noise"], first["steadiness"]) == ("ok", "quiet", "steady=4")
     assert (first["watts"], first["energy_source"]) == ("350.0", "device counter")
-    assert (second["grade"], second["grade_reasons"]) == (
+    assert (second["verdict"], second["verdict_reasons"]) == (
         "noisy",
         "another took the CPU; steal; the interval is wide",
     )
@@ -330,3 +333,43 @@ def test_the_heading_says_what_the_run_was_on(system: dict[str, object], line: s
     facts = {"system": system}
     summary = Summary(runs=runs, benchmarks=(), missing=(), skipped=(), score={}, facts=facts)
     assert text.render(summary).splitlines()[1] == line
+
+
+def slow_now_and_then(**fields: object) -> BenchmarkSummary:
+    """Return a benchmark whose steps are mostly fast, and a few so slow that they take most of the time."""
+    return benchmark("x", perf=230.8e9, unit="FLOP/s", interval=estimate(230.8e9, 9e9), speed=PROCESS.speed, **fields)
+
+
+def test_the_rate_shown_is_work_over_time_and_what_the_score_counts_is_told_where_it_is_another() -> None:
+    found = replace(slow_now_and_then(), rate=estimate(8.054e9, 1e9, "wide"))
+    for render in (lambda summary: text.render(summary, 200), FORMATS["markdown"]):
+        written = render(of(found))
+        assert "8.054 GFLOP/s" in written
+        assert "±12 %" in written
+        assert "score: it counts the mean of its steps' rates, 230.8 GFLOP/s, as milabench does" in written
+        assert "; over the whole time it was 8.054 GFLOP/s" in written
+    document = json.loads(FORMATS["json"](of(found)))["benchmarks"][0]
+    assert (document["perf"], document["rate"]["value"]) == (230.8e9, 8.054e9)
+    (row,) = csv.DictReader(io.StringIO(FORMATS["csv"](of(found))))
+    assert (float(row["perf"]), float(row["rate"])) == (230.8e9, 8.054e9)
+    assert (row["verdict"], row["interval_verdict"], row["rate_interval_verdict"]) == ("ok", "ok", "wide")
+
+
+@pytest.mark.parametrize(("value", "half"), [(230e9, 0.1e9), (200e9, 50e9)], ids=["within 1 %", "within its interval"])
+def test_the_mean_of_rates_is_not_told_where_it_is_the_rate(value: float, half: float) -> None:
+    assert "score: it counts" not in text.render(of(replace(slow_now_and_then(), rate=estimate(value, half))), 200)
+
+
+def test_of_each_kind_of_reason_one_is_shown() -> None:
+    words: tuple[Word, ...] = ("noisy", "noisy", "noisy", "drifting", "bimodal")
+    grade = Grade(word="noisy", reasons=("a", "b", "c", "d", "e"), words=words)
+    (told, *_) = _trusted(of(benchmark("x", trust=Trust(grade=grade))))
+    assert told == "x noisy: a; d; e; and 2 more, in --json"
+
+
+def test_an_interval_down_to_nothing_is_too_wide_to_tell() -> None:
+    found = replace(slow_now_and_then(), rate=estimate(1e9, 1.9e9, "wide"))
+    written = text.render(of(found), 200)
+    assert "1.000 GFLOP/s  too wide" in written
+    assert "190 %" not in written
+    assert "too wide: the interval reaches down to 0" in written

@@ -418,7 +418,7 @@ def test_the_interval_of_repeats_that_differ_in_length_is_around_their_rate(make
     assert (found.interval.value, found.interval.n, found.interval.method) == (found.perf, 3, "repeats")
     assert found.interval.low is not None
     assert found.interval.high is not None
-    assert (found.interval.low + found.interval.high) / 2 == pytest.approx(found.perf)
+    assert found.interval.low == 0
     spread = 4.303 * 520.15 * (1000**2 + 2 * 100**2) ** 0.5 / 1200  # of a mean in which one repeat is ten others
     assert found.interval.high - found.perf == pytest.approx(spread, rel=0.01)
 
@@ -435,3 +435,28 @@ def test_a_repeat_that_failed_makes_the_interval_no_wider(make_run: MakeRun) -> 
 def test_beside_failed_repeats_the_interval_of_the_one_that_is_whole_is_that_of_its_steps(make_run: MakeRun) -> None:
     found = only(of_repeats(make_run, (10, 100), (1, 5), failed=1))
     assert (found.interval.value, found.interval.n, found.interval.method) == (found.perf, 98, "batch means")
+
+
+def test_the_rate_shown_is_what_a_process_did_over_its_time_and_the_grade_is_of_it(make_run: MakeRun) -> None:
+    """Two devices at once: each does as much, and every tenth step takes ten times as long."""
+    rows = [(each * 10, each * 10 + (10 if each % 10 else 100), 5, 1) for each in range(0, 2000, 2)]
+    took_s = sum(stop - start for start, stop, *_ in rows) / 1000
+    columns = {tag: replace(steps(*rows), zero_ns=at(5)) for tag in ("net.D0", "net.D1")}
+    jobs = {"net": [[(tag, "local", (number,))] for number, tag in enumerate(columns)]}
+    run = make_run(recorded=GPU, planned=plan(jobs), columns=columns)
+    for tag in columns:
+        run.write(tag, end())
+    found = only(run)
+    assert found.rate.value == pytest.approx(5 * len(rows) / took_s)
+    assert found.speed.throughput.value == pytest.approx(2 * found.rate.value)
+    assert found.rate.relative_error == pytest.approx(found.speed.throughput.relative_error)
+    assert found.perf is not None
+    assert found.perf > 1.3 * found.rate.value
+
+
+def test_without_times_of_steps_the_rate_shown_is_the_mean_of_rates(make_run: MakeRun) -> None:
+    run = make_run(recorded=CPU, planned=plan(ALONE))
+    run.write("net.D0", *rates(*range(10, 40)), end())
+    found = only(run)
+    assert found.rate == found.interval
+    assert found.rate.value == found.perf
