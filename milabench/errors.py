@@ -96,6 +96,10 @@ class RunDirError(UserError):
     """A folder that is no run, or a run whose files cannot be read."""
 
 
+class AbsentFileError(RunDirError):
+    """A file of a run that is not there."""
+
+
 _REMEDIES = {
     errno.EMFILE: "too many are open for one process: raise `ulimit -n`",
     errno.ENFILE: "too many are open on this machine",

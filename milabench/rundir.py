@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from benchmate import wire
 from milabench import journal
 from milabench.agent.monitor import samples
-from milabench.errors import RunDirError
+from milabench.errors import AbsentFileError, RunDirError
 from milabench.fold import Folded, fold
 from milabench.journal import Journal
 from milabench.outcome import GOOD, KINDS, UNDECIDED, Outcome
@@ -181,6 +181,11 @@ class RunDir:
                 if len(whole) < len(part) or len(others) < len(ranks):
                     return
 
+    def damage(self, tag: str) -> str:
+        """Say what is wrong with the steps of a process and of the ranks that it leads."""
+        paths = (self.files(tag).steps, *self._rank_steps(tag))
+        return "; ".join(filter(None, map(_damage, paths)))
+
     def _rank_steps(self, tag: str) -> Iterator[Path]:
         files = (self.path / f"{tag}.rank{rank}.steps" for rank in itertools.count(1))
         return itertools.takewhile(Path.exists, files)
@@ -318,8 +323,25 @@ class Seals:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunDirError(f"{path} cannot be read: {error}") from None
+    except FileNotFoundError:
+        raise AbsentFileError(f"{path} is missing") from None
+    except OSError as error:
+        raise RunDirError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:
+        raise RunDirError(f"{path} is damaged, it is no JSON: {error}") from None
+
+
+def _damage(path: Path) -> str:
+    """Say what is wrong with a ``.steps`` file."""
+    try:
+        with path.open("rb") as file:
+            header = wire.StepsHeader.decode(file.read(wire.StepsHeader.SIZE), path)
+            rows = max(os.fstat(file.fileno()).st_size - wire.StepsHeader.SIZE, 0) // header.row_size
+    except FileNotFoundError:
+        return ""
+    except (OSError, wire.WireError):
+        return f"{path.name} is damaged and was left out: what it measured is taken from its .data file, if it is there"
+    return f"{path.name} was cut: {rows} of {header.rows} steps are left, the others are missing" * (rows < header.rows)
 
 
 def _parts(path: Path, unit: str) -> Iterator[wire.Steps] | None:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from milabench.agent.monitor import samples
-from milabench.errors import RunDirError
-from milabench.outcome import Outcome
+from milabench.errors import AbsentFileError, RunDirError
+from milabench.outcome import GOOD, Outcome
 from milabench.plan.types import Plan, Skip
-from milabench.summary import monitor
-from milabench.summary.monitor import Stretch
 from milabench.summary.process import Context, Place, places, summarize_process
 from milabench.summary.reading import Reading
 from milabench.summary.surroundings import Site, seen_from
 from milabench.summary.types import ProcessSummary, Run, RunFacts
+from milabench.summary.watched import uncovered, watched
 
+_GONE = Outcome(kind="lost", reason="its .data file is gone; the journal says it went well")
 _DIGITS = re.compile(r"(\d+)")
 _SKIPPED = re.compile(r"Skip (?P<benchmark>\S+) because (?P<reason>.+)", re.DOTALL)  # as milabench writes it
 
@@ -44,17 +44,18 @@ class Page:
 def read_page(run: Run, index: int) -> Page:
     """Read the ``index``-th of the runs that are pooled. Raises OSError where a file cannot be read."""
     warnings: list[str] = []
-    facts = _facts(run)
-    outcomes, plan = _outcomes(run), _plan(run, warnings if facts else [])
+    facts = _facts(run, warnings)
+    outcomes, plan = _outcomes(run), _plan(run, warnings if facts or warnings else [])
     cpu = _is_cpu(facts)
     planned = places(plan, cpu=cpu) if plan else {}
+    seen = watched(run, facts, {place.node for place in planned.values() if place.node})
     context = Context(
         index=index,
         planned=planned,
         outcomes=outcomes,
         neighbours=run.neighbours(),
         cpu=cpu,
-        monitored=_monitored(run),
+        watched=seen,
     )
     found = {tag: summarize_process(run, tag, context) for tag in _in_order(run, planned)}
     processes = list(_with_beside([each for each in found.values() if isinstance(each, ProcessSummary)], context))
@@ -62,8 +63,8 @@ def read_page(run: Run, index: int) -> Page:
     unstarted = _unstarted(plan, {process.benchmark for process in processes}, outcomes) if plan else {}
     skipped = [*(plan.skipped if plan else ()), *_skipped(others.values())]
     skipped.extend(Skip(benchmark=name, reason=why.reason) for name, why in unstarted.items() if why.kind == "skipped")
-    warnings.extend((*_of_none(others), *_in_part(planned, {process.tag for process in processes})))
-    warnings.extend((*_changed(facts), *_attempts(run)))
+    warnings.extend((*_of_none(others), *_in_part(planned, {process.tag for process in processes}, outcomes)))
+    warnings.extend((*seen.warnings, *uncovered(processes), *_changed(facts), *_attempts(run)))
     return Page(
         run=_name(run, facts, processes),
         facts=facts,
@@ -117,10 +118,14 @@ def _said(found: Reading) -> str:
     return f" ({told})" if told else ""
 
 
-def _facts(run: Run) -> Mapping[str, Any]:
+def _facts(run: Run, warnings: list[str]) -> Mapping[str, Any]:
     try:
         facts = run.facts()
-    except (RunDirError, RecursionError):
+    except AbsentFileError:  # releases before this one wrote none
+        return {}
+    except (RunDirError, RecursionError) as error:
+        told = "its facts are nested too deeply" if isinstance(error, RecursionError) else str(error)
+        warnings.append(f"{told}: on what the run was, and when, is not known")
         return {}
     return facts if isinstance(facts, Mapping) else {}
 
@@ -147,19 +152,12 @@ def _with_beside(processes: Sequence[ProcessSummary], context: Context) -> Itera
         place, found = context.planned.get(process.tag), process.surroundings
         others = None if place is None else spans.get(place.in_job)
         if found.window_ns is None and found.shown and others is not None:
-            site = Site(node=found.node, shown=found.shown, stretches=context.monitored.get(found.node or "", ()))
+            seen, node = context.watched, found.node or ""
+            stretches, unseen = seen.stretches.get(node, ()), seen.unseen.get(node, "")
+            site = Site(node=found.node, shown=found.shown, stretches=stretches, unseen=unseen)
             yield replace(process, surroundings=seen_from(site, others))
         else:
             yield process
-
-
-def _monitored(run: Run) -> dict[str, list[Stretch]]:
-    """Return what monitors saw, by node; nothing of a file that cannot be read."""
-    found: dict[str, list[Stretch]] = {}
-    for node, path in run.monitor_paths().items():
-        with contextlib.suppress(OSError):
-            found[node] = monitor.read(samples.lines(path))
-    return found
 
 
 def _plan(run: Run, warnings: list[str]) -> Plan | None:
@@ -208,15 +206,19 @@ def _unstarted(plan: Plan, started: set[str], outcomes: Mapping[str, Outcome]) -
     for trial in plan.trials:
         if trial.benchmark not in started and trial.benchmark not in found:
             unknown = Outcome(kind="interrupted", reason="the run ended before its turn")
-            found[trial.benchmark] = outcomes.get(trial.id, unknown)
+            came = outcomes.get(trial.id, unknown)
+            found[trial.benchmark] = _GONE if came.kind in GOOD else came
     return found
 
 
-def _in_part(planned: Mapping[str, Place], there: set[str]) -> Iterator[str]:
-    """Tell of benchmarks of which only some processes were started."""
-    counts: dict[str, list[int]] = {}
+def _in_part(planned: Mapping[str, Place], there: set[str], outcomes: Mapping[str, Outcome]) -> Iterator[str]:
+    """Tell of benchmarks of which only some processes were started, or some files are gone."""
+    counts: dict[str, Counter[str]] = {}
     for tag, place in planned.items():
-        counts.setdefault(place.benchmark, [0, 0])[tag in there] += 1
-    for name, (gone, present) in counts.items():
-        if gone and present:
-            yield f"{name}: {gone} of {gone + present} planned processes were never started"
+        came = outcomes.get(place.trial)
+        absent = "went well and have no .data file any more" if came and came.kind in GOOD else "were never started"
+        counts.setdefault(place.benchmark, Counter())["" if tag in there else absent] += 1
+    for name, found in counts.items():
+        if found[""]:
+            told = ((many, what) for what, many in found.items() if what)
+            yield from (f"{name}: {many} of {found.total()} planned processes {what}" for many, what in told)

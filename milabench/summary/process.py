@@ -16,12 +16,12 @@ from milabench.outcome import KINDS, Kind, Outcome
 from milabench.plan.environ import SELECTION_VARIABLES
 from milabench.plan.types import Command, Plan
 from milabench.summary import legacy
-from milabench.summary.monitor import Stretch
 from milabench.summary.reading import Reading, read
 from milabench.summary.series import Series, read_series
 from milabench.summary.speed import speed_of, steadiness_of
 from milabench.summary.surroundings import Site, surroundings_of
 from milabench.summary.types import Losses, Memory, ProcessSummary, Run
+from milabench.summary.watched import Watched
 
 _DEVICE = re.compile(r"D\d+")
 _REPEAT = re.compile(r"R(\d+)")
@@ -58,7 +58,7 @@ class Place:
 class Context:
     """What is known of a run before its processes are read; ``index``: which of the runs that are pooled.
 
-    ``monitored``: what monitors saw, by node.
+    ``watched``: what monitors saw, by node.
     """
 
     index: int
@@ -66,7 +66,7 @@ class Context:
     outcomes: Mapping[str, Outcome]
     neighbours: Mapping[str, tuple[str, ...]]
     cpu: bool
-    monitored: Mapping[str, Sequence[Stretch]] = field(default_factory=dict)
+    watched: Watched = field(default_factory=Watched)
 
 
 def places(plan: Plan, *, cpu: bool) -> dict[str, Place]:
@@ -135,7 +135,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         ngpu=place.ngpu,
         config=reading.config,
         neighbours=neighbours,
-        warnings=(*_warnings(reading, tag), *_of_ranks(ranks, tag)),
+        warnings=(*_damage(run, tag), *_warnings(reading, tag), *_of_ranks(ranks, tag)),
         speed=speed_of(series),
         steadiness=steadiness_of(series.rates),
         surroundings=surroundings_of(
@@ -144,7 +144,8 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
             Site(
                 node=place.node,
                 shown=place.shown,
-                stretches=context.monitored.get(place.node or "", ()),
+                stretches=context.watched.stretches.get(place.node or "", ()),
+                unseen=context.watched.unseen.get(place.node or "", ""),
                 neighbours=len(neighbours),
             ),
         ),
@@ -300,6 +301,11 @@ def _seconds(reading: Reading) -> float | None:
         return float(seconds)
     first, last = (reading.start or {}).get("time"), end.get("time")
     return float(last - first) if is_number(first) and is_number(last) else None
+
+
+def _damage(run: Run, tag: str) -> Iterator[str]:
+    if damage := run.damage(tag):
+        yield f"{tag}: {damage}"
 
 
 def _warnings(reading: Reading, tag: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypedDict
 
 from benchmate import verdict
-from benchmate.verdict import Evidence
+from benchmate.verdict import Evidence, Noise
 from benchmate.wire import is_number
 from milabench.summary import monitor
 from milabench.summary.monitor import Device, Stretch, Window
@@ -25,6 +25,7 @@ class Account(TypedDict):
     involuntary_per_s: float | None
 
 
+UNCOVERED: Final = "what its node's monitor saw does not cover the time in which it measured"
 _NO_ACCOUNT: Final = Account(cpu_share=None, wait_share=None, involuntary_per_s=None)
 
 
@@ -32,13 +33,14 @@ _NO_ACCOUNT: Final = Account(cpu_share=None, wait_share=None, involuntary_per_s=
 class Site:
     """Where a process ran: its node with what that node's monitor saw, and its devices by number or UUID.
 
-    ``neighbours``: how many trials ran at the same time.
+    ``neighbours``: how many trials ran at the same time. ``unseen``: what is wrong with what the monitor wrote.
     """
 
     node: str | None = None
     shown: frozenset[str] = frozenset()
     stretches: Sequence[Stretch] = ()
     neighbours: int = 0
+    unseen: str = ""
 
 
 def surroundings_of(series: Series, readings: Sequence[Reading], site: Site) -> Surroundings:
@@ -46,7 +48,8 @@ def surroundings_of(series: Series, readings: Sequence[Reading], site: Site) -> 
     span = window_of(series, readings[0])
     if span is None:
         unseen = Evidence(neighbours=site.neighbours)
-        return Surroundings(node=site.node, shown=site.shown, evidence=unseen, noise=verdict.noise(unseen))
+        noise = _noise(unseen, site.unseen)
+        return Surroundings(node=site.node, shown=site.shown, evidence=unseen, noise=noise, unseen=site.unseen)
     overhead = readings[0].measured.get("overhead_ns")
     return replace(
         seen_from(site, span, _account(readings)),
@@ -60,14 +63,26 @@ def seen_from(site: Site, span: tuple[int, int], account: Account = _NO_ACCOUNT)
     devices = [] if seen is None else seen.devices(site.shown)
     own = Evidence(window_s=(span[1] - span[0]) / 1e9, neighbours=site.neighbours, **account)
     evidence = own if seen is None else _with_seen(own, seen, devices)
+    why = site.unseen or (UNCOVERED if seen is None and site.stretches else "")
     return Surroundings(
         window_ns=span,
         node=site.node,
         shown=site.shown,
         evidence=evidence,
-        noise=verdict.noise(evidence),
+        noise=_noise(evidence, why),
+        unseen=why,
         energy=None if seen is None else energy_of(seen, devices, len(site.shown)),
         errors={} if seen is None else _errors(seen, devices),
+    )
+
+
+def _noise(evidence: Evidence, unseen: str) -> Noise:
+    """Return the verdict on evidence: never quiet where a monitor should have seen it and did not."""
+    found = verdict.noise(evidence)
+    return (
+        Noise(verdict="unknown", reasons=(unseen,), about=("monitor",))
+        if unseen and found.verdict != "noisy"
+        else found
     )
 
 

@@ -61,6 +61,10 @@ class Run(Protocol):
         """Yield the steps of a process in parts; nothing where it has none that can be read."""
         ...
 
+    def damage(self, tag: str) -> str:
+        """Say what is wrong with the steps of a process, nothing where they are whole or it has none."""
+        ...
+
     def rank_events(self, tag: str) -> Iterable[Path]:
         """Yield the event files of the further ranks of a group, which a process leads, from rank 1 on."""
         ...
@@ -151,7 +155,8 @@ class Surroundings:
     """What is known of a process and its machine while it measured. ``window_ns``: when that was (wall clock).
 
     ``shown``: its devices, as its node's monitor calls them; ``errors``: of memory, by device, where they count them.
-    ``overhead_ns``: what measuring cost in each step.
+    ``overhead_ns``: what measuring cost in each step. ``unseen``: why its node's monitor says
+    nothing of it, where one ran.
     """
 
     window_ns: tuple[int, int] | None = None
@@ -162,6 +167,7 @@ class Surroundings:
     energy: Energy | None = None
     errors: Mapping[str, Ecc] = field(default_factory=dict)
     overhead_ns: float | None = None
+    unseen: str = ""
 
     @property
     def ecc(self) -> Ecc | None:

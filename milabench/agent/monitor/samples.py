@@ -25,6 +25,12 @@ def lines(path: Path) -> Iterator[Line]:
         yield from _lines(file)
 
 
+def passed_over(path: Path) -> int:
+    """Return how many lines say nothing, the last one not counted where it was cut short. Raises OSError."""
+    with path.open("rb") as file:
+        return sum(_line(text) is None for text in file if text.strip() and text.endswith(b"\n"))
+
+
 def latest(path: Path, now_ns: int | None = None) -> dict[str, Any]:
     """Return the last sample's data, nothing where there is none that tells of now."""
     now_ns = time.time_ns() if now_ns is None else now_ns
@@ -41,18 +47,22 @@ def latest(path: Path, now_ns: int | None = None) -> dict[str, Any]:
 
 
 def _lines(texts: Iterable[bytes]) -> Iterator[Line]:
-    for text in texts:
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if (
-            isinstance(line, dict)
-            and isinstance(line.get("event"), str)
-            and isinstance(line.get("time_ns"), int)
-            and isinstance(line.get("data"), dict)
-        ):
-            yield line
+    yield from filter(None, map(_line, texts))
+
+
+def _line(text: bytes) -> Line | None:
+    """Return what a line says, None where it is none."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    typed = (
+        isinstance(line, dict)
+        and isinstance(line.get("event"), str)
+        and isinstance(line.get("time_ns"), int)
+        and isinstance(line.get("data"), dict)
+    )
+    return line if typed else None
 
 
 def _newest(file: BinaryIO) -> Iterator[Line]:

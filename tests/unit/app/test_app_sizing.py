@@ -149,6 +149,7 @@ def run(folder: Path, *, failed: Sequence[str] = (), host: Sequence[str] = ()) -
         steps=lambda tag: (),
         neighbours=dict,
         failed_before=dict,
+        damage=lambda tag: "",
         rank_events=lambda tag: (),
         monitor_paths=dict,
     )

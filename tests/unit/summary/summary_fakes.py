@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from benchmate.wire import BASE_COLUMNS, Steps, encode_event
-from milabench.errors import RunDirError
+from milabench.errors import AbsentFileError
 from milabench.outcome import Outcome
 from milabench.plan.types import Command, Job, Plan, Skip, Trial
 
@@ -24,15 +24,16 @@ class FakeRun:
     columns: dict[str, Steps] = field(default_factory=dict)
     met: dict[str, tuple[str, ...]] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         if self.planned is None:
-            raise RunDirError("no plan.json")
+            raise AbsentFileError("no plan.json")
         return self.planned
 
     def facts(self) -> Mapping[str, Any]:
         if self.recorded is None:
-            raise RunDirError("no run.json")
+            raise AbsentFileError("no run.json")
         return self.recorded
 
     def outcomes(self) -> dict[str, Outcome]:
@@ -46,6 +47,9 @@ class FakeRun:
 
     def steps(self, tag: str) -> list[Steps]:
         return [self.columns[tag]] if tag in self.columns else []
+
+    def damage(self, tag: str) -> str:
+        return self.damaged.get(tag, "")
 
     def rank_events(self, tag: str) -> list[Path]:
         return sorted(self.path.glob(f"{tag}.rank*.jsonl"))

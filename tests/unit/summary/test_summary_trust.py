@@ -70,7 +70,7 @@ def test_evidence_is_of_the_window_in_which_steps_were_measured(make_run: MakeRu
     assert found.overhead_ns == 300.0
 
 
-@pytest.mark.parametrize(("lines", "verdict"), [(QUIET, "quiet"), (NOISY, "noisy"), ([], "quiet")])
+@pytest.mark.parametrize(("lines", "verdict"), [(QUIET, "quiet"), (NOISY, "noisy")])
 def test_a_busy_neighbour_makes_a_number_noisy(make_run: MakeRun, lines: list[Line], verdict: str) -> None:
     found = only(watched_run(make_run, lines))
     assert found.trust.noise.verdict == verdict
