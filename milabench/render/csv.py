@@ -17,6 +17,7 @@ COLUMNS: Final = (
     *("throughput", "throughput_low", "throughput_high", "first_step_s", "step_min_s", "step_p50_s", "step_p90_s"),
     *("step_p95_s", "step_p99_s", "step_p99.9_s", "step_max_s", "step_mean_s"),
     *("verdict", "verdict_reasons", "noise", "steadiness", "unsteady_steps", "overhead_share"),
+    *("precision_asked", "precision_reached"),
     *("energy_j", "energy_per_unit_j", "watts", "energy_source", "throttled", "ecc_corrected", "ecc_uncorrected"),
 )
 
@@ -105,6 +106,8 @@ def _trust(found: BenchmarkSummary) -> dict[str, object]:
         "steadiness": "; ".join(f"{kind}={count}" for kind, count in trust.steadiness.items()),
         "unsteady_steps": trust.unsteady,
         "overhead_share": trust.overhead,
+        "precision_asked": trust.precision.asked if trust.precision else None,
+        "precision_reached": trust.precision.reached if trust.precision else None,
         "energy_j": energy.joules if energy else None,
         "energy_per_unit_j": found.energy_per_unit,
         "watts": energy.watts if energy else None,

@@ -13,6 +13,7 @@ from milabench.summary import (
     Ecc,
     Energy,
     Losses,
+    Precision,
     ProcessSummary,
     Speed,
     Summary,
@@ -72,6 +73,7 @@ def _benchmark(found: BenchmarkSummary) -> dict[str, Any]:
         "steadiness": dict(found.trust.steadiness),
         "noise": _noise(found.trust.noise),
         "overhead_share": found.trust.overhead,
+        "precision": _precision(found.trust.precision),
         "energy": _energy(found.energy),
         "energy_per_unit_j": found.energy_per_unit,
         "throttled": list(found.trust.throttled),
@@ -111,6 +113,7 @@ def _process(process: ProcessSummary) -> dict[str, Any]:
         "steadiness": None if process.steadiness is None else asdict(process.steadiness),
         **_surroundings(process.surroundings),
         "overhead_share": process.overhead,
+        "precision": _precision(process.precision),
     }
 
 
@@ -145,6 +148,10 @@ def _surroundings(found: Surroundings) -> dict[str, Any]:
         "ecc": _ecc(found.ecc),
         "overhead_ns": found.overhead_ns,
     }
+
+
+def _precision(found: Precision | None) -> dict[str, Any] | None:
+    return None if found is None else asdict(found)
 
 
 def _energy(energy: Energy | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmate.verdict import Grade
 from milabench.render import units
-from milabench.summary import BenchmarkSummary, Summary
+from milabench.summary import BenchmarkSummary, Precision, Summary
 from milabench.summary.types import OVERHEAD
 
 EXPLAINED: Final = "docs/explanation/numbers.md"
@@ -16,6 +16,11 @@ _MOST_REASONS: Final = 2  # of a benchmark are shown, more where more speak of d
 _APART: Final = 0.01  # from which share on the mean of rates is told to be another number than the rate
 _UNKNOWN = "whether the machine was busy with other things is not known"
 _TIMED = "measuring itself took {share} of a step's time ({cost} of {step}): steps are too short to be timed one by one"
+_ENDED: Final = {
+    "seconds": " by its seconds (voir.options.stop.seconds)",
+    "observations": " by its number of steps (voir.options.stop.observations)",
+    "": ": its program, or max_duration, ended it before",
+}
 _SOURCES: Final = {
     "device counter": "by the devices' own counters",
     "power samples": "added up from samples of the devices' power",
@@ -54,6 +59,8 @@ def _of(found: BenchmarkSummary) -> Iterator[str]:
         yield f"{_UNKNOWN}: {trust.noise.reasons[0]}"
     elif trust.noise.reasons and trust.grade.word == "ok":
         yield f"all the same: {trust.noise.reasons[0]}"
+    if trust.precision is not None and trust.precision.is_missed:
+        yield _imprecise(trust.precision)
     if trust.overhead is not None and trust.overhead > OVERHEAD:
         yield _overhead(found)
     if trust.unsteady:
@@ -88,6 +95,16 @@ def _apart(found: BenchmarkSummary) -> str | None:
         f"score: it counts the mean of its steps' rates, {of_steps}, as milabench does;"
         f" over the whole time it was {over_time}"
     )
+
+
+def _imprecise(precision: Precision) -> str:
+    """Return how far a rate is from the precision that was asked for, and which limit ended it before."""
+    reached = precision.reached
+    if reached is None:
+        at = "with too few steps to tell"
+    else:
+        at = f"at ±{units.share(reached)}" if reached < 1 else "with an interval too wide to tell"
+    return f"precision: asked for ±{units.share(precision.asked)}, ended {at}{_ENDED.get(precision.ended_by, '')}"
 
 
 def _overhead(found: BenchmarkSummary) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from milabench.outcome import GOOD
 from milabench.summary.devices import ecc_of, measuring
 from milabench.summary.grouping import grouped
 from milabench.summary.speed import CENTRAL, central, scaled, step_times, together
-from milabench.summary.types import ProcessSummary, Speed, StepTimes, Trust
+from milabench.summary.types import Precision, ProcessSummary, Speed, StepTimes, Trust
 
 
 def repeats_of(processes: Sequence[ProcessSummary]) -> tuple[Estimate, ...]:
@@ -81,6 +82,12 @@ def _durations(processes: Sequence[ProcessSummary]) -> array[int]:
     return durations_ns
 
 
+def _least_precise(processes: Sequence[ProcessSummary]) -> Precision | None:
+    """Return the precision of the process that is furthest from what was asked for."""
+    several = [process.precision for process in processes if process.precision is not None]
+    return max(several, key=lambda each: math.inf if each.reached is None else each.reached / each.asked, default=None)
+
+
 def trust_of(processes: Sequence[ProcessSummary], rate: Estimate) -> Trust:
     """Return how far to trust a benchmark's rate, whose estimate is ``rate``."""
     several = measuring(processes)
@@ -96,4 +103,5 @@ def trust_of(processes: Sequence[ProcessSummary], rate: Estimate) -> Trust:
         overhead=max(overheads, default=None),
         throttled=tuple(dict.fromkeys(reason for evidence in evidences for reason in evidence.throttled)),
         ecc=ecc_of(processes),
+        precision=_least_precise(several),
     )

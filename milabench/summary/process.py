@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmate.statistics import Estimate
 from benchmate.wire import Lines, is_number
 from milabench.outcome import KINDS, Kind, Outcome
 from milabench.plan.environ import SELECTION_VARIABLES
@@ -20,7 +21,7 @@ from milabench.summary.reading import Reading, read
 from milabench.summary.series import Series, read_series
 from milabench.summary.speed import speed_of, steadiness_of
 from milabench.summary.surroundings import Site, surroundings_of
-from milabench.summary.types import Losses, Memory, ProcessSummary, Run
+from milabench.summary.types import Losses, Memory, Precision, ProcessSummary, Run
 from milabench.summary.watched import Watched
 
 _DEVICE = re.compile(r"D\d+")
@@ -117,7 +118,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
     series = series or Series(unit=reading.unit, printed=reading.rates, warmup=reading.warmup)
     outcome = _outcome(reading, context.outcomes.get(trial), measured=len(series) > 0)
     ranks = [read(lines(path), rates=False) for path in run.rank_events(tag)]
-    neighbours = context.neighbours.get(trial, ())
+    neighbours, speed = context.neighbours.get(trial, ()), speed_of(series)
     return ProcessSummary(
         tag=tag,
         benchmark=benchmark,
@@ -136,7 +137,8 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         config=reading.config,
         neighbours=neighbours,
         warnings=(*_damage(run, tag), *_warnings(reading, tag), *_of_ranks(ranks, tag)),
-        speed=speed_of(series),
+        speed=speed,
+        precision=_precision(reading, speed.throughput) if len(series) else None,
         steadiness=steadiness_of(series.rates),
         surroundings=surroundings_of(
             series,
@@ -301,6 +303,16 @@ def _seconds(reading: Reading) -> float | None:
         return float(seconds)
     first, last = (reading.start or {}).get("time"), end.get("time")
     return float(last - first) if is_number(first) and is_number(last) else None
+
+
+def _precision(reading: Reading, found: Estimate) -> Precision | None:
+    """Return how precise a rate was to be, by the process's config, and is."""
+    asked: Any = reading.config
+    for key in ("voir", "options", "stop", "precision"):
+        asked = asked.get(key) if isinstance(asked, dict) else None
+    if not is_number(asked) or asked <= 0:
+        return None
+    return Precision(asked=float(asked), reached=found.relative_error, ended_by=reading.limit)
 
 
 def _damage(run: Run, tag: str) -> Iterator[str]:

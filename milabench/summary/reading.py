@@ -56,6 +56,7 @@ class Reading:
     start: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
     stopped: bool = False
+    limit: str = ""  # which limit ended the measurement
     error: str = ""
     said: str = ""  # the first error that standard error tells
     instrument: str = ""  # what broke in the instrumentation
@@ -174,6 +175,8 @@ def _fold(reading: Reading, line: dict[str, Any]) -> None:
         _fold_runners(reading, event, data)
     elif event == "stop":
         reading.stopped = True
+        limit = data.get("reason") if isinstance(data, dict) else None
+        reading.limit = limit[:_NAME] if isinstance(limit, str) else reading.limit
     else:
         _fold_told(reading, event, data, line)
     seq = line.get("seq")

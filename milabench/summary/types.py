@@ -177,6 +177,22 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """How precise a rate was to be, and is: half its 95 % interval as a share of it, None where too few steps tell.
+
+    ``ended_by``: the limit at which the process ended its measurement (``precision``, ``seconds``, ``observations``).
+    """
+
+    asked: float
+    reached: float | None
+    ended_by: str
+
+    @property
+    def is_missed(self) -> bool:
+        return self.reached is None or self.reached > self.asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSummary:
     """One process of a run, with the further ranks that it leads.
 
@@ -207,6 +223,7 @@ class ProcessSummary:
     speed: Speed = Speed()
     steadiness: Steadiness | None = None
     surroundings: Surroundings = Surroundings()
+    precision: Precision | None = None
 
     @property
     def rates(self) -> array[float]:
@@ -265,6 +282,7 @@ class Trust:
 
     ``steadiness`` counts processes by what their series are; ``unsteady``: steps that were measured before a series
     was steady, the most of any process. ``overhead``: what measuring cost as a share of a step, the most of any.
+    ``precision``: where it was asked for, the least of any.
     """
 
     grade: Grade = Grade(word="ok")
@@ -274,6 +292,7 @@ class Trust:
     overhead: float | None = None
     throttled: tuple[str, ...] = ()
     ecc: Ecc | None = None
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

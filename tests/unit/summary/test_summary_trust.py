@@ -13,7 +13,8 @@ from summary_fakes import FakeRun, MakeRun, end, plan, rates, steps
 
 from benchmate.wire import Steps, encode_event
 from milabench.plan.types import Plan
-from milabench.summary import BenchmarkSummary, Memory, ProcessSummary, summarize
+from milabench.render import FORMATS, text, units
+from milabench.summary import BenchmarkSummary, Memory, Precision, ProcessSummary, summarize
 
 CPU = {"system": {"arch": "cpu"}}
 GPU = {"system": {"arch": "cuda"}}
@@ -460,3 +461,42 @@ def test_without_times_of_steps_the_rate_shown_is_the_mean_of_rates(make_run: Ma
     found = only(run)
     assert found.rate == found.interval
     assert found.rate.value == found.perf
+
+
+@pytest.mark.parametrize(
+    ("events", "ended_by", "told"),
+    [
+        ([("stop", {"reason": "seconds"})], "seconds", " by its seconds (voir.options.stop.seconds)"),
+        ([("stop", {"reason": "observations"})], "observations", " by its number of steps"),
+        ([], "", ": its program, or max_duration, ended it before"),
+    ],
+)
+def test_a_precision_that_was_asked_for_and_not_reached_is_told(
+    make_run: MakeRun, events: list[tuple[str, object]], ended_by: str, told: str
+) -> None:
+    rows = [(each * 50, each * 50 + (10 if each // 10 % 2 else 40), 5, 1) for each in range(200)]
+    run = make_run(recorded=CPU, planned=plan(ALONE), columns={"net.D0": replace(steps(*rows), zero_ns=at(5))})
+    config = {"voir": {"options": {"skip": 0, "stop": {"precision": 0.02, "seconds": 10.0}}}}
+    run.write("net.D0", *events, end(), config=config)
+    found = only(run)
+    assert found.trust.precision is not None
+    assert (found.trust.precision.asked, found.trust.precision.ended_by) == (0.02, ended_by)
+    assert found.trust.precision.reached == found.rate.relative_error
+    shown = " ".join(text.render(summarize(run), 200).split())
+    assert f"precision: asked for ±2.0 %, ended at ±{units.share(found.rate.relative_error)}{told}" in shown
+    document = json.loads(FORMATS["json"](summarize(run)))["benchmarks"][0]
+    assert document["precision"]["reached"] == document["processes"][0]["precision"]["reached"] > 0.02
+
+
+def test_a_precision_that_was_reached_is_not_told(make_run: MakeRun) -> None:
+    run = make_run(recorded=CPU, planned=plan(ALONE), columns={"net.D0": made(5, 10)})
+    run.write("net.D0", end(), config={"voir": {"options": {"stop": {"precision": 0.02}}}})
+    assert only(run).trust.precision == Precision(asked=0.02, reached=0.0, ended_by="")
+    assert "precision:" not in text.render(summarize(run), 200)
+
+
+@pytest.mark.parametrize("stop", [None, 60, {"seconds": 3}, {"precision": "2%"}, {"precision": -1}, {"precision": []}])
+def test_without_a_precision_none_was_asked_for(make_run: MakeRun, stop: object) -> None:
+    run = make_run(recorded=CPU, planned=plan(ALONE), columns={"net.D0": made(5, 10)})
+    run.write("net.D0", end(), config={"voir": {"options": {"stop": stop}}})
+    assert only(run).trust.precision is None
