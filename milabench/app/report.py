@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +30,24 @@ def report(names: Sequence[str], base: Path) -> Summary:
         if len(several) < len(found):
             raise RunDirError("the same run is given twice: pooled with itself it would seem surer than it is")
         summary = summarize(list(several.values()))
+        left = [way for path, run in found if path == run.path and (way := _left(run))]
         going = [run.path.name for run in several.values() if run.is_being_written()]
-    told = tuple(f"{name} is still being run: what is not there yet counts as lost or missing" for name in going)
+    told = [f"{name} is still being run: what is not there yet counts as lost or missing" for name in going]
+    told += left
     summary = replace(summary, warnings=(*told, *summary.warnings))
     shown = (str(path) for path, _ in found)
     return replace(summary, runs=tuple(replace(run, path=path) for run, path in zip(summary.runs, shown, strict=True)))
+
+
+def _left(run: RunDir) -> str:
+    """Say how to go on with a run that was cut off, nothing of one that went to its end or is being run."""
+    try:
+        state = run.facts().get("state")
+    except (RunDirError, RecursionError):
+        return ""
+    if state not in (None, "interrupted", "incomplete") or not run.plan_path.is_file() or run.is_being_written():
+        return ""
+    return f"{run.path.name} is not complete: milabench resume {shlex.quote(str(run.path))} goes on with it"
 
 
 def _runs(name: str | None, base: Path, unpacked: contextlib.ExitStack) -> Mapping[Path, RunDir]:

@@ -15,6 +15,11 @@ _MOST_NAMES: Final = 5
 _MOST_REASONS: Final = 2  # of a benchmark are shown, more where more speak of different things; all are in the JSON
 _APART: Final = 0.01  # from which share on the mean of rates is told to be another number than the rate
 _UNKNOWN = "whether the machine was busy with other things is not known"
+_MOSTLY: Final = 0.5  # of a step's time; from there on it is more measuring than anything else
+_MOSTLY_TIMED = (
+    "measuring a step costs {cost} by itself, and a step took {step}: the rate is more that of measuring than of the"
+    " program; let a step do more"
+)
 _TIMED = "measuring itself took {share} of a step's time ({cost} of {step}): steps are too short to be timed one by one"
 _ENDED: Final = {
     "seconds": " by its seconds (voir.options.stop.seconds)",
@@ -112,7 +117,10 @@ def _overhead(found: BenchmarkSummary) -> str:
     worst = max(found.processes, key=lambda process: process.overhead or 0.0)
     cost_ns, times = worst.surroundings.overhead_ns or 0.0, worst.speed.times
     step = units.seconds(times.quantiles["p50"].value if times else None)
-    return "overhead: " + _TIMED.format(share=units.share(worst.overhead), cost=units.seconds(cost_ns / 1e9), step=step)
+    wording = _MOSTLY_TIMED if (worst.overhead or 0.0) >= _MOSTLY else _TIMED
+    return "overhead: " + wording.format(
+        share=units.share(worst.overhead), cost=units.seconds(cost_ns / 1e9), step=step
+    )
 
 
 def _unknown(measured: Sequence[BenchmarkSummary]) -> Iterator[tuple[str, ...]]:

@@ -96,3 +96,17 @@ def test_a_run_given_by_its_name_in_the_folder_of_runs_knows_where_it_is(
     run = made(tmp_path, "mine")
     monkeypatch.chdir(tmp_path / "runs")
     assert find_run("mine", tmp_path / "elsewhere").path == run.path
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [(None, True), ("interrupted", True), ("incomplete", True), ("complete", False), ("failed", False)],
+)
+def test_a_run_that_was_cut_off_is_reported_with_how_to_go_on(tmp_path: Path, state: str | None, told: bool) -> None:
+    folder = tmp_path / "runs" / f"my run.{TIME}"
+    run = Record.create(folder, plan=Plan(phase="run", trials=(), configs={}), facts={"started": 1.0}, suite={})
+    if state is not None:
+        run.finish(state)
+    run.release()
+    line = f"{folder.name} is not complete: milabench resume '{folder}' goes on with it"
+    assert (line in report([str(folder)], tmp_path).warnings) == told

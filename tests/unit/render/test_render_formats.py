@@ -373,3 +373,20 @@ def test_an_interval_down_to_nothing_is_too_wide_to_tell() -> None:
     assert "1.000 GFLOP/s  too wide" in written
     assert "190 %" not in written
     assert "too wide: the interval reaches down to 0" in written
+
+
+def test_where_measuring_takes_longer_than_what_is_measured_it_is_said_what_the_rate_is() -> None:
+    costly = replace(PROCESS, surroundings=replace(PROCESS.surroundings, overhead_ns=12_120_000.0))
+    written = text.render(of(benchmark("x", processes=(costly,), trust=trust("ok", overhead=costly.overhead))), 250)
+    assert (
+        "overhead: measuring a step costs 12.1 ms by itself, and a step took 12.0 ms: the rate is more that of"
+        in written
+    )
+    assert "101 %" not in written
+
+
+def test_names_below_the_table_are_not_cut_to_make_room_for_what_can_be_wrapped() -> None:
+    grade = Grade(word="noisy", reasons=("why " * 60,), words=("noisy",))
+    written = text.render(of(benchmark("a-benchmark-of-some-name", trust=Trust(grade=grade))), 80)
+    below = written.partition("how far to trust")[2]
+    assert "  a-benchmark-of-some-name  noisy: why why" in below
