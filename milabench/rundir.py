@@ -328,7 +328,7 @@ def _read_json(path: Path) -> Any:
     except OSError as error:
         raise RunDirError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
     except ValueError as error:
-        raise RunDirError(f"{path} is damaged, it is no JSON: {error}") from None
+        raise RunDirError(f"{path} cannot be read: it was damaged, it is no JSON ({error})") from None
 
 
 def _damage(path: Path) -> str:

@@ -33,4 +33,34 @@ def test_a_run_says_what_its_numbers_were_measured_under(project: Project) -> No
     if Path("/proc/pressure/cpu").exists():
         assert 0 <= evidence["pressure_share"] <= 1
         assert 0 <= evidence["others_share"] <= 1
-        assert found["noise"]["verdict"] in ("quiet", "noisy")
+        assert found["noise"]["verdict"] in ("quiet", "noisy"), found["noise"]
+
+
+UNEVEN = """
+    import time
+    from benchmate.observe import Observer
+
+    observer = Observer(unit="items")
+    for number, batch in enumerate(observer.iterate([[0] * 8] * 100_000)):
+        time.sleep(0.03 if number % 7 in (0, 3) else 0.003)
+"""
+
+
+def test_the_rate_shown_is_work_over_time_and_a_damaged_monitor_is_told(project: Project) -> None:
+    project.write("nap/main.py", UNEVEN)
+    project.suite(nap=folder("nap", stop={"precision": "1%", "seconds": 0.5}))
+    assert project.verb("install").code == 0
+    shown = project.verb("run")
+    assert shown.code == 0, shown.err
+    found = project.report()["nap"]
+    assert found["rate"] == found["throughput"]
+    assert found["perf"] > 1.5 * found["rate"]["value"]
+    told = " ".join(shown.out.split())
+    assert "it counts the mean of its steps' rates" in told
+    assert "precision: asked for ±1.0 %, ended" in told
+    assert "by its seconds" in told
+    (watched,) = project.run().path.glob("*.monitor.jsonl")
+    watched.write_bytes(b"")
+    again = project.milabench("report")
+    assert f"{watched.name} is empty" in again.out
+    assert "not known: its monitor file is empty" in " ".join(again.out.split())
