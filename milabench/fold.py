@@ -17,11 +17,12 @@ _TASKS = {wire.WARMUP: "warmup", wire.MEASURED: "train"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """``rate`` lines, and how many steps of each kind they stand for."""
+    """``rate`` lines, how many steps of each kind they stand for, and the least and the most one measured step did."""
 
     lines: Sequence[dict[str, Any]] = ()
     measured: int = 0
     warmups: int = 0
+    counts: tuple[int, int] | None = None
 
 
 def fold(parts: Iterable[wire.Steps], rows: int) -> Folded:
@@ -39,7 +40,7 @@ def fold(parts: Iterable[wire.Steps], rows: int) -> Folded:
                 lines += line.add(part, first, last)
     lines += [each for line in open_lines.values() for each in line.rest()]
     measured, warmups = (open_lines[phase].steps for phase in (wire.MEASURED, wire.WARMUP))
-    return Folded(lines=lines, measured=measured, warmups=warmups)
+    return Folded(lines=lines, measured=measured, warmups=warmups, counts=open_lines[wire.MEASURED].counts)
 
 
 class _Line:
@@ -50,6 +51,7 @@ class _Line:
         self._steps = self._count = self._ns = 0
         self._units, self._wall_s = "", 0.0
         self.steps = 0
+        self.counts: tuple[int, int] | None = None  # the least and the most of a step
 
     def add(self, part: wire.Steps, first: int, last: int) -> list[dict[str, Any]]:
         """Take the rows from first to last; return the lines that are full."""
@@ -73,6 +75,8 @@ class _Line:
         if times:
             self._steps += len(times)
             self._count += sum(counts)
+            known = array("q", self.counts or ()) + counts
+            self.counts = min(known), max(known)
             self._ns += sum(times)
             self._wall_s = (part.zero_ns + ends[-1]) / 1e9
 

@@ -58,6 +58,7 @@ class Seen:
 
     rates: int = 0
     warmups: int = 0
+    counts: tuple[int, int] | None = None  # the least and the most that a measured step did
     expects_rate: bool = True
     stopped: bool = False  # it reached the wanted amount
     nan_loss: bool = False
@@ -72,8 +73,19 @@ class Seen:
         return self.stopped and (self.rates > 0 or not self.expects_rate)
 
     @classmethod
-    def of(cls, events: Iterable[wire.Event], *, measured: int = 0, warmups: int = 0, expects_rate: bool) -> Seen:
-        """Return what events say; ``measured`` and ``warmups`` count the steps that a process wrote beside them."""
+    def of(
+        cls,
+        events: Iterable[wire.Event],
+        *,
+        measured: int = 0,
+        warmups: int = 0,
+        counts: tuple[int, int] | None = None,
+        expects_rate: bool,
+    ) -> Seen:
+        """Return what events say; ``measured`` and ``warmups`` count the steps that a process wrote beside them.
+
+        ``counts``: the least and the most that one of the measured steps did.
+        """
         rates, told = 0, 0
         stopped = nan_loss = False
         error = refused = None
@@ -95,6 +107,7 @@ class Seen:
         return cls(
             rates=max(rates, measured),
             warmups=max(told, warmups),
+            counts=counts,
             expects_rate=expects_rate,
             stopped=stopped,
             nan_loss=nan_loss,
@@ -210,6 +223,8 @@ def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:
         return "failed", "the loss is not a finite number"
     if seen.expects_rate and seen.rates == 0:
         return "failed", _no_rate(seen)
+    if seen.expects_rate and (reason := without_work(seen.counts)):
+        return "failed", reason
     return ("early_stop", _ENOUGH) if stopped else ("ok", "")
 
 
@@ -219,6 +234,17 @@ def _no_rate(seen: Seen) -> str:
     if seen.refused:
         return f"no rate: what it printed was refused: {seen.refused}"
     return "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
+
+
+def without_work(counts: tuple[int, int] | None) -> str | None:
+    """Return why steps of which the one that did least and the one that did most are known measure nothing, or None.
+
+    A step that did nothing may be among others that did; one that did less than nothing was counted wrongly.
+    """
+    if counts is None or (counts[0] >= 0 and counts[1] > 0):
+        return None
+    what = f"a measured step has {counts[0]}" if counts[0] < 0 else "all measured steps have 0"
+    return f"count is not above 0: {what} (what the Observer's `count` or end_step() is given)"
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:

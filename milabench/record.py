@@ -260,6 +260,7 @@ class Record(RunDir):
             copied.events(files.events),
             measured=folded.measured,
             warmups=folded.warmups,
+            counts=folded.counts,
             expects_rate=command.metrics != "none",
         )
         if ended.code:

@@ -82,8 +82,10 @@ class PrintedMetrics:
 
     def _add(self, line: bytes, count: object, unit: str) -> None:
         """Add a line's count to the row that its arrival ends."""
-        if not (is_number(count) and 0 <= count < 2**63):
+        if not (is_number(count) and count < 2**63):
             self._refuse(line, "count is no number of items")
+        elif round(count) <= 0:
+            self._refuse(line, "count is not above 0, as a whole number")
         elif self._rated:
             self._refuse(line, "rates are printed already: a count beside them would count them twice")
         elif self._steps is None and Path(self._steps_path).exists():

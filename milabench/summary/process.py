@@ -6,14 +6,15 @@ The further ranks of a group that it leads are a part of it: their losses and th
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmate.statistics import Estimate
 from benchmate.wire import Lines, is_number
-from milabench.outcome import KINDS, Kind, Outcome
+from milabench.outcome import GOOD, KINDS, Kind, Outcome, without_work
 from milabench.plan.environ import SELECTION_VARIABLES
 from milabench.plan.types import Command, Plan
 from milabench.summary import legacy
@@ -117,6 +118,9 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
     place = place or _legacy_place(reading.config, benchmark, trial, repeat, context.cpu)
     series = series or Series(unit=reading.unit, printed=reading.rates, warmup=reading.warmup)
     outcome = _outcome(reading, context.outcomes.get(trial), measured=len(series) > 0)
+    if reason := without_work(series.extremes):
+        series = replace(series, durations_ns=array("q"), counts=0)
+        outcome = Outcome(kind="failed", reason=reason) if outcome.kind in GOOD else outcome
     ranks = [read(lines(path), rates=False) for path in run.rank_events(tag)]
     neighbours, speed = context.neighbours.get(trial, ()), speed_of(series)
     return ProcessSummary(

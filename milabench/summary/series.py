@@ -54,6 +54,13 @@ class Series:
             return None
         return self.counts * len(self) if isinstance(self.counts, int) else sum(self.counts)
 
+    @property
+    def extremes(self) -> tuple[int, int] | None:
+        """The least and the most that one step did; None where only their rates are known."""
+        if not self.durations_ns:
+            return None
+        return (self.counts, self.counts) if isinstance(self.counts, int) else (min(self.counts), max(self.counts))
+
     def work(self) -> tuple[Sequence[float], Sequence[float]]:
         """Return what each step did and how long it took, in ns; those of which the rate is known did 1 each."""
         if not self.durations_ns:

@@ -33,6 +33,17 @@ CRASH_IN_TEARDOWN = f"""
     for batch in Observer(unit="items").iterate([[0] * 8] * 1000):
         sum(range(20_000))
 """
+# Counts what a user of the Observer may get wrong: less than nothing, now and then or always.
+COUNTED = f"""
+    import sys
+    sys.path[:0] = {import_path()!r}
+    from benchmate.observe import Observer
+
+    end_step = Observer(unit="items").begin()
+    for number in range(1000):
+        sum(range(20_000))
+        end_step(int(sys.argv[1 + number % 2]))
+"""
 NOT_FOUND = "cannot be started: No such file or directory"
 
 
@@ -56,6 +67,12 @@ def failed(reason: str, script: str, **keys: Any) -> Case:
 
 def killed(reason: str, script: str, **keys: Any) -> Case:
     return Case(entry=shell(script), kind="killed", reason=reason, **keys)
+
+
+def counted(what: str, *counts: str) -> Case:
+    entry = program(sys.executable, "counted.py", *counts, voir={"options": {"stop": 10, "skip": 2}})
+    reason = f"count is not above 0: {what} (what the Observer's `count` or end_step() is given)"
+    return Case(entry=entry, kind="failed", reason=reason, measured=0)
 
 
 def late(reason: str, script: str, *, measured: int = 4, seconds: int = 2) -> Case:
@@ -86,6 +103,13 @@ CASES = {
     "warm-up-only": failed(
         "no rate: only 1 warm-up steps (voir.options.skip says how many are; 0: none)",
         """echo '{"count": 10}'""",
+        measured=0,
+    ),
+    "counts-below-0": counted("a measured step has -7", "8", "-7"),
+    "counts-of-0": counted("all measured steps have 0", "0", "0"),
+    "printed-counts-of-0": failed(
+        "no rate: what it printed was refused: count is not above 0, as a whole number",
+        STEPS.replace("10", "0"),
         measured=0,
     ),
     "loss-null": failed("the loss is not a finite number", f"""{STEPS} echo '{{"loss": null}}'"""),
@@ -146,6 +170,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Res
     """Run all of them, as a user would."""
     project = Project(tmp_path_factory.mktemp("failures"))
     project.write("teardown.py", CRASH_IN_TEARDOWN)
+    project.write("counted.py", COUNTED)
     project.write("plain", "")
     project.write("without-interpreter", "#!/no/such/interpreter -x\n").chmod(0o755)
     (project.folder / "gone").mkdir()

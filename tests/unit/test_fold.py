@@ -58,6 +58,14 @@ def test_many_steps_are_few_lines_that_stand_for_all_of_them(warmups: int, measu
     }
 
 
+@pytest.mark.parametrize(
+    ("counts", "found"), [([], None), ([0, 0], (0, 0)), ([3, -7, 5], (-7, 5)), ([4] * 5000 + [9], (4, 9))]
+)
+def test_the_least_and_the_most_of_measured_steps_are_known(counts: list[int], found: tuple[int, int] | None) -> None:
+    rows = [(10, -90, wire.WARMUP, 0), (10, -80, wire.MEASURED, 1), *((10, each, wire.MEASURED, 0) for each in counts)]
+    assert fold(parts(steps(rows), 7), len(rows)).counts == found
+
+
 def test_nothing_folds_to_nothing() -> None:
     assert fold([], 0) == Folded(lines=[])
 

@@ -14,6 +14,7 @@ from benchmate.wire import Event, is_number
 from milabench.outcome import GOOD, KINDS, Cause, Exit, Outcome, Seen, outcome, worst
 
 NO_RATE = "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
+NOTHING = "count is not above 0: {} (what the Observer's `count` or end_step() is given)"
 ENOUGH = "measured the wanted amount"
 SIBLING = "ended because a process it belongs with failed"
 OOM_BELOW = "a process that it started was killed by the kernel: out of memory"
@@ -40,6 +41,11 @@ BY_ITSELF = [
     ({"code": 0}, {"rates": 3, "nan_loss": True}, "failed", "the loss is not a finite number"),
     ({"code": 0}, {"nan_loss": True}, "failed", "the loss is not a finite number"),
     ({"code": 0}, {**STOPPED, "nan_loss": True}, "failed", "the loss is not a finite number"),
+    ({"code": 0}, {**MEASURED, "counts": (0, 1)}, "ok", ""),
+    ({"code": 0}, {**MEASURED, "counts": (0, 0)}, "failed", NOTHING.format("all measured steps have 0")),
+    ({"code": 0}, {**STOPPED, "counts": (-7, 9)}, "failed", NOTHING.format("a measured step has -7")),
+    ({"code": 0}, {"counts": (-7, 9), "expects_rate": False}, "ok", ""),
+    ({"code": 3}, {**MEASURED, "counts": (-7, 9)}, "failed", "exit code 3"),
     ({"code": 3}, MEASURED, "failed", "exit code 3"),
     ({"code": 3}, {"rates": 3, "nan_loss": True}, "failed", "exit code 3"),
     ({"code": 3}, STOPPED, "failed", f"{ENOUGH}, then exit code 3"),

@@ -86,11 +86,18 @@ def test_seconds_end_a_measurement_too(tmp_path: Path) -> None:
     assert printed.full == 1
 
 
-@pytest.mark.parametrize("count", ["NaN", "1e400", "1e30", "-1", "true", '"many"', "null"])
+@pytest.mark.parametrize("count", ["NaN", "1e400", "1e30", "true", '"many"', "null"])
 def test_a_count_that_is_no_number_of_items_is_refused_and_kept(printed: Printed, count: str) -> None:
     line = f'{{"count": {count}}}'
     printed.feed(f"{line}\n".encode(), b'{"count": 2}\n')
     assert printed.events == [(2, "line", {"line": line, "why": "count is no number of items"})]
+    assert list(read_steps(printed.steps_path).columns["count"]) == [2]
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "-0.7", "0.3"])
+def test_a_count_of_nothing_is_refused_and_told(printed: Printed, count: str) -> None:
+    printed.feed(f'{{"count": {count}}}\n'.encode(), b'{"count": 2}\n')
+    assert [data["why"] for _, _, data in printed.events] == ["count is not above 0, as a whole number"]
     assert list(read_steps(printed.steps_path).columns["count"]) == [2]
 
 

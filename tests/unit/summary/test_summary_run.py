@@ -48,6 +48,19 @@ def test_steps_are_exact_and_win_over_rate_lines(make_run: MakeRun) -> None:
     assert (found.unit, found.warmup_steps, found.measured_steps) == ("FLOP/s", 1, 2)
 
 
+@pytest.mark.parametrize("counts", [(0, 0), (3, -7)])
+def test_steps_that_did_nothing_or_less_are_no_measurement_whatever_the_run_said(
+    make_run: MakeRun, counts: tuple[int, int]
+) -> None:
+    run = make_run(columns={"mm": steps((0, 10, counts[0], 1), (10, 20, counts[1], 1)), "b": steps((0, 10, 0, 0))})
+    run.write("mm", *rates(-7), end())
+    run.write("b", end())  # of warm-up nothing is asked
+    first, second = sorted(summarize(run).benchmarks, key=lambda each: each.n - each.failed)
+    assert (first.perf, first.score, first.failed, first.measured_steps) == (None, 0.0, 1, 0)
+    assert first.failures[0].reason.startswith("count is not above 0: ")
+    assert second.failed == 0
+
+
 def test_a_killed_run_is_reported_from_its_steps_and_the_journal(make_run: MakeRun) -> None:
     columns = {"a": steps((0, 10, 1, 1)), "b": steps((0, 10, 1, 1))}
     run = make_run(columns=columns, journal={"a": Outcome(kind="timeout", reason="reached max_duration")})
