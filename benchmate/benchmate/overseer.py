@@ -26,6 +26,10 @@ from benchmate.stopping import StopProgram
 _FIRST: Final = 1_000_000  # priority: before every instrument of a voirfile
 _LAST: Final = -_FIRST
 _USAGE: Final = "usage: python -m benchmate.overseer [OPTIONS OF THE VOIRFILE] [-m] SCRIPT ARGS…\n"
+_NOT_FINALIZED: Final = (
+    "was ended by the StopProgram that `yield ov.phases.{phase}` raised, since enough was measured: what it does after"
+    " that is left out; catch it there, or wait for ov.phases.finalize alone"
+)
 _MISTAKES: Final = (ProbeError, ConfigurationError)  # of who wrote the voirfile: told without a traceback
 
 
@@ -145,8 +149,7 @@ def _mend(overseer: Any, record: Record) -> None:
     """Let an overseer tell of failures, take a StopProgram without a value, and come to its end whatever is given."""
     overseer.log = record.on_log  # voir makes its own once it runs; an instrument can fail before
     overseer._on_instrument_error = record.on_instrument_error
-    stop = overseer._on_stop
-    overseer._on_stop = lambda value=None: stop(value)  # voir's StopProgram without a value would be a TypeError
+    _let_finalize(overseer, record)
     finish = overseer._finish
 
     def finish_quietly() -> None:
@@ -154,6 +157,37 @@ def _mend(overseer: Any, record: Record) -> None:
         finish()
 
     overseer._finish = finish_quietly
+
+
+def _let_finalize(overseer: Any, record: Record) -> None:
+    """Let instruments that wait for the end of all come to it where the program ends early, as where it does not.
+
+    voir would throw a StopProgram at them too. One that ended at it before, with its end of all still to come, is told.
+    """
+    from voir.phase import StopProgram as Stopped
+
+    stop, step, last = overseer._on_stop, overseer._step_one, overseer.phases.finalize
+
+    def stop_others(value: object = None) -> None:  # voir's StopProgram without a value would be a TypeError
+        waiting, overseer.plan[last] = overseer.plan[last], []
+        stop(value)
+        overseer.plan[last] = waiting
+
+    def step_one(instrument: Any, phase: Any) -> Any:
+        code = _innermost(instrument).gi_code
+        found = step(instrument, phase)
+        if found[0] is None and isinstance(phase.exception, Stopped) and last.name in code.co_names:
+            record.note(f"{code.co_name} {_NOT_FINALIZED.format(phase=phase.name)}")
+        return found
+
+    overseer._on_stop, overseer._step_one = stop_others, step_one
+
+
+def _innermost(instrument: Any) -> Any:
+    """Return the generator of a voirfile's own function: voir's ``configurable`` makes one around it."""
+    while hasattr(instrument.gi_yieldfrom, "gi_code"):
+        instrument = instrument.gi_yieldfrom
+    return instrument
 
 
 class _Unmeasured(Exception):

@@ -193,6 +193,61 @@ def test_a_generator_adds_an_argument_and_replaces_a_function(bench: Bench) -> N
     assert {data["name"] for data in done.all("phase")} >= {"load_script", "run_script", "finalize"}
 
 
+ENDS = {
+    "script's end": {"stop": None, "skip": 2},
+    "enough": {"stop": 6, "skip": 2},
+    "enough of one's own": {"stop": None, "skip": 2, "own": 1},
+}
+FINALIZED = """
+        from voir import configurable
+        from voir.phase import StopProgram
+        from dataclasses import dataclass
+        from benchmate.observe import Observer
+
+        @dataclass
+        class Config:
+            own: int = 0
+
+        @configurable
+        def instrument_main(ov, options: Config):
+            yield ov.phases.load_script
+            observer = Observer()
+            probe = ov.probe("//train_epoch > loader", overridable=True)
+            probe["loader"].override(observer.loader)
+            if options.own:
+                ov.probe("//train_epoch > loss")["loss"].subscribe(lambda _: ov.stop())
+            {wait}
+            yield ov.phases.finalize
+            print("over")
+            {then}
+"""
+CATCHES = "try: yield ov.phases.run_script\n            except StopProgram: print('stopped')"
+
+
+@pytest.mark.parametrize("wait", ["", CATCHES])
+@pytest.mark.parametrize("end", ENDS)
+def test_finalize_comes_however_the_script_ends(bench: Bench, end: str, wait: str) -> None:
+    done = bench.run(STRANGER, FINALIZED.format(wait=wait, then=""), options=ENDS[end])
+    assert (done.code, done.errors) == (0, [])
+    assert not any("StopProgram" in note for note in done.notes)
+    assert done.out.splitlines()[-1] == "over"
+    assert ("stopped" in done.out) == (bool(wait) and end != "script's end")
+
+
+@pytest.mark.parametrize("wait", ["", CATCHES])
+@pytest.mark.parametrize("end", ENDS)
+def test_an_error_in_finalize_fails_however_the_script_ended(bench: Bench, end: str, wait: str) -> None:
+    done = bench.run(STRANGER, FINALIZED.format(wait=wait, then="raise OSError('no room')"), options=ENDS[end])
+    assert (done.code, done.errors) == (1, ["OSError: an instrument failed: OSError: no room"])
+
+
+def test_an_instrument_that_ends_before_its_finalize_is_told(bench: Bench) -> None:
+    done = bench.run(STRANGER, FINALIZED.format(wait="yield ov.phases.run_script", then=""), options=ENDS["enough"])
+    assert (done.code, done.errors, "over" in done.out) == (0, [], False)
+    told = "instrument_main was ended by the StopProgram that `yield ov.phases.run_script` raised, since enough was"
+    assert [note.startswith(told) for note in done.notes].count(True) == 1
+
+
 def test_an_argument_takes_its_value_from_the_suite_and_the_generator_goes_on_to_the_end(bench: Bench) -> None:
     done = bench.run(STRANGER, GENERATOR, "--batch-size", "4", options={"stop": None, "skip": 2, "name": "suite"})
     assert (done.code, done.errors) == (0, [])
