@@ -13,7 +13,7 @@ from milabench import plan as planning
 from milabench import resources
 from milabench.app.multirun import Asked
 from milabench.app.options import Options
-from milabench.app.signals import heeded
+from milabench.app.signals import ended_at_once, heeded
 from milabench.app.workspace import assembled, check_index, indexes, resolve_suite, resolve_system, site
 from milabench.console import Console
 from milabench.errors import ExitCode, HostLost, PreflightError
@@ -60,7 +60,8 @@ class Operation:
         facts = (await self.host.request("probe", arch=arch, reach=reach))["facts"]
         if reach:
             check_index(facts, options.environ)
-        selected, systems = resolve_suite(options), []
+        with ended_at_once():
+            selected, systems = resolve_suite(options), []
         for each in runs:
             with each.told_at_its_place():
                 systems.append(resolve_system(each.options, facts))
@@ -103,7 +104,8 @@ class Operation:
 
     async def set_up(self, phase: Phase, ready: Workspace) -> Outcomes:
         """Run install or prepare; their processes log below the base."""
-        plan = planning.plan(ready, phase)
+        with ended_at_once():
+            plan = planning.plan(ready, phase)
         for note in plan.notes:
             self.console.note(f"unpinned: {note} is installed as written: no lock, or changed since (`milabench pin`)")
         return await self.carry_out(plan, SetupLogs(self.options.base))

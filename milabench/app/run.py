@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shlex
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from milabench.app.facts import facts, resolved
 from milabench.app.multirun import Asked, asked
 from milabench.app.options import Options
 from milabench.app.phases import Operation, Outcomes, operation
+from milabench.app.signals import ended_at_once
 from milabench.console import Console
 from milabench.errors import ConfigurationError, DiskFull, ExitCode, PreflightError, UsageError
 from milabench.execute import any_side_by_side
@@ -27,6 +28,7 @@ from milabench.record import Record
 from milabench.rundir import RunDir
 from milabench.system.multirun import TIME
 
+_LONG = 5_000  # trials whose planning takes a second or more
 _FIRST = (
     "amber",
     "bold",
@@ -86,6 +88,7 @@ async def run(
         raise UsageError(f"--run-name {options.run_name}: a multirun makes several: give what their names begin with")
     async with operation(options, console) as work:
         spaces = await work.workspaces(several, installing=everything)
+        _say_number(console, several, spaces)
         runs = [with_plan(each, ready) for each, ready in zip(several, spaces, strict=True)]
         found = await preflight.check(work, [subject(each, ahead=everything) for each in runs], force=force)
         code = ExitCode.OK
@@ -108,9 +111,16 @@ async def run(
         return code
 
 
+def _say_number(console: Console, several: Sequence[Asked], spaces: Sequence[Workspace]) -> None:
+    """Say how much is planned, where that takes a while."""
+    numbers = [each.options.repeats * len(space.suite.benchmarks) for each, space in zip(several, spaces, strict=True)]
+    if sum(numbers) > _LONG and max(numbers) <= planning.MOST_JOBS:
+        console.note(f"planning {sum(numbers):,} trials")
+
+
 def with_plan(each: Asked, ready: Workspace) -> Planned:
     """Return a run with its plan. Raises PreflightError where nothing of it can run on the system."""
-    with each.told_at_its_place():
+    with each.told_at_its_place(), ended_at_once():
         plan = planning.plan(ready, "run", repeats=each.options.repeats)
     if not plan.trials:
         which = f"of run {each.name} " if each.variation is not None else ""

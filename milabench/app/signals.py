@@ -49,6 +49,27 @@ class _Asked:
 
 
 @contextmanager
+def ended_at_once() -> Iterator[None]:
+    """For a block that computes, and lets nothing else run meanwhile: let whoever asks for an end break it off.
+
+    Raises CancelledError. What the loop has for these signals it does all the same, when it comes to it.
+    """
+
+    def break_off(number: int, _: object) -> None:
+        raise asyncio.CancelledError(signal.Signals(number).name)
+
+    before = {number: signal.getsignal(number) for number in _HEEDED}
+    taken = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, signal.SIG_DFL, None)]
+    for number in taken:
+        signal.signal(number, break_off)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, before[number])
+
+
+@contextmanager
 def heeded(interrupt: Interrupt, console: Console) -> Iterator[None]:
     """Turn Ctrl-C, SIGTERM, a closed terminal (SIGHUP) and an unread log into an Interrupt; Ctrl-\\ is an urgent one.
 

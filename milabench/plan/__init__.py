@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from milabench import system
-from milabench.errors import ConfigurationError, Problem
+from milabench.errors import ConfigurationError, Problem, UsageError
 from milabench.plan import codec, environ, fetch, pin, run, setup
 from milabench.plan.context import Context
 from milabench.plan.fetch import fetches, locate
@@ -15,7 +16,10 @@ from milabench.plan.site import Dirs, Site, Workspace
 from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Size, Skip, Staged, Trial
 from milabench.problems import Code
 
+MOST_JOBS: Final = 50_000  # of a plan: a minute each, they take five weeks
+
 __all__ = [
+    "MOST_JOBS",
     "Command",
     "Dirs",
     "Fetched",
@@ -41,6 +45,8 @@ __all__ = [
 
 def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
     """Return what a phase does. Raises ConfigurationError with every mistake that only shows here.
+
+    Raises UsageError for more than MOST_JOBS in a run.
 
     Batch sizes follow the system's options in a run alone: what is prepared does not depend on them.
     """
@@ -94,6 +100,7 @@ def _install(contexts: Sequence[Context]) -> Plan:
 
 
 def _run(contexts: Sequence[Context], repeats: int) -> Plan:
+    _check_number(contexts, repeats)
     trials: list[Trial] = []
     skipped: list[Skip] = []
     problems: list[Problem] = []
@@ -119,6 +126,17 @@ def _run(contexts: Sequence[Context], repeats: int) -> Plan:
         node_configs=_node_configs(contexts),
         sizes=tuple(sizes),
     )
+
+
+def _check_number(contexts: Sequence[Context], repeats: int) -> None:
+    """Raise UsageError where there would be too many jobs, before they are made: each node's part has one at least."""
+    if repeats * sum(len(context.system.nodes) for context in contexts) <= MOST_JOBS:
+        return
+    number = repeats * sum(len(run.placed(context)[0]) for context in contexts)
+    if number > MOST_JOBS:
+        times = f" ({repeats:,} repeats)" if repeats > 1 else ""
+        fewer = "choose fewer by --select" + (" or --repeat" if repeats > 1 else "")
+        raise UsageError(f"that would be {number:,} jobs{times}, and a plan has {MOST_JOBS:,} at most: {fewer}")
 
 
 def _sizes(context: Context) -> Iterator[Size]:

@@ -244,6 +244,20 @@ def test_a_second_interrupt_does_not_wait_for_a_vendors_tool_that_hangs(project:
         assert project.processes() == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_plans_a_large_run_can_be_interrupted(project: Project, number: signal.Signals) -> None:
+    project.suite(**{f"b{index}": shell(PRINTER) for index in range(50)})
+    with project.started("run", "--config", "suite.yaml", "--repeat", "1000") as runner:
+        assert runner.stderr is not None
+        said = iter(runner.stderr.readline, "")
+        assert any(line == "planning 50,000 trials\n" for line in said)
+        runner.send_signal(number)
+        rest = runner.communicate(timeout=60)[1]
+        assert (runner.returncode, "Traceback" in rest, "to run, at most" in rest) == (130, False, False), rest
+        assert project.processes() == []
+    assert not list(project.base.glob("runs/*"))
+
+
 # The runner goes away, or stands still -------------------------------------------------------------------------------
 
 

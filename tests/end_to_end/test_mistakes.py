@@ -97,6 +97,10 @@ OPTIONS = {
     "an unknown architecture": (2, "'--arch'", ["plan", "-c", "suite.yaml", "--arch", "tpu"]),
     "a size without meaning": (2, "--gpu-memory", ["plan", "-c", "suite.yaml", "--gpu-memory", "3parsec"]),
     "no repeats": (2, "--repeat", ["run", "-c", "suite.yaml", "--repeat", "0"]),
+    "more repeats than a plan has jobs": (
+        *(2, "that would be 1,000,000 jobs (1,000,000 repeats), and a plan has 50,000 at most"),
+        ["run", "-c", "suite.yaml", "--repeat", "1000000"],
+    ),
     "a report of no run": (2, "suite.yaml", ["report", "suite.yaml"]),
     "a report of a folder": (2, "holds no run", ["report", "."]),
     "a report of a name": (2, "no run 'nobody'", ["report", "nobody"]),

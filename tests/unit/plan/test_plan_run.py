@@ -9,7 +9,7 @@ import pytest
 from plans import FACTS, planned, workspace
 
 from milabench import system
-from milabench.errors import ConfigurationError
+from milabench.errors import ConfigurationError, UsageError
 from milabench.plan import Command, Plan
 from milabench.suite.fields import SYSTEM_NAMES
 
@@ -40,6 +40,30 @@ def test_one_process_per_device_sees_only_its_own(tmp_path: Path) -> None:
     assert found[0].env["OMP_NUM_THREADS"] == "8"
     assert found[0].env["PATH"].startswith("/base/venv/torch/bin:")
     assert found[0].env["MILABENCH_DIR_EXTRA"] == "/base/extra/mine"
+
+
+@pytest.mark.parametrize(
+    ("entries", "repeats", "refused"), [(1, 5, False), (5, 1, False), (1, 6, True), (6, 1, True), (3, 2, True)]
+)
+def test_more_jobs_than_a_plan_may_have_are_refused_with_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: int, repeats: int, *, refused: bool
+) -> None:
+    monkeypatch.setattr("milabench.plan.MOST_JOBS", 5)
+    if not refused:
+        assert len(planned(tmp_path, programs(entries), repeats=repeats).trials) == 5
+        return
+    with pytest.raises(UsageError, match=r"^that would be 6 jobs.* a plan has 5 at most: choose fewer by --select"):
+        planned(tmp_path, programs(entries), repeats=repeats)
+
+
+def test_what_cannot_run_here_is_none_of_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("milabench.plan.MOST_JOBS", 5)
+    assert planned(tmp_path, programs(6, "requires_capabilities: ['nodes > 9']"), repeats=9).trials == ()
+
+
+def programs(number: int, more: str = "weight: 1") -> dict[str, str]:
+    entry = f"{{{more}, command: {{argv: [x], cwd: .}}, plan: {{method: njobs, n: 1}}}}"
+    return {"suite.yaml": "".join(f"b{index}: {entry}\n" for index in range(number))}
 
 
 @pytest.mark.parametrize(
