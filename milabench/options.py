@@ -24,6 +24,7 @@ Kind = Literal["switch", "integer", "number", "size", "duration", "text", "path"
 ON = ("1", "true", "yes", "on")
 OFF = ("0", "false", "no", "off")
 MOST_DEVICES = 1000  # of a node
+LEAST_INTERVAL_S = 0.1  # between two samples of a node: what they tell has a resolution of 0.01 s
 MOST_INTERVAL_S = 15  # between two samples of a node: of what lies between those further apart they say nothing
 OWN_PLACES = ("arch", "dirs", "docker", "gpu", "sshkey")  # under ``system``: what begins otherwise, under its options
 
@@ -32,8 +33,8 @@ OWN_PLACES = ("arch", "dirs", "docker", "gpu", "sshkey")  # under ``system``: wh
 class Option:
     """One option. ``default`` is what counts where nothing sets it; sizes are in bytes, durations in seconds.
 
-    ``least`` and ``most`` bound a number. ``choices`` are words that may stand instead of a value of the kind.
-    ``idle`` says why it has no effect; it is empty for an option that has one.
+    ``least`` and ``most`` bound a number; with ``off`` it may be 0 too, whatever they are. ``choices`` are words that
+    may stand instead of a value of the kind. ``idle`` says why it has no effect; it is empty for an option that has one.
     """
 
     kind: Kind
@@ -41,6 +42,7 @@ class Option:
     default: Any = None
     least: float = -math.inf
     most: float = math.inf
+    off: bool = False
     choices: tuple[str, ...] = ()
     idle: str = ""
 
@@ -75,8 +77,9 @@ OPTIONS: Mapping[str, Option] = {
     "monitor.interval": Option(
         kind="duration",
         default=1,
-        least=0,
+        least=LEAST_INTERVAL_S,
         most=MOST_INTERVAL_S,
+        off=True,
         meaning="time between two samples of a node while benchmarks run: 0.1 s at least, 15 s at most, since samples "
         "further apart say nothing of a measurement; 0: none are taken",
     ),
@@ -310,8 +313,9 @@ def _amount(kind: Kind, node: Node, word: str) -> float:
 def _bounded(option: Option, number: float, node: Node) -> float:
     """Return a number within the option's bounds, and within those that a floating-point number can be worked with."""
     least, most = max(option.least, -LARGEST), min(option.most, LARGEST)
-    if not least <= number <= most:
+    if not least <= number <= most and not (option.off and number == 0):
         above = number < least and option.most == math.inf
         bounds = f"of at least {least:g}" if above else f"from {least:g} to {most:g}"
-        raise Unfit(f"needs a number {bounds}, not {node.shown}", Code.OUT_OF_RANGE)
+        zero = "0, or " if option.off else ""
+        raise Unfit(f"needs {zero}a number {bounds}, not {node.shown}", Code.OUT_OF_RANGE)
     return number

@@ -111,8 +111,8 @@ def _option(name: str, option: options.Option) -> Schema:
     forms = _FORMS[key.kind](key, ())
     if option.kind == "switch":
         forms += [{"type": "number"}, {"enum": [*options.ON, *options.OFF]}]
-    if option.choices:
-        forms.append({"enum": list(option.choices)})
+    if option.choices or option.off:
+        forms.append({"enum": [*option.choices, *([0] if option.off else [])]})
     return {**about, "anyOf": [*forms, _HELD_OPEN, _NULL]}
 
 

@@ -169,9 +169,21 @@ def test_a_mistake_in_a_variable_names_it(tmp_path: Path) -> None:
     assert str(problem) == "MILABENCH_SIZER_AUTO:1:1: system.options.sizer.auto needs true or false, not 'maybe'"
     (problem,) = problems_of(tmp_path, None, {"MILABENCH_SIZER_ATUO": "1", "MILABENCH_HF_TOKEN": "x"})
     assert (problem.code, problem.suggestion) == ("E201", "MILABENCH_SIZER_AUTO")
-    (problem,) = problems_of(tmp_path, None, {"MILABENCH_MONITOR_INTERVAL": "1m"})
-    expected = "system.options.monitor.interval needs a number from 0 to 15, not '1m'"
+
+
+@pytest.mark.parametrize("interval", ["-1", "0.05", "50ms", "15.1", "1m"])
+def test_an_interval_that_no_samples_can_have_is_told_with_those_they_can(tmp_path: Path, interval: str) -> None:
+    (problem,) = problems_of(tmp_path, None, {"MILABENCH_MONITOR_INTERVAL": interval})
+    expected = f"system.options.monitor.interval needs 0, or a number from 0.1 to 15, not '{interval}'"
     assert str(problem) == f"MILABENCH_MONITOR_INTERVAL:1:1: {expected}"
+
+
+@pytest.mark.parametrize(("interval", "seconds"), [("0", 0), ("0s", 0), ("100ms", 0.1), ("0.1", 0.1), ("15s", 15)])
+def test_samples_are_taken_at_intervals_within_bounds_or_not_at_all(
+    tmp_path: Path, interval: str, seconds: float
+) -> None:
+    found = resolved(tmp_path, None, {"MILABENCH_MONITOR_INTERVAL": interval})
+    assert found.options["monitor.interval"] == pytest.approx(seconds)
 
 
 def test_a_mistake_on_the_command_line_names_it(tmp_path: Path) -> None:
