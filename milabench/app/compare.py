@@ -8,7 +8,7 @@ from pathlib import Path
 from milabench.app.report import report
 from milabench.compare import Comparison
 from milabench.compare import compare as comparison
-from milabench.errors import RunDirError
+from milabench.errors import RunDirError, UsageError
 from milabench.paths import exists, expanded
 from milabench.summary import Summary
 
@@ -16,18 +16,28 @@ from milabench.summary import Summary
 def compare(first: str, second: str, base: Path, tolerance: float | None) -> Comparison:
     """Compare two runs, A and B, each given as ``report`` takes one, or several pooled with commas between them.
 
-    Raises RunDirError for what is no run, and where both sides hold the same one: nothing can have changed then.
+    Raises UsageError for an empty name, RunDirError for what is no run, and where both sides hold the same one: nothing
+    can have changed then.
     """
-    before, after = (report(_several(names), base) for names in (first, second))
+    sides = [_several(first, "A"), _several(second, "B")]
+    before, after = (report(names, base) for names in sides)
     _refuse_same(before, after)
     return comparison(before, after, tolerance)
 
 
-def _several(names: str) -> list[str]:
-    """Return the runs that a word names; a folder with a comma in its name is one."""
-    if exists(expanded(names)):
+def _several(names: str, side: str) -> list[str]:
+    """Return the runs that a word names; a folder with a comma in its name is one.
+
+    Raises UsageError for an empty name: a variable of a shell that is not set, or a space too many.
+    """
+    if names and exists(expanded(names)):
         return [names]
-    return [name for name in names.split(",") if name] or [names]
+    found = names.split(",")
+    if not all(name.strip() for name in found):
+        raise UsageError(
+            f"{side} is {names!r}, in which a name is empty: give runs with commas between, without spaces"
+        )
+    return found
 
 
 def _refuse_same(before: Summary, after: Summary) -> None:

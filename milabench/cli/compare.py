@@ -36,7 +36,9 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     except ExpressionError:
         share = math.nan
     if not 0 <= share < 1:
-        raise click.BadParameter(f"{value!r} is no percentage below 100 %: write 1% or 0.5%", context, parameter)
+        raise click.BadParameter(
+            f"{value!r} is no percentage below 100 %: write it with its sign, as 1%, 0.5% or 0%", context, parameter
+        )
     return share
 
 

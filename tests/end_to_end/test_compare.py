@@ -134,6 +134,8 @@ def test_every_form_is_written(made: Project, form: str) -> None:
         (("a,a", "b"), "the same run is given twice"),
         (("a", "nowhere"), "no run 'nowhere'"),
         (("a",), "Missing argument 'B'"),
+        (("a", "b", "--tolerance", "0"), "'0' is no percentage below 100 %: write it with its sign, as 1%, 0.5% or 0%"),
+        (("a,", "b"), "A is 'a,', in which a name is empty"),
         (("a", "b", "--tolerance", "5"), "'5' is no percentage below 100 %"),
         (("a", "b", "--tolerance", "100%"), "'100%' is no percentage below 100 %"),
         (("a", "b", "--tolerance", "٥%"), "'٥%' is no percentage below 100 %"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from milabench.app.compare import compare
-from milabench.errors import RunDirError
+from milabench.errors import RunDirError, UsageError
 
 
 def legacy(folder: Path, rate: float, *, started: float, repeats: int = 3) -> Path:
@@ -55,6 +55,16 @@ def test_several_runs_are_pooled_with_commas_and_a_folder_with_one_is_one(tmp_pa
     assert len(found.benchmarks[0].before.repeats) == 2
 
 
+@pytest.mark.parametrize("names", ["", " ", ",", "{a},", ",{a}", "{a},,{a}"])
+def test_an_empty_name_of_a_run_is_refused_on_either_side(tmp_path: Path, names: str) -> None:
+    run = str(legacy(tmp_path / "a", 100, started=1))
+    empty = names.format(a=run)
+    with pytest.raises(UsageError, match=r"^A is '.*', in which a name is empty"):
+        compare(empty, run, tmp_path, None)
+    with pytest.raises(UsageError, match=r"^B is '.*', in which a name is empty"):
+        compare(run, empty, tmp_path, None)
+
+
 def test_a_copy_of_a_run_is_the_same_run(tmp_path: Path) -> None:
     before = legacy(tmp_path / "a", 100, started=1)
     legacy(tmp_path / "again", 100, started=1)
@@ -63,7 +73,7 @@ def test_a_copy_of_a_run_is_the_same_run(tmp_path: Path) -> None:
             compare(str(before), str(other), tmp_path, None)
 
 
-@pytest.mark.parametrize("name", ["", ",", "nowhere", "a,nowhere"])
+@pytest.mark.parametrize("name", ["nowhere", "a,nowhere"])
 def test_what_is_no_run_is_told(tmp_path: Path, name: str) -> None:
     legacy(tmp_path / "runs" / "a", 100, started=1)
     with pytest.raises(RunDirError):
