@@ -34,7 +34,8 @@ class Option:
     """One option. ``default`` is what counts where nothing sets it; sizes are in bytes, durations in seconds.
 
     ``least`` and ``most`` bound a number; with ``off`` it may be 0 too, whatever they are. ``choices`` are words that
-    may stand instead of a value of the kind. ``idle`` says why it has no effect; it is empty for an option that has one.
+    may stand instead of a value of the kind. ``idle`` says why it has no effect; it is empty for an option that has
+    one.
     """
 
     kind: Kind

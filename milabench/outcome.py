@@ -19,6 +19,10 @@ _OOM_BELOW = "a process that it started was killed by the kernel: out of memory"
 SIBLING = "ended because a process it belongs with failed"
 _TRACEBACK = "Traceback (most recent call last):"
 _FULL_DISK = "no room is left on the disk of its run"
+_UNINSTRUMENTED = (
+    "measured no step: the script went over no loader that an Observer wraps, and gave no rates (notes in its .data"
+    " file may say why; an instrument is a generator, which yields the phases that it waits for)"
+)
 _ENOUGH = "measured the wanted amount"
 Cause = Literal["limit", "deadline", "interrupt", "sibling", "lost"]
 
@@ -64,6 +68,7 @@ class Seen:
     nan_loss: bool = False
     error: str | None = None
     refused: str | None = None  # why the first line that was to be a metric was none
+    under_voir: bool = False  # its voirfile's instruments ran
     idle_s: float | None = None  # how long before its end its last step or event came
     full_disk: bool = False  # no room was left where it writes
 
@@ -87,7 +92,7 @@ class Seen:
         ``counts``: the least and the most that one of the measured steps did.
         """
         rates, told = 0, 0
-        stopped = nan_loss = False
+        stopped = nan_loss = under_voir = False
         error = refused = None
         for event in events:
             match event.event:
@@ -98,6 +103,8 @@ class Seen:
                     nan_loss |= "loss" in event.data and _is_no_number(event.data["loss"])
                 case "stop":
                     stopped = True
+                case "phase":
+                    under_voir = True
                 case "line" if refused is None and isinstance(event.data, dict) and event.data.get("why"):
                     refused = str(event.data["why"])
                 case "error" if error is None and isinstance(event.data, dict):
@@ -113,6 +120,7 @@ class Seen:
             nan_loss=nan_loss,
             error=error,
             refused=refused,
+            under_voir=under_voir,
         )
 
     def with_last_words(self, lines: Sequence[str]) -> Seen:
@@ -233,6 +241,8 @@ def _no_rate(seen: Seen) -> str:
         return f"no rate: only {seen.warmups} warm-up steps (voir.options.skip says how many are; 0: none)"
     if seen.refused:
         return f"no rate: what it printed was refused: {seen.refused}"
+    if seen.under_voir:
+        return f"no rate: the voirfile's instruments ran and {_UNINSTRUMENTED}"
     return "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
 
 

@@ -15,6 +15,11 @@ from milabench.outcome import GOOD, KINDS, Cause, Exit, Outcome, Seen, outcome, 
 
 NO_RATE = "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
 NOTHING = "count is not above 0: {} (what the Observer's `count` or end_step() is given)"
+UNINSTRUMENTED = (
+    "no rate: the voirfile's instruments ran and measured no step: the script went over no loader that an Observer"
+    " wraps, and gave no rates (notes in its .data file may say why; an instrument is a generator, which yields the"
+    " phases that it waits for)"
+)
 ENOUGH = "measured the wanted amount"
 SIBLING = "ended because a process it belongs with failed"
 OOM_BELOW = "a process that it started was killed by the kernel: out of memory"
@@ -35,6 +40,8 @@ BY_ITSELF = [
         "failed",
         "no rate: only 4 warm-up steps (voir.options.skip says how many are; 0: none)",
     ),
+    ({"code": 0}, {"under_voir": True}, "failed", UNINSTRUMENTED),
+    ({"code": 0}, {"under_voir": True, "rates": 3}, "ok", ""),
     ({"code": 0}, {"expects_rate": False}, "ok", ""),
     ({"code": 0}, {"expects_rate": False, "stopped": True}, "early_stop", ENOUGH),
     ({"code": 0}, {"rates": 3, "error": "ValueError: caught"}, "ok", ""),
@@ -179,6 +186,10 @@ def test_seen_counts_rates_losses_and_the_first_error() -> None:
         Event(event="stop", data={"reason": "observations"}),
     ]
     assert Seen.of(events, expects_rate=True) == Seen(rates=1, warmups=1, stopped=True, nan_loss=True, error="A: first")
+
+
+def test_a_phase_of_voir_shows_that_instruments_ran() -> None:
+    assert Seen.of([Event(event="phase", data={"name": "init"})], expects_rate=True) == Seen(under_voir=True)
 
 
 @pytest.mark.parametrize("loss", [None, math.nan, math.inf, -math.inf])
