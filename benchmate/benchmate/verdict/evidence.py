@@ -8,7 +8,7 @@ that was not the benchmark's; what others took of the CPUs says who it was, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 NoiseVerdict = Literal["quiet", "noisy", "unknown"]
@@ -37,6 +37,11 @@ STEAL: Final = 0.02
 CLOCK: Final = 0.90
 # The kernel's counters of CPU time advance by up to 10 ms: in a shorter window no share is known to 10 %.
 WINDOW_S: Final = 0.1
+# What a process's own threads waited is known to the ns. In a window shorter than a scheduler's slice, one such slice,
+# or the way into the measurement, would be all of it.
+OWN_WINDOW_S: Final = 0.01
+# CPU of a process and time that its threads waited for one, together over wall, up to which it may be one thread's.
+ONE_THREAD: Final = 1.05
 # Limits that a loaded device runs at all the time. They set its speed and do not disturb it; where they make the
 # clock move, the clock shows it. All other reasons (heat, a power brake) come and go.
 LIMITS: Final = frozenset({"power cap", "board limit", "current limit", "reliability", "sync boost"})
@@ -89,15 +94,27 @@ def noise(evidence: Evidence) -> Noise:
     ``quiet`` takes that the process's waiting or the machine's pressure is known, and low; without them, and with
     nothing else against the number, the answer is ``unknown``.
     """
+    short = evidence.window_s is not None and evidence.window_s < WINDOW_S
+    evidence = _readable(evidence)
     against = (*_memory(evidence), *_waiting(evidence), *_hardware(evidence), *_neighbours(evidence))
     if against:
         return _noise("noisy", against)
+    if short:
+        told = f"measured for {evidence.window_s:.2g} s, too short for the kernel's counters to show what disturbs"
+        return _noise("unknown", [("window", told)])
     if evidence.pressure_share is None and evidence.wait_share is None:
         return _noise("unknown", _remarks(evidence))
-    if evidence.window_s is not None and evidence.window_s < WINDOW_S:
-        short = f"measured for {evidence.window_s:.2g} s, too short for the kernel's counters to show what disturbs"
-        return _noise("unknown", [("window", short)])
     return _noise("quiet", _remarks(evidence))
+
+
+def _readable(evidence: Evidence) -> Evidence:
+    """Return what can be known of a window as long as this one: the kernel's counters go by steps."""
+    if evidence.window_s is None or evidence.window_s >= WINDOW_S:
+        return evidence
+    evidence = replace(evidence, pressure_share=None, others_share=None, steal_share=None, involuntary_per_s=None)
+    if evidence.window_s is not None and evidence.window_s < OWN_WINDOW_S:
+        return replace(evidence, wait_share=None, cpu_share=None)
+    return evidence
 
 
 def pooled(several: Sequence[Noise]) -> Noise:
@@ -170,6 +187,8 @@ def _whose(evidence: Evidence) -> str:
     took = f"{evidence.others_share:.0%} of the CPU time"
     if evidence.others_share >= OTHERS:
         return f"other processes took {took}"
+    if (evidence.cpu_share or 0.0) + (evidence.wait_share or 0.0) <= ONE_THREAD:
+        return f"who took it is not known, for other processes took only {took}"
     return f"other processes took only {took}, so its own threads and processes are more than its CPUs"
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmate.verdict import Evidence, Noise, noise
-from benchmate.verdict.evidence import CLOCK, INVOLUNTARY, OTHERS, PRESSURE, STEAL, WAIT, WINDOW_S
+from benchmate.verdict.evidence import CLOCK, INVOLUNTARY, OTHERS, OWN_WINDOW_S, PRESSURE, STEAL, WAIT, WINDOW_S
 
 NOTHING = Evidence()
 QUIET = Evidence(
@@ -70,10 +70,20 @@ QUIET = Evidence(
         (replace(QUIET, cpu_share=60.0, wait_share=6.0), "noisy"),
         (replace(QUIET, cpu_share=0.01, wait_share=0.03), "quiet"),
         (replace(QUIET, cpu_share=0.01, wait_share=0.06), "noisy"),
-        # a window in which counters say nothing; what they show all the same counts
+        # a window in which the machine's counters say nothing, whatever they show; the process's own are exact
         (replace(QUIET, window_s=WINDOW_S / 2), "unknown"),
         (replace(QUIET, window_s=WINDOW_S), "quiet"),
-        (replace(QUIET, window_s=WINDOW_S / 2, pressure_share=0.5), "noisy"),
+        (replace(QUIET, window_s=WINDOW_S / 2, pressure_share=0.5), "unknown"),
+        (replace(QUIET, window_s=WINDOW_S / 2, others_share=0.5), "unknown"),
+        (replace(QUIET, window_s=WINDOW_S / 2, steal_share=0.5), "unknown"),
+        (replace(NOTHING, window_s=WINDOW_S / 2, involuntary_per_s=1000.0), "unknown"),
+        (replace(NOTHING, window_s=WINDOW_S / 2), "unknown"),
+        (replace(QUIET, window_s=WINDOW_S / 2, wait_share=0.5), "noisy"),
+        (replace(QUIET, window_s=OWN_WINDOW_S, wait_share=0.5), "noisy"),
+        (replace(QUIET, window_s=42e-6, wait_share=0.5, pressure_share=1.0), "unknown"),
+        (replace(QUIET, window_s=42e-6, ecc_errors=1), "noisy"),
+        (replace(QUIET, window_s=42e-6, throttled=("thermal",)), "noisy"),
+        (replace(QUIET, window_s=42e-6, neighbours=1), "noisy"),
     ],
 )
 def test_evidence_has_this_verdict(known: Evidence, verdict: str) -> None:
@@ -101,6 +111,36 @@ def test_evidence_has_this_verdict(known: Evidence, verdict: str) -> None:
                 " so its own threads and processes are more than its CPUs",
                 "its own threads waited for a CPU 50% of their time",
             ),
+        ),
+        (
+            # one thread cannot be more than its CPUs, whatever the others' counter has missed
+            replace(QUIET, pressure_share=0.3, cpu_share=0.97, wait_share=0.03),
+            (
+                "tasks waited for a CPU 30% of the time: who took it is not known, for other processes took only 1% of"
+                " the CPU time",
+            ),
+        ),
+        (
+            replace(QUIET, pressure_share=None, cpu_share=0.8, wait_share=0.2),
+            (
+                "its threads waited for a CPU 20% of their time: who took it is not known, for other processes took"
+                " only 1% of the CPU time",
+            ),
+        ),
+        (
+            replace(QUIET, pressure_share=None, cpu_share=1.0, wait_share=1.0),  # two threads on one CPU
+            (
+                "its threads waited for a CPU 50% of their time: other processes took only 1% of the CPU time, so its"
+                " own threads and processes are more than its CPUs",
+            ),
+        ),
+        (
+            replace(QUIET, window_s=0.07, wait_share=0.2, cpu_share=0.8, pressure_share=0.2),
+            ("its threads waited for a CPU 20% of their time: who took it is not known",),
+        ),
+        (
+            replace(QUIET, window_s=42e-6, pressure_share=1.0),
+            ("measured for 4.2e-05 s, too short for the kernel's counters to show what disturbs",),
         ),
         (
             replace(NOTHING, wait_share=0.2, cpu_share=0.8),
