@@ -20,9 +20,8 @@ class Series:
 
     There may be millions: what is kept is 16 bytes a step, 24 where they did not all do the same. ``rates`` are those
     of the steps, in ``unit``: count / (end − start). ``counts`` is what each step did, one number where all did the
-    same. ``warmup``: steps that are not in it. ``first_ns``: how long the
-    very first step took, warm-up included; None where the file has no possible time. ``begin_ns`` and ``end_ns`` (wall
-    clock) are those of the measurement.
+    same. ``warmup``: steps that are not in it. ``first_ns``: how long the very first step took, warm-up included; None
+    where the file has no possible time. ``begin_ns`` and ``end_ns`` (wall clock) are those of the measurement.
     """
 
     unit: str = ""
