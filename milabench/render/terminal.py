@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 K = TypeVar("K", bound=str)  # the keys of a table's columns
+_PARTS: Final = re.compile(r"[^-_./]*[-_./]|[^-_./]+")
 NAME: Final = 12  # columns a name keeps when it has to fold
 _STYLES: Final = {"failed": "bold red", "missing": "bold red", "worse": "bold red", "warnings": "bold yellow"}
 _ASCII: Final = str.maketrans({"±": "+/-", "–": "-", "·": "|", "×": "x", "µ": "u", "…": "...", "→": "->"})
@@ -61,6 +63,7 @@ def grid(
     from rich.text import Text
 
     layout = _fitting(headers, lines, layouts, console.width)
+    name, room = layout.keys[0], _room(headers, lines, layout, console.width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, layout.gap - 1, 0, 0))
     for number, key in enumerate(layout.keys):
         table.add_column(
@@ -70,10 +73,26 @@ def grid(
             no_wrap=number > 0,
         )
     for line in lines:
-        table.add_row(
-            *(Text(safe(console, line.cells[key]), style=line.styles.get(key, line.style)) for key in layout.keys)
-        )
+        cells = {**line.cells, name: _folded(line.cells[name], room)}
+        table.add_row(*(Text(safe(console, cells[key]), style=line.styles.get(key, line.style)) for key in layout.keys))
     console.print(table, soft_wrap=False)
+
+
+def _folded(name: str, room: int) -> str:
+    """Return a name in lines of so many columns, broken after ``-``, ``_``, ``.`` and ``/`` where it has any."""
+    found = [""]
+    for part in _PARTS.findall(name):
+        if found[-1] and len(found[-1]) + len(part) > room:
+            found.append("")
+        found[-1] += part
+    return "\n".join(found)
+
+
+def _room(headers: Mapping[K, str], lines: Sequence[Line[K]], layout: Layout[K], width: int) -> int:
+    """Return how many columns names have beside the others."""
+    _, *others = layout.keys
+    taken = sum(max(len(text) for text in (headers[key], *(line.cells[key] for line in lines))) for key in others)
+    return width - taken - layout.gap * len(others)
 
 
 def _fitting(headers: Mapping[K, str], lines: Sequence[Line[K]], layouts: Sequence[Layout[K]], width: int) -> Layout[K]:

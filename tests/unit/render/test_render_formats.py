@@ -390,3 +390,12 @@ def test_names_below_the_table_are_not_cut_to_make_room_for_what_can_be_wrapped(
     written = text.render(of(benchmark("a-benchmark-of-some-name", trust=Trust(grade=grade))), 80)
     below = written.partition("how far to trust")[2]
     assert "  a-benchmark-of-some-name  noisy: why why" in below
+
+
+def test_a_name_that_has_to_fold_is_broken_between_its_parts() -> None:
+    written = text.render(of(benchmark("a-benchmark-of-some-name_that-is.long", weight=1.0)), 60)
+    table = written.partition("─")[2].partition("score")[0].splitlines()[1:]
+    names = [line.split(" ")[0] for line in table if line]
+    assert "".join(names) == "a-benchmark-of-some-name_that-is.long"
+    assert len(names) > 1
+    assert all(name[-1] in "-_." for name in names[:-1])
