@@ -214,10 +214,7 @@ def _notes(found: Comparison) -> Iterator[str]:
     many = found.comparisons
     if many:
         together = "one ratio was judged" if many == 1 else f"{many} ratios were judged together"
-        yield (
-            "A and B: all work over all time, of one process (of those that ran at the same time the mean); a report's"
-            " rate is the mean of steps"
-        )
+        yield "A and B: all work over all time, of one process (of those that ran at the same time the mean)"
         yield f"±95 % of B/A: half the 95 % interval, by how much {_differing(found)} differ (n: repeats of A and of B)"
         yield (
             f"{together}: where nothing has changed, a ratio is called better or worse in less than 5 % of comparisons"

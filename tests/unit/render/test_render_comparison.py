@@ -160,7 +160,7 @@ def test_the_text_says_verdicts_reasons_and_what_changed() -> None:
         "\n"
         "notes\n"
         "  A and B: all work over all time, of one process (of those that ran at the same\n"
-        "  time the mean); a report's rate is the mean of steps\n"
+        "  time the mean)\n"
         "  ±95 % of B/A: half the 95 % interval, by how much runs differ (n: repeats of A\n"
         "  and of B)\n"
         "  4 ratios were judged together: where nothing has changed, a ratio is called\n"
