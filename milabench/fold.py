@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from operator import sub
 from typing import Any
 
 from benchmate import wire
@@ -34,10 +33,9 @@ def fold(parts: Iterable[wire.Steps], rows: int) -> Folded:
     open_lines = {phase: _Line(phase, size) for phase in _TASKS}
     lines: list[dict[str, Any]] = []
     for part in parts:
-        for first, last in _stretches(part.columns["phase"]):
-            line = open_lines.get(part.columns["phase"][first])
-            if line is not None:
-                lines += line.add(part, first, last)
+        for phase, stretch in _stretches(part):
+            if phase in open_lines:
+                lines += open_lines[phase].add(stretch.good(phase), part.unit, part.zero_ns)
     lines += [each for line in open_lines.values() for each in line.rest()]
     measured, warmups = (open_lines[phase].steps for phase in (wire.MEASURED, wire.WARMUP))
     return Folded(lines=lines, measured=measured, warmups=warmups, counts=open_lines[wire.MEASURED].counts)
@@ -53,32 +51,23 @@ class _Line:
         self.steps = 0
         self.counts: tuple[int, int] | None = None  # the least and the most of a step
 
-    def add(self, part: wire.Steps, first: int, last: int) -> list[dict[str, Any]]:
-        """Take the rows from first to last; return the lines that are full."""
+    def add(self, good: wire.Good, unit: str, zero_ns: int) -> list[dict[str, Any]]:
+        """Take steps that count; return the lines that are full."""
         full: list[dict[str, Any]] = []
-        self._units = f"{part.unit}/s"
-        while first < last:
-            until = min(first + self._size - self._steps, last)
-            self._take(part, first, until)
+        self._units = f"{unit}/s"
+        first = 0
+        while first < len(good.count):
+            until = min(first + self._size - self._steps, len(good.count))
+            counts = good.count[first:until]
+            known = array("q", self.counts or ()) + counts
+            self.counts = min(known), max(known)
+            self._steps += len(counts)
+            self._count += sum(counts)
+            self._ns += sum(good.durations_ns[first:until])
+            self._wall_s = (zero_ns + good.end[until - 1]) / 1e9
             full += self.rest() if self._steps == self._size else []
             first = until
         return full
-
-    def _take(self, part: wire.Steps, first: int, until: int) -> None:
-        """Add the good ones of some rows."""
-        ends, counts = part.columns["end"][first:until], part.columns["count"][first:until]
-        times = array("q", map(sub, ends, part.columns["start"][first:until]))
-        statuses = part.columns["status"][first:until]
-        if statuses.count(wire.GOOD) != len(statuses) or min(times) <= 0:
-            kept = [n for n, ns in enumerate(times) if ns > 0 and statuses[n] == wire.GOOD]
-            ends, counts, times = (array("q", (each[n] for n in kept)) for each in (ends, counts, times))
-        if times:
-            self._steps += len(times)
-            self._count += sum(counts)
-            known = array("q", self.counts or ()) + counts
-            self.counts = min(known), max(known)
-            self._ns += sum(times)
-            self._wall_s = (part.zero_ns + ends[-1]) / 1e9
 
     def rest(self) -> list[dict[str, Any]]:
         """Return the line as it is, if it stands for anything, and begin the next."""
@@ -92,10 +81,10 @@ class _Line:
         return [{**line, **several}]
 
 
-def _stretches(phases: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Yield where each run of rows of one phase begins and ends."""
+def _stretches(part: wire.Steps) -> Iterator[tuple[int, wire.Steps]]:
+    """Yield each run of rows of one phase."""
     first = 0
-    for _, rows in groupby(phases):
+    for phase, rows in groupby(part.columns["phase"]):
         last = first + sum(1 for _ in rows)
-        yield first, last
+        yield phase, replace(part, columns={name: column[first:last] for name, column in part.columns.items()})
         first = last

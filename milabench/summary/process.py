@@ -144,17 +144,18 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         speed=speed,
         precision=_precision(reading, speed.throughput) if len(series) else None,
         steadiness=steadiness_of(series.rates),
-        surroundings=surroundings_of(
-            series,
-            (reading, *ranks),
-            Site(
-                node=place.node,
-                shown=place.shown,
-                stretches=context.watched.stretches.get(place.node or "", ()),
-                unseen=context.watched.unseen.get(place.node or "", ""),
-                neighbours=len(neighbours),
-            ),
-        ),
+        surroundings=surroundings_of(series, (reading, *ranks), _site(place, context, len(neighbours))),
+    )
+
+
+def _site(place: Place, context: Context, neighbours: int) -> Site:
+    node = place.node or ""
+    return Site(
+        node=place.node,
+        shown=place.shown,
+        stretches=context.watched.stretches.get(node, ()),
+        unseen=context.watched.unseen.get(node, ""),
+        neighbours=neighbours,
     )
 
 

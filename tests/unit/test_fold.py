@@ -82,3 +82,9 @@ def test_a_file_read_in_parts_has_all_its_rows(tmp_path: Path, rows: int) -> Non
     ]
     assert {(part.unit, part.zero_ns) for part in found} == {("items", 7)}
     assert wire.read_steps(tmp_path / "x.steps").columns["end"] == array("q", range(1, rows + 1))
+
+
+def test_rows_of_a_damaged_file_whose_time_no_column_holds_count_for_nothing() -> None:
+    whole = steps([(5, 1, wire.MEASURED, wire.GOOD)] * 3)
+    whole.columns["start"][1], whole.columns["end"][1] = -(2**62) - 1, 2**62 + 1
+    assert fold([whole], 3).measured == 2

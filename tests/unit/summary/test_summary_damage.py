@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from monitor_lines import at, cpu, header
 from summary_fakes import FakeRun, MakeRun, end, plan
-from test_summary_trust import CPU, NOISY, QUIET, measured, only, watched, watched_run
+from watched_runs import CPU, NOISY, QUIET, measured, only, watched, watched_run
 
 from benchmate.wire import StepsWriter
 from milabench.outcome import Outcome

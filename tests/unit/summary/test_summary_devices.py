@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from monitor_lines import device, gpus, header, sample
 from summary_fakes import FakeRun, MakeRun, end, plan
-from test_summary_trust import GPU, made, only, watched
+from watched_runs import GPU, made, only, watched
 
 from milabench.plan.types import Plan
 
