@@ -22,7 +22,7 @@ class Replies:
         self._descriptor, self._selector = descriptor, selector
         self._queue: deque[memoryview] = deque()
         self._bytes = 0
-        self._waiting = self._gone = False
+        self._waiting = self._gone = self._moved = False
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -30,6 +30,12 @@ class Replies:
     @property
     def full(self) -> bool:
         return self._bytes >= FULL_BYTES
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything was taken since this was last asked."""
+        moved, self._moved = self._moved, False
+        return moved
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a message as soon as the pipe takes it."""
@@ -57,6 +63,7 @@ class Replies:
 
     def _written(self, count: int) -> None:
         self._bytes -= count
+        self._moved = True
         left = self._queue.popleft()[count:]
         if left:
             self._queue.appendleft(left)

@@ -23,6 +23,7 @@ from milabench.agent import once as once_module
 from milabench.agent.aside import Aside, Request, answer
 from milabench.agent.descent import Descent
 from milabench.agent.failures import bug, unwritable
+from milabench.agent.greeting import Silence, hello
 from milabench.agent.memory import OomKills
 from milabench.agent.monitoring import Monitoring
 from milabench.agent.once import Guarded
@@ -73,11 +74,14 @@ class Agent:
         )
         self._reading = True
         self._closing = self._told_to_end = self._bereaved = False
+        self._silence = Silence()
         self._ticked = self._look_at = 0.0
         self._last_at: float | None = None
         self._watch_at: float | None = None
         self._ops: dict[str, Callable[[Request], dict[str, Any] | None]] = {
             **dict.fromkeys(aside.OPS, self._aside.ask),
+            "hello": self._greet,
+            "alive": lambda _: None,  # that it came is all that it says
             "start": self._start,
             "stop": self._stop,
             "hold": self._hold,
@@ -145,6 +149,7 @@ class Agent:
         if not chunk:
             self._selector.unregister(self._requests)
             self._close()
+        self._silence.heard()
         self._asked.extend(self._frames.feed(chunk))
 
     def _answer_some(self) -> None:
@@ -164,6 +169,10 @@ class Agent:
 
     def _here(self, request: Request) -> dict[str, Any] | None:
         return self._ops[request["op"]](request)
+
+    def _greet(self, request: Request) -> dict[str, Any]:
+        self._silence.limit(request.get("silence_s"))
+        return hello(request, self._environ)
 
     def _start(self, request: Request) -> dict[str, Any] | None:
         def report(ended: dict[str, Any]) -> None:
@@ -295,7 +304,7 @@ class Agent:
 
     def _tick(self) -> None:
         """Do what signals have told and the clock says."""
-        if self._told_to_end and not self._closing:
+        if not self._closing and (self._told_to_end or self._silence.too_long):
             self._close()
         if self._bereaved:
             self._bereaved = False
@@ -310,6 +319,8 @@ class Agent:
     def _pace(self) -> None:
         """Take no more requests while the runner leaves too many replies unread."""
         reading = not self._replies.full
+        if self._replies.moved and not self._reading:
+            self._silence.heard()
         if self._closing or reading == self._reading:
             return
         self._reading = reading
@@ -323,10 +334,9 @@ class Agent:
             return 0.0
         wakes = [process.wake_at for process in self._running.values()]
         look_at = self._look_at if self._unwatched else None
-        due = min(
-            (at for at in (*wakes, look_at, self._watch_at, self._last_at, self._monitoring.wake_at) if at is not None),
-            default=None,
-        )
+        silent_at = None if self._closing else self._silence.wake_at
+        others = (look_at, self._watch_at, self._last_at, self._monitoring.wake_at, silent_at)
+        due = min((at for at in (*wakes, *others) if at is not None), default=None)
         return None if due is None else max(due - time.monotonic(), 0.0)
 
     def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""Hosts: a pipe to an agent on a node. One Protocol, the local pipe, and a fake for tests."""
+"""Hosts: a pipe to an agent on a node. One Protocol, the pipes there are, and a fake for tests."""
 
 from __future__ import annotations
 
@@ -50,5 +50,12 @@ class Host(Protocol):
     async def start(self, launch: Launch) -> Process: ...
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]: ...
+
+    @property
+    def remote(self) -> bool:
+        """Whether the node is another machine, so that files have to travel."""
+
+    async def hello(self) -> Mapping[str, Any]:
+        """Return what the agent said of itself: as in ``docs/reference/formats.md``, ``hello``."""
 
     async def close(self) -> None: ...

@@ -48,9 +48,16 @@ def exits(code: int, **story: Any) -> Story:
 
 
 class FakeHost:
-    """Keep what was asked in ``launched`` and ``requests``; answer requests from ``replies``."""
+    """Keep what was asked in ``launched`` and ``requests``; answer requests, ``hello`` too, from ``replies``."""
 
-    def __init__(self, script: Script | None = None, replies: Mapping[str, dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        script: Script | None = None,
+        replies: Mapping[str, dict[str, Any]] | None = None,
+        *,
+        remote: bool = False,
+    ) -> None:
+        self.remote = remote
         self.launched: list[str] = []
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self._script = script or (lambda _: Story())
@@ -60,6 +67,7 @@ class FakeHost:
             "stage": {"event": "staged"},
             "begin": {"event": "begun", "state": "needed"},
             "hold": {"event": "held", "held": True},
+            "hello": {"event": "hello", "host": "fake", "archive": None},
             **(replies or {}),
         }
 
@@ -76,6 +84,9 @@ class FakeHost:
         if self._lost:
             raise HostLost("the node is gone")
         return self._replies.get(op, {"event": "done"})
+
+    async def hello(self) -> Mapping[str, Any]:
+        return await self.request("hello")
 
     async def lose(self) -> None:
         """Be gone, with everything that runs."""

@@ -1,0 +1,249 @@
+"""A host: frames, requests, processes and revival over any pipe to an agent."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, ClassVar, TypeVar
+
+from benchmate.wire import Frames, frame
+from milabench.errors import HostLost, PreflightError
+from milabench.execute.hosts import GRACE_S, MONITOR_S, Launch
+from milabench.execute.hosts.transport import Transport
+from milabench.outcome import Cause, Exit
+
+END_S = 30.0  # so long an agent gets to end all that it started, and itself, when its input is closed
+GREET_S = 60.0  # so long it gets for its first word
+SILENCE_S = 60.0  # an agent elsewhere that hears nothing for so long takes it that nobody is there
+_ALIVE_PARTS = 6  # so often it hears something in that time
+_RELEASE_S = 20.0  # so long an agent that is gone may need to end what it ran, before another can hold its files
+
+T = TypeVar("T", bound="AgentHost")
+
+
+class AgentHost(ABC):
+    """A pipe to an agent; use as an asynchronous context manager.
+
+    An agent that has ended, or cannot be reached any more, takes what it ran with it; the next request starts another,
+    which holds the same files and monitors the same run. ``environ`` is the environment that it is given, or, on
+    another machine, what is added to the environment there; ``silence_s`` is for agents elsewhere (``SILENCE_S``).
+    """
+
+    remote: ClassVar[bool] = False
+
+    def __init__(self, environ: Mapping[str, str], silence_s: float = SILENCE_S) -> None:
+        self._environ, self._silence_s = dict(environ), silence_s
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._exits: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._full: dict[int, asyncio.Event] = {}
+        self._held: dict[str, None] = {}
+        self._monitored: dict[str, Any] | None = None
+        self._hello: Mapping[str, Any] | None = None
+        self._how = ""
+        self._reviving = asyncio.Lock()
+        self._pipe: Transport | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._alive: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    async def connect(self) -> Transport:
+        """Start an agent and return the pipe to it. Raises PreflightError with what is wrong and what to do."""
+
+    async def __aenter__(self: T) -> T:
+        try:
+            await self._open()
+        except BaseException:
+            await self._break_off()
+            raise
+        return self
+
+    async def _open(self) -> None:
+        self._pipe = await self.connect()
+        self._hello = None
+        self._reader = asyncio.create_task(self._read(self._pipe))
+        if self.remote:
+            self._hello = await self._greet()
+            self._alive = asyncio.create_task(self._say_alive(self._reader))
+
+    async def _greet(self) -> Mapping[str, Any]:
+        fields = {"environ": self._environ, "silence_s": self._silence_s} if self.remote else {}
+        try:
+            return await asyncio.wait_for(self._ask("hello", **fields), GREET_S)
+        except asyncio.TimeoutError:
+            raise HostLost(f"the agent says nothing for {GREET_S:.0f} s after its start") from None
+
+    async def _say_alive(self, reader: asyncio.Task[None]) -> None:
+        while not reader.done():
+            await asyncio.sleep(self._silence_s / _ALIVE_PARTS)
+            self.post({"op": "alive"})
+
+    async def _revive(self) -> None:
+        """Start another agent where there is none any more; it holds what the one before held. Raises HostLost."""
+        async with self._reviving:
+            if self._reader is None or not self._reader.done():
+                return
+            before = self._how
+            try:
+                await self._open()
+            except PreflightError as error:
+                await self._break_off()
+                raise HostLost(f"{before}; and then: {error}") from None
+            for path in self._held:
+                await self._hold_again(path, before)
+            if self._monitored is not None:
+                with suppress(PreflightError, asyncio.TimeoutError):  # what is to be run does not depend on it
+                    await asyncio.wait_for(self._ask("monitor", **self._monitored), MONITOR_S)
+
+    async def _hold_again(self, path: str, before: str) -> None:
+        """Hold a file that the agent before held: one that cannot be reached may need a while to let go of it."""
+        end = asyncio.get_running_loop().time() + (self._silence_s + _RELEASE_S if self.remote else 0.0)
+        while not (await self._ask("hold", path=path))["held"]:
+            if asyncio.get_running_loop().time() >= end:
+                raise HostLost(f"{before}; and then: another holds {path}")
+            await asyncio.sleep(0.5)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is asyncio.CancelledError and self._pipe is not None:  # nobody waits for anything any more
+            await self._pipe.kill()
+        await self.close()
+
+    async def start(self, launch: Launch) -> AgentProcess:
+        await self._revive()
+        number = next(self._numbers)
+        command, job = launch.command, launch.job
+        ended = asyncio.get_running_loop().create_future()
+        full = asyncio.Event()
+        self._exits[number], self._full[number] = ended, full
+        fields = {
+            "tag": command.tag,
+            "argv": list(command.argv),
+            "cwd": command.cwd,
+            "env": {**command.env, **launch.env},
+            "metrics": command.metrics,
+            "stop": job.stop,
+            "limit": asdict(job.limit),
+            "deadline_s": launch.deadline_s,
+            "phase": launch.phase,
+            "stdout": str(launch.files.stdout),
+            "stderr": str(launch.files.stderr),
+            "events": str(launch.files.events) if command.metrics != "none" else None,
+            "steps": str(launch.files.steps),
+            "seq": launch.first_seq,
+        }
+        self._send({"id": number, "op": "start", **fields})
+        return AgentProcess(self, number, command.tag, ended, full)
+
+    async def request(self, op: str, **fields: Any) -> dict[str, Any]:
+        await self._revive()
+        if op == "monitor":
+            self._monitored = fields if fields["path"] is not None else None
+        message = await self._ask(op, **fields)
+        if message.get("held"):
+            self._held[fields["path"]] = None
+        return message
+
+    async def hello(self) -> Mapping[str, Any]:
+        await self._revive()
+        if self._hello is None:
+            self._hello = await self._greet()
+        return self._hello
+
+    async def _ask(self, op: str, **fields: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        reply = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self._send({"id": number, "op": op, **fields})
+        message: dict[str, Any] = await reply
+        if message["event"] == "error":
+            raise PreflightError(f"{op} failed: {message['message']}")
+        if message["event"] == "lost":
+            raise HostLost(message["error"])
+        return message
+
+    async def close(self) -> None:
+        """End the agent by closing its pipe: it ends whatever still runs first."""
+        if self._pipe is None or self._reader is None:
+            return
+        self._pipe.close_input()
+        _, late = await asyncio.wait([self._reader], timeout=END_S)
+        if late:
+            await self._break_off()
+        if self._alive is not None:
+            self._alive.cancel()
+
+    async def _break_off(self) -> None:
+        if self._pipe is not None and self._reader is not None and not self._reader.done():
+            await self._pipe.kill()
+            await self._reader
+
+    def post(self, message: dict[str, Any]) -> None:
+        """Send a request that has no reply."""
+        self._send({"id": next(self._numbers), **message})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._pipe is not None
+        assert self._reader is not None
+        if self._reader.done():
+            self._lose()
+        else:
+            self._pipe.write(frame(message))
+
+    async def _read(self, pipe: Transport) -> None:
+        frames, garbled = Frames(), ""
+        try:
+            while chunk := await pipe.read():
+                for message in frames.feed(chunk):
+                    self._deliver(message)
+        except (ValueError, KeyError, TypeError) as error:
+            garbled = f"what came from the agent is no reply of one ({error})"
+            await pipe.kill()
+        how = await pipe.ended()
+        self._how = garbled or how
+        self._lose()
+
+    def _deliver(self, message: dict[str, Any]) -> None:
+        if message["event"] == "started":
+            return
+        if message["event"] == "full":
+            if message["id"] in self._full:
+                self._full[message["id"]].set()
+            return
+        self._full.pop(message["id"], None)
+        futures = self._exits if message["event"] == "exit" else self._waiting
+        future = futures.pop(message["id"], None)
+        if future is not None and not future.done():
+            future.set_result(message)
+
+    def _lose(self) -> None:
+        """Answer everything that waits: the agent is gone."""
+        for future in [*self._waiting.values(), *self._exits.values()]:
+            if not future.done():
+                future.set_result({"event": "lost", "cause": "lost", "error": self._how})
+        self._waiting.clear()
+        self._exits.clear()
+        self._full.clear()
+
+
+class AgentProcess:
+    """A process that an agent started."""
+
+    def __init__(
+        self, host: AgentHost, number: int, tag: str, ended: asyncio.Future[dict[str, Any]], full: asyncio.Event
+    ) -> None:
+        self._host, self._number, self._tag, self._ended, self._full = host, number, tag, ended, full
+
+    async def full(self) -> None:
+        await self._full.wait()
+
+    async def stop(self, cause: Cause, grace_s: float | None = None) -> None:
+        grace_s = GRACE_S[cause] if grace_s is None else grace_s
+        self._host.post({"op": "stop", "target": self._number, "cause": cause, "grace_s": grace_s})
+
+    async def wait(self) -> Exit:
+        message = await asyncio.shield(self._ended)
+        fields = ("code", "signal", "oom", "cause", "error", "max_rss_bytes", "seconds", "ended_s")
+        return Exit(tag=self._tag, **{name: message[name] for name in fields if name in message})

@@ -1,0 +1,181 @@
+"""The agent for another machine: one zip of this milabench, and how it gets there and starts."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import os
+import secrets
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from milabench.agent import arrive
+from milabench.agent.greeting import private_folder
+from milabench.errors import PreflightError
+from milabench.execute.hosts.transport import Transport
+from milabench.resources import benchmate_sources, nvml_binding
+
+ARRIVE_S = 60.0  # so long a node may take from the start of its Python to an agent that serves
+MOST_NOISE = 1 << 20  # bytes that a login shell may print before
+_TIMESTAMP = (2020, 1, 1, 0, 0, 0)  # equal sources make an equal zip
+# It reads the program from its input: so any login shell takes it as it is, within single quotes.
+_STARTER = 'exec(open(0,"rb",0,closefd=False).readline())'
+# What of the operator's environment is good for every node: where packages come from, and how to get there.
+_PASSED = (
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "HF_ENDPOINT"),
+    *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
+_PASSED_PREFIXES = ("PIP_", "UV_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """The zip of the agent, and its SHA-256."""
+
+    archive: Path
+    digest: str
+
+    @classmethod
+    def made(cls, environ: Mapping[str, str]) -> Boot:
+        """Return the zip of the milabench that runs, made where the user's cache (``environ``) has none of it yet."""
+        sources = dict(_sources())
+        name = f"built-{_digest_of(sources)}.zip"
+        for folder in (_cache(environ), private_folder()):
+            path = folder / name
+            try:
+                if not path.exists():
+                    _write(path, sources)
+                return cls(archive=path, digest=hashlib.sha256(path.read_bytes()).hexdigest())
+            except OSError as error:
+                problem = error
+        raise PreflightError(f"the agent for other machines cannot be written: {problem}")
+
+    def command(self, python: str = "python3") -> list[str]:
+        """Return what a transport starts on a node; ``start`` talks to it."""
+        return [python, "-I", "-S", "-c", _STARTER]
+
+    async def start(self, pipe: Transport, node: str, python: str = "python3") -> None:
+        """Have the agent start at the other end of a pipe. Raises PreflightError with what is wrong there."""
+        try:
+            word, detail = await asyncio.wait_for(self._start(pipe), ARRIVE_S)
+        except asyncio.TimeoutError:
+            raise PreflightError(
+                f"node {node}: {python} is started there and says nothing for {ARRIVE_S:.0f} s: see whether"
+                " it starts by hand, and whether the home folder answers"
+            ) from None
+        if word != "have":
+            raise PreflightError(f"node {node}: {await _trouble(word, detail, pipe, python)}")
+
+    async def _start(self, pipe: Transport) -> tuple[str, str]:
+        nonce = secrets.token_hex(8)
+        content = self.archive.read_bytes()
+        pipe.write(_program(self.digest, len(content), nonce))
+        words = _Words(pipe, nonce)
+        word, detail = await words.next()
+        if word == "want":
+            pipe.write(content)
+            await pipe.drain()
+            word, detail = await words.next()
+        return word, detail
+
+
+class _Words:
+    """What the program says, among what else is printed on its way."""
+
+    def __init__(self, pipe: Transport, nonce: str) -> None:
+        self._pipe, self._mark, self._heard = pipe, f"\nmilabench {nonce} ".encode(), b"\n"
+
+    async def next(self) -> tuple[str, str]:
+        """Return the next word with its detail, else ``end`` or ``noise`` with the last line of what came instead."""
+        while True:
+            _, found, after = self._heard.partition(self._mark)
+            line, end, rest = after.partition(b"\n")
+            if found and end:
+                self._heard = b"\n" + rest
+                word, _, detail = line.decode(errors="replace").partition(" ")
+                return word, detail
+            chunk = await self._pipe.read()
+            self._heard += chunk
+            if not chunk or len(self._heard) > MOST_NOISE:
+                lines = self._heard.decode(errors="replace").split("\n")
+                word = "noise" if chunk else "end"
+                return word, next((line.strip() for line in reversed(lines) if line.strip()), "")[:200]
+
+
+async def _trouble(word: str, detail: str, pipe: Transport, python: str) -> str:
+    """Return what keeps the agent from starting, and what to do."""
+    if word == "old":
+        return (
+            f"{python} there is Python {detail}, and 3.10 or newer is needed: install one, and name it with `python:`"
+            " of the node if it is called otherwise"
+        )
+    if word == "unwritable":
+        return f"neither the home folder nor a temporary one can be written there: {detail}: make room"
+    if word == "noise":
+        await pipe.kill()
+        return f"its login shell prints without end: {detail!r}"
+    pipe.close_input()
+    how = await pipe.ended()
+    if "not found" in how.lower() or "no such file" in how.lower():
+        return f"{how}: install Python 3.10 or newer there, or name it with `python:` of the node"
+    said = f", and printed {detail!r}" if detail else ""
+    return f"{python} did not start there ({how}){said}: see whether `{python} -V` works there as that user"
+
+
+def passed(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of the operator's environment that goes to every node: indexes, proxies, certificates."""
+    return {name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
+
+
+def _program(digest: str, size: int, nonce: str) -> bytes:
+    """Return the program as the one line that the starter reads."""
+    call = f"{_source_of_program()}\narrive({digest!r}, {size}, {nonce!r})\n"
+    return f"exec({call!r}, {{'__name__': 'arrive'}})\n".encode()
+
+
+@functools.cache
+def _source_of_program() -> str:
+    return Path(arrive.__file__).read_text()
+
+
+def _sources() -> Iterator[tuple[str, bytes]]:
+    for package in (Path(__file__).parents[2], benchmate_sources()):
+        for path in sorted(package.rglob("*.py")):
+            name = path.relative_to(package)
+            if name.parts[0] != "data" or package.name != "milabench":  # of a wheel: suites and benchmarks
+                yield f"{package.name}/{name}", path.read_bytes()
+    if binding := nvml_binding():
+        yield "pynvml.py", Path(binding).read_bytes()
+
+
+def _digest_of(sources: Mapping[str, bytes]) -> str:
+    found = hashlib.sha256()
+    for name, content in sources.items():
+        found.update(f"{name}\0{len(content)}\0".encode() + content)
+    return found.hexdigest()[:32]
+
+
+def _cache(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/nonexistent"), ".cache")).joinpath(
+        "milabench", "agents"
+    )
+
+
+def _write(path: Path, sources: Mapping[str, bytes]) -> None:
+    """Write the zip by a rename: others may be making the same one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
+        try:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, content in sources.items():
+                    archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), content, zipfile.ZIP_DEFLATED)
+            file.flush()
+            os.replace(file.name, path)  # noqa: PTH105
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
