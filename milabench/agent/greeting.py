@@ -30,7 +30,6 @@ def hello(request: dict[str, Any], environ: MutableMapping[str, str]) -> dict[st
         "python_version": platform.python_version(),
         "machine": platform.machine(),
         "time_ns": time.time_ns(),
-        "spool": str(private_folder() / "spool"),
         "archive": archive(),
         "uid": os.getuid(),
     }

@@ -12,6 +12,8 @@ from benchmate.wire import frame
 
 # With so much unread the agent takes no further requests: what is kept here is bounded by what was asked for.
 FULL_BYTES = 4 << 20
+# With so much unread nothing is added that may as well wait: what answers a request shall not stand far behind it.
+BUSY_BYTES = 1 << 18
 
 
 class Replies:
@@ -22,7 +24,8 @@ class Replies:
         self._descriptor, self._selector = descriptor, selector
         self._queue: deque[memoryview] = deque()
         self._bytes = 0
-        self._waiting = self._gone = self._moved = False
+        self._waiting = self._moved = False
+        self.gone = False  # nobody will read any more
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -37,11 +40,15 @@ class Replies:
         moved, self._moved = self._moved, False
         return moved
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message as soon as the pipe takes it."""
-        if self._gone:
+    @property
+    def busy(self) -> bool:
+        return self._bytes >= BUSY_BYTES or self.gone
+
+    def send(self, message: Mapping[str, Any], blob: bytes | None = None) -> None:
+        """Send a message, with raw bytes where there are some, as soon as the pipe takes it."""
+        if self.gone:
             return
-        content = memoryview(frame(message))
+        content = memoryview(frame(message, blob))
         self._queue.append(content)
         self._bytes += len(content)
         if not self._waiting:
@@ -55,7 +62,7 @@ class Replies:
         except BlockingIOError:
             self._wait()
         except OSError:  # nobody is there any more: the requests end as well, and with them the agent
-            self._gone, self._bytes = True, 0
+            self.gone, self._bytes = True, 0
             self._queue.clear()
         if not self._queue and self._waiting:
             self._selector.unregister(self._descriptor)

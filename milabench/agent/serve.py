@@ -17,12 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmate.wire import Frames, decode_event
+from benchmate.wire import Frames
 from milabench.agent import aside, packages, processes
 from milabench.agent import once as once_module
 from milabench.agent.aside import Aside, Request, answer
 from milabench.agent.descent import Descent
 from milabench.agent.failures import bug, unwritable
+from milabench.agent.forward import Forwarding
 from milabench.agent.greeting import Silence, hello
 from milabench.agent.memory import OomKills
 from milabench.agent.monitoring import Monitoring
@@ -30,11 +31,9 @@ from milabench.agent.once import Guarded
 from milabench.agent.replies import Replies
 from milabench.agent.spawn import data_descriptor, many_descriptors
 from milabench.agent.supervise import VERIFY_S, Supervised
-from milabench.agent.tail import Tail, Watcher
+from milabench.agent.tail import Leaders, Tail
 
 GRACE_S = 5.0
-LOOK_S = 1.0
-REST_S = 0.05  # between two looks at what processes append to their event files
 LINGER_S = 10.0  # at the end a runner gets this long to take the last replies
 TICK_S = 0.001  # while streams are read, what is due is looked at so often
 # These must not reach a benchmark: it would import the wrong modules, or compile them anew at every start; take itself
@@ -58,10 +57,7 @@ class Agent:
         self._frames = Frames()
         self._asked: deque[Request] = deque()
         self._replies = Replies(replies, self._selector)
-        self._watcher = Watcher()
-        self._watches: dict[int, int | None] = {}
-        self._unwatched: dict[int, Tail] = {}  # the kernel has no more watches for us: looked at once a second
-        self._behind: dict[int, Tail] = {}  # of these more can be read at once
+        self._leaders = Leaders(self._selector, full=lambda number: self._replies.send({"id": number, "event": "full"}))
         self._running: dict[int, Supervised] = {}
         self._descent = Descent()
         self._aside = Aside(self._selector, send=self._answer_aside, forked=self._descent.forked)
@@ -69,15 +65,16 @@ class Agent:
         self._guarded: dict[str, Guarded] = {}
         self._held: dict[str, int] = {}
         self._environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
+        self._forwarding = Forwarding(self._replies, os.environ)
         self._monitoring = Monitoring(
-            self._selector, self._environ, send=self._replies.send, forked=self._descent.forked
+            self._selector, self._environ, send=self._answer_monitor, forked=self._descent.forked
         )
+        self._monitored: int | None = None  # the request whose monitor's file is forwarded
         self._reading = True
         self._closing = self._told_to_end = self._bereaved = False
         self._silence = Silence()
-        self._ticked = self._look_at = 0.0
+        self._ticked = 0.0
         self._last_at: float | None = None
-        self._watch_at: float | None = None
         self._ops: dict[str, Callable[[Request], dict[str, Any] | None]] = {
             **dict.fromkeys(aside.OPS, self._aside.ask),
             "hello": self._greet,
@@ -90,7 +87,9 @@ class Agent:
             "missing": self._missing,
             "usage": self._usage,
             "conditions": self._conditions,
-            "monitor": self._monitoring.ask,
+            "monitor": self._monitor,
+            "fetch": self._forwarding.fetch,
+            "arrived": self._forwarding.arrived,
         }
 
     def serve(self) -> None:
@@ -101,9 +100,10 @@ class Agent:
                 self._turn()
             self._monitoring.close()
             self._last_at = time.monotonic() + LINGER_S
-            while (self._replies or self._monitoring) and time.monotonic() < self._last_at:
+            while (self._replies or self._monitoring or self._forwarding) and time.monotonic() < self._last_at:
                 self._turn()
         finally:
+            self._forwarding.close()
             processes.end_all(VERIFY_S)  # none, unless this agent fails: then nothing may outlive it
 
     def _listen(self) -> None:
@@ -115,8 +115,6 @@ class Agent:
         processes.become_subreaper()
         self._selector.register(self._requests, selectors.EVENT_READ, self._read_requests)
         self._selector.register(woken, selectors.EVENT_READ, lambda: os.read(woken, 4096))
-        if self._watcher.descriptor >= 0:
-            self._selector.register(self._watcher.descriptor, selectors.EVENT_READ, self._read_changed)
 
     def _turn(self) -> None:
         """Do what is to be done now: a bounded part of each stream, and between them what is due."""
@@ -125,20 +123,9 @@ class Agent:
             if time.monotonic() - self._ticked > TICK_S:
                 self._tick()
         self._answer_some()
-        self._look()
+        self._leaders.look()
+        self._forwarding.work()
         self._tick()
-
-    def _look(self) -> None:
-        """Read on in the files of which more is known to be there, and where nobody says when there is."""
-        for number, tail in list(self._behind.items()):
-            self._follow(number, tail)
-        if self._watch_at is not None and time.monotonic() >= self._watch_at:
-            self._watch_at = None
-            self._selector.register(self._watcher.descriptor, selectors.EVENT_READ, self._read_changed)
-        if self._unwatched and time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + LOOK_S
-            for number, tail in list(self._unwatched.items()):
-                self._follow(number, tail)
 
     # Requests ----------------------------------------------------------------------------------------------------
 
@@ -172,13 +159,15 @@ class Agent:
 
     def _greet(self, request: Request) -> dict[str, Any]:
         self._silence.limit(request.get("silence_s"))
-        return hello(request, self._environ)
+        told = hello(request, self._environ)
+        elsewhere = "environ" in request
+        return {**told, "spool": self._forwarding.spool.folder if elsewhere else None}
 
     def _start(self, request: Request) -> dict[str, Any] | None:
         def report(ended: dict[str, Any]) -> None:
             self._forget(request["id"])
             self._monitoring.mark()
-            self._replies.send({"id": request["id"], "event": "exit", **ended})
+            self._forwarding.end(request["id"], {"id": request["id"], "event": "exit", **ended})
 
         if self._closing:
             return {"event": "exit", "cause": "lost"}
@@ -186,6 +175,7 @@ class Agent:
         try:
             for name in FOLDERS & request["env"].keys():
                 Path(request["env"][name]).mkdir(parents=True, exist_ok=True)
+            request = self._forwarding.placed(request) if request.get("forward") else request
             tail = Tail(request["events"]) if request.get("events") else None
             process = Supervised(request, environ, oom_kills=self._oom_kills, report=report)
         except OSError as error:
@@ -193,16 +183,15 @@ class Agent:
                 _without_interpreter(error, request) or f"{error.strerror}: {error.filename or request['argv'][0]}"
             )
             return {"event": "exit", "code": None, "signal": None, "error": f"cannot be started: {message}"}
+        if request.get("forward"):
+            self._forwarding.begin(request)
         self._running[process.id] = process
         self._descent.started(process)
         self._monitoring.mark()
         if process.pipe is not None:
             self._selector.register(process.pipe, selectors.EVENT_READ, lambda: self._read_output(process))
         if tail is not None:
-            watch = self._watcher.add(request["events"], lambda: self._follow(process.id, tail))
-            self._watches[process.id] = watch
-            if watch is None:
-                self._unwatched[process.id] = tail
+            self._leaders.follow(process.id, tail)
         return {"event": "started", "pid": process.pid}
 
     def _stop(self, request: Request) -> None:
@@ -249,6 +238,25 @@ class Agent:
             "names": [name for name, once in request["onces"].items() if not once_module.done(once)],
         }
 
+    def _monitor(self, request: Request) -> dict[str, Any] | None:
+        """Begin or end the monitor; where the runner is elsewhere its file is sent there, all of it before the end."""
+        forwarded = request.get("forward") and request["path"] is not None
+        request = self._forwarding.placed(request) if forwarded else request
+        reply = self._monitoring.ask(request)
+        if forwarded and reply is None:
+            self._monitored = request["id"]
+            self._forwarding.begin(request)
+        if reply is not None:
+            self._answer_monitor({"id": request["id"], **reply})
+        return None
+
+    def _answer_monitor(self, reply: dict[str, Any]) -> None:
+        if reply["event"] == "monitored" and self._monitored is not None:
+            self._forwarding.end(self._monitored, reply)
+            self._monitored = None
+        else:
+            self._replies.send(reply)
+
     def _usage(self, request: Request) -> None:
         """Ask what each process takes of this node, with all that is below it: of hundreds that takes a while."""
         roots = {process.tag: process.pid for process in self._running.values()}
@@ -274,33 +282,9 @@ class Agent:
             self._selector.unregister(process.pipe)
             process.close()
 
-    def _read_changed(self) -> None:
-        """Read on in the files that have changed, then not for a moment: a writer of many lines is not disturbed."""
-        self._watcher.notify()
-        self._selector.unregister(self._watcher.descriptor)
-        self._watch_at = time.monotonic() + REST_S
-
-    def _follow(self, number: int, tail: Tail) -> None:
-        """Tell the runner when the leader of a group has measured enough: it cannot end the others by itself."""
-        self._behind.pop(number, None)
-        with suppress(OSError):  # the run's folder is gone
-            for line in tail.lines():
-                event = decode_event(line) if b'"stop"' in line else None
-                if event is not None and event.event == "stop" and _ends_group(event.data):
-                    self._replies.send({"id": number, "event": "full"})
-                    self._unfollow(number)  # it is told once
-                    return
-            if tail.behind:
-                self._behind[number] = tail
-
-    def _unfollow(self, number: int) -> None:
-        self._watcher.remove(self._watches.pop(number, None))
-        self._unwatched.pop(number, None)
-        self._behind.pop(number, None)
-
     def _forget(self, number: int) -> None:
         self._close_output(self._running.pop(number))
-        self._unfollow(number)
+        self._leaders.unfollow(number)
 
     def _tick(self) -> None:
         """Do what signals have told and the clock says."""
@@ -330,13 +314,12 @@ class Agent:
             self._selector.unregister(self._requests)
 
     def _timeout(self) -> float | None:
-        if self._behind or (self._asked and not self._replies.full):
+        if self._asked and not self._replies.full:
             return 0.0
         wakes = [process.wake_at for process in self._running.values()]
-        look_at = self._look_at if self._unwatched else None
-        silent_at = None if self._closing else self._silence.wake_at
-        others = (look_at, self._watch_at, self._last_at, self._monitoring.wake_at, silent_at)
-        due = min((at for at in (*wakes, *others) if at is not None), default=None)
+        wakes += [self._leaders.wake_at, self._last_at, self._monitoring.wake_at, self._forwarding.wake_at]
+        wakes += [None if self._closing else self._silence.wake_at]
+        due = min((at for at in wakes if at is not None), default=None)
         return None if due is None else max(due - time.monotonic(), 0.0)
 
     def _close(self) -> None:
@@ -359,11 +342,6 @@ def _without_interpreter(error: OSError, request: Request) -> str | None:
             return f"{program} begins with #!, and there is no {words[0]}"
         return f"{program} is there, and the loader it names is not"
     return None
-
-
-def _ends_group(data: Any) -> bool:
-    world_size = data.get("world_size", 1) if isinstance(data, dict) else 1
-    return world_size is None or (isinstance(world_size, int) and world_size > 1)
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ def spawn(request: dict[str, Any], environ: dict[str, str]) -> Spawned:
         data: tuple[int, ...] = ()
         if request.get("events"):
             data = (data_descriptor(),)
-            env["DATA_FD"] = str(data[0])
+            env |= {"DATA_FD": str(data[0]), "MILABENCH_SEQ": str(request["seq"])}
+            env |= {"MILABENCH_EVENTS": request["events"], "MILABENCH_STEPS": request["steps"]}
             os.dup2(_open(request["events"], opened), data[0])
             opened.callback(os.dup2, _nothing(), data[0])  # the agent itself keeps no event file open
         pipe, writing = None, text

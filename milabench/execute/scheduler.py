@@ -364,12 +364,6 @@ class _Runner:
         first_seq = self.setting.records.begin(command, config)
         env = {name: self.setting.secrets[name] for name in job.secrets if name in self.setting.secrets}
         env |= {"MILABENCH_CONFIG": json.dumps(config)}
-        if command.metrics != "none":
-            env |= {
-                "MILABENCH_EVENTS": str(files.events),
-                "MILABENCH_STEPS": str(files.steps),
-                "MILABENCH_SEQ": str(first_seq),
-            }
         launch = Launch(
             phase=self.plan.phase,
             job=job,

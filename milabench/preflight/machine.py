@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from milabench.agent.spool import NETWORK
 from milabench.amounts import GIB, MIB, size
 from milabench.preflight.conditions import Conditions, Disk
 from milabench.preflight.types import Finding, Severity, Wanted
@@ -22,7 +23,6 @@ SHARED_PER_WORKER_BYTES = 64 * MIB  # two batches of a hundred small images
 MOST_SHARED_BYTES = 8 * GIB  # of more workers hardly all have such batches ready at once
 LITTLE_SHARED_BYTES = 64 * MIB  # what a container gets unless it is told otherwise
 LITTLE_MEMORY_BYTES = GIB
-NETWORK = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "wekafs")
 _FREED = "free some (`milabench clean` says what milabench keeps), or choose another --base"
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit")
 

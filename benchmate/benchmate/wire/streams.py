@@ -1,6 +1,6 @@
 """What comes as a stream of bytes, cut at any place: lines, and the frames that an agent and a runner exchange.
 
-A **frame** is a length (4 bytes, big endian) and a JSON object.
+A **frame** is a length (4 bytes, big endian) and a JSON object; where that has ``bytes``, so many raw ones follow it.
 """
 
 from __future__ import annotations
@@ -68,29 +68,62 @@ class Lines:
 
 
 _LENGTH: Final = struct.Struct(">I")
+FRAME_BYTES: Final = 1 << 28  # what says that it is longer is no frame but text, of a login shell say
 
 
-def frame(message: Mapping[str, Any]) -> bytes:
-    """Return a message as one frame."""
+def frame(message: Mapping[str, Any], blob: bytes | None = None) -> bytes:
+    """Return a message as one frame, with ``bytes`` in it where raw ones follow."""
+    if blob is not None:
+        message = {**message, "bytes": len(blob)}
     body = json.dumps(message, separators=(",", ":")).encode()
-    return _LENGTH.pack(len(body)) + body
+    return b"".join((_LENGTH.pack(len(body)), body, blob or b""))
 
 
 class Frames:
-    """Cut a stream of bytes into messages; a partial frame waits for its rest."""
+    """Cut a stream of bytes into messages; a partial frame waits for its rest. Raw bytes come as ``blob``."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "_held", "_needed")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._needed = _LENGTH.size
+        self._held: dict[str, Any] | None = None  # a message of which the raw bytes are not all there
 
     def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the messages that a chunk ends. Raises ValueError for what is no frame."""
         self._buffer += chunk
-        while len(self._buffer) >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer)
-            end = _LENGTH.size + length
-            if len(self._buffer) < end:
-                return
-            body = bytes(self._buffer[_LENGTH.size : end])
-            del self._buffer[:end]
-            yield json.loads(body)
+        while len(self._buffer) >= self._needed:
+            if self._held is not None:
+                message, self._held = {**self._held, "blob": self._take(self._needed)}, None
+                self._needed = _LENGTH.size
+                yield message
+            elif (body := self._body()) is not None:
+                message = _object(body)
+                if isinstance(size := message.get("bytes"), int):
+                    self._held, self._needed = message, size
+                else:
+                    yield message
+
+    def _body(self) -> bytes | None:
+        """Return the text of the next frame; None where it is not all there."""
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        if length > FRAME_BYTES:
+            raise ValueError(f"no frame: {bytes(self._buffer[:80])!r}")
+        self._needed = _LENGTH.size + length
+        if len(self._buffer) < self._needed:
+            return None
+        body = self._take(self._needed)[_LENGTH.size :]
+        self._needed = _LENGTH.size
+        return body
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(memoryview(self._buffer)[:size])
+        del self._buffer[:size]
+        return taken
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    message = json.loads(body)
+    if not isinstance(message, dict):
+        raise ValueError(f"no frame: {body[:80]!r}")
+    return message

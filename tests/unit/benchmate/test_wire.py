@@ -365,12 +365,26 @@ def test_a_file_that_is_not_there_yet_holds_no_steps(tmp_path: Path) -> None:
     assert count_steps(tmp_path / "none.steps") == 0
 
 
-@given(messages=st.lists(st.dictionaries(st.text(), JSON, max_size=3), max_size=6), data=st.data())
+NAMES = st.text().filter(lambda name: name not in ("bytes", "blob"))
+MESSAGES = st.tuples(st.dictionaries(NAMES, JSON, max_size=3), st.none() | st.binary(max_size=50))
+
+
+@given(messages=st.lists(MESSAGES, max_size=6), data=st.data())
 @settings(max_examples=60)
-def test_frames_come_out_whole_however_the_stream_is_cut(messages: list[dict[str, Any]], data: st.DataObject) -> None:
-    stream = b"".join(map(frame, messages))
+def test_frames_come_out_whole_however_the_stream_is_cut(
+    messages: list[tuple[dict[str, Any], bytes | None]], data: st.DataObject
+) -> None:
+    stream = b"".join(frame(message, blob) for message, blob in messages)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     frames = Frames()
     edges = [0, *cuts, len(stream)]
     received = [message for a, b in zip(edges, edges[1:], strict=False) for message in frames.feed(stream[a:b])]
-    assert received == messages
+    assert received == [
+        message if blob is None else {**message, "bytes": len(blob), "blob": blob} for message, blob in messages
+    ]
+
+
+@pytest.mark.parametrize("text", [b"Welcome to node7\n", b"\0\0\0\x02[]", b"\0\0\0\x02{x"])
+def test_what_is_no_frame_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"no frame|property name"):
+        list(Frames().feed(text))
