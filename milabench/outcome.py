@@ -19,6 +19,7 @@ _OOM_BELOW = "a process that it started was killed by the kernel: out of memory"
 SIBLING = "ended because a process it belongs with failed"
 _TRACEBACK = "Traceback (most recent call last):"
 _FULL_DISK = "no room is left on the disk of its run"
+_NODE_FULL = "no room is left on the disk of its node: {}"
 _UNINSTRUMENTED = (
     "measured no step: the script went over no loader that an Observer wraps, and gave no rates (notes in its .data"
     " file may say why; an instrument is a generator, which yields the phases that it waits for)"
@@ -45,6 +46,7 @@ class Exit:
     max_rss_bytes: int | None = None
     seconds: float = 0.0
     ended_s: float | None = None
+    full_disk: str | None = None  # a folder of its node where it wrote, and where no room was left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +153,9 @@ def _is_no_number(loss: object) -> bool:
 def outcome(ended: Exit, seen: Seen) -> Outcome:
     """Decide what came of one process. A crash wins over a wanted stop, before it and after; no rate is a failure."""
     kind, reason = _by_itself(ended, seen) if ended.cause is None else _ended(ended, ended.cause, seen)
-    if seen.full_disk and ended.error is None and kind in ("failed", "timeout", "killed") and ended.cause != "sibling":
-        reason += f"; {_FULL_DISK}"
+    full_disk = _FULL_DISK if seen.full_disk else _NODE_FULL.format(ended.full_disk) if ended.full_disk else ""
+    if full_disk and ended.error is None and kind in ("failed", "timeout", "killed") and ended.cause != "sibling":
+        reason += f"; {full_disk}"
     return Outcome(kind=kind, reason=reason, tag=ended.tag)
 
 

@@ -8,10 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from benchmate.wire import Frames, frame
 from milabench.errors import HostLost, PreflightError
+from milabench.execute.arrivals import Arrivals
 from milabench.execute.hosts import GRACE_S, MONITOR_S, Launch
 from milabench.execute.hosts.transport import Transport
 from milabench.outcome import Cause, Exit
@@ -43,6 +45,9 @@ class AgentHost(ABC):
         self._full: dict[int, asyncio.Event] = {}
         self._held: dict[str, None] = {}
         self._monitored: dict[str, Any] | None = None
+        self._arrivals: dict[int, Arrivals] = {}
+        self._samples: int | None = None  # the request whose monitor's file arrives
+        self._settling: set[asyncio.Task[None]] = set()
         self._hello: Mapping[str, Any] | None = None
         self._how = ""
         self._reviving = asyncio.Lock()
@@ -119,6 +124,8 @@ class AgentHost(ABC):
         ended = asyncio.get_running_loop().create_future()
         full = asyncio.Event()
         self._exits[number], self._full[number] = ended, full
+        if self.remote:
+            self._arrivals[number] = Arrivals.of_process(launch.files)
         fields = {
             "tag": command.tag,
             "argv": list(command.argv),
@@ -134,6 +141,7 @@ class AgentHost(ABC):
             "events": str(launch.files.events) if command.metrics != "none" else None,
             "steps": str(launch.files.steps),
             "seq": launch.first_seq,
+            "forward": self.remote,
         }
         self._send({"id": number, "op": "start", **fields})
         return AgentProcess(self, number, command.tag, ended, full)
@@ -145,6 +153,8 @@ class AgentHost(ABC):
         message = await self._ask(op, **fields)
         if message.get("held"):
             self._held[fields["path"]] = None
+        if op == "monitor" and "files" in message and self._samples is not None:
+            await self._settle(self._samples, message)
         return message
 
     async def hello(self) -> Mapping[str, Any]:
@@ -155,6 +165,12 @@ class AgentHost(ABC):
 
     async def _ask(self, op: str, **fields: Any) -> dict[str, Any]:
         number = next(self._numbers)
+        if op == "monitor" and self.remote and fields["path"] is not None:
+            self._samples, fields = number, {**fields, "forward": True}
+            self._arrivals[number] = Arrivals.of_monitor(Path(fields["path"]))
+        return await self._answer(number, op, fields)
+
+    async def _answer(self, number: int, op: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         reply = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._send({"id": number, "op": op, **fields})
         message: dict[str, Any] = await reply
@@ -212,11 +228,47 @@ class AgentHost(ABC):
             if message["id"] in self._full:
                 self._full[message["id"]].set()
             return
+        if message["event"] == "chunk":
+            if message["id"] in self._arrivals:
+                self._arrivals[message["id"]].take(message)
+            return
         self._full.pop(message["id"], None)
         futures = self._exits if message["event"] == "exit" else self._waiting
         future = futures.pop(message["id"], None)
-        if future is not None and not future.done():
+        if future is None or future.done():
+            return
+        if message["event"] == "exit" and message["id"] in self._arrivals:
+            task = asyncio.create_task(self._arrived(message, future))
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
+        else:
             future.set_result(message)
+
+    async def _arrived(self, message: dict[str, Any], ended: asyncio.Future[dict[str, Any]]) -> None:
+        """Tell how a process ended once all that it wrote is here; what is not is its error."""
+        missing = await self._settle(message["id"], message)
+        if missing is not None:
+            error = message.get("error")
+            message = {**message, "error": f"{error}; {missing}" if error else missing}
+        if not ended.done():
+            ended.set_result(message)
+
+    async def _settle(self, number: int, message: Mapping[str, Any]) -> str | None:
+        """Check what has arrived of a request's files, and let them go on the node; return what could not be had."""
+        arrivals = self._arrivals.pop(number)
+
+        async def fetch(name: str) -> Mapping[str, Any]:
+            again = next(self._numbers)
+            self._arrivals[again] = arrivals
+            try:
+                reply = await self._answer(again, "fetch", {"target": number, "file": name})
+            finally:
+                self._arrivals.pop(again, None)
+            return dict(reply["files"])
+
+        missing = await arrivals.settle(message.get("files", {}), fetch)
+        self.post({"op": "arrived", "target": number})
+        return missing
 
     def _lose(self) -> None:
         """Answer everything that waits: the agent is gone."""
@@ -226,6 +278,8 @@ class AgentHost(ABC):
         self._waiting.clear()
         self._exits.clear()
         self._full.clear()
+        self._arrivals.clear()
+        self._samples = None
 
 
 class AgentProcess:
@@ -245,5 +299,5 @@ class AgentProcess:
 
     async def wait(self) -> Exit:
         message = await asyncio.shield(self._ended)
-        fields = ("code", "signal", "oom", "cause", "error", "max_rss_bytes", "seconds", "ended_s")
+        fields = ("code", "signal", "oom", "cause", "error", "max_rss_bytes", "seconds", "ended_s", "full_disk")
         return Exit(tag=self._tag, **{name: message[name] for name in fields if name in message})

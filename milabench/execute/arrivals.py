@@ -1,0 +1,158 @@
+"""What processes on other nodes write, as it arrives: put at its place in the run's own folder, and checked at the end.
+
+Nothing here knows of a network: chunks come in, and whoever gave them is asked again for what is not as it was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from milabench.errors import PreflightError, told
+from milabench.rundir import Files
+
+Message = Mapping[str, Any]
+Fetch = Callable[[str], Awaitable[Mapping[str, Any]]]  # a file's name → its account, once it has come again
+_WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+_AT_ONCE_BYTES: Final = 1 << 20  # more is hashed in a thread: it takes longer than others should wait
+_PART_BYTES: Final = 1 << 18
+_LINES: Final = (".data", ".jsonl")
+
+
+class Arrivals:
+    """The files of one process, or of a node's monitor, as they arrive in ``folder``.
+
+    Those that hold something already (the lines that the runner wrote) are added to. ``names`` are those that may
+    come, ``tag`` that of a process whose further ranks may have some, too.
+    """
+
+    def __init__(self, folder: Path, names: frozenset[str], tag: str | None = None) -> None:
+        self._folder, self._names = folder, names
+        self._rank = re.compile(rf"{re.escape(tag)}\.rank[0-9]+\.(?:jsonl|steps)") if tag else None
+        self._begins: dict[str, int] = {}  # where in the file here that of the node begins
+        self._problems: dict[str, str] = {}
+
+    @classmethod
+    def of_process(cls, files: Files) -> Arrivals:
+        paths = (files.events, files.steps, *files.printed)
+        return cls(files.stdout.parent, frozenset(path.name for path in paths), files.stdout.stem)
+
+    @classmethod
+    def of_monitor(cls, path: Path) -> Arrivals:
+        return cls(path.parent, frozenset({path.name}))
+
+    def take(self, chunk: Message) -> None:
+        """Write a chunk at its place; where that fails, it shows in the end. Raises ValueError for no file of these."""
+        name = chunk["file"]
+        if not self._is_expected(name):
+            raise ValueError(f"{name!r} is no file of the process")
+        if name in self._problems:
+            return
+        try:
+            descriptor = os.open(self._folder / name, _WRITE, 0o644)
+            try:
+                begin = self._begin_of(name, descriptor)
+                if chunk.get("cut"):
+                    os.ftruncate(descriptor, begin)
+                _write(descriptor, chunk["blob"], begin + chunk["offset"])
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self._problems[name] = told(error)
+
+    async def settle(self, accounts: Mapping[str, Message], fetch: Fetch) -> str | None:
+        """Check what has arrived by an account of each file, and fetch again what is not the same.
+
+        Return what could not be had, and why; None where all is there.
+        """
+        wrong = await self._wrong(accounts)
+        for name in list(wrong):
+            del wrong[name]
+            again = await self._fetched(name, fetch)
+            wrong |= await self._wrong({name: again or accounts[name]})
+        if not wrong:
+            return None
+        return "; ".join(f"{name} did not come whole from its node: {why}" for name, why in wrong.items())
+
+    async def _fetched(self, name: str, fetch: Fetch) -> Message | None:
+        """Have a file sent anew; return its account of then."""
+        self._problems.pop(name, None)
+        try:
+            self._cut(name, 0)
+            return (await fetch(name)).get(name)
+        except OSError as error:
+            self._problems[name] = told(error)
+        except PreflightError as error:
+            self._problems[name] = str(error)
+        return None
+
+    async def _wrong(self, accounts: Mapping[str, Message]) -> dict[str, str]:
+        """Return what is wrong with each file that is not as its account says."""
+        if sum(each.get("size", 0) for each in accounts.values()) <= _AT_ONCE_BYTES:
+            return self._compared(accounts)
+        return await asyncio.to_thread(self._compared, accounts)
+
+    def _compared(self, accounts: Mapping[str, Message]) -> dict[str, str]:
+        found = {name: self._problem(name, account) for name, account in accounts.items()}
+        return {name: problem for name, problem in found.items() if problem}
+
+    def _problem(self, name: str, account: Message) -> str | None:
+        if not self._is_expected(name):
+            return None  # it was no file of the process: nothing of it is here
+        if problem := self._problems.get(name, account.get("error")):
+            return str(problem)
+        try:
+            begin = self._cut(name, account["size"])
+            with (self._folder / name).open("rb") as file:
+                size, found = _hashed(file, begin)
+        except OSError as error:
+            return told(error)
+        if size != account["size"]:
+            return f"{size} of {account['size']} bytes have come"
+        return None if found == account["sha256"] else "what has come is not what was sent"
+
+    def _cut(self, name: str, size: int) -> int:
+        """Keep of a file no more than so much; return where it begins. Makes one that is not there. Raises OSError."""
+        descriptor = os.open(self._folder / name, _WRITE, 0o644)
+        try:
+            begin = self._begin_of(name, descriptor)
+            if os.fstat(descriptor).st_size > begin + size:
+                os.ftruncate(descriptor, begin + size)
+        finally:
+            os.close(descriptor)
+        return begin
+
+    def _is_expected(self, name: str) -> bool:
+        return name in self._names or (self._rank is not None and self._rank.fullmatch(name) is not None)
+
+    def _begin_of(self, name: str, descriptor: int) -> int:
+        """Return where the node's part of a file begins: at the end of what was there first, on a line of its own."""
+        if name not in self._begins:
+            size = os.fstat(descriptor).st_size
+            if size and name.endswith(_LINES) and os.pread(descriptor, 1, size - 1) != b"\n":
+                _write(descriptor, b"\n", size)
+                size += 1
+            self._begins[name] = size
+        return self._begins[name]
+
+
+def _write(descriptor: int, content: bytes, offset: int) -> None:
+    left = memoryview(content)
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
+
+
+def _hashed(file: BinaryIO, begin: int) -> tuple[int, str]:
+    """Return the size and the hash of what a file holds from a place on."""
+    found, size = hashlib.sha256(), 0
+    file.seek(begin)
+    while part := file.read(_PART_BYTES):
+        found.update(part)
+        size += len(part)
+    return size, found.hexdigest()
