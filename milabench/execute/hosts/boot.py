@@ -59,17 +59,20 @@ class Boot:
         """Return what a transport starts on a node; ``start`` talks to it."""
         return [python, "-I", "-S", "-c", _STARTER]
 
-    async def start(self, pipe: Transport, node: str, python: str = "python3") -> None:
-        """Have the agent start at the other end of a pipe. Raises PreflightError with what is wrong there."""
+    async def start(self, pipe: Transport, where: str, python: str = "python3") -> None:
+        """Have the agent start at the other end of a pipe; ``where`` is the node as messages name it.
+
+        Raises PreflightError with what is wrong there and what to do.
+        """
         try:
             word, detail = await asyncio.wait_for(self._start(pipe), ARRIVE_S)
         except asyncio.TimeoutError:
             raise PreflightError(
-                f"node {node}: {python} is started there and says nothing for {ARRIVE_S:.0f} s: see whether"
-                " it starts by hand, and whether the home folder answers"
+                f"{where}: {python} is started there and says nothing for {ARRIVE_S:.0f} s: see whether it starts by"
+                " hand, and whether the home folder answers"
             ) from None
         if word != "have":
-            raise PreflightError(f"node {node}: {await _trouble(word, detail, pipe, python)}")
+            raise PreflightError(await _trouble(word, detail, pipe, where, python))
 
     async def _start(self, pipe: Transport) -> tuple[str, str]:
         nonce = secrets.token_hex(8)
@@ -107,24 +110,24 @@ class _Words:
                 return word, next((line.strip() for line in reversed(lines) if line.strip()), "")[:200]
 
 
-async def _trouble(word: str, detail: str, pipe: Transport, python: str) -> str:
+async def _trouble(word: str, detail: str, pipe: Transport, where: str, python: str) -> str:
     """Return what keeps the agent from starting, and what to do."""
     if word == "old":
         return (
-            f"{python} there is Python {detail}, and 3.10 or newer is needed: install one, and name it with `python:`"
-            " of the node if it is called otherwise"
+            f"{where}: {python} there is Python {detail}, and 3.10 or newer is needed: install one, and name it with"
+            " `python:` of the node if it is called otherwise"
         )
     if word == "unwritable":
-        return f"neither the home folder nor a temporary one can be written there: {detail}: make room"
+        return f"{where}: neither the home folder nor a temporary one can be written: {detail}: make room"
     if word == "noise":
         await pipe.kill()
-        return f"its login shell prints without end: {detail!r}"
+        return f"{where}: its login shell prints without end ({detail!r}), instead of starting {python}"
     pipe.close_input()
     how = await pipe.ended()
     if "not found" in how.lower() or "no such file" in how.lower():
         return f"{how}: install Python 3.10 or newer there, or name it with `python:` of the node"
-    said = f", and printed {detail!r}" if detail else ""
-    return f"{python} did not start there ({how}){said}: see whether `{python} -V` works there as that user"
+    said = f", and it printed {detail!r}" if detail else ""
+    return f"{how}{said}: see whether that user may run commands there, and whether `{python} -V` works"
 
 
 def passed(environ: Mapping[str, str]) -> dict[str, str]:

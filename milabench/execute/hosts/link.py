@@ -1,0 +1,163 @@
+"""Connecting to a node by SSH, and how a connection ends: each way to fail is told with what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+
+import asyncssh
+from asyncssh.config import ConfigParseError
+
+from milabench.agent import processes
+from milabench.errors import PreflightError
+from milabench.execute.hosts.child import KNOWN
+from milabench.execute.hosts.hostkeys import HostKeys
+from milabench.execute.hosts.login import SSH_PORT, Login
+
+_MISSED = 3  # keep-alives that may stay without an answer
+_CLOSE_S = 5.0
+_ROUTES = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
+
+
+class Link(asyncssh.SSHClient):
+    """A connection to a node: ``connection`` when it is made, ``lost`` when it is gone, with the reason."""
+
+    def __init__(self, login: Login) -> None:
+        self.login = login
+        self.connection: asyncssh.SSHClientConnection | None = None
+        self.lost: str | None = None
+        self._keys: HostKeys | None = None
+        self._user = login.user
+        self._answered = False
+
+    async def open(self) -> asyncssh.SSHClientConnection:
+        """Connect and log in. Raises PreflightError with what is wrong and what to do."""
+        asyncssh.set_log_level("CRITICAL")  # what there is to say is said here
+        try:
+            self.connection = await asyncio.wait_for(self._connect(), self.login.connect_s)
+        except PreflightError:
+            raise
+        except asyncio.TimeoutError:
+            raise PreflightError(f"{self.login}: {self._silent()}") from None
+        except (asyncssh.Error, OSError, ValueError) as error:
+            raise PreflightError(f"{self.login} {self._trouble(error)}") from None
+        assert self._keys is not None
+        self._keys.remember()
+        return self.connection
+
+    async def close(self) -> None:
+        """End the connection; where the other side does not answer, without it."""
+        if self.connection is None:
+            return
+        self.connection.close()
+        try:
+            await asyncio.wait_for(self.connection.wait_closed(), _CLOSE_S)
+        except (asyncio.TimeoutError, asyncssh.Error, OSError):
+            self.abort()
+
+    def abort(self) -> None:
+        if self.connection is not None:
+            self.connection.abort()
+
+    # What asyncssh calls -----------------------------------------------------------------------------------------
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        del conn
+        self._answered = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = "it was closed" if exc is None else self._how(exc)
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        del addr
+        return self._keys is not None and self._keys.accepts(host, port, key)
+
+    # Inside ------------------------------------------------------------------------------------------------------
+
+    async def _connect(self) -> asyncssh.SSHClientConnection:
+        login = self.login
+        options = asyncssh.SSHClientConnectionOptions(
+            host=login.address,
+            port=() if login.port in (None, SSH_PORT) else login.port,
+            username=login.user or (),
+            client_keys=() if login.key is None else [str(login.key)],
+            password_auth=False,  # nothing is asked of anybody
+            kbdint_auth=False,
+            keepalive_interval=login.keepalive_s,
+            keepalive_count_max=_MISSED,
+        )
+        self._user = options.username
+        named = options.known_hosts  # None where the user's configuration would switch the look off
+        self._keys = HostKeys(login, [str(each) for each in named] if isinstance(named, list) else None)
+        connection = await asyncssh.connect(
+            login.address, options.port, options=options, known_hosts=self._keys.match, client_factory=lambda: self
+        )
+        if options.proxy_command:  # a child of this process
+            KNOWN.update(processes.children(os.getpid()))
+        return connection
+
+    def _silent(self) -> str:
+        """Return what it means that nothing came of connecting in time."""
+        within = f"within {self.login.connect_s:g} s"
+        if self._answered:
+            return (
+                f"something takes the connection, and does not let anybody log in {within}: is it sshd that listens"
+                " there, and not too busy?"
+            )
+        return (
+            f"no answer {within}: the node is down, or a firewall drops what goes there: see `ping` and the address and"
+            " port of the node"
+        )
+
+    def _trouble(self, error: Exception) -> str:
+        """Return what is wrong, as the rest of a sentence about the node, and what to do."""
+        match error:
+            case asyncssh.HostKeyNotVerifiable():
+                return self._keys.problem if self._keys and self._keys.problem else f"cannot be trusted: {error.reason}"
+            case asyncssh.KeyExchangeFailed():
+                return self._no_exchange(error)
+            case asyncssh.PermissionDenied():
+                return self._refused()
+            case asyncssh.ProtocolError() | asyncssh.ProtocolNotSupported():
+                return f"speaks no SSH that is understood ({error.reason}): is it sshd that listens there?"
+            case asyncssh.ConnectionLost():
+                return f"closed the connection before anybody logged in ({error.reason}): see the log of its sshd"
+            case asyncssh.KeyImportError() | asyncssh.KeyEncryptionError():
+                return f"needs a key that cannot be read ({error}): load one that has a passphrase by `ssh-add`"
+            case ConfigParseError():
+                return f"cannot be looked up: {error}: mend that file"
+            case socket.gaierror():
+                return f"has an address that is not known ({error.strerror}): mend its `ip`"
+            case ConnectionRefusedError():
+                return "refuses the connection, nothing listens on that port: is sshd running there, on that port?"
+            case OSError() if error.errno in _ROUTES:
+                return f"cannot be reached ({error.strerror}): see `ip route get` for its address"
+            case OSError() if error.filename:
+                return f"needs {error.filename}, which cannot be read ({error.strerror})"
+            case _:
+                return f"cannot be connected to: {error}"
+
+    def _no_exchange(self, error: asyncssh.KeyExchangeFailed) -> str:
+        if self._keys is not None and "host key" in error.reason.lower():
+            self._keys.has_none(self.login.address, self.login.port or SSH_PORT)
+            if self._keys.problem:
+                return self._keys.problem
+        return f"has no way of encryption in common with this machine: {error.reason}"
+
+    def _refused(self) -> str:
+        login = self.login
+        tried = str(login.key) if login.key is not None else "those of ssh-agent and ~/.ssh"
+        return (
+            f"refuses to let {self._user} log in: none of the keys is accepted (tried: {tried}): see whether the user"
+            f" is right, and put your public key into ~{self._user}/.ssh/authorized_keys there (`ssh-copy-id`)"
+        )
+
+    def _how(self, error: Exception) -> str:
+        """Return how a connection that was made came to its end."""
+        if "keepalive" in str(error).lower():
+            return f"no answer came for {(_MISSED + 1) * self.login.keepalive_s:g} s"
+        if isinstance(error, (ConnectionResetError, asyncssh.ConnectionLost)):
+            return "the other side closed it: its sshd was ended, or the node went down"
+        return str(error)
