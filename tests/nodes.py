@@ -176,7 +176,8 @@ class Nodes:
     @contextmanager
     def entered(self, name: str = "op") -> Iterator[None]:
         """Move this thread, and those that it starts, into the network of a machine for the length of a block."""
-        with open("/proc/thread-self/ns/net") as before, open(f"/run/netns/{self[name].space}") as there:
+        before, there = (Path(path).open() for path in ("/proc/thread-self/ns/net", f"/run/netns/{self[name].space}"))
+        with before, there:
             _setns(there.fileno())
             try:
                 yield
