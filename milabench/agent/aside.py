@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmate.wire import Frames, frame
-from milabench.agent import packages, processes, stage
+from milabench.agent import packages, processes, receive, stage
 from milabench.agent.failures import bug
 from milabench.agent.monitor import now
 from milabench.agent.usage import usage
@@ -140,6 +140,15 @@ def _stage(request: Request) -> Reply:
     return {"event": "staged"}
 
 
+def _offer(request: Request) -> Reply:
+    return {"event": "wanted", "files": receive.wanted(request)}
+
+
+def _received(request: Request) -> Reply:
+    receive.put_in_place(request)
+    return {"event": "staged"}
+
+
 def _begin(request: Request) -> Reply:
     shutil.rmtree(request["stale"])
     return {"event": "begun", "state": "needed"}
@@ -169,6 +178,8 @@ OPS: dict[str, Callable[[Request], Reply]] = {
     "probe": _probe,
     "conditions": _conditions,
     "stage": _stage,
+    "offer": _offer,
+    "received": _received,
     "begin": _begin,
     "freeze": _freeze,
     "usage": _usage,

@@ -7,10 +7,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+def partial_of(path: Path) -> Path:
+    """Return where what is to take the place of a file is written."""
+    return path.with_name(f".{path.name}.partial")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield where to write what takes the place of a file, by a rename, once it is whole; what fails leaves nothing."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_of(path)
     try:
         yield partial
         partial.replace(path)

@@ -28,6 +28,7 @@ from milabench.agent.greeting import Silence, hello
 from milabench.agent.memory import OomKills
 from milabench.agent.monitoring import Monitoring
 from milabench.agent.once import Guarded
+from milabench.agent.receive import Receiving
 from milabench.agent.replies import Replies
 from milabench.agent.spawn import data_descriptor, many_descriptors
 from milabench.agent.supervise import VERIFY_S, Supervised
@@ -65,6 +66,7 @@ class Agent:
         self._guarded: dict[str, Guarded] = {}
         self._held: dict[str, int] = {}
         self._environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
+        self._receiving = Receiving(self._replies.send)
         self._forwarding = Forwarding(self._replies, os.environ)
         self._monitoring = Monitoring(
             self._selector, self._environ, send=self._answer_monitor, forked=self._descent.forked
@@ -88,6 +90,9 @@ class Agent:
             "usage": self._usage,
             "conditions": self._conditions,
             "monitor": self._monitor,
+            "receive": self._receiving.begin,
+            "put": self._receiving.put,
+            "received": self._received,
             "fetch": self._forwarding.fetch,
             "arrived": self._forwarding.arrived,
         }
@@ -237,6 +242,11 @@ class Agent:
             "event": "missing",
             "names": [name for name, once in request["onces"].items() if not once_module.done(once)],
         }
+
+    def _received(self, request: Request) -> None:
+        """Put what was sent in place: to look whether it came as it was sent takes long."""
+        if (work := self._receiving.end(request)) is not None:
+            self._aside.ask(work)
 
     def _monitor(self, request: Request) -> dict[str, Any] | None:
         """Begin or end the monitor; where the runner is elsewhere its file is sent there, all of it before the end."""

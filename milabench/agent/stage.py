@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +36,40 @@ def stage(source: str, target: str, *, fresh: bool = False) -> None:
     What installs wrote into a staged folder stays, unless it is to be ``fresh``; what was staged before and is gone
     from the source is removed.
     """
-    if target.endswith(".whl"):
+    if is_wheel(source, target):
         if not Path(target).exists():
             _write_wheel(Path(source), Path(target))
         return
-    manifest = Path(target) / STAGED
-    before = _manifest(manifest)
-    if fresh or (before is not None and before["source"] != source):  # another folder of the same name was there
-        shutil.rmtree(target, ignore_errors=True)
-        before = None
-    names = _names(Path(source))
+    if Path(source).is_file():
+        _copy(Path(source), Path(target))
+        return
+    clear(source, target, fresh=fresh)
+    names = files_below(Path(source))
     Path(target).mkdir(parents=True, exist_ok=True)
     for name in names:
         _copy(Path(source) / name, Path(target) / name)
+    finish(source, target, names)
+
+
+def is_wheel(source: str, target: str) -> bool:
+    """Say whether a target is to be the wheel of the package whose sources are a folder."""
+    return target.endswith(".whl") and Path(source).is_dir()
+
+
+def clear(source: str, target: str, *, fresh: bool) -> None:
+    """Remove a target that is to be ``fresh``, or that holds another folder of the same name."""
+    before = _manifest(Path(target) / STAGED)
+    if fresh or (before is not None and before["source"] != source):
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def finish(source: str, target: str, names: Sequence[str]) -> None:
+    """Remove from a target what was staged before and is gone from the source, and note what is staged now."""
+    manifest = Path(target) / STAGED
+    before = _manifest(manifest)
     for name in set(before["names"] if before else []) - set(names):
         (Path(target) / name).unlink(missing_ok=True)
-    content = json.dumps({"source": source, "names": names})
+    content = json.dumps({"source": source, "names": list(names)})
     if before is None or manifest.read_text() != content:
         manifest.write_text(content)
 
@@ -61,7 +80,7 @@ def digest(folder: str) -> str | None:
     try:
         if not Path(folder).is_dir():
             return None
-        for name in _names(Path(folder)):
+        for name in files_below(Path(folder)):
             path = Path(folder) / name
             content = path.read_bytes() if path.exists() else os.fsencode(path.readlink())
             found.update(f"{name}\0{len(content)}\0".encode(errors="surrogateescape") + content)
@@ -78,7 +97,7 @@ def _manifest(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _names(folder: Path) -> list[str]:
+def files_below(folder: Path) -> list[str]:
     """Return the files below a folder; links to folders are followed, each folder once."""
     names: list[str] = []
     seen = {os.path.realpath(folder)}
@@ -95,12 +114,17 @@ def _first(folder: Path, seen: set[str]) -> bool:
     return new
 
 
+def link(path: Path, to: str) -> None:
+    """Make a link, also to what is not there, in place of whatever file bears its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(to)
+
+
 def _copy(source: Path, target: Path) -> None:
     """Copy a file whose size or time of change differs, by a rename, so that no reader sees half of it."""
     if not source.exists():  # a link to nothing stays one
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        target.symlink_to(source.readlink())
+        link(target, str(source.readlink()))
         return
     wanted = source.stat()
     try:

@@ -16,6 +16,7 @@ from milabench.errors import HostLost, PreflightError
 from milabench.execute.arrivals import Arrivals
 from milabench.execute.hosts import GRACE_S, MONITOR_S, Launch
 from milabench.execute.hosts.transport import Transport
+from milabench.execute.trees import send_staged
 from milabench.outcome import Cause, Exit
 
 END_S = 30.0  # so long an agent gets to end all that it started, and itself, when its input is closed
@@ -48,6 +49,7 @@ class AgentHost(ABC):
         self._arrivals: dict[int, Arrivals] = {}
         self._samples: int | None = None  # the request whose monitor's file arrives
         self._settling: set[asyncio.Task[None]] = set()
+        self._sending = asyncio.Lock()
         self._hello: Mapping[str, Any] | None = None
         self._how = ""
         self._reviving = asyncio.Lock()
@@ -78,7 +80,7 @@ class AgentHost(ABC):
     async def _greet(self) -> Mapping[str, Any]:
         fields = {"environ": self._environ, "silence_s": self._silence_s} if self.remote else {}
         try:
-            return await asyncio.wait_for(self._ask("hello", **fields), GREET_S)
+            return await asyncio.wait_for(self.ask("hello", **fields), GREET_S)
         except asyncio.TimeoutError:
             raise HostLost(f"the agent says nothing for {GREET_S:.0f} s after its start") from None
 
@@ -102,12 +104,12 @@ class AgentHost(ABC):
                 await self._hold_again(path, before)
             if self._monitored is not None:
                 with suppress(PreflightError, asyncio.TimeoutError):  # what is to be run does not depend on it
-                    await asyncio.wait_for(self._ask("monitor", **self._monitored), MONITOR_S)
+                    await asyncio.wait_for(self.ask("monitor", **self._monitored), MONITOR_S)
 
     async def _hold_again(self, path: str, before: str) -> None:
         """Hold a file that the agent before held: one that cannot be reached may need a while to let go of it."""
         end = asyncio.get_running_loop().time() + (self._silence_s + _RELEASE_S if self.remote else 0.0)
-        while not (await self._ask("hold", path=path))["held"]:
+        while not (await self.ask("hold", path=path))["held"]:
             if asyncio.get_running_loop().time() >= end:
                 raise HostLost(f"{before}; and then: another holds {path}")
             await asyncio.sleep(0.5)
@@ -150,7 +152,11 @@ class AgentHost(ABC):
         await self._revive()
         if op == "monitor":
             self._monitored = fields if fields["path"] is not None else None
-        message = await self._ask(op, **fields)
+        if op == "stage" and self.remote:
+            async with self._sending:  # one after the other, as an agent does itself
+                await send_staged(self, fields["staged"])
+            return {"event": "staged"}
+        message = await self.ask(op, **fields)
         if message.get("held"):
             self._held[fields["path"]] = None
         if op == "monitor" and "files" in message and self._samples is not None:
@@ -163,17 +169,26 @@ class AgentHost(ABC):
             self._hello = await self._greet()
         return self._hello
 
-    async def _ask(self, op: str, **fields: Any) -> dict[str, Any]:
+    async def ask(self, op: str, **fields: Any) -> dict[str, Any]:
+        """Return the reply to a request; another agent is not started where there is none. Raises as ``request``."""
         number = next(self._numbers)
         if op == "monitor" and self.remote and fields["path"] is not None:
             self._samples, fields = number, {**fields, "forward": True}
             self._arrivals[number] = Arrivals.of_monitor(Path(fields["path"]))
-        return await self._answer(number, op, fields)
+        return await self._reply(op, self._asked(number, op, fields))
 
-    async def _answer(self, number: int, op: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def begin(self, op: str, **fields: Any) -> tuple[int, asyncio.Task[dict[str, Any]]]:
+        """Send a request whose reply comes later; return its number and what has the reply."""
+        number = next(self._numbers)
+        return number, asyncio.ensure_future(self._reply(op, self._asked(number, op, fields)))
+
+    def _asked(self, number: int, op: str, fields: Mapping[str, Any]) -> asyncio.Future[dict[str, Any]]:
         reply = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._send({"id": number, "op": op, **fields})
-        message: dict[str, Any] = await reply
+        return reply
+
+    async def _reply(self, op: str, asked: asyncio.Future[dict[str, Any]]) -> dict[str, Any]:
+        message = await asked
         if message["event"] == "error":
             raise PreflightError(f"{op} failed: {message['message']}")
         if message["event"] == "lost":
@@ -196,17 +211,22 @@ class AgentHost(ABC):
             await self._pipe.kill()
             await self._reader
 
-    def post(self, message: dict[str, Any]) -> None:
-        """Send a request that has no reply."""
-        self._send({"id": next(self._numbers), **message})
+    def post(self, message: dict[str, Any], blob: bytes | None = None) -> None:
+        """Send a request that has no reply, with raw bytes where there are some."""
+        self._send({"id": next(self._numbers), **message}, blob)
 
-    def _send(self, message: dict[str, Any]) -> None:
+    async def drain(self) -> None:
+        """Return when little is left to be sent, or nothing can be any more."""
+        if self._pipe is not None:
+            await self._pipe.drain()
+
+    def _send(self, message: dict[str, Any], blob: bytes | None = None) -> None:
         assert self._pipe is not None
         assert self._reader is not None
         if self._reader.done():
             self._lose()
         else:
-            self._pipe.write(frame(message))
+            self._pipe.write(frame(message, blob))
 
     async def _read(self, pipe: Transport) -> None:
         frames, garbled = Frames(), ""
@@ -261,7 +281,7 @@ class AgentHost(ABC):
             again = next(self._numbers)
             self._arrivals[again] = arrivals
             try:
-                reply = await self._answer(again, "fetch", {"target": number, "file": name})
+                reply = await self._reply("fetch", self._asked(again, "fetch", {"target": number, "file": name}))
             finally:
                 self._arrivals.pop(again, None)
             return dict(reply["files"])
