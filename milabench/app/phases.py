@@ -28,7 +28,6 @@ from milabench.plan.environ import redacted_message, secrets
 from milabench.record import Record
 from milabench.setuplogs import SetupLogs
 from milabench.suite import Suite
-from milabench.system import is_local
 from milabench.system.types import System
 
 Outcomes = Mapping[str, Outcome]
@@ -221,7 +220,7 @@ def _check_is_built(system: System) -> None:
     look = "`milabench plan` shows what would be started"
     if len(system.nodes) > 1:
         raise PreflightError(f"runs over several nodes are not built yet: give a system file with one node; {look}")
-    if not is_local(main, system.facts):
+    if not main.local:
         where = f"node {main.name} ({main.address}) is not this machine"
         raise PreflightError(f"{where}, and runs on other machines are not built yet: run milabench there; {look}")
     if system.container is not None:

@@ -1,10 +1,8 @@
-"""A system: the machines, from a file, variables and the command line, and from what was probed here."""
+"""A system: the machines, from a file, variables and the command line, and from what was probed of each."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -12,9 +10,10 @@ from typing import Any, cast
 from milabench.errors import UsageError
 from milabench.options import MOST_DEVICES
 from milabench.problems import Problems, nearest
-from milabench.system import layers
+from milabench.system import allocation, layers
 from milabench.system.explain import explain
 from milabench.system.file import NodeEntry, SystemFile, read
+from milabench.system.nodes import Maker
 from milabench.system.types import ARCHES, Arch, Device, Node, Operator, System
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "System",
     "asked_arch",
     "explain",
-    "is_local",
     "resolve",
     "values",
 ]
@@ -42,11 +40,15 @@ def resolve(
     facts: Mapping[str, Any],
     overrides: Mapping[str, Any] = _NOTHING,
     operator: Operator = _NOBODY,
+    remote: Mapping[str, Mapping[str, Any]] = _NOTHING,
 ) -> System:
-    """Return the system that a file describes, or this machine alone when there is no file.
+    """Return the system that a file describes; where none names nodes the Slurm allocation, else this machine alone.
 
     Over the file counts what the ``operator`` says: variables of options, and over these changes of the system.
-    ``facts`` are what was probed on this machine: hostname, ips, arch, cpus, cpu_name, memory_bytes, devices, environ.
+    ``facts`` are what was probed on this machine: hostname, ips, arch, cpus, cpu_name, memory_bytes, devices, environ;
+    ``remote`` has the same of other machines by the name of their node, and may say of each python, python_version,
+    machine, shares_base, interface and clock_offset_ns (see ``Node``). A node of neither is taken to be like
+    this machine. The architecture is that of the main node.
     ``overrides`` win over the file and the file over what was probed: arch, gpus and cpus of each node, nodes, and
     gpu_memory in bytes; None is not given. Devices and nodes that are asked for and not known are made up.
     ``${oc.env:NAME}`` in the file looks into the operator's environment too; without it, into the probed one.
@@ -59,16 +61,21 @@ def resolve(
     written = layers.read(file, seen, operator.changes, problems)
     said = SystemFile() if written is None else read(written, problems)
     problems.raise_errors()
-    arch = cast(Arch, asked.get("arch") or said.arch or facts.get("arch") or "cpu")
+    within = None if said.nodes else allocation.read(operator.environ or {})
+    entries = _entries(said.nodes or (allocation.entries(within) if within else ()), asked.get("nodes"))
+    of_main = remote.get(entries[0].name, facts)
+    arch = cast(Arch, asked.get("arch") or said.arch or of_main.get("arch") or "cpu")
     _check_devices(arch, asked)
-    maker = _Maker(arch, facts, said, asked)
-    entries = _entries(said, asked.get("nodes"))
+    maker = Maker(arch=arch, facts=facts, remote=remote, said=said, asked=asked)
+    nodes = tuple(maker.node(entry, main=index == 0) for index, entry in enumerate(entries))
     return System(
         arch=arch,
-        nodes=tuple(maker.node(entry, main=index == 0) for index, entry in enumerate(entries)),
+        nodes=nodes,
         container=said.container,
         options=said.options,
-        facts=facts,
+        facts=of_main,
+        probed={node.name: remote.get(node.name, facts) for node in nodes if node.local or node.name in remote},
+        allocation=within,
         warnings=tuple(problems.warnings),
     )
 
@@ -77,11 +84,6 @@ def asked_arch(environ: Mapping[str, str], changes: Sequence[str]) -> str | None
     """Return the architecture that a variable or an override names, None where none does (or it cannot be)."""
     written = layers.read(None, environ, changes, Problems())
     return None if written is None else read(written, Problems()).arch
-
-
-def is_local(node: Node, facts: Mapping[str, Any]) -> bool:
-    """Return whether a node is the machine that was probed, by its address or its name."""
-    return _is_here(node.name, node.address, facts)
 
 
 def values(system: System, node: Node | None = None) -> Mapping[str, Any]:
@@ -108,6 +110,7 @@ def _node_values(arch: Arch, node: Node) -> dict[str, Any]:
         "port": node.port,
         "main": node.main,
         "devices": [device.id for device in node.devices],
+        "interface": node.interface,
         **_hardware(arch, node),
     }
 
@@ -144,81 +147,13 @@ def _check_devices(arch: Arch, asked: Mapping[str, Any]) -> None:
             raise UsageError(f"--{key.replace('_', '-')}: the system has no accelerators: give --arch ({others})")
 
 
-def _entries(said: SystemFile, count: int | None) -> list[NodeEntry]:
-    """Return as many nodes as are asked for: those of the file first, then made-up ones."""
-    known = list(said.nodes)
+def _entries(known: Sequence[NodeEntry], count: int | None) -> list[NodeEntry]:
+    """Return as many nodes as are asked for: those that are known first, then made-up ones."""
     if not known and count in (None, 1):
         return [NodeEntry(name="local", address="localhost", main=True)]
     if count is None:
-        return known
+        return list(known)
     made_up = (f"node{number}" for number in range(count + len(known)))
     names = {entry.name for entry in known}
     fresh = [NodeEntry(name=name, address=name) for name in made_up if name not in names]
     return [*known, *fresh][:count]
-
-
-def _is_here(name: str, address: str, facts: Mapping[str, Any]) -> bool:
-    here = {"localhost", "127.0.0.1", "::1", *facts.get("ips", ())}
-    hostname = facts.get("hostname")
-    return address in here or (hostname is not None and hostname in (name, address))
-
-
-class _Maker:
-    """Make nodes; one that is not this machine is taken to have as much of everything where nothing else is said."""
-
-    def __init__(self, arch: Arch, facts: Mapping[str, Any], said: SystemFile, asked: Mapping[str, Any]) -> None:
-        self._arch = arch
-        self._facts = facts
-        self._said = said
-        self._asked = asked
-
-    def node(self, entry: NodeEntry, *, main: bool) -> Node:
-        facts = self._facts
-        here = _is_here(entry.name, entry.address, facts)
-        return Node(
-            name=entry.name,
-            address=entry.address,
-            port=entry.port,
-            user=entry.user,
-            main=main,
-            devices=tuple(self._devices(entry, here=here)),
-            cpus=self._asked.get("cpus") or entry.cpus or facts.get("cpus") or 1,
-            memory_bytes=facts.get("memory_bytes"),
-            environ=facts.get("environ", {}) if here else {},
-        )
-
-    def _devices(self, entry: NodeEntry, *, here: bool) -> Iterator[Device]:
-        if self._arch == "cpu":
-            name = self._facts.get("cpu_name") or "cpu"
-            yield Device(id=0, name=name, memory_bytes=self._facts.get("memory_bytes"))
-            return
-        count = self._first("gpus", entry.gpu_count, self._said.options["gpu.count"])
-        memory = self._first("gpu_memory", entry.gpu_capacity_bytes, self._said.options["gpu.capacity"])
-        probed = self._probed() if self._facts.get("arch") == self._arch else ()
-        for device in (*probed, *self._made_up(probed, (count or 0) - len(probed)))[:count]:
-            known = device if here else replace(device, uuid=None, numa=None)
-            yield known if memory is None else replace(known, memory_bytes=memory)
-
-    def _made_up(self, probed: Sequence[Device], count: int) -> Iterator[Device]:
-        """Yield devices with the lowest numbers that none of those probed has: some may be hidden from milabench."""
-        used = {device.id for device in probed}
-        free = (number for number in itertools.count() if number not in used)
-        for number in itertools.islice(free, max(count, 0)):
-            yield Device(id=number, name=f"{self._arch}:{number}")
-
-    def _first(self, option: str, *said: int | None) -> int | None:
-        """Return what the command line asks for, else the first that the file says."""
-        return next((value for value in (self._asked.get(option), *said) if value is not None), None)
-
-    def _probed(self) -> tuple[Device, ...]:
-        return tuple(
-            Device(
-                id=device["id"],
-                name=device["name"],
-                uuid=device.get("uuid"),
-                memory_bytes=device.get("memory_bytes"),
-                numa=device.get("numa"),
-                parent=device.get("parent"),
-            )
-            for device in self._facts.get("devices", ())
-        )

@@ -27,7 +27,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEntry:
-    """One node as the file has it; ``port`` is that of SSH, and its devices win over those of ``system.gpu``."""
+    """One node as the file has it; ``port`` is that of SSH, and its devices win over those of ``system.gpu``.
+
+    ``local``: it is known to be this machine, whatever its name and address are.
+    """
 
     name: str
     address: str
@@ -37,6 +40,9 @@ class NodeEntry:
     gpu_count: int | None = None
     gpu_capacity_bytes: int | None = None
     cpus: int | None = None
+    python: str | None = None
+    hostkey: str | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +176,8 @@ class _Reader:
             gpu_count=gpu.get("gpu.count"),
             gpu_capacity_bytes=gpu.get("gpu.capacity"),
             cpus=self._integer(entries["cpus"], f"{path}.cpus", 1) if "cpus" in entries else None,
+            python=self._text(entries["python"], f"{path}.python") if "python" in entries else None,
+            hostkey=self._text(entries["hostkey"], f"{path}.hostkey") if "hostkey" in entries else None,
         )
 
     # Values ------------------------------------------------------------------------------------------------------

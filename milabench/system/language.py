@@ -112,6 +112,18 @@ _NODE = {
         least=1,
         example="nodes: [{name: node1, main: true, cpus: 64}]",
     ),
+    "python": Key(
+        kind="scalar",
+        meaning="Its Python, 3.10 or newer: a path there, or a name on its PATH.",
+        otherwise="python3",
+        example="nodes: [{name: node1, main: true, python: /opt/python3.11/bin/python3}]",
+    ),
+    "hostkey": Key(
+        kind="scalar",
+        meaning="The SSH key that it must show: a public key, as in known_hosts.",
+        otherwise="what known_hosts has of it",
+        example="nodes: [{name: node1, main: true, hostkey: 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA...'}]",
+    ),
 }
 _RUN = {
     "name": Key(

@@ -44,7 +44,15 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One machine; ``environ`` is its probed environment, ``python`` the interpreter environments are made from."""
+    """One machine, as it told of itself; what was not probed is None or empty.
+
+    ``local``: it is the machine that milabench runs on, so that nothing travels. ``environ`` is its probed environment,
+    ``python`` the interpreter environments are made from (None: that of this machine), ``python_version`` its version
+    and ``machine`` its kind of processor. ``shares_base`` names the node that has the same ``$MILABENCH_BASE`` and
+    comes before it, ``""`` says that of the operator's own machine, which is no node; None: it has one of its own.
+    ``hostkey`` is the SSH key that it must have, ``interface`` the network interface that leads to the main node,
+    ``clock_offset_ns`` how far its clock is ahead of the operator's.
+    """
 
     name: str
     address: str = "localhost"
@@ -55,13 +63,31 @@ class Node:
     cpus: int = 1
     memory_bytes: int | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
+    local: bool = True
+    python: str | None = None
+    python_version: str = ""
+    machine: str = ""
+    shares_base: str | None = None
+    hostkey: str | None = None
+    interface: str | None = None
+    clock_offset_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """The Slurm job that milabench runs in: its number, its nodes, and the one that is this machine, if any is."""
+
+    job: str
+    nodes: tuple[str, ...]
+    here: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """The nodes of a system, the main one first; ``facts`` are what was probed, as they are recorded in ``run.json``.
+    """The nodes of a system, the main one first; ``facts`` are what that one told, as ``run.json`` records it.
 
-    ``options`` are the values of milabench's options, of whatever layer has the say.
+    ``probed`` has the facts of every node that was asked. ``options`` are the values of milabench's options, of
+    whatever layer has the say. ``allocation`` is where its nodes come from, if no file names them.
     """
 
     arch: Arch
@@ -69,6 +95,8 @@ class System:
     container: str | None = None
     options: Options = field(default_factory=Options)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    probed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    allocation: Allocation | None = None
     warnings: tuple[Problem, ...] = ()
 
     @property

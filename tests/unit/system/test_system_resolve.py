@@ -8,7 +8,7 @@ import pytest
 
 from milabench.errors import ConfigurationError, UsageError
 from milabench.expression import holds
-from milabench.system import Device, Operator, System, is_local, resolve, values
+from milabench.system import Device, Operator, System, resolve, values
 
 GIB = 1024**3
 FACTS: Mapping[str, Any] = {
@@ -84,7 +84,7 @@ def test_the_systems_of_the_overview(tmp_path: Path) -> None:
         ("manager", "192.168.11.11", 5000, "manager", True),
         ("node1", "192.168.11.12", 22, "username", False),
     ]
-    assert [is_local(node, FACTS) for node in system.nodes] == [True, False]
+    assert [node.local for node in system.nodes] == [True, False]
     assert [dict(node.environ) for node in system.nodes] == [FACTS["environ"], {}]
     assert system.warnings == ()
 
@@ -290,6 +290,7 @@ def test_conditions_see_the_system(tmp_path: Path) -> None:
         "port": 22,
         "main": False,
         "devices": [0, 1],
+        "interface": None,
         "gpu": {"arch": "cuda", "count": 2, "capacity": 80 * GIB},
         "cpu": {"count": 32, "memory": 256 * GIB},
     }
@@ -324,3 +325,56 @@ def test_what_was_probed_here_is_no_other_nodes_identity(tmp_path: Path) -> None
     here, there = from_file(tmp_path, OVERVIEW).nodes
     assert [device.uuid for device in here.devices] == ["GPU-0", "GPU-1"]
     assert [(device.uuid, device.numa, device.memory_bytes) for device in there.devices] == [(None, None, 80 * GIB)] * 2
+
+
+PROBED: Mapping[str, Any] = {
+    "hostname": "there",
+    "arch": "cuda",
+    "cpus": 8,
+    "memory_bytes": 64 * GIB,
+    "environ": {"HOME": "/home/bench"},
+    "devices": [{"id": 0, "name": "Other", "uuid": "GPU-9", "memory_bytes": 40 * GIB, "numa": 1}],
+    "python": "/usr/bin/python3.11",
+    "python_version": "3.11.2",
+    "machine": "aarch64",
+    "shares_base": "manager",
+    "interface": "eth1",
+    "clock_offset_ns": -5,
+}
+
+
+def test_a_node_that_was_asked_is_as_it_says(tmp_path: Path) -> None:
+    (tmp_path / "system.yaml").write_text(OVERVIEW)
+    system = resolve(tmp_path / "system.yaml", FACTS, remote={"node1": PROBED})
+    here, there = system.nodes
+    assert (here.local, here.python, here.shares_base, here.cpus) == (True, None, None, 32)
+    assert there.devices == (Device(id=0, name="Other", uuid="GPU-9", memory_bytes=40 * GIB, numa=1),)
+    assert (there.local, there.cpus, there.memory_bytes, there.environ) == (False, 8, 64 * GIB, PROBED["environ"])
+    assert (there.python, there.python_version, there.machine) == ("/usr/bin/python3.11", "3.11.2", "aarch64")
+    assert (there.interface, there.clock_offset_ns, there.shares_base) == ("eth1", -5, "manager")
+    assert values(system)["nodes"][1]["interface"] == "eth1"
+    assert (system.facts, system.probed) == (FACTS, {"manager": FACTS, "node1": PROBED})
+
+
+def test_the_main_node_says_what_the_system_is(tmp_path: Path) -> None:
+    text = "system: {nodes: [{name: node1, ip: 10.0.0.1, main: true}, {name: node2, ip: 10.0.0.2}]}\n"
+    (tmp_path / "system.yaml").write_text(text)
+    system = resolve(tmp_path / "system.yaml", CPU_FACTS, remote={"node1": PROBED, "node2": {**PROBED, "devices": []}})
+    assert (system.arch, system.facts) == ("cuda", PROBED)
+    assert [len(node.devices) for node in system.nodes] == [1, 0]  # what is not there is not made up
+
+
+def test_what_the_file_says_of_a_node_wins_over_what_it_says_itself(tmp_path: Path) -> None:
+    text = "system: {nodes: [{name: a, ip: 10.0.0.1, main: true, cpus: 2, gpu: {count: 2}, python: p, hostkey: k}]}\n"
+    (tmp_path / "system.yaml").write_text(text)
+    asked = resolve(tmp_path / "system.yaml", FACTS).main
+    assert (asked.python, asked.hostkey, asked.python_version) == ("p", "k", "")
+    found = resolve(tmp_path / "system.yaml", FACTS, remote={"a": PROBED}).main
+    assert (found.cpus, [device.id for device in found.devices]) == (2, [0, 1])
+    assert found.python == "/usr/bin/python3.11"  # the one that was found by it
+
+
+def test_an_address_that_is_this_machines_and_was_probed_as_another_is_that_one() -> None:
+    file_facts = {**FACTS, "hostname": "node1"}
+    assert [node.local for node in resolve(None, file_facts, {"nodes": 2}).nodes] == [False, True]
+    assert not resolve(None, file_facts, {"nodes": 2}, remote={"node1": PROBED}).nodes[1].local

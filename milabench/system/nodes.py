@@ -1,0 +1,96 @@
+"""Nodes of a system, made of what a file says of them and of what each told of itself."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from milabench.system.file import NodeEntry, SystemFile
+from milabench.system.types import Arch, Device, Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maker:
+    """Make nodes; one that was not probed is taken to have as much of everything as this machine.
+
+    ``facts`` are those of this machine, ``remote`` those of others by the name of their node.
+    """
+
+    arch: Arch
+    facts: Mapping[str, Any]
+    remote: Mapping[str, Mapping[str, Any]]
+    said: SystemFile
+    asked: Mapping[str, Any]
+
+    def node(self, entry: NodeEntry, *, main: bool) -> Node:
+        local = self.is_local(entry)
+        facts = self.remote.get(entry.name, self.facts)
+        own = facts if local or entry.name in self.remote else {}
+        return Node(
+            name=entry.name,
+            address=entry.address,
+            port=entry.port,
+            user=entry.user,
+            main=main,
+            devices=tuple(self._devices(entry, facts, known=own is facts)),
+            cpus=self.asked.get("cpus") or entry.cpus or facts.get("cpus") or 1,
+            memory_bytes=facts.get("memory_bytes"),
+            environ=own.get("environ", {}),
+            local=local,
+            python=own.get("python") or entry.python,
+            hostkey=entry.hostkey,
+            **{name: own[name] for name in _TOLD if name in own},
+        )
+
+    def is_local(self, entry: NodeEntry) -> bool:
+        """Return whether a node is this machine: by its address or its name, unless it was probed as another."""
+        return entry.name not in self.remote and (entry.local or is_here(entry.name, entry.address, self.facts))
+
+    def _devices(self, entry: NodeEntry, facts: Mapping[str, Any], *, known: bool) -> Iterator[Device]:
+        if self.arch == "cpu":
+            yield Device(id=0, name=facts.get("cpu_name") or "cpu", memory_bytes=facts.get("memory_bytes"))
+            return
+        count = self._first("gpus", entry.gpu_count, self.said.options["gpu.count"])
+        memory = self._first("gpu_memory", entry.gpu_capacity_bytes, self.said.options["gpu.capacity"])
+        probed = _probed(facts) if facts.get("arch") == self.arch else ()
+        for device in (*probed, *self._made_up(probed, (count or 0) - len(probed)))[:count]:
+            own = device if known else replace(device, uuid=None, numa=None)
+            yield own if memory is None else replace(own, memory_bytes=memory)
+
+    def _made_up(self, probed: Sequence[Device], count: int) -> Iterator[Device]:
+        """Yield devices with the lowest numbers that none of those probed has: some may be hidden from milabench."""
+        used = {device.id for device in probed}
+        free = (number for number in itertools.count() if number not in used)
+        for number in itertools.islice(free, max(count, 0)):
+            yield Device(id=number, name=f"{self.arch}:{number}")
+
+    def _first(self, option: str, *said: int | None) -> int | None:
+        """Return what the command line asks for, else the first that the file says."""
+        return next((value for value in (self.asked.get(option), *said) if value is not None), None)
+
+
+# What a node's facts have under the names of its own fields.
+_TOLD = ("python_version", "machine", "shares_base", "interface", "clock_offset_ns")
+
+
+def is_here(name: str, address: str, facts: Mapping[str, Any]) -> bool:
+    """Return whether a name or an address is that of the machine with these facts."""
+    here = {"localhost", "127.0.0.1", "::1", *facts.get("ips", ())}
+    hostname = facts.get("hostname")
+    return address in here or (hostname is not None and hostname in (name, address))
+
+
+def _probed(facts: Mapping[str, Any]) -> tuple[Device, ...]:
+    return tuple(
+        Device(
+            id=device["id"],
+            name=device["name"],
+            uuid=device.get("uuid"),
+            memory_bytes=device.get("memory_bytes"),
+            numa=device.get("numa"),
+            parent=device.get("parent"),
+        )
+        for device in facts.get("devices", ())
+    )
