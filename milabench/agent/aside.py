@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmate.wire import Frames, frame
-from milabench.agent import packages, processes, receive, stage
+from milabench.agent import base, packages, processes, receive, stage
 from milabench.agent.failures import bug
 from milabench.agent.monitor import now
 from milabench.agent.usage import usage
@@ -168,6 +168,12 @@ def _freeze(request: Request) -> Reply:
     }
 
 
+def _route(request: Request) -> Reply:
+    from milabench.agent.route import route
+
+    return {"event": "route", **route(request["to"])}
+
+
 def _usage(request: Request) -> Reply:
     found = {tag: usage([pid]) for tag, pid in request["roots"].items()}
     devices = now.devices(Path(request["monitor"])) if request["monitor"] else []
@@ -183,4 +189,8 @@ OPS: dict[str, Callable[[Request], Reply]] = {
     "begin": _begin,
     "freeze": _freeze,
     "usage": _usage,
+    "mark": base.mark,
+    "marks": base.marks,
+    "unmark": base.unmark,
+    "route": _route,
 }

@@ -95,6 +95,7 @@ class Agent:
             "received": self._received,
             "fetch": self._forwarding.fetch,
             "arrived": self._forwarding.arrived,
+            "clock": lambda _: {"event": "clock", "time_ns": time.time_ns()},
         }
 
     def serve(self) -> None:

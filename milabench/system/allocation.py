@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from milabench.errors import UsageError
-from milabench.system.file import NodeEntry
+from milabench.system.file import NAME, NodeEntry
 from milabench.system.types import Allocation
 
 _MOST = 10_000  # nodes of a list: a slip in a range is no reason to fill the memory
@@ -42,6 +42,9 @@ def hosts(listed: str) -> list[str]:
     found = list(itertools.islice(_expanded(listed), _MOST + 1))
     if len(found) > _MOST:
         raise UsageError(f"{listed!r} has more than {_MOST:,} nodes")
+    for name in found:
+        if not NAME.fullmatch(name):
+            raise UsageError(f"{listed!r} has a node {name!r}: letters, digits and . _ : - are allowed")
     return list(dict.fromkeys(found))
 
 

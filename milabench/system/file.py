@@ -22,7 +22,7 @@ IDLE_KEYS: Mapping[str, str] = {
     },
 }
 SSH_PORT = 22
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,7 @@ class _Reader:
                 self._wrong(node, path, "needs a name", Code.MISSING_KEY)
             return None
         name = self._text(entries["name"], f"{path}.name")
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             message = f"is {name!r}, and ends up in names of files: letters, digits and . _ - are allowed"
             self._wrong(entries["name"], f"{path}.name", message, Code.BAD_NAME)
         gpu: dict[str, Any] = {}

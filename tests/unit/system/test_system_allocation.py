@@ -37,6 +37,7 @@ def test_a_list_of_nodes_is_read_as_slurm_writes_it(listed: str, names: list[str
         ("gpu[1-x]", "'1-x' is no range of numbers"),
         ("gpu[]", "'' is no range of numbers"),
         ("gpu[1-999999999999]", "more than 10,000 nodes"),
+        ("../gpu[1-2]", "a node '../gpu1'"),
     ],
 )
 def test_what_is_no_list_of_nodes_is_told(listed: str, words: str) -> None:
