@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -12,9 +12,11 @@ from milabench.errors import ConfigurationError, Problem, UsageError
 from milabench.plan import codec, environ, fetch, pin, run, setup
 from milabench.plan.context import Context
 from milabench.plan.fetch import fetches, locate
-from milabench.plan.site import Dirs, Site, Workspace
+from milabench.plan.setup import keeper, keepers
+from milabench.plan.site import Dirs, Site, Tools, Workspace
 from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Size, Skip, Staged, Trial
 from milabench.problems import Code
+from milabench.system.types import Node
 
 MOST_JOBS: Final = 50_000  # of a plan: a minute each, they take five weeks
 
@@ -31,10 +33,13 @@ __all__ = [
     "Size",
     "Skip",
     "Staged",
+    "Tools",
     "Trial",
     "Workspace",
     "codec",
     "fetches",
+    "keeper",
+    "keepers",
     "locate",
     "needs",
     "pins",
@@ -58,8 +63,7 @@ def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
         case "install":
             made = _install(contexts)
         case "prepare":
-            trials = [trial for context in contexts if (trial := setup.prepare_trial(context))]
-            made = Plan(phase=phase, trials=tuple(trials), configs=_setup_configs(contexts))
+            made = _prepare(contexts)
         case "run":
             made = _with_unfetched(_run(contexts, repeats), workspace)
         case "pin":
@@ -72,9 +76,19 @@ def remaining(whole: Plan, done: Collection[str]) -> Plan:
     return replace(whole, trials=tuple(trial for trial in whole.trials if trial.id not in done))
 
 
-def needs(workspace: Workspace) -> tuple[dict[str, Once], dict[str, Once]]:
-    """Return what a run needs: the environment of every install group, the data of every benchmark."""
-    contexts = [context for context in _contexts(workspace) if run.placed(context)[0]]
+def needs(workspace: Workspace, node: Node | None = None) -> tuple[dict[str, Once], dict[str, Once]]:
+    """Return what a run needs on the base of a node, the main one where none is given, by install group and benchmark.
+
+    That is the environments, and the data, of what runs there or on a node that shares the base.
+    """
+    wanted = keeper(workspace.system, node or workspace.system.main)
+    contexts = [
+        each
+        for context in _contexts(workspace)
+        if run.placed(context)[0]
+        for each in setup.kept(context)
+        if each.node.name == wanted.name
+    ]
     prepared = {context.benchmark.name: once for context in contexts if (once := setup.preparation(context))}
     return {group: setup.environment(members) for group, members in _groups(contexts).items()}, prepared
 
@@ -89,12 +103,32 @@ def pins(workspace: Workspace, *, hashes: bool = False) -> tuple[Plan, dict[str,
 
 
 def _install(contexts: Sequence[Context]) -> Plan:
-    groups = _groups(contexts)
+    there = [each for context in contexts for each in setup.kept(context)]
+    groups = _groups(there)
     notes = tuple(dict.fromkeys(name for members in groups.values() for name in setup.unpinned(members)))
+    trials = tuple(setup.install_trial(group, members) for group, members in groups.items())
+    return _set_up("install", trials, contexts, there, notes)
+
+
+def _prepare(contexts: Sequence[Context]) -> Plan:
+    there = [setup.kept(context) for context in contexts]
+    trials = tuple(trial for members in there if (trial := setup.prepare_trial(members)))
+    return _set_up("prepare", trials, contexts, [each for members in there for each in members])
+
+
+def _set_up(
+    phase: Phase,
+    trials: tuple[Trial, ...],
+    contexts: Sequence[Context],
+    there: Iterable[Context],
+    notes: tuple[str, ...] = (),
+) -> Plan:
+    """Return the plan of a setup phase; ``there`` are the benchmarks on the nodes where something is made for them."""
     return Plan(
-        phase="install",
-        trials=tuple(setup.install_trial(group, members) for group, members in groups.items()),
-        configs=_setup_configs(contexts),
+        phase=phase,
+        trials=trials,
+        configs={context.benchmark.name: _setup_config(context) for context in contexts},
+        node_configs=_differing(contexts, there, _setup_config),
         notes=notes,
     )
 
@@ -189,7 +223,7 @@ def _contexts(workspace: Workspace, *, sized: bool = False) -> list[Context]:
             package=packages[each.definition] if each.definition is not None else None,
             system=workspace.system,
             node=workspace.system.main,
-            site=workspace.site,
+            here=workspace.site,
             values=seen,
             secrets=secrets,
             code=codes[each.definition] if each.definition is not None else None,
@@ -222,21 +256,34 @@ def _groups(contexts: Sequence[Context]) -> dict[str, list[Context]]:
     return groups
 
 
-def _setup_configs(contexts: Sequence[Context]) -> dict[str, Mapping[str, object]]:
+def _setup_config(context: Context) -> Mapping[str, object]:
     """Return what ``install()`` and ``prepare()`` see: the system and the variant too."""
-    return {
-        context.benchmark.name: {**context.config, "install_variant": context.variant, "system": context.values}
-        for context in contexts
-    }
+    return {**context.config, "install_variant": context.variant, "system": context.values}
+
+
+def _run_config(context: Context) -> Mapping[str, object]:
+    return context.config
 
 
 def _node_configs(contexts: Sequence[Context]) -> dict[str, dict[str, Mapping[str, object]]]:
+    everywhere = [context for context in contexts if context.is_on_all]
+    there = (context.on(node) for context in everywhere for node in context.system.nodes)
+    return _differing(everywhere, there, _run_config)
+
+
+def _differing(
+    contexts: Sequence[Context], there: Iterable[Context], config: Callable[[Context], Mapping[str, object]]
+) -> dict[str, dict[str, Mapping[str, object]]]:
     """Return the keys in which a benchmark's configuration is another on a node than on the main one."""
+    main = {context.benchmark.name: context for context in contexts}
+    known: dict[str, Mapping[str, object]] = {}
     found: dict[str, dict[str, Mapping[str, object]]] = {}
-    for context in contexts:
-        for other in context.system.nodes[1:] if context.is_on_all else ():
-            config = context.on(other).config
-            own = {key: value for key, value in config.items() if value != context.config[key]}
-            if own:
-                found.setdefault(other.name, {})[context.benchmark.name] = own
+    for each in there:
+        name = each.benchmark.name
+        if each.node is main[name].node:
+            continue
+        usual = known.setdefault(name, config(main[name]))
+        own = {key: value for key, value in config(each).items() if value != usual[key]}
+        if own:
+            found.setdefault(each.node.name, {})[name] = own
     return found

@@ -10,6 +10,7 @@ from typing import Any
 from milabench import expression, system
 from milabench.errors import ConfigurationError, Problem
 from milabench.pack import BasePackage
+from milabench.package import overrides
 from milabench.placeholders import SYSTEM_REFERENCE, function_table
 from milabench.plan import environ, placeholders
 from milabench.plan.scaling import Scaling
@@ -28,7 +29,7 @@ class Context:
     benchmark: Benchmark
     package: type[BasePackage] | None
     system: System
-    site: Site
+    here: Site  # of this machine
     node: Node
     values: Mapping[str, Any]  # the system as conditions and benchfiles see it from that node
     secrets: environ.Secrets  # of the operator's environment
@@ -40,7 +41,9 @@ class Context:
 
     def on(self, node: Node) -> Context:
         """Return the benchmark as it is placed on another node."""
-        return self if node is self.node else replace(self, node=node, values=system.values(self.system, node))
+        if node is self.node:
+            return self
+        return replace(self, node=node, values=system.values(self.system, node))
 
     @property
     def is_on_all(self) -> bool:
@@ -48,14 +51,21 @@ class Context:
         return self.benchmark.placement.method == "per_node" and len(self.system.nodes) > 1
 
     @cached_property
+    def site(self) -> Site:
+        return self.here.on(self.node)
+
+    @cached_property
     def dirs(self) -> Dirs:
-        return self.site.dirs(self.benchmark.group, self.benchmark.install_group, self.code)
+        return self.here.dirs(self.benchmark.group, self.benchmark.install_group, self.code)
 
     @property
     def staged(self) -> tuple[Staged, ...]:
-        if self.benchmark.definition is None:
+        """What the benchmark's processes need on its node: its folder, and what awaits coroutines of its benchfile."""
+        if self.benchmark.definition is None or self.package is None:
             return ()
-        return (Staged(source=self.benchmark.definition, target=self.dirs.code),)
+        awaited = any(overrides(self.package, phase) for phase in ("install", "prepare", "run"))
+        folder = Staged(source=self.benchmark.definition, target=self.dirs.code)
+        return (folder, *(self.site.staged_sources if awaited else ()))
 
     @cached_property
     def sizes(self) -> Sizes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from milabench.package import lockable
 from milabench.plan.context import Context
+from milabench.plan.fetch import HERE
 from milabench.plan.setup import constraints, setup_command
 from milabench.plan.types import Command, Job, Plan, Trial
 
@@ -77,7 +78,7 @@ def _resolve(
     context: Context, tag: str, sources: Sequence[Path], output: Path, limits: Sequence[Path], *more: str
 ) -> Command:
     argv = (
-        str(context.site.uv),
+        str(context.here.uv),
         *("pip", "compile", "--quiet", "--universal", "--python-version", PYTHON),
         *("--no-header", "--no-annotate", "--index-strategy", "unsafe-best-match"),
         *(f"--index={url}" for url in context.system.facts.get("indexes", ())),
@@ -86,4 +87,5 @@ def _resolve(
         *("--output-file", str(output)),
         *map(str, sources),
     )
-    return setup_command(context, tag, argv, {"UV_FIND_LINKS": ""}, cwd=context.dirs.base)
+    command = setup_command(context, tag, argv, {"UV_FIND_LINKS": ""}, cwd=context.dirs.base)
+    return replace(command, node=HERE)

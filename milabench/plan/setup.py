@@ -1,4 +1,7 @@
-"""The install and prepare phases: environments per install group, preparation per benchmark; each a job needed once."""
+"""The install and prepare phases: environments per install group, preparation per benchmark; each a job needed once.
+
+Each is a trial with a job for every base of the nodes that need it: at the same time, since their disks are their own.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from urllib.parse import quote
 from milabench import package
 from milabench.pack import BasePackage
 from milabench.package import overrides, requirements
-from milabench.plan import environ, placeholders
+from milabench.plan import environ, placeholders, run
 from milabench.plan.context import Context
 from milabench.plan.types import Command, Job, Once, Phase, Staged, Trial
+from milabench.system.types import Node, System
 
 DEADLINE_S = 7200.0
 RECORD = ".milabench.json"  # written last into an environment: one without it is half made
@@ -26,6 +30,33 @@ OFFLINE = {
     "HF_DATASETS_OFFLINE": "1",
     "GIT_ALLOW_PROTOCOL": "file",
 }
+
+
+def keeper(system: System, node: Node) -> Node:
+    """Return the node that installs and prepares for a node: the first of those that share its base, or itself."""
+    return next((each for each in system.nodes if _base(each) == _base(node)), node)
+
+
+def keepers(system: System) -> tuple[Node, ...]:
+    """Return the nodes that install and prepare: one for each base that there is."""
+    return tuple({each.name: each for each in (keeper(system, node) for node in system.nodes)}.values())
+
+
+def _base(node: Node) -> str:
+    """Return what tells bases apart: the name of the node whose base it is, nothing for the operator's own."""
+    return node.name if node.shares_base is None else node.shares_base
+
+
+def kept(context: Context) -> list[Context]:
+    """Return a benchmark on each node that must have, on its base, what it needs where it runs.
+
+    Where it cannot run at all that is the main one: what is not there yet may be the reason.
+    """
+    able, _ = run.placed(context)
+    wide = context.benchmark.nodes > 1 and able
+    nodes = context.system.nodes[: context.benchmark.nodes] if wide else [each.node for each in able or [context]]
+    there = {each.name: each for each in (keeper(context.system, node) for node in nodes)}
+    return [context.on(node) for node in there.values()]
 
 
 def environment(contexts: Sequence[Context]) -> Once:
@@ -80,50 +111,89 @@ def unpinned(contexts: Sequence[Context]) -> Iterator[str]:
 
 
 def install_trial(group: str, contexts: Sequence[Context]) -> Trial:
-    """Return the making of one environment: virtualenv, the packages of all its benchmarks, then their own installs."""
-    site, dirs = contexts[0].site, contexts[0].dirs
+    """Return the making of one environment, on each base of the nodes that these benchmarks are on."""
+    by_node = _by_node(contexts)
+    return Trial(benchmark=group, jobs=tuple(_install_job(group, each, by_node[0][0].node) for each in by_node))
+
+
+def _install_job(group: str, contexts: Sequence[Context], first: Node) -> Job:
+    """Return one node's part: virtualenv, the packages of all benchmarks there, then their own installs."""
+    context, dirs = contexts[0], contexts[0].dirs
+    site, tag = context.site, _tag(group, context.node, first)
     options = ("--python", site.python, *(("--no-download",) if site.offline else ()))
     commands = [
-        setup_command(contexts[0], f"{group}.virtualenv", (site.python, "-m", "virtualenv", *options, dirs.venv)),
-        setup_command(contexts[0], f"{group}.packages", _fill(contexts)),
+        setup_command(context, f"{tag}.virtualenv", (*site.virtualenv, *options, dirs.venv)),
+        setup_command(context, f"{tag}.packages", _fill(contexts)),
     ]
     seen: set[str] = set()
     secrets: set[str] = set()
-    for context in contexts:
-        if context.package is not None and overrides(context.package, "install") and str(context.code) not in seen:
-            seen.add(str(context.code))
-            commands.append(_by_benchfile(context, "install", secrets))
-    staged = {folder.target: folder for context in contexts for folder in _staged(context)}
+    for each in contexts:
+        if each.package is not None and overrides(each.package, "install") and str(each.code) not in seen:
+            seen.add(str(each.code))
+            commands.append(_by_benchfile(each, "install", _tag(each.benchmark.name, each.node, first), secrets))
     wheel = Staged(source=site.benchmate, target=site.wheel_path)
-    job = Job(
-        tag=group,
+    staged = (
+        *site.staged,
+        *(folder for each in contexts for folder in _staged(each)),
+        *_staged_constraints(context),
+        wheel,
+    )
+    return Job(
+        tag=tag,
         commands=tuple(commands),
         deadline_s=DEADLINE_S,
         sequence=True,
         once=environment(contexts),
-        staged=(*staged.values(), wheel),
+        staged=tuple({each.target: each for each in staged}.values()),
         secrets=tuple(sorted(secrets)),
     )
-    return Trial(benchmark=group, jobs=(job,))
+
+
+def _by_node(contexts: Sequence[Context]) -> list[list[Context]]:
+    """Return the benchmarks on each node together, in the order of the system's nodes."""
+    found: dict[str, list[Context]] = {node.name: [] for node in contexts[0].system.nodes}
+    for context in contexts:
+        found[context.node.name].append(context)
+    return [members for members in found.values() if members]
+
+
+def _tag(name: str, node: Node, first: Node) -> str:
+    """Return what begins the tags of one node's part: on the first node the name alone."""
+    return name if node is first else f"{name}.{node.name}"
 
 
 def _staged(context: Context) -> Iterator[Staged]:
     fresh = context.package is not None and overrides(context.package, "install")
-    yield from (replace(folder, fresh=fresh) for folder in context.staged)
+    yield from (replace(folder, fresh=fresh and folder.target == context.dirs.code) for folder in context.staged)
 
 
-def prepare_trial(context: Context) -> Trial | None:
-    """Return the preparation of one benchmark, or None where there is nothing to do."""
+def _staged_constraints(context: Context) -> Iterator[Staged]:
+    if constraints(context) is not None:
+        yield Staged(source=context.site.constraints, target=_constraints_folder(context))
+
+
+def _constraints_folder(context: Context) -> str:
+    return f"{context.dirs.cache}/constraints/{_constraints_hash(context)}"
+
+
+def prepare_trial(contexts: Sequence[Context]) -> Trial | None:
+    """Return the preparation of one benchmark, on each node that is given, or None where there is nothing to do."""
+    jobs = tuple(job for each in contexts if (job := _prepare_job(each, contexts[0])))
+    return Trial(benchmark=contexts[0].benchmark.name, jobs=jobs) if jobs else None
+
+
+def _prepare_job(context: Context, first: Context) -> Job | None:
     once = preparation(context)
     if once is None or context.package is None:
         return None
+    tag = _tag(context.benchmark.name, context.node, first.node)
     secrets: set[str] = set()
     if overrides(context.package, "prepare"):
-        commands = [_by_benchfile(context, "prepare", secrets)]
+        commands = [_by_benchfile(context, "prepare", tag, secrets)]
     else:
-        commands = list(_preparing(context, context.package, secrets))
-    job = Job(
-        tag=context.benchmark.name,
+        commands = list(_preparing(context, context.package, tag, secrets))
+    return Job(
+        tag=tag,
         commands=tuple(commands),
         deadline_s=DEADLINE_S,
         sequence=True,
@@ -131,10 +201,9 @@ def prepare_trial(context: Context) -> Trial | None:
         staged=context.staged,
         secrets=tuple(sorted(secrets)),
     )
-    return Trial(benchmark=context.benchmark.name, jobs=(job,))
 
 
-def _preparing(context: Context, pack: type[BasePackage], secrets: set[str]) -> Iterator[Command]:
+def _preparing(context: Context, pack: type[BasePackage], tag: str, secrets: set[str]) -> Iterator[Command]:
     """Yield what ``build_prepare_plan`` says; names of secrets are added to ``secrets``."""
     name = context.benchmark.name
     rendered, env = package.preparation(pack, context.package_config("prepare", [name]), context.node.environ)
@@ -142,8 +211,8 @@ def _preparing(context: Context, pack: type[BasePackage], secrets: set[str]) -> 
         argv = placeholders.resolve(tokens, context.known)
         given = {key: str(value) for key, value in options.get("env", {}).items()}
         own = {**environ.caches(context.dirs), **_own(context, {**env, **given}, secrets)}
-        tag = f"{name}.prepare" if len(rendered) == 1 else f"{name}.prepare.{number}"
-        yield setup_command(context, tag, argv, own, str(options["cwd"]))
+        step = "prepare" if len(rendered) == 1 else f"prepare.{number}"
+        yield setup_command(context, f"{tag}.{step}", argv, own, str(options["cwd"]))
 
 
 def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
@@ -156,7 +225,7 @@ def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
     extra = f"[{','.join(sorted(extras))}]" if extras else ""
     named = [token for path in files for token in ("-r", path)]
     limits = constraints(first)
-    constrained = ["-c", str(limits)] if limits and not all(files.values()) else []
+    constrained = ["-c", f"{_constraints_folder(first)}/{limits.name}"] if limits and not all(files.values()) else []
     indexes: Sequence[str] = first.system.facts.get("indexes", ())
     wheel = f"benchmate{extra} @ file://{quote(site.wheel_path, safe='/+')}"
     if site.installer == "pip" or site.uv is None:
@@ -167,11 +236,11 @@ def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
     return (site.uv, "pip", "install", *python, *options, *named, *constrained, wheel)
 
 
-def _by_benchfile(context: Context, phase: Phase, secrets: set[str]) -> Command:
+def _by_benchfile(context: Context, phase: Phase, tag: str, secrets: set[str]) -> Command:
     """Return the child that awaits a benchfile's coroutine; package caches stay the user's own while installing."""
     caches = environ.caches(context.dirs) if phase == "prepare" else {}
     argv = context.site.module("milabench.agent.package", phase)
-    return setup_command(context, f"{context.benchmark.name}.{phase}", argv, {**caches, **_own(context, {}, secrets)})
+    return setup_command(context, f"{tag}.{phase}", argv, {**caches, **_own(context, {}, secrets)})
 
 
 def _own(context: Context, env: Mapping[str, str], secrets: set[str]) -> dict[str, str]:

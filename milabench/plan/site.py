@@ -1,26 +1,46 @@
-"""Where things are on the nodes a plan is made for: the base and its folders, the interpreter, the installer."""
+"""Where things are on the nodes a plan is made for: the base and its folders, the interpreter, the installer.
+
+This machine has milabench's own installation. Another node, or a container, has a Python, and what makes environments
+there travels into the base.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from milabench.pack import BasePackage
 from milabench.plan.scaling import Scaling
-from milabench.plan.types import Fetched
+from milabench.plan.types import Fetched, Staged
 from milabench.suite.types import Suite
-from milabench.system.types import System
+from milabench.system.types import Node, System
+from milabench.tools import Tool
 
 Installer = Literal["uv", "pip"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """What a plan needs to know of the nodes' disks; all paths absolute.
+class Tools:
+    """What travels to where nothing is installed, and the folder here in which each is put together.
 
-    ``boot`` is the argv that runs a module of milabench's on a node; ``benchmate`` the folder of its sources and
-    ``wheel`` the file name of the wheel made of them, which holds their hash.
+    ``machine`` is the kind that ``uv``, a program, runs on.
+    """
+
+    folder: str
+    virtualenv: Tool
+    sources: Tool
+    uv: Tool | None = None
+    machine: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a plan needs to know of one node's disk; all paths absolute.
+
+    ``import_path`` is where milabench's own modules are there; ``benchmate`` the folder of its sources here and
+    ``wheel`` the file name of the wheel made of them, which holds their hash. ``tools`` can travel, those in
+    ``carried`` do.
     """
 
     base: str
@@ -33,6 +53,31 @@ class Site:
     wheel: str
     import_path: tuple[str, ...]
     offline: bool = False
+    tools: Tools | None = None
+    carried: tuple[Tool, ...] = ()
+
+    def on(self, node: Node) -> Site:
+        """Return it as it is on a node: a machine that is not this one, and was asked, has its own Python."""
+        if node.local or node.python is None:
+            return self
+        return self.inside(node.python, node.python_version, node.machine)
+
+    def inside(self, python: str, python_version: str, machine: str) -> Site:
+        """Return it for a Python that finds nothing installed, on another node or in a container's image.
+
+        uv's program runs on machines of its own kind; on others pip fills environments.
+        """
+        assert self.tools is not None
+        program = self.tools.uv if self.installer == "uv" and machine in ("", self.tools.machine) else None
+        carried = tuple(each for each in (self.tools.virtualenv, self.tools.sources, program) if each is not None)
+        return replace(
+            self,
+            python=python,
+            python_version=python_version,
+            uv=f"{self._kept(program)}/uv" if program else None,
+            import_path=(self._kept(self.tools.sources),),
+            carried=carried,
+        )
 
     def dirs(self, group: str, install_group: str, code: str | None) -> Dirs:
         return Dirs(
@@ -49,10 +94,38 @@ class Site:
     def wheel_path(self) -> str:
         return f"{self.base}/cache/wheels/{self.wheel}"
 
+    @property
+    def virtualenv(self) -> tuple[str, ...]:
+        """The argv that makes an environment, but for its arguments."""
+        if self.tools is None or self.tools.virtualenv not in self.carried:
+            return (self.python, "-m", "virtualenv")
+        start = "from virtualenv.__main__ import run_with_catch; run_with_catch()"
+        return (self.python, "-I", "-S", "-c", _with_path((self._kept(self.tools.virtualenv),), start))
+
+    @property
+    def staged(self) -> tuple[Staged, ...]:
+        """What travels there to make an environment."""
+        return tuple(self._staged(tool) for tool in self.carried)
+
+    @property
+    def staged_sources(self) -> tuple[Staged, ...]:
+        """What travels there to await a benchfile's coroutine: milabench's modules."""
+        return tuple(self._staged(tool) for tool in self.carried if self.tools and tool is self.tools.sources)
+
     def module(self, name: str, *arguments: str) -> tuple[str, ...]:
         """Return the argv that runs ``name.main()`` of milabench with its own interpreter."""
-        boot = f"import sys; sys.path[:0] = {list(self.import_path)!r}; from {name} import main; main()"
-        return (self.python, "-c", boot, *arguments)
+        return (self.python, "-c", _with_path(self.import_path, f"from {name} import main; main()"), *arguments)
+
+    def _staged(self, tool: Tool) -> Staged:
+        assert self.tools is not None
+        return Staged(source=f"{self.tools.folder}/{tool.name}", target=self._kept(tool))
+
+    def _kept(self, tool: Tool) -> str:
+        return f"{self.base}/cache/tools/{tool.name}"
+
+
+def _with_path(folders: Sequence[str], statements: str) -> str:
+    return f"import sys; sys.path[:0] = {list(folders)!r}; {statements}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
