@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -32,3 +33,8 @@ def shared(path: str) -> Path:
 def joined(folder: Path, name: str) -> Path:
     """Return ``folder / name`` as one object for all who name it."""
     return folder / name
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Return where milabench keeps what it can make again, for one user."""
+    return expanded(environ.get("XDG_CACHE_HOME") or "~/.cache") / "milabench"

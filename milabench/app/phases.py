@@ -14,7 +14,7 @@ from milabench import resources
 from milabench.app.multirun import Asked
 from milabench.app.options import Options
 from milabench.app.signals import ended_at_once, heeded
-from milabench.app.workspace import assembled, check_index, indexes, resolve_suite, resolve_system, site
+from milabench.app.workspace import assembled, check_index, indexes, put_together, resolve_suite, resolve_system, site
 from milabench.console import Console
 from milabench.errors import ExitCode, HostLost, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
@@ -105,6 +105,7 @@ class Operation:
         """Run install or prepare; their processes log below the base."""
         with ended_at_once():
             plan = planning.plan(ready, phase)
+            put_together(ready, plan)
         for note in plan.notes:
             self.console.note(f"unpinned: {note} is installed as written: no lock, or changed since (`milabench pin`)")
         return await self.carry_out(plan, SetupLogs(self.options.base))

@@ -17,6 +17,7 @@ from milabench.app.multirun import Asked, asked
 from milabench.app.options import Options
 from milabench.app.phases import Operation, Outcomes, operation
 from milabench.app.signals import ended_at_once
+from milabench.app.workspace import put_together
 from milabench.console import Console
 from milabench.errors import ConfigurationError, DiskFull, ExitCode, PreflightError, UsageError
 from milabench.execute import any_side_by_side
@@ -151,6 +152,7 @@ async def _carry_out(
 ) -> ExitCode:
     """Make one run's directory and fill it."""
     plan = each.plan
+    put_together(each.ready, plan)
     known = await facts(work, each.ready, plan)
     known["preflight"] = preflight.recorded(found)
     if each.asked.variation is not None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import platform
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import benchmate
-from milabench import package, resources, suite, system
+from milabench import package, resources, suite, system, tools
 from milabench.app import sizing
 from milabench.app.options import Options
 from milabench.errors import PreflightError, UsageError
-from milabench.paths import exists, expanded
-from milabench.plan import Site, Workspace, locate
+from milabench.paths import cache_folder, exists, expanded
+from milabench.plan import Plan, Site, Tools, Workspace, locate
 from milabench.plan.setup import wheel_name
 from milabench.suite import Suite
 from milabench.system.types import System
@@ -71,7 +73,7 @@ def assembled(
 
     ``unfetched`` names those that could not be fetched, with the reason. Raises PreflightError where others are not.
     """
-    where = site(options)
+    where = _site_for(options, resolved)
     here, fetched = locate(selected, where, unfetched, options.command("install"))
     definitions = {each.definition: each.mark for each in here.benchmarks if each.definition is not None}
     return Workspace(
@@ -100,6 +102,33 @@ def site(options: Options) -> Site:
         import_path=tuple(resources.import_path()),
         offline=options.offline,
     )
+
+
+def _site_for(options: Options, resolved: System) -> Site:
+    """Return it with what makes environments on other nodes, where there are such: they were asked for their Python."""
+    where = site(options)
+    if all(node.local or node.python is None for node in resolved.nodes):
+        return where
+    program = tools.uv(where.uv) if where.uv else None
+    known = Tools(
+        folder=str(cache_folder(options.environ) / "tools"),
+        virtualenv=tools.virtualenv(),
+        sources=tools.sources(),
+        uv=program,
+        machine=platform.machine(),
+    )
+    return replace(where, tools=known)
+
+
+def put_together(ready: Workspace, plan: Plan) -> None:
+    """Put the folders of those tools together that a plan sends to nodes. Raises PreflightError where one cannot be."""
+    known = ready.site.tools
+    if known is None:
+        return
+    sent = {each.source for trial in plan.trials for job in trial.jobs for each in job.staged}
+    for tool in known.all:
+        if known.folder_of(tool) in sent:
+            tools.assemble(tool, Path(known.folder_of(tool)))
 
 
 def addresses() -> Iterator[str]:

@@ -33,6 +33,13 @@ class Tools:
     uv: Tool | None = None
     machine: str = ""
 
+    @property
+    def all(self) -> tuple[Tool, ...]:
+        return (self.virtualenv, self.sources, *((self.uv,) if self.uv else ()))
+
+    def folder_of(self, tool: Tool) -> str:
+        return f"{self.folder}/{tool.name}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
@@ -118,7 +125,7 @@ class Site:
 
     def _staged(self, tool: Tool) -> Staged:
         assert self.tools is not None
-        return Staged(source=f"{self.tools.folder}/{tool.name}", target=self._kept(tool))
+        return Staged(source=self.tools.folder_of(tool), target=self._kept(tool))
 
     def _kept(self, tool: Tool) -> str:
         return f"{self.base}/cache/tools/{tool.name}"
