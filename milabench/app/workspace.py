@@ -55,15 +55,19 @@ def resolve_suite(options: Options) -> Suite:
     return suite.select(whole, options.select, options.exclude)
 
 
-def resolve_system(options: Options, facts: Mapping[str, Any]) -> System:
-    """Return the system the options name, on a machine with these facts."""
+def resolve_system(
+    options: Options, facts: Mapping[str, Any], remote: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> System:
+    """Return the system the options name, on a machine with these facts; those of other nodes are in ``remote``."""
     facts = {"ips": list(addresses()), **facts}
-    return system.resolve(options.system, facts, options.shape, options.operator)
+    return system.resolve(options.system, facts, options.shape, options.operator, remote)
 
 
-def workspace(options: Options, facts: Mapping[str, Any]) -> Workspace:
+def workspace(
+    options: Options, facts: Mapping[str, Any], remote: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> Workspace:
     """Return all that the options name, for a system with these facts; errors are those of ``assembled``."""
-    return assembled(options, resolve_suite(options), resolve_system(options, facts))
+    return assembled(options, resolve_suite(options), resolve_system(options, facts, remote))
 
 
 def assembled(

@@ -135,7 +135,7 @@ def _install_job(group: str, contexts: Sequence[Context], first: Node) -> Job:
     staged = (
         *site.staged,
         *(folder for each in contexts for folder in _staged(each)),
-        *_staged_constraints(context),
+        *_staged_constraints(contexts),
         wheel,
     )
     return Job(
@@ -167,9 +167,15 @@ def _staged(context: Context) -> Iterator[Staged]:
     yield from (replace(folder, fresh=fresh and folder.target == context.dirs.code) for folder in context.staged)
 
 
-def _staged_constraints(context: Context) -> Iterator[Staged]:
-    if constraints(context) is not None:
-        yield Staged(source=context.site.constraints, target=_constraints_folder(context))
+def _staged_constraints(contexts: Sequence[Context]) -> Iterator[Staged]:
+    if _applied_constraints(contexts) is not None:
+        yield Staged(source=contexts[0].site.constraints, target=_constraints_folder(contexts[0]))
+
+
+def _applied_constraints(contexts: Sequence[Context]) -> Path | None:
+    """Return the pins that hold for an environment: where all requirements are locked they add nothing."""
+    unlocked = any(not locked for context in contexts for _, locked in _requirements(context))
+    return constraints(contexts[0]) if unlocked else None
 
 
 def _constraints_folder(context: Context) -> str:
@@ -218,14 +224,12 @@ def _preparing(context: Context, pack: type[BasePackage], tag: str, secrets: set
 def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
     """Return the one command that resolves and installs the requirements of all benchmarks of a group."""
     first, site = contexts[0], contexts[0].site
-    files: dict[str, bool] = {}
-    for context in contexts:
-        files |= {f"{context.dirs.code}/{source.name}": locked for source, locked in _requirements(context)}
+    files = {f"{each.dirs.code}/{source.name}": None for each in contexts for source, _ in _requirements(each)}
     extras = {extra for context in contexts for extra in _extras(context)}
     extra = f"[{','.join(sorted(extras))}]" if extras else ""
     named = [token for path in files for token in ("-r", path)]
-    limits = constraints(first)
-    constrained = ["-c", f"{_constraints_folder(first)}/{limits.name}"] if limits and not all(files.values()) else []
+    limits = _applied_constraints(contexts)
+    constrained = ["-c", f"{_constraints_folder(first)}/{limits.name}"] if limits else []
     indexes: Sequence[str] = first.system.facts.get("indexes", ())
     wheel = f"benchmate{extra} @ file://{quote(site.wheel_path, safe='/+')}"
     if site.installer == "pip" or site.uv is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import OBSERVED, Project
-from milabench.resources import benchmate_sources
+from milabench.resources import benchmate_sources, data_root
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
@@ -75,7 +75,8 @@ def golden(small: Project, text: str, name: str) -> None:
     text = text.replace(str(benchmate_sources()), "<benchmate>")
     text = re.sub(r"(/prepared/[^/]+)\.[0-9a-f]{16}\.json", r"\1.<argv>.json", text)
     text = re.sub(r"benchmate-[0-9.]+\+[0-9a-f]{12}", "benchmate-<version>", text)
-    text = re.sub(r"'?[^ '=]*/constraints/", "<constraints>/", text)
+    text = text.replace(str(data_root() / "constraints"), "<constraints>")
+    text = re.sub(r"/constraints/[0-9a-f]{16}", "/constraints/<hash>", text)
     path = GOLDEN / name
     if UPDATE:
         path.write_text(text)
@@ -88,6 +89,13 @@ def test_the_plan_of_a_described_machine_is_as_pinned(small: Project, phase: str
     done = small.verb("plan", *SHAPE, "--phase", phase, "--format", form)
     assert (done.code, done.err) == (0, "")
     golden(small, done.out, f"plan-{phase}.{'txt' if form == 'text' else 'sh'}")
+
+
+@pytest.mark.parametrize("phase", ["install", "prepare", "run"])
+def test_the_plan_of_several_described_machines_is_as_pinned(small: Project, phase: str) -> None:
+    done = small.verb("plan", *SHAPE, "--nodes", "2", "--select", "sweep-8 or far", "--phase", phase)
+    assert (done.code, done.err) == (0, "")
+    golden(small, done.out, f"plan-{phase}-nodes.txt")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,187 @@
+"""Installing and preparing on several nodes: once for each base, with what travels to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plans import FACTS, SITE, planned, workspace
+
+from milabench import plan as planning
+from milabench.plan import Command, Job, Plan, Tools, Workspace, codec
+from milabench.tools import Tool
+
+SYSTEM = """
+system:
+  arch: cpu
+  nodes:
+    - {name: a, ip: 10.0.0.1, main: true}
+    - {name: b, ip: 10.0.0.2}
+    - {name: c, ip: 10.0.0.3}
+"""
+FILES = {
+    "suite.yaml": """
+    all: {definition: all, install_group: torch, plan: {method: per_node}}
+    one: {definition: one, install_group: torch, plan: {method: per_gpu}}
+    two: {definition: two, install_group: two, plan: {method: njobs, n: 1}, num_machines: 2}
+    """,
+    "system.yaml": SYSTEM,
+    **{f"{name}/{file}": "" for name in ("all", "one", "two") for file in ("main.py", "prepare.py")},
+    "all/requirements.in": "numpy\n",
+}
+OWN = """
+from milabench.pack import Package
+
+class __pack__(Package):
+    async def install(self): ...
+    async def prepare(self): ...
+    async def run(self): ...
+"""
+TOOLS = Tools(
+    folder="/cache/tools",
+    virtualenv=Tool(name="virtualenv-1", files={}),
+    sources=Tool(name="milabench-1", files={}),
+    uv=Tool(name="uv-1", files={}),
+    machine="x86_64",
+)
+HERE: dict[str, Any] = {**FACTS, "ips": ["10.0.0.1"]}
+PYTHON = {"local": False, "python": "/opt/python", "python_version": "3.12.1", "machine": "x86_64"}
+
+
+def ready(folder: Path, files: Mapping[str, str] = FILES, **nodes: Mapping[str, Any]) -> Workspace:
+    """Return what plans are made of, where nodes have said of themselves what is given."""
+    found = workspace(folder, files, site=replace(SITE, tools=TOOLS), facts=HERE)
+    told = tuple(replace(node, **nodes.get(node.name, {})) for node in found.system.nodes)
+    return replace(found, system=replace(found.system, nodes=told))
+
+
+def jobs(plan: Plan) -> dict[str, list[tuple[str, str]]]:
+    """Return the jobs of each trial: their tags, and where they run."""
+    return {trial.benchmark: [(job.tag, job.commands[0].node) for job in trial.jobs] for trial in plan.trials}
+
+
+def commands(job: Job) -> dict[str, Command]:
+    return {command.tag: command for command in job.commands}
+
+
+def test_each_node_that_a_benchmark_runs_on_installs_and_prepares_for_itself(tmp_path: Path) -> None:
+    made = ready(tmp_path)
+    assert jobs(planning.plan(made, "install")) == {
+        "torch": [("torch", "a"), ("torch.b", "b"), ("torch.c", "c")],
+        "two": [("two", "a"), ("two.b", "b")],
+    }
+    assert jobs(planning.plan(made, "prepare")) == {
+        "all": [("all", "a"), ("all.b", "b"), ("all.c", "c")],
+        "one": [("one", "a")],
+        "two": [("two", "a"), ("two.b", "b")],
+    }
+
+
+def test_a_node_installs_the_requirements_of_what_runs_there(tmp_path: Path) -> None:
+    first, second, _ = planning.plan(ready(tmp_path), "install").trials[0].jobs
+    assert [each.target for each in first.staged][:2] == ["/base/code/all", "/base/code/one"]
+    assert [each.target for each in second.staged][:1] == ["/base/code/all"]
+    assert "/base/code/one" not in [each.target for each in second.staged]
+    assert list(commands(second)) == ["torch.b.virtualenv", "torch.b.packages"]
+
+
+@pytest.mark.parametrize(
+    ("shared", "installing"),
+    [
+        ({"b": "a", "c": "a"}, ["a"]),
+        ({"c": "b"}, ["a", "b"]),
+        ({"a": "", "b": "", "c": ""}, ["a"]),
+        ({"b": "", "c": ""}, ["a", "b"]),
+    ],
+)
+def test_nodes_that_share_a_base_install_and_prepare_once(
+    tmp_path: Path, shared: dict[str, str], installing: list[str]
+) -> None:
+    made = ready(tmp_path, **{name: {"shares_base": base} for name, base in shared.items()})
+    assert [node.name for node in planning.keepers(made.system)] == installing
+    for phase in ("install", "prepare"):
+        trial = planning.plan(made, phase).trials[0]  # type: ignore[arg-type]
+        assert [job.commands[0].node for job in trial.jobs] == installing
+
+
+def test_what_a_node_needs_is_what_runs_on_its_base(tmp_path: Path) -> None:
+    made = ready(tmp_path, c={"shares_base": "b"})
+    found = {node.name: planning.needs(made, node) for node in made.system.nodes}
+    assert {name: (sorted(envs), sorted(data)) for name, (envs, data) in found.items()} == {
+        "a": (["torch", "two"], ["all", "one", "two"]),
+        "b": (["torch", "two"], ["all", "two"]),
+        "c": (["torch", "two"], ["all", "two"]),
+    }
+    assert planning.needs(made) == found["a"]
+
+
+def test_what_is_needed_on_a_node_is_what_its_job_records(tmp_path: Path) -> None:
+    made = ready(tmp_path, b=PYTHON, c=PYTHON)
+    for trial in planning.plan(made, "install").trials:
+        for job in trial.jobs:
+            node = next(node for node in made.system.nodes if node.name == job.commands[0].node)
+            environments, _ = planning.needs(made, node)
+            assert environments[trial.benchmark] == job.once
+    assert planning.needs(made, made.system.nodes[1])[0]["torch"].base["python"] == "3.12.1"
+
+
+def test_another_machine_makes_environments_by_what_travels_into_its_base(tmp_path: Path) -> None:
+    made = ready(tmp_path, {**FILES, "all/benchfile.py": OWN}, b=PYTHON, c={**PYTHON, "machine": "aarch64"})
+    here, there, foreign = planning.plan(made, "install").trials[0].jobs
+    tools = "/base/cache/tools"
+    make, fill, own = there.commands
+    assert make.argv[:4] == ("/opt/python", "-I", "-S", "-c")
+    assert f"['{tools}/virtualenv-1']" in make.argv[4]
+    assert make.argv[5:] == ("--python", "/opt/python", "/base/venv/torch")
+    assert fill.argv[0] == fill.env["MILABENCH_UV"] == f"{tools}/uv-1/uv"
+    assert own.argv[0] == "/opt/python"
+    assert f"['{tools}/milabench-1']" in own.argv[2]
+    assert [(each.source, each.target) for each in there.staged][:3] == [
+        (f"/cache/tools/{name}", f"{tools}/{name}") for name in ("virtualenv-1", "milabench-1", "uv-1")
+    ]
+    assert here.commands[0].argv[:3] == ("/usr/bin/python3", "-m", "virtualenv")
+    assert not any(each.target.startswith(tools) for each in here.staged)
+    # uv is a program: pip, which each environment has, does it elsewhere
+    assert foreign.commands[1].argv[:4] == ("/base/venv/torch/bin/python", "-m", "pip", "install")
+    assert "MILABENCH_UV" not in foreign.commands[1].env
+    assert f"{tools}/uv-1" not in [each.target for each in foreign.staged]
+
+
+@pytest.mark.parametrize("phase", ["prepare", "run"])
+def test_a_coroutine_on_another_machine_is_awaited_by_its_python(tmp_path: Path, phase: Any) -> None:
+    made = ready(tmp_path, {**FILES, "all/benchfile.py": OWN}, b=PYTHON)
+    trial = planning.plan(made, phase).trials[0]
+    there = next(job for job in trial.jobs if job.commands[0].node == "b")
+    assert there.commands[0].argv[0] == "/opt/python"
+    assert "/base/cache/tools/milabench-1" in [each.target for each in there.staged]
+    assert [each.target for each in there.staged if each.fresh] == []
+
+
+def test_the_constraints_travel_with_the_requirements(tmp_path: Path) -> None:
+    files = {**FILES, "constraints/cpu.txt": "numpy==1\n"}
+    site = replace(SITE, tools=TOOLS, constraints=str(tmp_path / "constraints"))
+    for job in planned(tmp_path, files, "install", site=site).trials[0].jobs:
+        argv = job.commands[1].argv
+        path = Path(argv[argv.index("-c") + 1])
+        assert path.name == "cpu.txt"
+        assert (str(tmp_path / "constraints"), str(path.parent)) in [(each.source, each.target) for each in job.staged]
+
+
+def test_a_coroutine_sees_the_hardware_of_its_own_node(tmp_path: Path) -> None:
+    made = ready(tmp_path, b={"cpus": 3})
+    plan = planning.plan(made, "install")
+    for job in plan.trials[0].jobs:
+        command = job.commands[0]
+        assert plan.config_of(command)["system"]["cpu"]["count"] == (3 if command.node == "b" else 16)
+    assert codec.from_json(json.loads("".join(codec.lines(plan)))) == plan
+
+
+def test_requirements_are_locked_on_this_machine_wherever_the_nodes_are(tmp_path: Path) -> None:
+    made = ready(tmp_path, a={**PYTHON, "machine": "aarch64"})
+    plan, _ = planning.pins(made)
+    for command in plan.trials[0].commands:
+        assert (command.node, command.argv[0]) == ("here", "/usr/bin/uv")
