@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents import Raw
+from cluster import NO_SLURM, Cluster, is_possible
 from harness import Project
 
 
@@ -19,4 +20,12 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Raw]:
     with Raw(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    if not is_possible():
+        pytest.skip(NO_SLURM)
+    with Cluster() as made:
         yield made
