@@ -42,6 +42,7 @@ TICK_S = 0.001  # while streams are read, what is due is looked at so often
 WITHHELD = (
     *("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"),
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NPROCS"),
     *("MILABENCH_EVENTS", "MILABENCH_STEPS", "MILABENCH_SEQ", "VOIRFILE", "DATA_FD"),
 )
 FOLDERS = {f"MILABENCH_DIR_{name}" for name in ("DATA", "RUNS", "EXTRA", "CACHE")}  # every script may write there
