@@ -15,8 +15,12 @@ class LastWords:
     def hear(self, chunk: bytes) -> None:
         self._kept = (self._kept + chunk)[-_KEPT:]
 
+    @property
+    def lines(self) -> list[str]:
+        """The lines that say something, without characters that a terminal would obey."""
+        lines = self._kept.decode(errors="replace").splitlines()
+        return ["".join(each for each in line.strip() if each.isprintable())[:_TOLD] for line in lines if line.strip()]
+
     def __str__(self) -> str:
-        """Return the last line that says something, without characters that a terminal would obey."""
-        lines = [line.strip() for line in self._kept.decode(errors="replace").splitlines()]
-        last = next((line for line in reversed(lines) if line), "")
-        return "".join(each for each in last if each.isprintable())[:_TOLD]
+        """Return the last of them."""
+        return next(reversed(self.lines), "")

@@ -1,0 +1,57 @@
+"""What starts an agent as a step of a job, and what its end is taken for."""
+
+from __future__ import annotations
+
+import pytest
+
+from milabench.execute.hosts.slurm import Placed, step_argv, step_environ, why
+
+CANCELLED = "slurmstepd-n1: error: *** STEP 1.0 ON n1 CANCELLED AT 2026-11-29T20:43:07 DUE TO TIME LIMIT ***"
+
+
+def test_a_step_names_its_job_and_node_and_shares_what_the_job_has_there() -> None:
+    argv = step_argv(Placed(job="12", node="gpu007"), ["python3", "-c", "x"])
+    assert argv[:3] == ["srun", "--jobid=12", "--nodelist=gpu007"]
+    assert {"--overlap", "--nodes=1", "--ntasks=1", "--unbuffered", "--cpu-bind=none"} <= set(argv)
+    assert argv[-3:] == ["python3", "-c", "x"]
+
+
+def test_what_a_job_asked_for_is_not_asked_of_its_steps_again() -> None:
+    given = {
+        "PATH": "/bin",
+        "SLURM_CONF": "/etc/slurm.conf",
+        "SLURM_NTASKS": "8",
+        "SLURM_GPUS": "16",
+        "SLURM_LABELIO": "1",
+        "SRUN_CPUS_PER_TASK": "4",
+        "CUDA_VISIBLE_DEVICES": "0,1",
+    }
+    kept = {"PATH": "/bin", "SLURM_CONF": "/etc/slurm.conf", "CUDA_VISIBLE_DEVICES": "0,1"}
+    assert step_environ(given) == kept
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ([], ""),
+        (["a benchmark's own words"], ""),
+        (["srun: error: Node failure on n2"], "srun: Node failure on n2"),
+        (
+            [
+                "srun: cluster configuration lacks support for cpu binding",
+                "srun: forcing job termination",
+                "srun: Job step aborted: Waiting up to 7 seconds for job step to finish.",
+                CANCELLED,
+                "srun: error: n1: task 0: Killed",
+            ],
+            "srun: STEP 1.0 ON n1 CANCELLED AT 2026-11-29T20:43:07 DUE TO TIME LIMIT",
+        ),
+        (
+            ["srun: error: Unable to create step for job 1: Requested node configuration is not available"],
+            "srun: Unable to create step for job 1: Requested node configuration is not available",
+        ),
+        (["srun: error: n1: task 0: Killed"], ""),
+    ],
+)
+def test_a_step_ended_for_the_first_reason_that_slurm_gives(lines: list[str], reason: str) -> None:
+    assert why(lines) == reason
