@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from benchmate.observations import Stop
 from benchmate.wire import EventWriter
 
 DEFAULT_OBSERVATIONS: Final = 60
@@ -33,6 +34,10 @@ class Limit:
     observations: int | None = DEFAULT_OBSERVATIONS
     seconds: float | None = None
     precision: float | None = None
+
+    @property
+    def stop(self) -> Stop:
+        return Stop(observations=self.observations, seconds=self.seconds, precision=self.precision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

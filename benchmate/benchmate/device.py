@@ -176,6 +176,17 @@ def fetch(arch: str | None = None, context: Context | None = None) -> Accelerato
     return TorchDevice(chosen, KINDS[chosen], context.local_rank)
 
 
+def of_process(context: Context) -> tuple[Accelerator, str]:
+    """Return the accelerator that a process measures on, and what is to be noted of it: without torch it is the host.
+
+    Raises DeviceError when the one that was asked for is not there.
+    """
+    if has_torch():
+        return fetch(context=context), ""
+    timed = context.arch not in (None, "cpu")
+    return Cpu(), f"torch is not there: steps on {context.arch} are timed by the host's clock" if timed else ""
+
+
 def has_torch() -> bool:
     """Return whether torch is installed; imports nothing."""
     return _installed("torch")

@@ -10,12 +10,12 @@ from typing import Any, Final, Protocol, TypeVar
 
 from benchmate.batches import Count, checked, counter, spent, whole
 from benchmate.device import Accelerator
+from benchmate.observations import NEVER
 from benchmate.ring import Append, Lane, Ring
 from benchmate.wire import GOOD, OVERLAPPED, WARMUP
 
 T = TypeVar("T")
 
-NEVER: Final = 2**62
 _END: Final[Any] = object()
 
 
@@ -48,7 +48,7 @@ class Loop:
     """
 
     __slots__ = (
-        "_accelerator", "_append", "_deadline_ns", "_last_ns", "_left_ns", "_owner", "_ring",
+        "_accelerator", "_append", "_deadline_ns", "_given_ns", "_last_ns", "_left_ns", "_owner", "_ring",
         "boundary", "count_ns", "over", "phase", "step",
     )  # fmt: skip
 
@@ -58,7 +58,8 @@ class Loop:
         self.phase, self.step, self.over = WARMUP, 0, False
         self.boundary = NEVER
         self.count_ns = 0  # what counting the items of a batch takes, where it is not the script that counts
-        self._left_ns = NEVER  # of the measured time; on the host's clock a deadline says the same more cheaply
+        self._given_ns = NEVER  # how much time is to be measured at most
+        self._left_ns = NEVER  # of that; on the host's clock a deadline says the same more cheaply
         self._deadline_ns = NEVER
         self._last_ns = 0  # where the latest good step ended on the host's clock
 
@@ -101,11 +102,12 @@ class Loop:
 
     def limit_time(self, seconds: float) -> None:
         """Let the time that is measured from now on be limited."""
-        self._left_ns = int(seconds * 1e9)
+        self._given_ns = self._left_ns = int(seconds * 1e9)
         self._deadline_ns = self._last_ns + self._left_ns
 
-    def is_out_of_time(self) -> bool:
-        return self._left_ns <= 0 or self._last_ns >= self._deadline_ns
+    def measured_ns(self) -> int:
+        """Return the time that was measured since it is limited."""
+        return self._given_ns - min(self._left_ns, self._deadline_ns - self._last_ns)
 
     def drain(self) -> None:
         """Wait for the device, if steps are timed by it, and hand on those that were open."""

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable
 from typing import Final, TypeVar
 
+from benchmate.account import Account
 from benchmate.batches import Count
 from benchmate.context import Context
 from benchmate.device import Accelerator
 from benchmate.loop import Loop
-from benchmate.observations import precise_enough
+from benchmate.observations import Enough
 from benchmate.overhead import per_step
-from benchmate.statistics import next_look, throughput
+from benchmate.recording import Recording
+from benchmate.statistics import Estimate, throughput
 from benchmate.stopping import end_program, group_size
-from benchmate.tally import Tally
-from benchmate.usage import Usage, usage
 from benchmate.values import Values
-from benchmate.wire import MEASURED, WARMUP, StepsWriter
+from benchmate.wire import MEASURED, WARMUP
 
 T = TypeVar("T")
-USAGE_EVERY_NS: Final = 250_000_000
 IN_THREAD: Final = (
     "a pass is made in another thread than the main one: its steps are what that thread does between two"
     " batches, and at the limit the process ends at once, without `finally` blocks; wrap what the training loop itself"
@@ -31,7 +29,6 @@ UNTIMED: Final = (
     "measured steps took no time or less by the device's events, and count for nothing: does the script make them on"
     " several streams?"
 )
-Write = Callable[[str, object], None]
 
 
 class Measurement:
@@ -41,19 +38,15 @@ class Measurement:
     ``values`` are the losses and metrics of its steps.
     """
 
-    def __init__(
-        self, context: Context, accelerator: Accelerator, rows: StepsWriter | Tally, task: str, write: Write
-    ) -> None:
-        self._context, self._accelerator, self._rows = context, accelerator, rows
-        self._task, self._write = task, write
-        self.values = Values(task, write)
-        self.loop = Loop(accelerator, rows.append, self)
+    def __init__(self, context: Context, accelerator: Accelerator, recording: Recording, task: str) -> None:
+        self._context, self._accelerator, self._rows = context, accelerator, recording.rows
+        self._write = recording.write
+        self._account = Account(task, accelerator, recording.write)
+        self.values = Values(task, recording.write)
+        self.loop = Loop(accelerator, self._rows.append, self)
         self.before_exit: Callable[[], object] = self.close  # where the process ends at the limit, and at once
         self._batches = 1  # of a step
-        self._begun: Usage | None = None
-        self._ended: Usage | None = None
-        self._memory_bytes = 0  # as last written
-        self._look_at = next_look(0)  # so many measured steps
+        self._enough = Enough(context.limit.stop)
         self._stop: dict[str, object] | None = None  # what is to be said of the limit that was reached
         self._finished = self._closed = self._in_thread = False
         self.loop.boundary = context.limit.skip
@@ -85,8 +78,8 @@ class Measurement:
     # What the loop calls -----------------------------------------------------------------------------------------
 
     def pass_begins(self) -> None:
-        if self._begun is None and self.loop.phase == MEASURED:
-            self._begun = usage()
+        if not self._account.is_open and self.loop.phase == MEASURED:
+            self._account.begin()
         if not self._in_thread and threading.current_thread() is not threading.main_thread():
             self._in_thread = True
             self._write("note", {"message": IN_THREAD})
@@ -98,9 +91,9 @@ class Measurement:
         """
         if self.loop.phase == WARMUP:
             self._open()
-            self._begun = usage()
+            self._account.begin()
             return False
-        self._stop = self._reached()
+        self._stop = self._enough.reached(self._measured(), self.loop.measured_ns(), self._look)
         if self._stop is None:
             self.loop.boundary = self._next_boundary()
             return False
@@ -116,19 +109,14 @@ class Measurement:
     def pass_ended(self) -> None:
         if not self._closed:
             self._flush()
-            self._look_at_usage()
+            if self._account.is_open and not self._finished:
+                self._account.end_for_now()
 
     def beyond(self) -> None:
         """Say ``stop``, where the leader of a group waited for the others to have made their last measured step."""
         if self._stop is not None:
             self._accelerator.synchronize()
             self._say_stop()
-
-    def _look_at_usage(self) -> None:
-        """Take a pass's end for that of the measurement until a later one comes; not each, where passes are short."""
-        due = self._ended is None or time.monotonic_ns() - self._ended.monotonic_ns >= USAGE_EVERY_NS
-        if self._begun is not None and not self._finished and due:
-            self._ended = usage()
 
     # The limit ---------------------------------------------------------------------------------------------------
 
@@ -146,34 +134,20 @@ class Measurement:
 
         None of their rows makes room for itself then, which now and then would take a hundred times as long.
         """
-        limit = self._context.limit
-        ends = [] if limit.observations is None else [limit.skip + max(1, limit.observations)]
-        looks = [] if limit.precision is None else [limit.skip + self._look_at]
-        return min([*ends, *looks, self.loop.step + self._rows.reserve()])
+        ends = self._context.limit.skip + self._enough.next_count()
+        return min(ends, self.loop.step + self._rows.reserve())
 
-    def _reached(self) -> dict[str, object] | None:
-        """Return what to say of the limit, None while it is not reached."""
-        limit = self._context.limit
-        if self.loop.is_out_of_time():
-            return {"reason": "seconds"}
-        if limit.observations is not None and self._measured() >= limit.observations:
-            return {"reason": "observations"}
-        if limit.precision is None or self._measured() < self._look_at:
-            return None
-        self._look_at = next_look(self._measured())
-        return self._look()
-
-    def _look(self) -> dict[str, object] | None:
-        """Say whether the rate is known well enough by the steps that are written; nothing is waited for.
+    def _look(self) -> Estimate | None:
+        """Return the rate by the steps that are written; nothing is waited for.
 
         The leader decides for its group. A further rank, which will be ended without a word, writes what it can.
         """
         if self._context.rank:
             if self._accelerator.clock != "device":
                 self.values.flush()
-            self._say_memory()
+            self._account.say_memory()
             return None
-        return precise_enough(throughput(*self._rows.work()), self._context.limit.precision)
+        return throughput(*self._rows.work())
 
     def _say_stop(self) -> None:
         """Write ``stop``, once, where a limit was reached and this process speaks for its group."""
@@ -193,27 +167,19 @@ class Measurement:
             return
         self._flush()
         if self._stop is not None:
-            self._ended = usage()
+            self._account.end()
         self._finished = True
-        self._say_memory()
+        self._account.say_memory()
         self._say_measured()
 
-    def _say_memory(self) -> None:
-        memory = self._accelerator.peak_memory()
-        if memory is not None and memory[0] > self._memory_bytes:
-            self._memory_bytes, source = memory
-            data = {"memory_peak_bytes": self._memory_bytes, "source": source, "device": self._accelerator.name}
-            self._write("data", {"task": "main", **data})
-
     def _say_measured(self) -> None:
-        """Write what the process used while it measured, and what measuring it cost."""
-        if self._begun is None or self._ended is None:
-            return
         steps = self._measured()
+        if self._account.used() is None:
+            return
         untimed = steps - len(self._rows.work()[0])
         if untimed > 0:
             self._write("note", {"message": f"{untimed} of {steps} {UNTIMED}"})
-        if steps > 0:
-            overhead_ns = per_step(self._accelerator, self._batches) + self._batches * self.loop.count_ns
-            used = self._ended.since(self._begun)
-            self._write("measured", {"task": self._task, "steps": steps, **used, "overhead_ns": round(overhead_ns)})
+        self._account.say_measured(steps, self._overhead_ns)
+
+    def _overhead_ns(self) -> float:
+        return per_step(self._accelerator, self._batches) + self._batches * self.loop.count_ns

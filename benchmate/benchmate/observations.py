@@ -1,20 +1,111 @@
-"""Observations of a process by somebody else, who hears of them one by one: when enough of them were measured."""
+"""When enough was measured: the amounts that are wanted, and whoever hears of observations one by one."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
 from benchmate.statistics import Estimate, estimate, next_look, precise, throughput
 from benchmate.wire import MEASURED, WARMUP
+
+NEVER: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """When a measurement ends: at the first of the given amounts (None: no limit), or at the last where all are needed.
+
+    ``observations`` and ``seconds`` are those measured, without warm-up. ``precision`` is the half-width of a 95 %
+    interval as a share of its value: of the throughput, or of the median time (``precision_of``). ``maximum_s``, in
+    seconds too, ends it whatever is missing. Raises ValueError for an amount that is none.
+    """
+
+    observations: int | None = None
+    seconds: float | None = None
+    precision: float | None = None
+    precision_of: Literal["throughput", "p50"] = "throughput"
+    need: Literal["first", "all"] = "first"
+    maximum_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("observations", "seconds", "precision", "maximum_s"):
+            amount = getattr(self, name)
+            if amount is not None and not 0 <= amount < math.inf:
+                raise ValueError(f"{name} is {amount!r}: expected a number that is not negative, or None")
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether nothing ends it."""
+        return self.observations is self.seconds is self.precision is self.maximum_s is None
+
+
+class Enough:
+    """Whether a stop is reached, asked again and again while more is measured.
+
+    The precision is looked at when a quarter more was measured than at the look before (``statistics.next_look``).
+    """
+
+    __slots__ = ("_look", "stop")
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+        self._look = next_look(0)
+
+    def next_count(self) -> int:
+        """Return the number of measured observations at which to ask again, if time does not run out before."""
+        ends = [] if self.stop.observations is None else [max(1, self.stop.observations)]
+        looks = [] if self.stop.precision is None else [self._look]
+        return min([NEVER, *ends, *looks])
+
+    def left_ns(self, measured_ns: int) -> int:
+        """Return for how much longer to measure before time ends it, or may."""
+        ends = [int(each * 1e9) for each in (self.stop.seconds, self.stop.maximum_s) if each is not None]
+        return min([NEVER, *(end - measured_ns for end in ends if end > measured_ns)])
+
+    def reached(self, measured: int, measured_ns: int, find: Callable[[], Estimate | None]) -> dict[str, object] | None:
+        """Return the data of a ``stop`` event once so many observations in so much time are enough, else None.
+
+        ``find`` returns what is to be precise, None where somebody else decides that.
+        """
+        stop = self.stop
+        if not measured:
+            return None
+        if stop.maximum_s is not None and measured_ns >= int(stop.maximum_s * 1e9):
+            return {"reason": "maximum"}
+        is_met = {}
+        if stop.observations is not None:
+            is_met["observations"] = measured >= stop.observations
+        if stop.seconds is not None:
+            is_met["seconds"] = measured_ns >= int(stop.seconds * 1e9)
+        met = [reason for reason, holds in is_met.items() if holds]
+        if stop.need == "first" and met:
+            return {"reason": met[0]}
+        if stop.need == "all" and len(met) < len(is_met):
+            return None
+        if stop.precision is None:
+            return {"reason": met[-1]} if met else None
+        return self._precise(measured, stop.precision, find)
+
+    def _precise(
+        self, measured: int, precision: float, find: Callable[[], Estimate | None]
+    ) -> dict[str, object] | None:
+        if measured < self._look:
+            return None
+        self._look = next_look(measured)
+        found = find()
+        if found is None or not precise(found, precision):
+            return None
+        return {"reason": "precision", "precision": found.relative_error, "observations": found.n}
 
 
 @dataclass(slots=True, kw_only=True)
 class Observations:
     """Tell warm-up from measurement, and when the first of some amounts has been measured (None: no limit).
 
-    ``precision`` is the half-width of the rate's 95 % interval, as a share of the rate; it is looked at when a quarter
-    more was measured than at the look before (``statistics.next_look``). Times are ns of any one clock; ``since_ns`` is
-    when the first observation begins.
+    For somebody who hears of a process's observations one by one. ``precision`` is that of its rate. Times are ns of
+    any one clock; ``since_ns`` is when the first observation begins.
     """
 
     skip: int
@@ -24,9 +115,12 @@ class Observations:
     precision: float | None = None
     measured: int = 0
     _warm: int = 0
-    _look: int = field(default_factory=lambda: next_look(0))
+    _enough: Enough = field(init=False)
     _values: list[float] = field(default_factory=list)
     _durations_ns: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._enough = Enough(Stop(observations=self.observations, seconds=self.seconds, precision=self.precision))
 
     def add(self, now_ns: int, *, rate: float | None = None, count: int = 0, duration_ns: int = 0) -> int:
         """Take one: a rate, or what was done in a time. Returns its phase."""
@@ -43,25 +137,10 @@ class Observations:
 
     def reached(self, now_ns: int) -> dict[str, object] | None:
         """Return the data of a ``stop`` event once a limit is reached, else None."""
-        if not self.measured:
-            return None
-        if self.observations is not None and self.measured >= self.observations:
-            return {"reason": "observations", "observations": self.measured}
-        if self.seconds is not None and now_ns - self.since_ns >= self.seconds * 1e9:
-            return {"reason": "seconds", "observations": self.measured}
-        if self.precision is None or self.measured < self._look:
-            return None
-        self._look = next_look(self.measured)
-        return precise_enough(self._found(), self.precision)
+        enough = self._enough.reached(self.measured, now_ns - self.since_ns, self._found)
+        return None if enough is None else {**enough, "observations": self.measured}
 
     def _found(self) -> Estimate:
         if self._durations_ns:
             return throughput(self._values, self._durations_ns)
         return estimate(self._values, "mean")
-
-
-def precise_enough(found: Estimate, precision: float | None) -> dict[str, object] | None:
-    """Return the data of a ``stop`` event where a rate is known well enough, else None."""
-    if precision is None or not precise(found, precision):
-        return None
-    return {"reason": "precision", "precision": found.relative_error, "observations": found.n}

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import inspect
 import os
-import platform
 import sys
-import time
-import traceback
-import weakref
 from collections.abc import Callable, Generator, Iterable
-from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from benchmate.batches import Count
-from benchmate.context import Context, ContextError, current, writer
-from benchmate.device import Accelerator, Cpu, fetch, has_torch
+from benchmate.context import Context, current
+from benchmate.device import Accelerator, of_process
 from benchmate.measurement import Measurement
+from benchmate.recording import Recording, Task
 from benchmate.stopping import StopProgram
 from benchmate.tally import Tally
-from benchmate.wire import StepsWriter
 from benchmate.wrapped import Criterion, Observed
 
-__all__ = ["LIBRARIES", "Criterion", "Observed", "Observer", "StopProgram", "error_data"]
+__all__ = ["Criterion", "Observed", "Observer", "StopProgram"]
 
 T = TypeVar("T")
-
-LIBRARIES: Final = ("torch", "numpy", "jax", "transformers", "accelerate", "lightning", "voir")
 
 
 class Observer:
@@ -51,25 +43,19 @@ class Observer:
         accelerator: Accelerator | None = None,
         context: Context | None = None,
     ) -> None:
-        self._context = current() if context is None else context
-        self._task, self._unit, self._count = task, unit, count
-        self._events, self._pid = writer(self._context), os.getpid()
-        self._is_child = False
-        without_torch = accelerator is None and not has_torch()
-        self._accelerator = accelerator or (Cpu() if without_torch else fetch(context=self._context))
-        self._rows: StepsWriter | Tally = self._open_steps() or Tally()
-        self._measurement = Measurement(self._context, self._accelerator, self._rows, task, self._write)
+        context = current() if context is None else context
+        self._task, self._count = task, count
+        self._accelerator, doubt = of_process(context) if accelerator is None else (accelerator, "")
+        what = Task(name=task, unit=unit, clock=self._accelerator.clock)
+        self._recording = Recording(context, self._accelerator, what, left=self._leave_to_parent)
+        self._measurement = Measurement(context, self._accelerator, self._recording, task)
         self._measurement.before_exit = self.close
         self._loop, self._values = self._measurement.loop, self._measurement.values
         self._hand: Generator[None, None, None] | None = None
-        self._closed = False
-        self._write("hello", self._hello())
-        if without_torch and self._context.arch not in (None, "cpu"):
-            self.note(f"torch is not there: steps on {self._context.arch} are timed by the host's clock")
-        self._hook, self._previous_hook = self._on_exception, sys.excepthook
-        sys.excepthook = self._hook
+        self._closed = self._is_child = False
+        if doubt:
+            self.note(doubt)
         atexit.register(self.close)
-        os.register_at_fork(after_in_child=functools.partial(_in_child, weakref.ref(self)))
 
     # What a script or a voirfile calls ---------------------------------------------------------------------------
 
@@ -120,7 +106,7 @@ class Observer:
 
     def note(self, message: str) -> None:
         """Write down what differs from what was asked for."""
-        self._write("note", {"message": message})
+        self._recording.note(message)
 
     def close(self) -> None:
         """Write what is still open and close the files; done at exit at the latest. A forked child writes nothing."""
@@ -129,18 +115,14 @@ class Observer:
         self._end_by_hand()
         self._measurement.close()
         self._closed = True
-        if isinstance(self._rows, StepsWriter):
-            self._rows.close()
-        else:
-            sys.stderr.write(f"{self._task}: {self._rows.describe(self._unit)}\n")
-        if sys.excepthook is self._hook:
-            sys.excepthook = self._previous_hook
+        self._recording.close()
+        if isinstance(self._recording.rows, Tally):
+            sys.stderr.write(f"{self._task}: {self._recording.rows.describe()}\n")
         atexit.unregister(self.close)
 
     def _leave_to_parent(self) -> None:
-        """Record and say nothing more: this is a forked child now, and the files are its parent's."""
+        """Record and say nothing more: this is a forked child now."""
         self._is_child = self._closed = True
-        self._events = None
         self._measurement.leave_to_parent()
 
     # Outside the loop --------------------------------------------------------------------------------------------
@@ -154,57 +136,10 @@ class Observer:
         if self._is_child:
             self._is_child = False
             sys.stderr.write(
-                f"benchmate: process {os.getpid()} is not measured: it is a fork of process {self._pid}, which made the"
-                " Observer; make it in the process that trains\n"
+                f"benchmate: process {os.getpid()} is not measured: it is a fork of process"
+                f" {self._recording.pid}, which made the Observer; make it in the process that trains\n"
             )
 
     def _end_by_hand(self) -> None:
         if self._hand is not None and inspect.getgeneratorstate(self._hand) != inspect.GEN_RUNNING:
             self._hand.close()
-
-    def _open_steps(self) -> StepsWriter | None:
-        path, clock = self._context.steps, self._accelerator.clock
-        if path is None:
-            return None
-        try:
-            return StepsWriter(path, unit=self._unit, clock=clock, zero_ns=time.time_ns() - time.monotonic_ns())
-        except FileExistsError:
-            error = ContextError(
-                f"{path} is there already, and has one writer: make one Observer, in the process that measures, and"
-                " wrap every loader with it; processes of a group need a RANK each"
-            )
-            self._write("error", error_data(error))  # no hook is set yet that would
-            raise error from None
-
-    def _hello(self) -> dict[str, object]:
-        versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in LIBRARIES}
-        return {
-            "pid": self._pid,
-            "python": platform.python_version(),
-            "device": self._accelerator.name,
-            "clock": self._accelerator.clock,
-            "unit": self._unit,
-            "task": self._task,
-            "libraries": {name: str(version) for name, version in versions.items() if version is not None},
-        }
-
-    def _write(self, event: str, data: object) -> None:
-        if self._events is not None:
-            self._events.write(event, data)
-
-    def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if issubclass(kind, Exception):
-            self._write("error", error_data(error))
-        self._previous_hook(kind, error, trace)
-
-
-def _in_child(observer: weakref.ref[Observer]) -> None:
-    forked = observer()
-    if forked is not None:
-        forked._leave_to_parent()
-
-
-def error_data(error: BaseException) -> dict[str, str]:
-    """Return the data of an ``error`` event."""
-    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return {"type": type(error).__name__, "message": str(error), "trace": trace}

@@ -18,8 +18,8 @@ from typing import Any, Final
 from benchmate import mistakes, reported
 from benchmate.configured import ConfigurationError, configured
 from benchmate.context import Context, current, own_descriptor
-from benchmate.observe import error_data
 from benchmate.probes import ProbeError, Probes, watch_giving
+from benchmate.recording import error_data
 from benchmate.reported import Reported
 from benchmate.stopping import StopProgram
 

@@ -6,34 +6,44 @@ import sys
 from array import array
 
 from benchmate.statistics import throughput
-from benchmate.wire import GOOD, MEASURED
+from benchmate.wire import BASE_COLUMNS, Clock, Steps
 
 
 class Tally:
-    """The counts and durations of good measured steps."""
+    """Rows of steps in memory; takes and returns them as a ``StepsWriter`` does."""
 
-    __slots__ = ("_counts", "_durations")
+    __slots__ = ("_clock", "_columns", "_unit", "_values", "_zero_ns")
 
-    def __init__(self) -> None:
-        self._counts, self._durations = array("q"), array("q")
+    def __init__(
+        self, *, unit: str, clock: Clock = "monotonic", zero_ns: int = 0, columns: tuple[str, ...] = BASE_COLUMNS
+    ) -> None:
+        self._unit, self._clock, self._zero_ns, self._columns = unit, clock, zero_ns, columns
+        self._values = array("q")
 
-    def append(self, start_ns: int, end_ns: int, count: int, phase: int, status: int) -> None:
-        if phase == MEASURED and status == GOOD and start_ns < end_ns:  # those that ``Steps.good`` has
-            self._counts.append(count)
-            self._durations.append(end_ns - start_ns)
+    def append(self, *values: int) -> None:
+        self._values.extend(values)
+
+    def extend(self, values: array[int]) -> None:
+        self._values.extend(values)
 
     def reserve(self) -> int:
         """Return for how many more steps there is room."""
         return sys.maxsize
 
-    def work(self) -> tuple[array[int], array[int]]:
-        """Return the counts and the durations (ns)."""
-        return self._counts, self._durations
+    def written(self) -> Steps:
+        """Return a copy of what is kept."""
+        width = len(self._columns)
+        columns = {name: self._values[index::width] for index, name in enumerate(self._columns)}
+        return Steps(unit=self._unit, clock=self._clock, zero_ns=self._zero_ns, columns=columns)
 
-    def describe(self, unit: str) -> str:
-        found = throughput(self._counts, self._durations)
+    def work(self) -> tuple[array[int], array[int]]:
+        """Return the counts and the durations (ns) of the good measured steps."""
+        return self.written().work()
+
+    def describe(self) -> str:
+        found = throughput(*self.work())
         if not found.value:
             return "no step was measured"
         error = found.relative_error
         interval = "" if error is None else f" ± {error:.2%}"
-        return f"{found.value:.6g} {unit}/s{interval} over {found.n} steps"
+        return f"{found.value:.6g} {self._unit}/s{interval} over {found.n} steps"

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from loops import FakeTime
 
-from benchmate import observe
 from benchmate.context import Context, Limit
 from benchmate.device import Cpu
 from benchmate.observe import Observer
@@ -18,7 +17,7 @@ from benchmate.observe import Observer
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     fake = FakeTime()
-    monkeypatch.setattr(observe, "time", fake)
+    monkeypatch.setattr("benchmate.recording.time", fake)
     monkeypatch.setattr("benchmate.loop.time", fake)
     monkeypatch.setattr("benchmate.ring.time", fake)
     monkeypatch.setattr("benchmate.calibration.time", fake)

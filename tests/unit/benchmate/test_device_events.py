@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from loops import events, rows
 
-from benchmate import measurement
+from benchmate import account
 from benchmate.context import Context
 from benchmate.device import fetch
 from benchmate.observe import Observer, StopProgram
@@ -148,13 +148,13 @@ def test_the_limit_counts_steps_that_are_still_under_way_and_loses_none(
 def test_what_the_opening_of_the_measurement_takes_of_the_device_is_in_no_step(
     tmp_path: Path, make: Callable[..., Observer], accelerator: Any, stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = measurement.usage
+    look = account.usage
 
     def slow() -> Any:
         stream.submit(500 * MS)  # another program's work, meanwhile
         return look()
 
-    monkeypatch.setattr(measurement, "usage", slow)
+    monkeypatch.setattr(account, "usage", slow)
     for _ in make(skip=1, accelerator=accelerator).iterate(range(4)):
         stream.submit(MS)
     assert [end - start for start, end, *_ in rows(tmp_path)] == [MS] * 4

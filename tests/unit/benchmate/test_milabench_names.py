@@ -53,7 +53,7 @@ def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         limit=Limit(skip=1, observations=3),
     )
     monkeypatch.setattr(observer, "current", lambda **_: context)
-    monkeypatch.setattr("benchmate.observe.fetch", lambda **_: Cpu())
+    monkeypatch.setattr("benchmate.observe.of_process", lambda _: (Cpu(), ""))
     return tmp_path
 
 

@@ -130,7 +130,7 @@ def test_intervals_that_are_none_end_nothing_and_are_told(tmp_path: Path, make: 
 
 
 def test_by_hand_too_they_count_for_nothing() -> None:
-    tally = Tally()
+    tally = Tally(unit="items")
     for start, end in ((0, 4), (4, 4), (4, 2), (2, 8)):
         tally.append(start, end, 1, MEASURED, GOOD)
     assert [list(column) for column in tally.work()] == [[1, 1], [4, 6]]
