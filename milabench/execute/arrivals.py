@@ -63,7 +63,7 @@ class Arrivals:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            self._problems[name] = told(error)
+            self._problems[name] = _unwritable(error)
 
     async def settle(self, accounts: Mapping[str, Message], fetch: Fetch) -> str | None:
         """Check what has arrived by an account of each file, and fetch again what is not the same.
@@ -86,7 +86,7 @@ class Arrivals:
             self._cut(name, 0)
             return (await fetch(name)).get(name)
         except OSError as error:
-            self._problems[name] = told(error)
+            self._problems[name] = _unwritable(error)
         except PreflightError as error:
             self._problems[name] = str(error)
         return None
@@ -139,6 +139,10 @@ class Arrivals:
                 size += 1
             self._begins[name] = size
         return self._begins[name]
+
+
+def _unwritable(error: OSError) -> str:
+    return f"it cannot be written here: {told(error)}"
 
 
 def _write(descriptor: int, content: bytes, offset: int) -> None:

@@ -1,0 +1,162 @@
+"""What arrives of processes on other nodes: at its place, checked, fetched again where it is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milabench.errors import HostLost
+from milabench.execute import arrivals as module
+from milabench.execute.arrivals import Arrivals
+from milabench.rundir import Files
+
+
+def known(content: bytes) -> dict[str, object]:
+    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def chunk(name: str, offset: int, content: bytes, **more: Any) -> dict[str, Any]:
+    return {"id": 1, "event": "chunk", "file": name, "offset": offset, "blob": content, **more}
+
+
+class Node:
+    """A node that has files, and sends one again when it is asked to."""
+
+    def __init__(self, arrivals: Arrivals, **files: bytes) -> None:
+        self.arrivals = arrivals
+        self.files = {name.replace("_", "."): content for name, content in files.items()}
+        self.asked: list[str] = []
+
+    async def fetch(self, name: str) -> Mapping[str, Any]:
+        self.asked.append(name)
+        self.arrivals.take(chunk(name, 0, self.files[name]))
+        return {name: known(self.files[name])}
+
+    def settle(self) -> str | None:
+        accounts = {name: known(content) for name, content in self.files.items()}
+        return asyncio.run(self.arrivals.settle(accounts, self.fetch))
+
+
+@pytest.fixture
+def arrivals(tmp_path: Path) -> Arrivals:
+    return Arrivals.of_process(Files.of(tmp_path, "bert"))
+
+
+def test_chunks_come_after_what_the_runner_wrote(arrivals: Arrivals, tmp_path: Path) -> None:
+    (tmp_path / "bert.data").write_bytes(b"config\nstart\n")
+    arrivals.take(chunk("bert.data", 0, b"one\n"))
+    arrivals.take(chunk("bert.data", 4, b"two\n"))
+    assert (tmp_path / "bert.data").read_bytes() == b"config\nstart\none\ntwo\n"
+    node = Node(arrivals, bert_data=b"one\ntwo\n", bert_stdout=b"")
+    assert (node.settle(), node.asked) == (None, [])
+    assert (tmp_path / "bert.stdout").read_bytes() == b""
+
+
+def test_what_was_cut_short_there_before_gets_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "node.monitor.jsonl"
+    path.write_bytes(b'{"whole": 1}\n{"cut')
+    arrivals = Arrivals.of_monitor(path)
+    arrivals.take(chunk(path.name, 0, b'{"event": "monitor"}\n'))
+    assert path.read_bytes() == b'{"whole": 1}\n{"cut\n{"event": "monitor"}\n'
+
+
+def test_a_header_is_written_over_as_it_counts_more(arrivals: Arrivals, tmp_path: Path) -> None:
+    for piece in (chunk("bert.steps", 4, b"rows"), chunk("bert.steps", 0, b"head"), chunk("bert.steps", 0, b"HEAD")):
+        arrivals.take(piece)
+    assert (tmp_path / "bert.steps").read_bytes() == b"HEADrows"
+
+
+def test_a_file_that_begins_anew_there_begins_anew_here(arrivals: Arrivals, tmp_path: Path) -> None:
+    (tmp_path / "bert.data").write_bytes(b"start\n")
+    arrivals.take(chunk("bert.data", 0, b"a long line\n"))
+    arrivals.take(chunk("bert.data", 0, b"new\n", cut=True))
+    assert (tmp_path / "bert.data").read_bytes() == b"start\nnew\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["other.data", "../bert.data", "bert.data/x", "bert.rank1.txt", "bert.rank.steps", "run.json", ""]
+)
+def test_no_other_file_is_written(arrivals: Arrivals, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="no file of the process"):
+        arrivals.take(chunk(name, 0, b"x"))
+    assert asyncio.run(arrivals.settle({name: known(b"x")}, Node(arrivals).fetch)) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["bert.rank1.jsonl", "bert.rank12.steps", "bert.stderr"])
+def test_further_ranks_have_files_too(arrivals: Arrivals, tmp_path: Path, name: str) -> None:
+    arrivals.take(chunk(name, 0, b"x"))
+    assert (tmp_path / name).read_bytes() == b"x"
+
+
+DAMAGE = {
+    "some of it is missing": b"on",
+    "something else": b"two\n",
+    "too much": b"one\nand more",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
+def test_what_is_not_as_it_was_sent_is_fetched_again(arrivals: Arrivals, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bert.data").write_bytes(b"start\n")
+    arrivals.take(chunk("bert.data", 0, content))
+    node = Node(arrivals, bert_data=b"one\n")
+    assert node.settle() is None
+    assert node.asked == ([] if content.startswith(b"one\n") else ["bert.data"])
+    assert (tmp_path / "bert.data").read_bytes() == b"start\none\n"
+
+
+def test_much_is_checked_as_well(arrivals: Arrivals) -> None:
+    content = os.urandom(3 << 20)
+    arrivals.take(chunk("bert.stdout", 0, content))
+    node = Node(arrivals, bert_stdout=content)
+    assert (node.settle(), node.asked) == (None, [])
+
+
+def test_what_cannot_be_had_is_told(arrivals: Arrivals) -> None:
+    node = Node(arrivals, bert_data=b"one\n", bert_stdout=b"two\n")
+    arrivals.take(chunk("bert.stdout", 0, b"two\n"))
+
+    async def fetch(name: str) -> Mapping[str, Any]:
+        raise HostLost("the link is down")
+
+    accounts = {name: known(content) for name, content in node.files.items()}
+    told = asyncio.run(arrivals.settle(accounts, fetch))
+    assert told == "bert.data did not come whole from its node: the link is down"
+
+
+def test_what_the_node_cannot_read_is_told(arrivals: Arrivals) -> None:
+    async def fetch(name: str) -> Mapping[str, Any]:
+        return {name: {"error": "Input/output error"}}
+
+    told = asyncio.run(arrivals.settle({"bert.data": {"error": "Input/output error"}}, fetch))
+    assert told == "bert.data did not come whole from its node: Input/output error"
+
+
+def test_a_full_disk_here_stops_that_file_and_is_told(
+    arrivals: Arrivals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.pwrite
+
+    def pwrite(descriptor: int, content: Any, offset: int) -> int:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".stdout":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, content, offset)
+
+    monkeypatch.setattr(module.os, "pwrite", pwrite)
+    node = Node(arrivals, bert_stdout=b"much", bert_data=b"{}\n")
+    for name, content in node.files.items():
+        arrivals.take(chunk(name, 0, content))
+    told = node.settle()
+    assert told == "bert.stdout did not come whole from its node: it cannot be written here: No space left on device"
+    assert (tmp_path / "bert.data").read_bytes() == b"{}\n"
+    monkeypatch.undo()
+    assert node.settle() is None  # there is room again
+    assert (tmp_path / "bert.stdout").read_bytes() == b"much"
