@@ -47,8 +47,8 @@ exec 2>>{folder}/log
 mkdir /mnt/kept /mnt/node && mount --bind {repository} /mnt/kept && cp -r {folder}/etc/. /mnt/node
 for name in passwd shadow group hosts; do mount --bind {folder}/etc/$name /etc/$name; done
 mount --bind {folder}/home /home
-for place in /run /root /tmp; do mount -t tmpfs none $place; done
-chmod 755 /run && chmod 1777 /tmp && chmod 700 /root && mkdir /run/sshd
+for place in /run /root /tmp /var/tmp; do mount -t tmpfs none $place; done
+chmod 755 /run && chmod 1777 /tmp /var/tmp && chmod 700 /root && mkdir /run/sshd
 mkdir -p {repository} && mount --move /mnt/kept {repository}
 """
 _SSHD_CONFIG = """
@@ -176,9 +176,9 @@ class Nodes:
     @contextmanager
     def entered(self, name: str = "op") -> Iterator[None]:
         """Move this thread, and those that it starts, into the network of a machine for the length of a block."""
-        before, there = (Path(path).open() for path in ("/proc/thread-self/ns/net", f"/run/netns/{self[name].space}"))
-        with before, there:
-            _setns(there.fileno())
+        with Path("/proc/thread-self/ns/net").open() as before:
+            with Path(f"/run/netns/{self[name].space}").open() as there:
+                _setns(there.fileno())
             try:
                 yield
             finally:

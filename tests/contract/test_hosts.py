@@ -1,0 +1,269 @@
+"""What every host does alike, whatever its pipe: one test for all kinds of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents import assert_ends
+from benchmate.wire import decode_event
+from milabench.errors import PreflightError
+from milabench.execute.hosts.agent import AgentHost
+from milabench.outcome import Exit
+from milabench.plan.types import Once
+from places import PLACES, Place
+
+TEXTS = {
+    "nothing": "",
+    "spaces": " two  words and a tab\t",
+    "quotes": 'it\'s a "quoted" `word`',
+    "JSON": '{"a": [1, "b c"], "d": "\\"e\\""}',
+    "variables": "$HOME ${PATH} $(id) $$ %h !!",
+    "patterns": "* ? [a-z] {a,b} ~ ~root",
+    "operators": "; & | > /tmp/x < /dev/null && || #",
+    "newlines": "one\ntwo\r\n\nthree\n",
+    "backslashes": "\\ \\n \\\\ \\'",
+    "options": "--help",
+    "other letters": "gemütlich, déjà vu, 日本語, 🚀",
+    "control characters": "\x01\x1b[31m\x7f",
+}
+
+
+@pytest.fixture(params=PLACES, scope="module")
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with PLACES[request.param](tmp_path_factory.mktemp(request.param)) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _fresh(place: Place) -> None:
+    """Let each test find empty folders."""
+    for folder in (place.seen, place.run):
+        for path in folder.iterdir():
+            path.unlink()
+
+
+def ended(place: Place, script: str = "", **keys: Any) -> Exit:
+    """Start a process and return how it ended."""
+
+    async def story(host: AgentHost) -> Exit:
+        return await (await host.start(place.launch(script, **keys))).wait()
+
+    found: Exit = place.talk(story)
+    return found
+
+
+# Words and values --------------------------------------------------------------------------------------------------
+
+
+def test_arguments_and_variables_arrive_as_they_are(place: Place) -> None:
+    show = (
+        "import json, os, sys; print(json.dumps([sys.argv[1:], {k: v for k, v in os.environ.items() if k[0] == 'T'}]))"
+    )
+    env = {f"T{number}": text for number, text in enumerate(TEXTS.values())}
+    found = ended(place, argv=("python3", "-I", "-S", "-c", show, " ".join(env), *TEXTS.values()), env=env)
+    assert found.code == 0
+    (_, *arguments), variables = json.loads(place.printed())
+    assert dict(zip(TEXTS, arguments, strict=True)) == TEXTS
+    assert variables == env
+
+
+def test_a_folder_of_any_name_is_worked_in(place: Place) -> None:
+    name = 'it\'s a "folder" $HOME * é'
+    (place.seen / name).mkdir(mode=0o777)
+    launch = place.launch("pwd")
+    object.__setattr__(launch.command, "cwd", f"{place.cwd}/{name}")
+
+    async def story(host: AgentHost) -> int | None:
+        return (await (await host.start(launch)).wait()).code
+
+    assert place.talk(story) == 0
+    (place.seen / name).rmdir()
+    assert place.printed() == f"{place.cwd}/{name}\n"
+
+
+def test_what_the_operator_sets_for_pip_is_known_on_the_node(place: Place) -> None:
+    assert ended(place, 'printf %s "$PIP_TOLD"').code == 0
+    assert place.printed() == "by the operator"
+
+
+# Starting and ending -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "number"), [("exit 0", 0, None), ("exit 7", 7, None), ("kill -9 $$", None, signal.SIGKILL)]
+)
+def test_how_a_process_ended_is_told(place: Place, script: str, code: int | None, number: int | None) -> None:
+    found = ended(place, f"echo out; echo err >&2; {script}")
+    assert (found.code, found.signal, found.cause, found.error) == (code, number, None, None)
+    assert ((place.run / "one.stdout").read_text(), (place.run / "one.stderr").read_text()) == ("out\n", "err\n")
+
+
+def test_what_cannot_be_started_is_told_and_others_are(place: Place) -> None:
+    assert ended(place, argv=("no-such-program",)).error == (
+        "cannot be started: No such file or directory: no-such-program"
+    )
+    assert ended(place, "exit 3").code == 3
+
+
+def test_printed_metrics_become_events_where_the_runner_is(place: Place) -> None:
+    assert ended(place, "echo '{\"rate\": 1.5}'", metrics="stdout").code == 0
+    events = [decode_event(line) for line in (place.run / "one.data").read_bytes().splitlines()]
+    assert [event.data["rate"] for event in events if event and event.event == "data"] == [1.5]
+
+
+def test_many_processes_run_at_once(place: Place) -> None:
+    async def one(host: AgentHost, number: int) -> int | None:
+        launch = place.launch(
+            f"echo $$ > began{number}; while ! test -e go; do sleep 0.02; done; exit {number}", tag=f"p{number}"
+        )
+        return (await (await host.start(launch)).wait()).code
+
+    async def story(host: AgentHost) -> list[int | None]:
+        running = [asyncio.create_task(one(host, number)) for number in range(20)]
+        for number in range(20):
+            await place.marked(f"began{number}")
+        (place.seen / "go").touch()
+        return await asyncio.gather(*running)
+
+    assert place.talk(story) == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("script", "number"),
+    [
+        ("echo $$ > pid; exec sleep 1000", signal.SIGTERM),
+        ("trap '' TERM; echo $$ > pid; while :; do sleep 0.05; done", signal.SIGKILL),
+    ],
+    ids=["gentle", "at once"],
+)
+def test_a_stop_is_gentle_first(place: Place, script: str, number: int) -> None:
+    async def story(host: AgentHost) -> tuple[Exit, int]:
+        process = await host.start(place.launch(script))
+        pid = await place.marked("pid")
+        await process.stop("interrupt", 0.3)
+        return await process.wait(), pid
+
+    found, pid = place.talk(story)
+    assert (found.signal, found.cause) == (number, "interrupt")
+    assert_ends(pid)
+
+
+def test_a_deadline_ends_the_whole_tree(place: Place) -> None:
+    found = ended(place, "(setsid sh -c 'echo $$ > pid; exec sleep 1000' &) ; sleep 1000", deadline_s=0.5)
+    assert found.cause == "deadline"
+    assert_ends(asyncio.run(place.marked("pid")))
+
+
+def test_closing_ends_everything(place: Place) -> None:
+    async def story(host: AgentHost) -> int:
+        await host.start(
+            place.launch("(setsid sh -c 'echo $$ > daemon; exec sleep 1000' &); echo $$ > pid; sleep 1000")
+        )
+        await place.marked("daemon")
+        return await place.marked("pid")
+
+    pid = place.talk(story)
+    assert_ends(pid)
+    assert_ends(asyncio.run(place.marked("daemon")))
+
+
+# Requests ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_agent_says_where_it_is(place: Place) -> None:
+    async def story(host: AgentHost) -> Any:
+        return dict(await host.hello()), (await host.request("probe", arch=None, reach={}))["facts"], host.remote
+
+    hello, facts, remote = place.talk(story)
+    assert hello["host"] == facts["hostname"]
+    assert hello["python_version"].startswith("3.")
+    assert abs(hello["time_ns"] - time.time_ns()) < 60e9
+    assert (hello["archive"] is not None) == remote
+    assert facts["cpus"] == len(os.sched_getaffinity(0))
+
+
+def test_what_a_node_cannot_do_is_told_and_harms_nothing(place: Place) -> None:
+    async def story(host: AgentHost) -> int | None:
+        with pytest.raises(PreflightError, match="no such op|KeyError"):
+            await host.request("no such op")
+        return (await (await host.start(place.launch("exit 4"))).wait()).code
+
+    assert place.talk(story) == 4
+
+
+def test_what_is_needed_once_is_begun_and_ended(place: Place) -> None:
+    once = asdict(Once(record=f"{place.cwd}/record", folder=None, base={"a": "1"}, parts={}))
+
+    async def story(host: AgentHost) -> list[Any]:
+        states = [(await host.request("begin", target="t", once=once))["state"]]
+        await host.request("end", target="t", done=True)
+        states.append((await host.request("begin", target="t", once=once))["state"])
+        return states
+
+    assert place.talk(story) == ["needed", "done"]
+
+
+def test_a_file_is_held_by_one_agent_at_a_time(place: Place) -> None:
+    path = f"{place.cwd}/held"
+
+    async def story(host: AgentHost) -> list[bool]:
+        found = [(await host.request("hold", path=path))["held"]]
+        async with place.make() as other:
+            found.append((await other.request("hold", path=path))["held"])
+        return found
+
+    assert place.talk(story) == [True, False]
+
+
+# The agent's own end -----------------------------------------------------------------------------------------------
+
+
+def test_an_agent_that_is_killed_is_told_of_and_followed_by_another(place: Place) -> None:
+    path = f"{place.cwd}/held"
+
+    async def story(host: AgentHost) -> tuple[Exit, int, bool, int | None]:
+        await host.request("hold", path=path)
+        process = await host.start(place.launch("echo $PPID > agent; echo $$ > pid; exec sleep 1000"))
+        pid = await place.marked("pid")
+        os.kill(await place.marked("agent"), signal.SIGKILL)
+        lost = await process.wait()
+        again = (await (await host.start(place.launch("exit 3", tag="two"))).wait()).code
+        async with place.make() as other:
+            return lost, pid, (await other.request("hold", path=path))["held"], again
+
+    lost, pid, held_by_other, again = place.talk(story)
+    assert lost.cause == "lost"
+    assert lost.error
+    assert_ends(pid, timeout_s=20)
+    assert (held_by_other, again) == (False, 3)
+
+
+def test_a_runner_that_is_killed_leaves_nothing(place: Place, tmp_path: Path) -> None:
+    """It is another process that talks to an agent here, and is killed while the agent runs something."""
+    runner = os.fork()
+    if not runner:
+        try:
+            place.talk(lambda host: _for_ever(place, host), timeout_s=60)
+        finally:
+            os._exit(0)
+    pid = asyncio.run(asyncio.wait_for(place.marked("pid"), 60))
+    agent = asyncio.run(place.marked("agent"))
+    os.kill(runner, signal.SIGKILL)
+    os.waitpid(runner, 0)
+    assert_ends(pid, timeout_s=30)
+    assert_ends(agent, timeout_s=30)
+
+
+async def _for_ever(place: Place, host: AgentHost) -> None:
+    await host.start(place.launch("echo $PPID > agent; echo $$ > pid; exec sleep 1000"))
+    await asyncio.sleep(1000)

@@ -1,0 +1,119 @@
+"""Each kind of host, for the one contract test of all: started as it is meant to be, with a folder to work in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nodes
+from agents import ENVIRON
+from milabench.execute.hosts import Launch
+from milabench.execute.hosts.agent import AgentHost
+from milabench.execute.hosts.boot import Boot
+from milabench.execute.hosts.local import LocalHost
+from milabench.execute.hosts.login import Login
+from milabench.execute.hosts.ssh import SSHHost
+from milabench.plan import Command, Job
+from milabench.resources import import_path
+from milabench.rundir import Files
+
+SILENCE_S = 6.0
+
+
+@dataclass
+class Place:
+    """A kind of host: ``make`` makes one.
+
+    ``cwd`` is a folder on its node, which this test sees as ``seen``; ``run`` is the runner's own, for the files of
+    processes. Numbers of processes on the node are those of this machine.
+    """
+
+    name: str
+    make: Callable[[], AgentHost]
+    cwd: str
+    seen: Path
+    run: Path
+
+    def talk(self, story: Callable[[AgentHost], Awaitable[Any]], timeout_s: float = 120) -> Any:
+        """Run a story with a host of this kind, and end the host."""
+
+        async def main() -> Any:
+            async with self.make() as host:
+                return await story(host)
+
+        return asyncio.run(asyncio.wait_for(main(), timeout_s))
+
+    def launch(self, script: str = "", *, tag: str = "one", argv: tuple[str, ...] = (), **keys: Any) -> Launch:
+        """Return the launch of a line of shell, or of ``argv``; further keys are those of its job."""
+        metrics, env = keys.pop("metrics", "none"), keys.pop("env", {})
+        command = Command(
+            tag=tag,
+            benchmark="one",
+            node="n1",
+            argv=argv or ("sh", "-c", script),
+            cwd=self.cwd,
+            env=env,
+            metrics=metrics,
+        )
+        job = Job(tag=tag, commands=(command,), **{"deadline_s": None, **keys})
+        return Launch(
+            phase="run",
+            job=job,
+            command=command,
+            files=Files.of(self.run, tag),
+            env={},
+            first_seq=0,
+            deadline_s=job.deadline_s,
+        )
+
+    def printed(self, tag: str = "one") -> str:
+        return Files.of(self.run, tag).stdout.read_text()
+
+    async def marked(self, name: str) -> int:
+        """Wait until a process on the node has written its number into a file of its folder, and return it."""
+        path = self.seen / name
+        while not (path.exists() and path.read_text().endswith("\n")):
+            await asyncio.sleep(0.01)
+        return int(path.read_text())
+
+
+@contextmanager
+def _local(folder: Path) -> Iterator[Place]:
+    work, run = folder / "work", folder / "run"
+    for each in (work, run):
+        each.mkdir()
+    yield Place(
+        name="local",
+        make=lambda: LocalHost(import_path(), {**ENVIRON, "PIP_TOLD": "by the operator"}),
+        cwd=str(work),
+        seen=work,
+        run=run,
+    )
+
+
+@contextmanager
+def _ssh(folder: Path) -> Iterator[Place]:
+    if (reason := nodes.why_not()) is not None:
+        pytest.skip(reason)
+    run = folder / "run"
+    run.mkdir()
+    with nodes.started(folder / "nodes", ("n1",)) as made, made.entered("op"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(made.home))
+        login = Login(name="n1", address=made["n1"].address, user=nodes.USER)
+        environ = {**made.environ(), "PIP_TOLD": "by the operator"}
+        yield Place(
+            name="ssh",
+            make=lambda: SSHHost(login, Boot.made(environ), environ, SILENCE_S),
+            cwd=str(nodes.BASE),
+            seen=made["n1"].seen,
+            run=run,
+        )
+
+
+PLACES: Mapping[str, Callable[[Path], AbstractContextManager[Place]]] = {"local": _local, "ssh": _ssh}
