@@ -99,7 +99,7 @@ class Node:
 
     def started(self) -> list[int]:
         """Return what runs there beside its sshd and what that has for each connection."""
-        return [pid for pid in self.pids() if pid != self.pid and not _is_sshd(pid)]
+        return [pid for pid in self.pids() if pid != self.pid and _name_of(pid) not in (None, "sshd", "sshd-session")]
 
     def host_key(self) -> str:
         return " ".join((self.folder / "etc" / "host_key.pub").read_text().split()[:2])
@@ -124,7 +124,7 @@ class Node:
 
     def kill_sshd(self) -> None:
         """Kill its sshd, with what that has for each connection; nothing else."""
-        for pid in [pid for pid in self.pids() if _is_sshd(pid)]:
+        for pid in [pid for pid in self.pids() if (_name_of(pid) or "").startswith("sshd")]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         assert self.process is not None
@@ -323,10 +323,12 @@ def _space(name: str, pid: int | None = None) -> str:
     return f"{_PREFIX}{pid or os.getpid()}-{name}"
 
 
-def _is_sshd(pid: int) -> bool:
+def _name_of(pid: int) -> str | None:
+    """Return the name of a process; None where it has ended."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().startswith("sshd")
-    return False
+        name, _, fields = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+        return None if fields.split()[0] in ("Z", "X") else name
+    return None
 
 
 def _setns(descriptor: int) -> None:

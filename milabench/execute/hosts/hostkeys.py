@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
 
 from milabench.errors import PreflightError
 from milabench.execute.hosts.login import SSH_PORT, Login
@@ -45,6 +46,17 @@ class HostKeys:
         self._known = found[0]
         return tuple(found)
 
+    def algorithms(self, host: str, port: int) -> list[str]:
+        """Return what keys to ask a host for: of the kinds that are known first, so that one of them comes if it can.
+
+        Any other kind comes where the host has none of those, and is then told as a change.
+        """
+        keys, authorities, *_ = self.match(host, "", None if port == SSH_PORT else port)
+        certified = get_default_certificate_algs() if authorities else []
+        known = [algorithm for key in keys for algorithm in key.sig_algorithms]
+        wanted = dict.fromkeys((*certified, *known, *get_default_public_key_algs()))
+        return [algorithm.decode() for algorithm in wanted]
+
     def accepts(self, host: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Say whether a key is good that ``match`` does not have."""
         shown = key.get_fingerprint()
@@ -57,7 +69,12 @@ class HostKeys:
                 " may be answering; where the node was made anew, mend the file"
             )
         elif self._known:
-            self._has_changed(host, port, f"now it shows {_named(key)}")
+            known = ", ".join(sorted({_named(each) for each in self._known}))
+            self.problem = (
+                f"has changed its host key: known_hosts has {known}, and it shows {_named(key)}: somebody else may be"
+                f" answering; where the node was made anew, `ssh-keygen -R '{_pattern(host, port)}'` here, and give"
+                " --accept-new-host-keys once"
+            )
         elif self._login.accept_new:
             self._new = (_pattern(host, port), key)
             return True
@@ -68,21 +85,6 @@ class HostKeys:
                 " `hostkey` of the node in the system file"
             )
         return False
-
-    def has_none(self, host: str, port: int) -> None:
-        """Take it that the node has no key of a kind that is known; ``problem`` tells where any is."""
-        if self._known:
-            self._has_changed(host, port, "it has no key of that kind any more")
-
-    def _has_changed(self, host: str, port: int, now: str) -> None:
-        known = ", ".join(sorted({_named(each) for each in self._known}))
-        if self._login.hostkey is not None:
-            self.problem = f"has not the host key that `hostkey` of the system file names ({known}): {now}"
-            return
-        self.problem = (
-            f"has changed its host key: known_hosts has {known}, and {now}: somebody else may be answering; where the"
-            f" node was made anew, `ssh-keygen -R '{_pattern(host, port)}'` here, and give --accept-new-host-keys once"
-        )
 
     def remember(self) -> None:
         """Write down a key that was accepted for the first time. Raises PreflightError."""

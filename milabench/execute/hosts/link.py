@@ -91,8 +91,15 @@ class Link(asyncssh.SSHClient):
         self._user = options.username
         named = options.known_hosts  # None where the user's configuration would switch the look off
         self._keys = HostKeys(login, [str(each) for each in named] if isinstance(named, list) else None)
+        asked = options.config.get("HostKeyAlgorithms")
+        algorithms = self._keys.algorithms(options.host_key_alias or options.host, options.port)
         connection = await asyncssh.connect(
-            login.address, options.port, options=options, known_hosts=self._keys.match, client_factory=lambda: self
+            login.address,
+            options.port,
+            options=options,
+            known_hosts=self._keys.match,
+            server_host_key_algs=() if asked else algorithms,
+            client_factory=lambda: self,
         )
         if options.proxy_command:  # a child of this process
             KNOWN.update(processes.children(os.getpid()))
@@ -117,13 +124,15 @@ class Link(asyncssh.SSHClient):
             case asyncssh.HostKeyNotVerifiable():
                 return self._keys.problem if self._keys and self._keys.problem else f"cannot be trusted: {error.reason}"
             case asyncssh.KeyExchangeFailed():
-                return self._no_exchange(error)
+                return f"has no way of encryption in common with this machine: {error.reason}"
             case asyncssh.PermissionDenied():
                 return self._refused()
             case asyncssh.ProtocolError() | asyncssh.ProtocolNotSupported():
                 return f"speaks no SSH that is understood ({error.reason}): is it sshd that listens there?"
-            case asyncssh.ConnectionLost():
-                return f"closed the connection before anybody logged in ({error.reason}): see the log of its sshd"
+            case asyncssh.ConnectionLost() | ConnectionError() if not isinstance(error, ConnectionRefusedError):
+                return (
+                    "closed the connection before anybody logged in: is it sshd that listens there? Its log says more"
+                )
             case asyncssh.KeyImportError() | asyncssh.KeyEncryptionError():
                 return f"needs a key that cannot be read ({error}): load one that has a passphrase by `ssh-add`"
             case ConfigParseError():
@@ -138,13 +147,6 @@ class Link(asyncssh.SSHClient):
                 return f"needs {error.filename}, which cannot be read ({error.strerror})"
             case _:
                 return f"cannot be connected to: {error}"
-
-    def _no_exchange(self, error: asyncssh.KeyExchangeFailed) -> str:
-        if self._keys is not None and "host key" in error.reason.lower():
-            self._keys.has_none(self.login.address, self.login.port or SSH_PORT)
-            if self._keys.problem:
-                return self._keys.problem
-        return f"has no way of encryption in common with this machine: {error.reason}"
 
     def _refused(self) -> str:
         login = self.login

@@ -1,0 +1,489 @@
+"""Connections by SSH to real servers: each way to fail is told with what to do, and leaves nothing running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents import alive
+from harness import wait_until
+from milabench.errors import HostLost, PreflightError
+from milabench.execute.hosts import Launch
+from milabench.execute.hosts.agent import AgentHost
+from milabench.execute.hosts.boot import Boot
+from milabench.execute.hosts.login import Login
+from milabench.execute.hosts.ssh import SSHHost
+from milabench.outcome import Exit
+from milabench.plan import Command, Job
+from milabench.rundir import Files
+from nodes import BASE, USER, Nodes, started, why_not
+
+LINK_S, SILENCE_S = 0.5, 3.0
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    if (reason := why_not()) is not None:
+        pytest.skip(reason)
+    with started(tmp_path_factory.mktemp("nodes") / "all", ("n1", "n2")) as found:
+        yield found
+
+
+@pytest.fixture
+def nodes(made: Nodes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    """Two nodes, as they are seen from the operator's machine; what a test changes of them it mends."""
+    monkeypatch.setenv("HOME", str(made.home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    made.trust()
+    with made.entered("op"):
+        yield made
+    assert made["n1"].started() == []
+
+
+def login(nodes: Nodes, **keys: Any) -> Login:
+    known = Login(name="n1", address=nodes["n1"].address, user=USER, connect_s=10.0, keepalive_s=LINK_S)
+    return replace(known, **keys)
+
+
+def talk(nodes: Nodes, who: Login, story: Callable[[AgentHost], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        async with SSHHost(who, Boot.made(nodes.environ()), nodes.environ(), SILENCE_S) as host:
+            return await story(host)
+
+    return asyncio.run(asyncio.wait_for(main(), 60))
+
+
+async def name_of(host: AgentHost) -> str:
+    return str((await host.hello())["host"])
+
+
+def refusal(nodes: Nodes, **keys: Any) -> str:
+    """Return why there can be no connection."""
+    with pytest.raises(PreflightError) as found:
+        talk(nodes, login(nodes, **keys), name_of)
+    return str(found.value)
+
+
+def launch(run: Path, script: str) -> Launch:
+    command = Command(
+        tag="one", benchmark="one", node="n1", argv=("sh", "-c", script), cwd=str(BASE), env={}, metrics="none"
+    )
+    job = Job(tag="one", commands=(command,), deadline_s=None)
+    files = Files.of(run, "one")
+    return Launch(phase="run", job=job, command=command, files=files, env={}, first_seq=0, deadline_s=None)
+
+
+# Who is there ------------------------------------------------------------------------------------------------------
+
+
+def test_a_host_key_that_is_not_known_is_not_trusted(nodes: Nodes) -> None:
+    nodes.trust("n2")
+    said = refusal(nodes)
+    assert said.startswith("node n1 (10.77.0.1) shows a host key that is not known yet (ssh-ed25519 SHA256:")
+    assert "--accept-new-host-keys" in said
+    assert "`hostkey`" in said
+
+
+def test_a_host_key_can_be_accepted_the_first_time_and_is_known_then(nodes: Nodes) -> None:
+    nodes.known_hosts.write_text("# no newline at the end")
+    assert talk(nodes, login(nodes, accept_new=True), name_of) == "n1"
+    assert nodes.known_hosts.read_text().splitlines() == [
+        "# no newline at the end",
+        f"10.77.0.1 {nodes['n1'].host_key()}",
+    ]
+    assert talk(nodes, login(nodes), name_of) == "n1"
+
+
+@pytest.mark.parametrize("accept_new", [False, True])
+def test_a_host_key_that_has_changed_is_never_accepted(nodes: Nodes, accept_new: bool) -> None:
+    before = f"10.77.0.1 {nodes['n2'].host_key()}\n"
+    nodes.known_hosts.write_text(before)
+    said = refusal(nodes, accept_new=accept_new)
+    assert "has changed its host key: known_hosts has ssh-ed25519 SHA256:" in said
+    assert said.count("SHA256:") == 2
+    assert "ssh-keygen -R '10.77.0.1'" in said
+    assert nodes.known_hosts.read_text() == before
+
+
+def test_a_host_key_of_another_kind_than_is_known_is_a_changed_one(nodes: Nodes, tmp_path: Path) -> None:
+    import asyncssh
+
+    key = asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_public_key().decode()
+    nodes.known_hosts.write_text(f"10.77.0.1 {key}")
+    said = refusal(nodes, accept_new=True)
+    assert "has changed its host key: known_hosts has ecdsa-sha2-nistp256 SHA256:" in said
+    assert "and it shows ssh-ed25519 SHA256:" in said
+
+
+def test_the_host_key_of_the_system_file_is_the_only_one(nodes: Nodes) -> None:
+    nodes.known_hosts.write_text("")
+    assert talk(nodes, login(nodes, hostkey=nodes["n1"].host_key()), name_of) == "n1"
+    nodes.trust()
+    said = refusal(nodes, hostkey=nodes["n2"].host_key(), accept_new=True)
+    assert "shows another host key (ssh-ed25519 SHA256:" in said
+    assert said.count("SHA256:") == 2
+    assert "cannot be read" not in said
+
+
+def test_a_host_key_can_be_named_by_its_fingerprint(nodes: Nodes) -> None:
+    import asyncssh
+
+    fingerprint = asyncssh.import_public_key(nodes["n1"].host_key()).get_fingerprint()
+    nodes.known_hosts.write_text("")
+    assert talk(nodes, login(nodes, hostkey=fingerprint), name_of) == "n1"
+    assert "`hostkey` of the system file (SHA256:other)" in refusal(nodes, hostkey="SHA256:other")
+    assert "`hostkey` is no public key" in refusal(nodes, hostkey="rubbish")
+
+
+def test_a_revoked_host_key_is_not_trusted(nodes: Nodes) -> None:
+    key = nodes["n1"].host_key()
+    nodes.known_hosts.write_text(f"10.77.0.1 {key}\n@revoked * {key}\n")
+    assert "revoked" in refusal(nodes, accept_new=True)
+
+
+def test_known_hosts_that_make_no_sense_are_named(nodes: Nodes) -> None:
+    nodes.known_hosts.write_text("@nonsense 10.77.0.1 ssh-ed25519 AAAA\n")
+    said = refusal(nodes)
+    assert said.startswith(f"{nodes.known_hosts}: Invalid known hosts marker")
+
+
+# Who asks ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_user_who_is_not_there_or_whose_key_is_not_accepted_is_told_the_same(nodes: Nodes, tmp_path: Path) -> None:
+    said = refusal(nodes, user="nobody-of-that-name")
+    assert said.startswith(
+        "node n1 (10.77.0.1) refuses to let nobody-of-that-name log in: none of the keys is accepted"
+    )
+    assert "~nobody-of-that-name/.ssh/authorized_keys" in said
+    other = nodes["n2"].folder / "etc" / "host_key"
+    assert f"tried: {other}" in refusal(nodes, key=other)
+
+
+def test_a_key_that_cannot_be_read_is_named(nodes: Nodes, tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    assert f"needs {absent}, which cannot be read (No such file or directory)" in refusal(nodes, key=absent)
+    closed = tmp_path / "closed"
+    os.spawnlp(os.P_WAIT, "ssh-keygen", *("ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(closed)))
+    assert "ssh-add" in refusal(nodes, key=closed)
+
+
+def test_the_users_own_configuration_of_ssh_counts_but_does_not_switch_the_look_at_host_keys_off(nodes: Nodes) -> None:
+    config = nodes.home / ".ssh" / "config"
+    lines = ["Host friend", "  HostName 10.77.0.1", f"  User {USER}", "  UserKnownHostsFile none", "  RequestTTY force"]
+    config.write_text("\n".join(lines))
+    try:
+        assert talk(nodes, login(nodes, address="friend", user=None), name_of) == "n1"
+        nodes.known_hosts.write_text("")
+        assert "not known yet" in refusal(nodes, address="friend", user=None)
+        config.write_text("Port none\n")
+        assert "config line 1" in refusal(nodes)
+    finally:
+        config.unlink()
+
+
+# What is there -----------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_port_is_told(nodes: Nodes) -> None:
+    said = refusal(nodes, port=2222)
+    assert said.startswith("node n1 (10.77.0.1 port 2222) refuses the connection, nothing listens on that port")
+
+
+def test_an_address_without_a_route_and_one_that_is_not_known_are_told(nodes: Nodes) -> None:
+    assert "cannot be reached (Network is unreachable)" in refusal(nodes, address="10.99.0.1")
+    assert "has an address that is not known" in refusal(nodes, address="no-such-name.invalid")
+
+
+def test_a_node_that_does_not_answer_is_told_in_time(nodes: Nodes) -> None:
+    nodes["n1"].drop()
+    try:
+        said = refusal(nodes, connect_s=1.0)
+    finally:
+        nodes["n1"].drop(all_in=False)
+    assert said.startswith("node n1 (10.77.0.1): no answer within 1 s: the node is down, or a firewall")
+
+
+@contextmanager
+def listening(greeting: bytes, *, closes: bool) -> Iterator[int]:
+    """Listen on a port of this machine's loopback, greet who comes, and say no more."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = []
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    taken.append(server.accept()[0])
+                    taken[-1].sendall(greeting)
+                    if closes:
+                        taken[-1].close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+        for each in taken:
+            each.close()
+
+
+@pytest.mark.parametrize(
+    ("greeting", "closes", "told"),
+    [
+        (b"", False, "something takes the connection, and does not let anybody log in within 1 s: is it sshd"),
+        (b"", True, "closed the connection before anybody logged in: is it sshd that listens there?"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, "is it sshd that listens there?"),
+        (b"SSH-1.5-old\r\n", False, "speaks no SSH that is understood (Unsupported SSH version): is it sshd"),
+        (b"SSH-2.0-odd\r\n" + b"\xff" * 100, False, "speaks no SSH that is understood"),
+    ],
+    ids=["silent", "closes", "HTTP", "SSH 1", "garbage"],
+)
+def test_what_is_no_sshd_is_told(nodes: Nodes, greeting: bytes, closes: bool, told: str) -> None:
+    with listening(greeting, closes=closes) as port:
+        assert told in refusal(nodes, address="127.0.0.1", port=port, connect_s=1.0)
+
+
+# What starts there -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def bashrc(nodes: Nodes, text: str) -> Iterator[None]:
+    path = nodes["n1"].home / ".bashrc"
+    path.write_text(text)
+    try:
+        yield
+    finally:
+        path.unlink()
+
+
+def test_what_a_login_shell_prints_before_is_passed_over(nodes: Nodes) -> None:
+    with bashrc(nodes, "echo 'Welcome! milabench have'; printf 'no newline'; echo warning >&2\n"):
+        assert talk(nodes, login(nodes), name_of) == "n1"
+
+
+def test_a_login_shell_that_prints_without_end_is_told(nodes: Nodes) -> None:
+    with bashrc(nodes, "yes welcome\n"):
+        assert "prints without end ('welcome')" in refusal(nodes)
+    wait_until(lambda: nodes["n1"].started() == [])
+
+
+def test_a_node_without_python_is_told(nodes: Nodes) -> None:
+    with bashrc(nodes, "PATH=/nowhere\n"):
+        said = refusal(nodes)
+    assert "python3: not found" in said
+    assert "install Python 3.10 or newer there, or name it with `python:`" in said
+    assert "python9: not found" in refusal(nodes, python="python9")
+
+
+def test_a_python_that_is_too_old_is_told(nodes: Nodes) -> None:
+    old = nodes["n1"].seen / "old"
+    old.write_text('#!/bin/sh\nexec /usr/bin/python3 -I -S -c "import sys; sys.version_info = (3, 8, 19); $4"\n')
+    old.chmod(0o755)
+    said = refusal(nodes, python=str(BASE / "old"))
+    assert f"{BASE}/old there is Python 3.8.19, and 3.10 or newer is needed" in said
+
+
+@pytest.mark.parametrize("shell", ["/usr/sbin/nologin", "/bin/false", "/no/such/shell"])
+def test_a_user_who_may_run_nothing_is_told(nodes: Nodes, shell: str) -> None:
+    passwd = nodes["n1"].folder / "etc" / "passwd"
+    before = passwd.read_text()
+    passwd.write_text(before.replace(f"/home/{USER}:/bin/bash", f"/home/{USER}:{shell}"))
+    try:
+        said = refusal(nodes)
+    finally:
+        passwd.write_text(before)
+    assert said.startswith("node n1 (10.77.0.1)" if "such" in shell else "the agent on node n1 (10.77.0.1) has ended")
+
+
+@pytest.mark.parametrize("shell", ["/bin/dash", "/bin/sh"])
+def test_any_login_shell_will_do(nodes: Nodes, shell: str) -> None:
+    passwd = nodes["n1"].folder / "etc" / "passwd"
+    before = passwd.read_text()
+    passwd.write_text(before.replace(f"/home/{USER}:/bin/bash", f"/home/{USER}:{shell}"))
+    try:
+        assert talk(nodes, login(nodes), name_of) == "n1"
+    finally:
+        passwd.write_text(before)
+
+
+def test_the_agents_zip_is_kept_and_where_it_cannot_be_it_goes_with_the_agent(nodes: Nodes) -> None:
+    async def archive(host: AgentHost) -> str:
+        return str((await host.hello())["archive"])
+
+    kept = nodes["n1"].home / ".cache" / "milabench" / "agents"
+    kept.mkdir(parents=True, exist_ok=True)
+    old, other = kept / "old.zip", kept / "other.zip"
+    for path in (old, other):
+        path.touch()
+    os.utime(old, (0, 0))
+    for path in kept.glob("[0-9a-f]*.zip"):
+        path.write_bytes(b"half of it")
+    nodes["n1"].run("chown", "-R", USER, f"/home/{USER}")
+    assert talk(nodes, login(nodes), archive).startswith(f"/home/{USER}/.cache/milabench/agents/")
+    assert (old.exists(), other.exists()) == (False, True)
+    kept.chmod(0o500)
+    for path in kept.glob("[0-9a-f]*.zip"):
+        path.unlink()
+    try:
+        temporary = talk(nodes, login(nodes), archive)
+    finally:
+        kept.chmod(0o700)
+    assert temporary.startswith("/tmp/milabench-agent-")
+    assert "milabench-agent" not in nodes["n1"].run("ls", "/tmp")
+
+
+# A link that is lost -----------------------------------------------------------------------------------------------
+
+
+def lost(nodes: Nodes, run: Path, fault: Callable[[], object], **keys: Any) -> tuple[Exit, list[int]]:
+    """Run something that starts daemons, let a fault happen, and return how it ended and what ran then."""
+    script = "(setsid sh -c 'trap \"\" TERM; sleep 1000' &); echo $$ > pid; sleep 1000"
+
+    async def story(host: AgentHost) -> tuple[Exit, list[int]]:
+        process = await host.start(launch(run, script))
+        while not (nodes["n1"].seen / "pid").exists():
+            await asyncio.sleep(0.02)
+        before = nodes["n1"].started()
+        fault()
+        return await process.wait(), before
+
+    try:
+        found: tuple[Exit, list[int]] = talk(nodes, login(nodes, **keys), story)
+    finally:
+        (nodes["n1"].seen / "pid").unlink(missing_ok=True)
+    return found
+
+
+def assert_all_end(nodes: Nodes, before: list[int]) -> None:
+    assert len(before) >= 3
+    wait_until(lambda: not any(map(alive, before)), timeout_s=30)
+    assert nodes["n1"].started() == []
+
+
+def test_a_link_that_is_cut_without_a_word_loses_what_runs_and_nothing_stays(nodes: Nodes, tmp_path: Path) -> None:
+    try:
+        found, before = lost(nodes, tmp_path, lambda: nodes["n1"].link("down"))
+        assert found.cause == "lost"
+        assert found.error == "the connection to node n1 (10.77.0.1) is gone: no answer came for 2 s"
+        assert_all_end(nodes, before)  # by themselves: nothing can tell them
+    finally:
+        nodes["n1"].link("up")
+
+
+def test_a_firewall_that_swallows_everything_does_the_same(nodes: Nodes, tmp_path: Path) -> None:
+    try:
+        found, before = lost(nodes, tmp_path, nodes["n1"].drop)
+        assert found.error == "the connection to node n1 (10.77.0.1) is gone: no answer came for 2 s"
+        assert_all_end(nodes, before)
+    finally:
+        nodes["n1"].drop(all_in=False)
+
+
+def test_when_sshd_is_killed_what_runs_is_lost_and_ends_and_the_next_request_connects_again(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    async def story(host: AgentHost) -> tuple[Exit, str, str]:
+        process = await host.start(launch(tmp_path, "sleep 1000"))
+        nodes["n1"].kill_sshd()
+        found = await process.wait()
+        with pytest.raises(HostLost) as gone:
+            await host.request("missing", onces={})
+        nodes.restart("n1")
+        while not await _answers(host):
+            await asyncio.sleep(0.1)
+        return found, str(gone.value), await name_of(host)
+
+    found, gone, name = talk(nodes, login(nodes), story)
+    assert found.cause == "lost"
+    assert found.error is not None
+    assert "the other side closed it: its sshd was ended, or the node went down" in found.error
+    assert "; and then: node n1 (10.77.0.1) refuses the connection" in gone
+    assert name == "n1"
+    wait_until(lambda: nodes["n1"].started() == [], timeout_s=30)
+
+
+async def _answers(host: AgentHost) -> bool:
+    try:
+        await host.request("missing", onces={})
+    except HostLost:
+        return False
+    return True
+
+
+def test_when_sshd_is_killed_nothing_stays(nodes: Nodes, tmp_path: Path) -> None:
+    try:
+        found, before = lost(nodes, tmp_path, nodes["n1"].kill_sshd)
+        assert found.cause == "lost"
+        assert_all_end(nodes, before)
+    finally:
+        nodes.restart("n1")
+        wait_until(lambda: _listens(nodes))
+
+
+def _listens(nodes: Nodes) -> bool:
+    with suppress(OSError), socket.create_connection((nodes["n1"].address, 22), 1):
+        return True
+    return False
+
+
+def test_a_node_that_is_switched_off_is_told(nodes: Nodes, tmp_path: Path) -> None:
+    try:
+        found, _ = lost(nodes, tmp_path, nodes["n1"].die)
+        assert found.error == "the connection to node n1 (10.77.0.1) is gone: no answer came for 2 s"
+    finally:
+        nodes.restart("n1")
+        wait_until(lambda: _listens(nodes))
+
+
+def test_a_node_that_is_slow_for_a_while_is_not_lost(nodes: Nodes, tmp_path: Path) -> None:
+    async def story(host: AgentHost) -> int | None:
+        process = await host.start(
+            launch(tmp_path, "echo $PPID > pid; while ! test -e go; do sleep 0.05; done; exit 6")
+        )
+        while not (nodes["n1"].seen / "pid").exists():
+            await asyncio.sleep(0.02)
+        for pid in (slow := nodes["n1"].pids()):
+            os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(2 * LINK_S)
+        for pid in slow:
+            os.kill(pid, signal.SIGCONT)
+        (nodes["n1"].seen / "go").touch()
+        return (await process.wait()).code
+
+    assert talk(nodes, login(nodes), story) == 6
+    for name in ("pid", "go"):
+        (nodes["n1"].seen / name).unlink()
+
+
+def test_a_runner_that_stops_answering_is_taken_for_gone_by_the_agent(nodes: Nodes, tmp_path: Path) -> None:
+    """A runner that is stopped keeps its connection: only the agent can see that nobody is there."""
+    runner = os.fork()
+    if not runner:
+        try:
+            talk(nodes, login(nodes, keepalive_s=100.0), lambda host: _sleeping(host, tmp_path))
+        finally:
+            os._exit(0)
+    try:
+        wait_until((nodes["n1"].seen / "pid").exists)
+        before = nodes["n1"].started()
+        os.kill(runner, signal.SIGSTOP)
+        assert_all_end(nodes, before)
+    finally:
+        os.kill(runner, signal.SIGKILL)
+        os.waitpid(runner, 0)
+        (nodes["n1"].seen / "pid").unlink()
+
+
+async def _sleeping(host: AgentHost, run: Path) -> None:
+    await host.start(launch(run, "sleep 1000 & echo $$ > pid; sleep 1000"))
+    await asyncio.sleep(1000)
