@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check format golden performance clean
+# What tests of nodes run for real. Installed where CI is set, or by SYSTEM_PACKAGES=1: on Debian, as root.
+DEBIAN_PACKAGES := openssh-client openssh-server iproute2 iptables
+
+.PHONY: demo test check format golden performance system-packages clean
 
 demo: $(VENV)/.ready
 	$(BIN)/milabench run --all --config quickstart --base workdir/results
 
 # Fast unit tests first, then real processes; a file's tests one after the other, two files at a time.
-test: check
+test: check $(if $(CI)$(SYSTEM_PACKAGES),system-packages)
 	$(PYTEST) tests/unit
 	$(PYTEST) tests/contract tests/end_to_end
 
@@ -37,6 +40,9 @@ $(VENV)/.ready: pyproject.toml benchmate/pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group dev
 	touch $@
+
+system-packages:
+	@.ci/system-packages $(DEBIAN_PACKAGES)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
