@@ -96,6 +96,17 @@ OPTIONS: Mapping[str, Option] = {
     "sizer.optimized": Option(kind="switch", default=False, meaning="the fastest size seen; needs sizer.auto"),
     "sizer.power": Option(kind="integer", least=0, meaning="batch sizes are powers of it, not multiples; 0: any"),
     "sizer.save": Option(kind="path", meaning="scaling file that takes what a run shows"),
+    "ssh.connect": Option(
+        kind="duration", default=15, least=1, most=600, meaning="so long connecting to a node and logging in may take"
+    ),
+    "ssh.keepalive": Option(
+        kind="duration",
+        default=5,
+        least=0.2,
+        most=600,
+        meaning="time between two looks whether a node is there: without an answer to four it is lost; what runs on a "
+        "node that hears nothing for twelve times as long is ended there",
+    ),
     "sshkey": Option(kind="path", meaning="key file for SSH"),
     "torchrun.port": Option(
         kind="integer", default=29400, least=1, most=65535, meaning="port that ranks of several nodes meet at"

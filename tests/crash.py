@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmate.wire import decode_event
+from fleets import alone
 from milabench.app import resume as resume_module
 from milabench.app import run as run_module
 from milabench.app.options import Options
@@ -104,7 +105,7 @@ def runner(folder: Path, *, resuming: bool) -> None:
     @asynccontextmanager
     async def at_work(*_: object) -> AsyncIterator[Operation]:
         host = FakeHost(story, REPLIES)
-        yield Operation(options=options, console=console, host=host, interrupt=Interrupt())
+        yield Operation(options=options, console=console, fleet=alone(host), interrupt=Interrupt())
 
     console = Console(quiet=True)
     run_module.operation = resume_module.operation = at_work  # type: ignore[assignment]

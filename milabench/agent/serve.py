@@ -24,7 +24,7 @@ from milabench.agent.aside import Aside, Request, answer
 from milabench.agent.descent import Descent
 from milabench.agent.failures import bug, unwritable
 from milabench.agent.forward import Forwarding
-from milabench.agent.greeting import Silence, hello
+from milabench.agent.greeting import Silence, hello, private_folder
 from milabench.agent.memory import OomKills
 from milabench.agent.monitoring import Monitoring
 from milabench.agent.once import Guarded
@@ -207,8 +207,13 @@ class Agent:
             process.stop(request["cause"], request["grace_s"])
 
     def _hold(self, request: Request) -> dict[str, Any]:
-        """Lock a file for as long as this agent lives: until all that it started has ended."""
+        """Lock a file for as long as this agent lives: until all that it started has ended.
+
+        A path that is not absolute is one in a folder of this user's on the node's own disk.
+        """
         path = request["path"]
+        if not Path(path).is_absolute():
+            path = str(private_folder() / path)
         if path not in self._held:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:

@@ -7,44 +7,65 @@ from dataclasses import replace
 from typing import Any
 
 from milabench.app import preflight
+from milabench.app.fleet import Unreachable
 from milabench.app.multirun import asked
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
 from milabench.app.preflight import Look, Subject
 from milabench.app.run import subject, with_plan
-from milabench.app.workspace import resolve_system
 from milabench.console import Console
 from milabench.errors import PreflightError
 from milabench.plan.environ import redacted, secrets
 from milabench.preflight import Finding
+from milabench.system.types import System
 
 
 async def doctor(options: Options, console: Console) -> Look:
-    """Return what is found of the machine, and where a suite is named also of a run of it.
+    """Return what is found of the nodes, and where a suite is named also of a run of it.
 
-    What keeps the run from being planned (a device or a definition that is not there) is a finding.
+    What keeps the run from being planned (a device or a definition that is not there), and nodes that cannot be used,
+    are findings.
     """
     async with operation(options, console) as work:
-        if options.config is None:
-            return await preflight.look(work, [await _machine(work, options)])
         try:
-            subjects = await _runs(work)
+            if options.config is None:
+                return await preflight.look(work, [(each, None) for each in await _machines(work)])
+            return await preflight.look(work, await _runs(work))
+        except Unreachable as error:
+            found = [_unreachable(node, why, options.environ) for node, why in error.why.items()]
         except PreflightError as error:
-            found = await preflight.look(work, [await _machine(work, replace(options, system=None))])
-            return replace(found, findings=(_no_plan(str(error), options.environ), *found.findings))
-        return await preflight.look(work, subjects)
+            found = [_no_plan(str(error), options.environ)]
+        here = replace(work, options=replace(options, system=None, environ=_outside(options.environ)))
+        looked = await preflight.look(work, [(each, None) for each in await _machines(here)])
+        return replace(looked, findings=(*found, *looked.findings))
 
 
-async def _machine(work: Operation, options: Options) -> Subject:
-    """Return the system that options name on this machine, without a run."""
-    facts = (await work.host.request("probe", arch=options.arch, reach={}))["facts"]
-    return resolve_system(options, facts), None
+async def _machines(work: Operation) -> list[System]:
+    """Return the system that options name, without a run."""
+    return await work.systems(asked(work.options), make=False)
 
 
 async def _runs(work: Operation) -> list[Subject]:
     several = asked(work.options)
-    spaces = await work.workspaces(several)
+    spaces = await work.workspaces(several, make=False)
     return [subject(with_plan(each, ready)) for each, ready in zip(several, spaces, strict=True)]
+
+
+def _outside(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the allocation that milabench is in: this machine alone is looked at."""
+    return {name: value for name, value in environ.items() if not name.startswith("SLURM_")}
+
+
+def _unreachable(node: str, why: str, environ: Mapping[str, Any]) -> Finding:
+    return Finding(
+        code="node-unreachable",
+        severity="blocking",
+        subject=node,
+        what=redacted(why, secrets(environ)),
+        consequence="no run can begin on this node, and what it needs cannot be looked at",
+        remedy="mend that, or leave the node out of the system file",
+        nodes=(node,),
+    )
 
 
 def _no_plan(message: str, environ: Mapping[str, Any]) -> Finding:

@@ -30,6 +30,7 @@ class Options:
     refresh: bool = False
     repeats: int = 1
     side_by_side: bool = False
+    accept_new_host_keys: bool = False
     shape: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -55,6 +56,7 @@ class Options:
         words += ["--arch", self.shape["arch"]] if "arch" in self.shape else []
         words += ["--installer", self.installer] if self.installer != "uv" else []
         words += ["--offline"] if self.offline else []
+        words += ["--accept-new-host-keys"] if self.accept_new_host_keys else []
         if verb == "run":
             words += ["--run-name", self.run_name] if self.run_name else []
             words += ["--repeat", str(self.repeats)] if self.repeats != 1 else []

@@ -1,16 +1,20 @@
-"""What the verbs that start processes share: a local agent, its facts, a phase run to its end."""
+"""What the verbs that start processes share: the agents of all nodes, their facts, a phase run to its end."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from milabench import plan as planning
 from milabench import resources
+from milabench.app.fleet import Fleet, Survey
+from milabench.app.links import opens
 from milabench.app.multirun import Asked
 from milabench.app.options import Options
 from milabench.app.signals import ended_at_once, heeded
@@ -26,51 +30,84 @@ from milabench.outcome import GOOD, Outcome
 from milabench.plan import Once, Phase, Plan, Trial, Workspace
 from milabench.plan.environ import redacted_message, secrets
 from milabench.record import Record
+from milabench.rundir import RunDir
 from milabench.setuplogs import SetupLogs
 from milabench.suite import Suite
-from milabench.system.types import System
+from milabench.system.types import Node, System
 
 Outcomes = Mapping[str, Outcome]
 _HOLD_S = 30  # the ladder of signals and the look that everything is gone take half of it
+_HOLD_FAR_S = 120  # an agent elsewhere has to find out first that nobody is there any more
 _LOOK_S = 0.2
+_AT_HOME: tuple[Phase, ...] = ("fetch", "pin")  # what is about definitions is done where they are read
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A verb at work: its options, the agent of this machine, where it shows what happens, and the wish to stop."""
+    """A verb at work: its options, the agents of all nodes, where it shows what happens, and the wish to stop."""
 
     options: Options
     console: Console
-    host: Host
+    fleet: Fleet
     interrupt: Interrupt
 
-    async def workspace(self, *, installing: bool = False) -> Workspace:
-        """Return what plans are made of on this machine; ``installing`` fetches what definitions name by git first.
+    @property
+    def host(self) -> Host:
+        """The agent of this machine, be it a node or not."""
+        return self.fleet.here
 
-        Raises PreflightError when asked-for devices are missing.
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """The agents of the nodes that are connected."""
+        return self.fleet.hosts
+
+    async def workspace(self, *, installing: bool = False) -> Workspace:
+        """Return what plans are made of; ``installing`` fetches what definitions name by git first.
+
+        Raises Unreachable for nodes that cannot be used, PreflightError when asked-for devices are missing.
         """
         return (await self.workspaces([Asked(options=self.options)], installing=installing))[0]
 
-    async def workspaces(self, runs: Sequence[Asked], *, installing: bool = False) -> list[Workspace]:
-        """Return the same for each of several runs, of one suite; warnings that they share are told once."""
+    async def workspaces(
+        self, runs: Sequence[Asked], *, installing: bool = False, make: bool = True
+    ) -> list[Workspace]:
+        """Return the same for each of several runs, of one suite; warnings that they share are told once.
+
+        ``make``: the base is made on nodes that have none.
+        """
         options = self.options
-        arch = options.arch
         reach = indexes() if installing and not options.offline else {}
-        facts = (await self.host.request("probe", arch=arch, reach=reach))["facts"]
-        if reach:
-            check_index(facts, options.environ)
         with ended_at_once():
-            selected, systems = resolve_suite(options), []
-        for each in runs:
-            with each.told_at_its_place():
-                systems.append(resolve_system(each.options, facts))
-            _check_is_built(systems[-1])
-            _check_devices(systems[-1], facts)
+            selected = resolve_suite(options)
+        systems = await self.systems(runs, reach=reach, make=make)
+        for known in systems:
+            check_is_built(known)
+            check_devices(known)
+            if reach:
+                for name, facts in known.probed.items():
+                    check_index(facts, options.environ, name if len(known.nodes) > 1 else None)
         unfetched = await self.fetch(selected) if installing else {}
         found = [assembled(options, selected, resolved, unfetched) for resolved in systems]
         laid = (each.at_its_place(told) for each, known in zip(runs, systems, strict=True) for told in known.warnings)
         for warning in dict.fromkeys((*selected.warnings, *laid)):
             self.console.note(f"warning {warning.code}: {redacted_message(str(warning), secrets(options.environ))}")
+        return found
+
+    async def systems(
+        self, runs: Sequence[Asked], *, reach: Mapping[str, list[str]] = _NOTHING, make: bool = True
+    ) -> list[System]:
+        """Return the system of each of several runs, as its nodes tell of themselves: they are connected for it."""
+        options = self.options
+        facts = (await self.host.request("probe", arch=options.arch, reach=reach))["facts"]
+        survey = Survey(base=str(options.base), arch=options.arch, reach=reach, make=make)
+        found = []
+        for each in runs:
+            with each.told_at_its_place():
+                described = resolve_system(each.options, facts)
+            told = await self.fleet.join(described, survey)
+            with each.told_at_its_place():
+                found.append(resolve_system(each.options, {**facts, **told.here}, told.remote))
         return found
 
     async def set_up_all(self, phase: Phase, several: Sequence[Workspace]) -> Outcomes:
@@ -118,51 +155,71 @@ class Operation:
         What was lost with its node's agent is run once more: another agent may be there by then.
         """
         _make_base(self.options.base)
+        nodes = nodes_of(plan)
         setting = Setting(
-            hosts=dict.fromkeys(_nodes(plan), self.host),
+            hosts=dict.fromkeys(nodes, self.host) if plan.phase in _AT_HOME else {n: self.hosts[n] for n in nodes},
+            bases=self.fleet.bases,
             records=records,
             interrupt=self.interrupt,
             secrets=self.options.environ,
             side_by_side=side_by_side,
         )
         outcomes = await self._executed(plan, setting, blocked or {})
-        kept = {trial for trial, outcome in outcomes.items() if outcome.kind != "lost"}
-        if len(kept) < len(outcomes) and not self.interrupt.asked:
-            lost = planning.remaining(plan, kept)
+        if not self.interrupt.asked and (lost := await self._lost(plan, outcomes)).trials:
             self.console.note(f"{len(lost.trials)} went with the agent of their node and are run again")
             outcomes |= await self._executed(lost, setting, {})
         return outcomes
 
+    async def _lost(self, plan: Plan, outcomes: Outcomes) -> Plan:
+        """Return what went with its node's agent and can be run again: all of its nodes can be reached by now."""
+        lost = [trial for trial in plan.trials if trial.id in outcomes and outcomes[trial.id].kind == "lost"]
+        nodes = {command.node for trial in lost for command in trial.commands if command.node in self.hosts}
+        there = await self.fleet.ask(dict.fromkeys(nodes, _NOTHING), "clock", passing_over=True)
+        able = {t.id for t in lost if all(each.node in there or each.node not in nodes for each in t.commands)}
+        return replace(plan, trials=tuple(trial for trial in lost if trial.id in able))
+
     async def _executed(self, plan: Plan, setting: Setting, blocked: Mapping[str, str]) -> dict[str, Outcome]:
         outcomes: dict[str, Outcome] = {}
-        async with self.console.phase(plan, setting.records, lambda: self.host.request("usage")):
+        async with self.console.phase(plan, setting.records, self._usage):
             async for happening in execute(plan, setting, blocked):
                 self.console.show(happening)
                 if isinstance(happening, TrialEnded):
                     outcomes[happening.trial.id] = happening.outcome
         return outcomes
 
+    async def _usage(self, nodes: Iterable[str]) -> Mapping[str, Any]:
+        """Return what processes take of their nodes, and what the devices of each node do."""
+        found: dict[str, Any] = {"processes": {}, "devices": []}
+        told = await self.fleet.ask({node: {} for node in nodes if node in self.hosts}, "usage", passing_over=True)
+        for node, reply in told.items():
+            found["processes"] |= reply.get("processes", {})
+            found["devices"] += [{**each, "node": node} for each in reply.get("devices", ())]
+        return found
+
     async def missing(self, onces: Mapping[str, Once]) -> list[str]:
-        """Return the names of those whose records do not cover what is asked."""
+        """Return the names of those whose records on this machine do not cover what is asked."""
         reply = await self.host.request("missing", onces={name: asdict(once) for name, once in onces.items()})
         return list(reply["names"])
 
     async def hold(self, record: Record) -> None:
-        """Wait until nothing lives any more that a runner before this one started for the run.
+        """Wait until nothing lives any more that a runner before this one started for the run, on whatever node.
 
-        A runner that was killed leaves its agent, which needs some seconds to end everything. Raises PreflightError
+        A runner that was killed leaves its agents, which need some seconds to end everything. Raises PreflightError
         when that takes too long.
         """
-        told = False
-        for _ in range(round(_HOLD_S / _LOOK_S)):
-            if (await self.host.request("hold", path=str(record.hold_path)))["held"] or self.interrupt.asked:
+        locks = {node: hold_path(record, host) for node, host in self.hosts.items()}
+        limit_s = _HOLD_FAR_S if any(host.remote for host in self.hosts.values()) else _HOLD_S
+        for number in range(round(limit_s / _LOOK_S)):
+            told = await self.fleet.ask({node: {"path": path} for node, path in locks.items()}, "hold")
+            locks = {node: path for node, path in locks.items() if not told[node]["held"]}
+            if not locks or self.interrupt.asked:
                 return
-            if not told:
-                self.console.note("waiting for the processes of the runner before to end")
-                told = True
+            if number == 0:
+                self.console.note(f"waiting for the processes of the runner before to end{self.fleet.named(locks)}")
             await asyncio.sleep(_LOOK_S)
         raise PreflightError(
-            f"processes that an earlier runner started for {record.path} are still alive after {_HOLD_S} s: end them"
+            f"processes that an earlier runner started for {record.path} are still alive after {limit_s} s"
+            f"{self.fleet.named(locks)}: end them"
         )
 
     @asynccontextmanager
@@ -170,25 +227,29 @@ class Operation:
         """Have samples of each node of a plan taken into the run; without them it runs all the same, and says so."""
         facts = record.facts()
         interval_s = facts.get("monitor_interval_s", SYSTEM_OPTIONS["monitor.interval"].default)
-        nodes = _nodes(plan) if interval_s else set()
+        nodes = sorted(nodes_of(plan)) if interval_s else []
         system = facts.get("system", {})
-        settings = {"interval_s": interval_s, "arch": system.get("arch"), "devices": _known(system.get("devices", ()))}
-        for node in sorted(nodes):
+        of_nodes = facts.get("nodes", {})
+
+        async def begin(node: str) -> None:
+            devices = of_nodes.get(node, system).get("devices", ())
+            settings = {"interval_s": interval_s, "arch": system.get("arch"), "devices": _known(devices)}
             path = str(record.monitor_path(node))
-            await self._monitor(path=path, node=node, nvml=resources.nvml_binding(), **settings)
+            await self._monitor(node, path=path, node=node, nvml=resources.nvml_binding(), **settings)
+
+        await asyncio.gather(*map(begin, nodes))
         try:
             yield
         finally:
-            for _ in nodes:
-                await self._monitor(path=None)
+            await asyncio.gather(*(self._monitor(node, path=None) for node in nodes))
 
-    async def _monitor(self, **settings: Any) -> None:
+    async def _monitor(self, name: str, **settings: Any) -> None:
         try:
-            await asyncio.wait_for(self.host.request("monitor", **settings), MONITOR_S)
+            await asyncio.wait_for(self.hosts[name].request("monitor", **settings), MONITOR_S)
         except (PreflightError, HostLost, asyncio.TimeoutError) as problem:
             if settings["path"] is not None:
                 told = str(problem) or f"it has not begun after {MONITOR_S:.0f} s"
-                self.console.note(f"warning: the node is not monitored: {told}")
+                self.console.note(f"warning: the node{self.fleet.named([name])} is not monitored: {told}")
 
     def exit_code(self, outcomes: Outcomes, bad: ExitCode) -> ExitCode:
         if self.interrupt.asked:
@@ -198,15 +259,27 @@ class Operation:
 
 @asynccontextmanager
 async def operation(options: Options, console: Console) -> AsyncIterator[Operation]:
-    """Start the agent, and heed who asks for an end."""
+    """Start the agent of this machine, and heed who asks for an end; agents of other nodes end with it."""
     interrupt = Interrupt()
     with heeded(interrupt, console):
-        async with LocalHost(resources.import_path(), options.environ) as host:
-            yield Operation(options=options, console=console, host=host, interrupt=interrupt)
+        async with (
+            LocalHost(resources.import_path(), options.environ) as host,
+            Fleet(host, opens(options)) as fleet,
+        ):
+            yield Operation(options=options, console=console, fleet=fleet, interrupt=interrupt)
 
 
-def _nodes(plan: Plan) -> set[str]:
-    return {command.node for trial in plan.trials for job in trial.jobs for command in job.commands}
+def nodes_of(plan: Plan) -> set[str]:
+    """Return the names of the nodes that a plan starts something on."""
+    return {command.node for trial in plan.trials for command in trial.commands}
+
+
+def hold_path(record: RunDir, host: Host) -> str:
+    """Return what an agent locks while anything that it started for a run may live, on its own disk."""
+    if not host.remote:
+        return str(record.hold_path)
+    mark = hashlib.sha256(str(record.path).encode()).hexdigest()[:8]
+    return f"{record.path.name}-{mark}.lock"
 
 
 def _known(devices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -215,18 +288,12 @@ def _known(devices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{name: each[name] for name in names if name in each} for each in devices]
 
 
-def _check_is_built(system: System) -> None:
-    """Raise PreflightError where the system asks for what would be passed over: other machines, containers."""
-    main = system.main
-    look = "`milabench plan` shows what would be started"
-    if len(system.nodes) > 1:
-        raise PreflightError(f"runs over several nodes are not built yet: give a system file with one node; {look}")
-    if not main.local:
-        where = f"node {main.name} ({main.address}) is not this machine"
-        raise PreflightError(f"{where}, and runs on other machines are not built yet: run milabench there; {look}")
+def check_is_built(system: System) -> None:
+    """Raise PreflightError where the system asks for what would be passed over: containers."""
     if system.container is not None:
         what = f"the system asks for the container image {system.container}"
         drop = "drop it where it is set: docker_image or docker.image of the system, or MILABENCH_DOCKER_IMAGE"
+        look = "`milabench plan` shows what would be started"
         raise PreflightError(f"{what}, and containers are not built yet: {drop}; {look}")
 
 
@@ -237,18 +304,24 @@ def _make_base(base: Path) -> None:
         raise PreflightError(f"cannot make {base}: {error.strerror}: choose another --base") from None
 
 
-def _check_devices(system: System, facts: Mapping[str, object]) -> None:
-    """Raise PreflightError where the system asks for what this machine does not have."""
-    wanted, main, devices = system.arch, system.main, facts["devices"]
-    assert isinstance(devices, list)
-    if wanted == "cpu":
+def check_devices(system: System) -> None:
+    """Raise PreflightError where the system asks for what its nodes do not have, with all of it."""
+    if system.arch == "cpu":
         return
-    if facts["arch"] != wanted or not main.devices:
+    lacking = [lack for node in system.nodes if (lack := _lack(system, node, system.probed.get(node.name, {})))]
+    if lacking:
+        raise PreflightError("\n".join(lacking))
+
+
+def _lack(system: System, node: Node, facts: Mapping[str, Any]) -> str | None:
+    """Return what a node does not have of what the system asks for."""
+    wanted, devices = system.arch, facts["devices"]
+    here = f"node {node.name}" if len(system.nodes) > 1 or not node.local else "this machine"
+    if facts["arch"] != wanted or not node.devices:
         found = f"{len(devices)} {facts['arch']} devices" if devices else "no accelerator"
-        raise PreflightError(
-            f"the system asks for {wanted}, this machine has {found}: check the driver, or give --arch cpu"
-        )
-    if len(main.devices) > len(devices):
+        return f"the system asks for {wanted}, {here} has {found}: check the driver, or give --arch cpu"
+    if len(node.devices) > len(devices):
         known = sorted(device["id"] for device in devices)
-        asked = f"the system asks for {len(main.devices)} {wanted} devices, this machine has {len(devices)}"
-        raise PreflightError(f"{asked}, of the numbers {known}: ask for fewer")
+        asked = f"the system asks for {len(node.devices)} {wanted} devices, {here} has {len(devices)}"
+        return f"{asked}, of the numbers {known}: ask for fewer"
+    return None

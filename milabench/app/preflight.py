@@ -1,4 +1,4 @@
-"""The look before a run: what the agent tells of its node, judged; then told, or the end of it.
+"""The look before a run: what the agents tell of their nodes, judged; then told, or the end of it.
 
 No network is used, and nothing is changed.
 """
@@ -6,11 +6,11 @@ No network is used, and nothing is changed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from milabench import plan as planning
-from milabench import preflight, system
+from milabench import preflight
 from milabench.app import sizing
 from milabench.app.options import Options
 from milabench.app.phases import Operation
@@ -19,7 +19,8 @@ from milabench.paths import expanded
 from milabench.plan import Phase, Plan, Workspace
 from milabench.plan.environ import Secrets, redacted, secrets
 from milabench.preflight import SEVERITIES, Conditions, Finding, Wanted
-from milabench.system.types import System
+from milabench.preflight.nodes import Part
+from milabench.system.types import Node, System
 
 Subject = tuple[System, Wanted | None]
 # Of what stands in the way of a run, what stands in that of a shell, and of prepare; and what prepare tells besides.
@@ -28,12 +29,15 @@ OF_PREPARE = ("not-installed", "installed-otherwise", "folder-not-writable", "di
 TOLD_BY_PREPARE = ("environment-changed", "secret-missing", "token-missing", "disk-low")
 
 
+_OF_RUNS = ("files", "environments", "data")  # what nodes tell of runs, not of themselves
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What was found, the worst first, and the conditions of the machine as its agent tells them."""
+    """What was found, the worst first, and the conditions of each node as its agent tells them."""
 
     findings: tuple[Finding, ...]
-    conditions: Mapping[str, Any]
+    conditions: Mapping[str, Mapping[str, Any]]
 
 
 def wanted(
@@ -43,12 +47,22 @@ def wanted(
 
     ``without`` are benchmarks that cannot run anyway, as is known already.
     """
-    environments, data = planning.needs(ready)
     groups = {each.install_group for each in ready.suite.benchmarks if each.name not in without}
+
+    def able(needs: planning.Needs) -> planning.Needs:
+        environments, data = needs
+        return (
+            {group: once for group, once in environments.items() if group in groups},
+            {name: once for name, once in data.items() if name not in without},
+        )
+
+    needs = {node: able(each) for node, each in planning.needs_of_all(ready).items()}
+    environments, data = needs.pop(ready.system.main.name, ({}, {}))
     return Wanted(
         plan=replace(plan, trials=tuple(trial for trial in plan.trials if trial.benchmark not in without)),
-        environments={group: once for group, once in environments.items() if group in groups},
-        data={name: once for name, once in data.items() if name not in without},
+        environments=environments,
+        data=data,
+        elsewhere=needs,
         ahead=ahead,
         offline=options.offline,
         commands={verb: options.command(verb) for verb in ("install", "prepare", "run")},
@@ -59,10 +73,9 @@ def wanted(
     )
 
 
-def begun(options: Options, plan: Plan, facts: Mapping[str, Any], *, side_by_side: bool) -> Subject:
-    """Return what is left of a run that was begun, on a machine with these facts: what it is made of is there."""
-    wanted = Wanted(plan=plan, environ=options.environ, offline=True, side_by_side=side_by_side)
-    return system.resolve(None, facts), wanted
+def begun(options: Options, plan: Plan, described: System, *, side_by_side: bool) -> Subject:
+    """Return what is left of a run that was begun, on a system as it is now: what it is made of is there."""
+    return described, Wanted(plan=plan, environ=options.environ, offline=True, side_by_side=side_by_side)
 
 
 async def check(
@@ -75,15 +88,20 @@ async def check(
     found = (await look(work, subjects)).findings
     if not force:
         stop(found, hint=f"go on all the same: --force; all that was found: {work.options.command('doctor')}")
-    before = {(each.code, each.severity, each.subject) for each in known}  # amounts are others now
-    _tell(work, [each for each in found if (each.code, each.severity, each.subject) not in before])
+    before = {_what(each) for each in known}  # amounts are others now
+    tell(work, [each for each in found if _what(each) not in before])
     return found
+
+
+def _what(finding: Finding) -> tuple[object, ...]:
+    return finding.code, finding.severity, finding.subject, finding.nodes
 
 
 def recorded(found: Iterable[Finding], before: Iterable[Mapping[str, Any]] = ()) -> list[Mapping[str, Any]]:
     """Return findings as run.json has them, after those that it has already; none twice."""
     known = list(before)
-    return [*known, *(each for each in map(asdict, found) if each not in known)]
+    told = ({**asdict(each), "nodes": list(each.nodes)} for each in found)
+    return [*known, *(each for each in told if each not in known)]
 
 
 async def require(work: Operation, ready: Workspace, plan: Plan, codes: Collection[str], *tells: str) -> None:
@@ -100,28 +118,52 @@ async def require(work: Operation, ready: Workspace, plan: Plan, codes: Collecti
 
 
 async def look(work: Operation, subjects: Sequence[Subject]) -> Look:
-    """Look at the node: for each of several runs, or with None at its machine alone."""
-    runs = [(number, each) for number, (_, each) in enumerate(subjects) if each is not None]
-    reply = await work.host.request(
-        "conditions",
-        arch=next((described.arch for described, _ in subjects if described.arch != "cpu"), "cpu"),
-        folders=_folders(work.options),
-        files=sorted({file for _, each in runs for file in each.tokens}),
-        environments={_key(n, name): asdict(once) for n, each in runs for name, once in each.environments.items()},
-        data={_key(n, name): asdict(once) for n, each in runs for name, once in each.data.items()},
-    )
-    told: Mapping[str, Any] = reply.get("conditions", {})
-    found = [
-        finding
-        for number, (described, each) in enumerate(subjects)
-        for finding in preflight.judge(Conditions.of(_of_run(told, number)), described, each)
-    ]
+    """Look at all nodes: for each of several runs, or with None at its machines alone."""
+    parts = [preflight.apart(*subject) for subject in subjects]
+    nodes = {node.name: node for described, _ in subjects for node in described.nodes}
+    asked = {name: _asked(work.options, node, [each.get(name) for each in parts]) for name, node in nodes.items()}
+    replies = await work.fleet.ask(asked, "conditions")
+    told = {name: reply.get("conditions", {}) for name, reply in replies.items()}
+    by_node = {name: list(_judged(told[name], [each.get(name) for each in parts])) for name in nodes}
+    found = preflight.together(by_node)
+    for described, each in subjects:
+        found += preflight.compared(described, each)
+        if each is not None and not any(node.local for node in described.nodes):
+            found += await _room(work, each)
     found.sort(key=lambda each: SEVERITIES.index(each.severity))
     known = secrets(work.options.environ)
     return Look(
         findings=tuple(_without_secrets(each, known) for each in dict.fromkeys(found)),
-        conditions={name: value for name, value in told.items() if name not in ("files", "environments", "data")},
+        conditions={node: {name: each[name] for name in each if name not in _OF_RUNS} for node, each in told.items()},
     )
+
+
+def _asked(options: Options, node: Node, parts: Sequence[Part | None]) -> dict[str, Any]:
+    """Return what a node is asked, of the part that it has in each of several runs."""
+    runs = [(number, part[1]) for number, part in enumerate(parts) if part is not None and part[1] is not None]
+    arches = (part[0].arch for part in parts if part is not None and part[0].arch != "cpu")
+    return {
+        "arch": next(arches, "cpu"),
+        "folders": _folders(options) if node.local else _folders_there(options, node),
+        "files": sorted({file for _, each in runs for file in each.tokens}),
+        "environments": {_key(n, name): asdict(once) for n, each in runs for name, once in each.environments.items()},
+        "data": {_key(n, name): asdict(once) for n, each in runs for name, once in each.data.items()},
+    }
+
+
+def _judged(told: Mapping[str, Any], parts: Sequence[Part | None]) -> Iterator[Finding]:
+    """Yield what follows from what a node tells, for its part in each run."""
+    for number, part in enumerate(parts):
+        if part is not None:
+            yield from preflight.judge(Conditions.of(_of_run(told, number)), *part)
+
+
+async def _room(work: Operation, wanted: Wanted) -> Iterable[Finding]:
+    """Return what is found of the room for what runs write on this machine, which is no node of them."""
+    runs = {"runs": _folders(work.options)["runs"]}
+    asked = {"arch": "cpu", "folders": runs, "files": [], "environments": {}, "data": {}}
+    told = (await work.host.request("conditions", **asked)).get("conditions", {})
+    return preflight.room(Conditions.of(told), wanted)
 
 
 def stop(found: Iterable[Finding], *, hint: str = "") -> None:
@@ -133,14 +175,15 @@ def stop(found: Iterable[Finding], *, hint: str = "") -> None:
         raise PreflightError("\n".join([*many, *lines, *([hint] if hint else [])]))
 
 
-def _tell(work: Operation, found: Sequence[Finding]) -> None:
+def tell(work: Operation, found: Sequence[Finding]) -> None:
     """Tell warnings, a line each, and how many notes there are."""
     for each in found:
         if each.severity != "note":
             work.console.note(f"{'warning' if each.severity == 'warning' else 'in spite of'}: {_line(each)}")
     if notes := sum(each.severity == "note" for each in found):
         many = "a note" if notes == 1 else f"{notes} notes"
-        work.console.note(f"{many} on this machine: {work.options.command('doctor')}")
+        where = "these nodes" if len(work.hosts) > 1 else "this machine"
+        work.console.note(f"{many} on {where}: {work.options.command('doctor')}")
 
 
 def _line(finding: Finding) -> str:
@@ -155,6 +198,14 @@ def _folders(options: Options) -> dict[str, str]:
     temporary = options.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - it is only looked at
     kept = {each: str(options.base / each) for each in ("data", "cache")}
     return {"base": str(options.base), "runs": str(runs), **kept, "tmp": temporary}
+
+
+def _folders_there(options: Options, node: Node) -> dict[str, str]:
+    """Return the same for another node, which writes on its own disk first what belongs into the run."""
+    temporary = node.environ.get("TMPDIR")
+    kept = {each: str(options.base / each) for each in ("data", "cache")}
+    spool, small = temporary or "/var/tmp", temporary or "/tmp"  # noqa: S108 - they are only looked at
+    return {"base": str(options.base), **kept, "tmp": small, "spool": spool}
 
 
 def _tokens(options: Options) -> Iterator[str]:
@@ -183,5 +234,10 @@ def _of_run(told: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 def _without_secrets(finding: Finding, known: Secrets) -> Finding:
     """Return a finding with secrets by name: what to type may hold an override that has one."""
-    texts = {each.name: redacted(getattr(finding, each.name), known) for each in fields(finding)}
-    return Finding(**texts)  # type: ignore[arg-type]  # severity is one of three words, none of them secret
+    return replace(
+        finding,
+        subject=redacted(finding.subject, known),
+        what=redacted(finding.what, known),
+        consequence=redacted(finding.consequence, known),
+        remedy=redacted(finding.remedy, known),
+    )

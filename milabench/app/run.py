@@ -153,8 +153,7 @@ async def _carry_out(
     """Make one run's directory and fill it."""
     plan = each.plan
     put_together(each.ready, plan)
-    known = await facts(work, each.ready, plan)
-    known["preflight"] = preflight.recorded(found)
+    known = await facts(work, each.ready, plan, found)
     if each.asked.variation is not None:
         known["multirun"] = {"name": each.asked.name, "options": each.asked.values}
     record = Record.create(_path(each.asked.options), plan=plan, facts=known, suite=resolved(each.ready))

@@ -34,16 +34,19 @@ _INDEX_VARIABLES = (
 )
 
 
-def check_index(facts: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+def check_index(facts: Mapping[str, Any], environ: Mapping[str, str], node: str | None = None) -> None:
     """Raise PreflightError where an environment would be filled with another vendor's torch.
 
-    That is where the vendor's index cannot be reached and the operator names no other source of packages.
+    That is where the vendor's index cannot be reached (from that ``node``) and the operator names no other source of
+    packages.
     """
     known = indexes().get(facts["arch"], [])
     if facts["arch"] not in OWN_INDEX or not known or facts["indexes"] or any(map(environ.get, _INDEX_VARIABLES)):
         return
+    where = f" from node {node}" if node else ""
     raise PreflightError(
-        f"torch for {facts['arch']} comes from {known[0]}, which cannot be reached, and PyPI's is another vendor's:"
+        f"torch for {facts['arch']} comes from {known[0]}, which cannot be reached{where}, and PyPI's is another"
+        " vendor's:"
         f" set PIP_INDEX_URL or PIP_EXTRA_INDEX_URL to an index that has it (the address stands in"
         f" constraints/{facts['arch']}.index)"
     )

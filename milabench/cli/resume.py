@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from milabench.cli.shared import base_option, carry_out, quiet_option, read_options, show_run
+from milabench.cli.shared import base_option, carry_out, connection_options, quiet_option, read_options, show_run
 
 
 @click.command()
@@ -14,6 +14,7 @@ from milabench.cli.shared import base_option, carry_out, quiet_option, read_opti
 @base_option
 @click.option("--failed", is_flag=True, help="Run again what failed, too.")
 @click.option("--force", is_flag=True, help="Go on although the machine or an environment has changed.")
+@connection_options
 @quiet_option
 def resume(**values: Any) -> int:
     """Go on with a run that was cut off, by its folder or name; the newest by default.

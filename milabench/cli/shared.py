@@ -72,6 +72,13 @@ _SETUP = (
     *_INSTALLER,
     click.option("--offline", is_flag=True, help="Use no network."),
 )
+_CONNECTION = (
+    click.option(
+        "--accept-new-host-keys",
+        is_flag=True,
+        help="Trust, and write into known_hosts, the SSH keys of nodes that are not known yet.",
+    ),
+)
 _SHAPE = (
     click.option(
         "--arch",
@@ -111,7 +118,12 @@ def dev_options(function: F) -> F:
 
 
 def setup_options(function: F) -> F:
-    return _stack(function, (*_SUITE, *_SETUP, quiet_option, *_SHAPE))
+    return _stack(function, (*_SUITE, *_SETUP, *_CONNECTION, quiet_option, *_SHAPE))
+
+
+def connection_options(function: F) -> F:
+    """Add the options of a verb that connects nodes."""
+    return _stack(function, _CONNECTION)
 
 
 def carry_out(flow: Coroutine[Any, Any, T]) -> T:
@@ -171,6 +183,7 @@ def read_options(values: dict[str, Any]) -> Options:
         refresh=values.get("refresh", False),
         repeats=values.get("repeats", 1),
         side_by_side=values.get("side_by_side", False),
+        accept_new_host_keys=values.get("accept_new_host_keys", False),
         shape=shape,
         environ=environ,
     )

@@ -53,7 +53,7 @@ class Console:
 
     @asynccontextmanager
     async def phase(self, plan: Plan, logs: Records, ask: Ask | None = None) -> AsyncIterator[None]:
-        """Show one phase from its first trial to its last, then its failures; ``ask`` asks the agent for usage."""
+        """Show one phase from its first trial to its last, then its failures; ``ask`` asks agents for usage."""
         view = self._view = _View(plan, logs, quiet=self._quiet, live=not self._quiet and is_terminal(sys.stderr))
         watch = None if self._quiet else asyncio.create_task(view.watch(self._progress_s, ask))
         try:

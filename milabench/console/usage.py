@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from milabench.console.words import Usage
@@ -11,7 +11,7 @@ from milabench.errors import HostLost, PreflightError
 from milabench.plan.types import Command
 
 EVERY_S = 5.0  # looking at the processes of a node costs it more than a frame does
-Ask = Callable[[], Awaitable[Mapping[str, Any]]]
+Ask = Callable[[Collection[str]], Awaitable[Mapping[str, Any]]]  # the agents of some nodes
 
 
 class Meter:
@@ -23,10 +23,10 @@ class Meter:
         self._answered = 0.0
         self.known: dict[str, Usage] = {}
 
-    async def read(self, ask: Ask, commands: Iterable[Command]) -> None:
-        """Ask an agent; where nobody answers, nothing is known."""
+    async def read(self, ask: Ask, commands: Sequence[Command]) -> None:
+        """Ask the agents of the nodes that processes run on; where nobody answers, nothing is known."""
         try:
-            answer = await ask()
+            answer = await ask(sorted({command.node for command in commands}))
         except (HostLost, PreflightError):
             answer = {}
         self.take(answer.get("processes", {}), answer.get("devices", []), commands)
@@ -54,7 +54,8 @@ class Meter:
 
 def _own(command: Command, devices: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return those of the devices that a process was given; a whole GPU that is divided has no number of the plan."""
-    return [each for each in devices if each.get("id") in command.devices]
+    there = (each for each in devices if each.get("node", command.node) == command.node)
+    return [each for each in there if each.get("id") in command.devices]
 
 
 def _of_devices(found: Sequence[Mapping[str, Any]]) -> tuple[float | None, int | None]:

@@ -1,6 +1,7 @@
 """Plan → processes on hosts → a run directory."""
 
 from milabench.execute.interrupt import Interrupt
+from milabench.execute.places import any_side_by_side
 from milabench.execute.scheduler import (
     CommandEnded,
     CommandStarted,
@@ -9,7 +10,6 @@ from milabench.execute.scheduler import (
     TrialEnded,
     TrialStarted,
     Waiting,
-    any_side_by_side,
     execute,
 )
 

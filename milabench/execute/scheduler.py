@@ -11,13 +11,13 @@ import math
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from itertools import combinations
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from milabench.errors import HostLost, PreflightError, UserError
 from milabench.execute.hosts import Host, Launch, Process
 from milabench.execute.interrupt import Interrupt
+from milabench.execute.places import Place, overlap, places
 from milabench.outcome import GOOD, Cause, Exit, Outcome, worst
 from milabench.plan.types import Command, Job, Plan, Trial
 from milabench.rundir import Files
@@ -25,7 +25,6 @@ from milabench.rundir import Files
 T = TypeVar("T")
 _LOCK_POLL_S = 0.5
 _NONE: Mapping[str, str] = MappingProxyType({})
-_Place = tuple[str, int | None]  # a device of a node, None: all of it
 
 
 class Records(Protocol):
@@ -87,6 +86,7 @@ Happening = TrialStarted | CommandStarted | CommandEnded | Waiting | TrialEnded
 class Setting:
     """What a plan is executed with: hosts by node name, where results go, the values of secrets that jobs name.
 
+    ``bases``: the node that folders are staged on for another, of nodes that have the same base.
     ``side_by_side``: trials that share no device may run at the same time.
     """
 
@@ -94,6 +94,7 @@ class Setting:
     records: Records
     interrupt: Interrupt
     secrets: Mapping[str, str] = field(default_factory=dict)
+    bases: Mapping[str, str] = field(default_factory=dict)
     side_by_side: bool = False
 
 
@@ -152,7 +153,7 @@ class _Running:
     """A trial that runs, what it uses, and the trials it has met."""
 
     task: asyncio.Task[None]
-    places: frozenset[_Place]
+    places: frozenset[Place]
     met: set[str]
 
 
@@ -174,38 +175,18 @@ def _startable(
     taken = [each.places for each in running.values()]
     found: list[tuple[int, Trial]] = []
     for index, trial in waiting:
-        places = _places(trial)
-        if not any(_overlap(places, other) for other in taken):
+        used = places(trial)
+        if not any(overlap(used, other) for other in taken):
             found.append((index, trial))
-        taken.append(places)  # those before it in the plan go first, so that nothing waits for ever
+        taken.append(used)  # those before it in the plan go first, so that nothing waits for ever
     return found
-
-
-def any_side_by_side(plan: Plan) -> bool:
-    """Say whether any two benchmarks of a plan use nothing in common, so that they can run at the same time."""
-    used = {_places(trial) for trial in plan.trials}
-    return any(not _overlap(one, other) for one, other in combinations(used, 2))
 
 
 def _beside(trial: Trial, running: Mapping[str, _Running], task: asyncio.Task[None]) -> _Running:
     """Return a trial as it begins to run beside others: they have met."""
     for other in running.values():
         other.met.add(trial.id)
-    return _Running(task, _places(trial), set(running))
-
-
-def _places(trial: Trial) -> frozenset[_Place]:
-    """Return what a trial uses: devices of nodes, or a whole node (None) where a process of it has none."""
-    whole = {(command.node, None) for command in trial.commands if not command.devices}
-    return frozenset(whole | {(command.node, device) for command in trial.commands for device in command.devices})
-
-
-def _overlap(one: frozenset[_Place], other: frozenset[_Place]) -> bool:
-    return any(
-        node == another and (device is None or device_ is None or device == device_)
-        for node, device in one
-        for another, device_ in other
-    )
+    return _Running(task, places(trial), set(running))
 
 
 async def _stop(processes: Sequence[Process], cause: Cause) -> None:
@@ -265,7 +246,7 @@ class _Runner:
         try:
             if job.once is not None:
                 return await self._needed_once(host, f"{trial.id}/{job.tag}", job, asdict(job.once))
-            return await self._staged(host, job)
+            return await self._staged(job)
         except HostLost as error:
             return [Outcome(kind="lost", reason=str(error), tag=job.tag)]
         except PreflightError as error:
@@ -282,20 +263,29 @@ class _Runner:
             return None
         outcomes: list[Outcome] = []
         try:
-            outcomes = await self._staged(host, job)
+            outcomes = await self._staged(job)
         finally:
             if not any(outcome.kind == "lost" for outcome in outcomes):  # the agent that had the lock is gone with it
                 done = bool(outcomes) and all(outcome.kind in GOOD for outcome in outcomes)
                 await host.request("end", target=target, done=done)
         return outcomes
 
-    async def _staged(self, host: Host, job: Job) -> list[Outcome]:
-        """Copy the folders a job needs, then run its commands."""
+    async def _staged(self, job: Job) -> list[Outcome]:
+        """Copy the folders a job needs to each base of its nodes, then run its commands."""
         if job.staged:
-            await host.request("stage", staged=[asdict(each) for each in job.staged])
+            await self._stage(job)
         if job.sequence:
             return await self._in_order(job)
         return await self._together(job, job.commands, job.deadline_s)
+
+    async def _stage(self, job: Job) -> None:
+        """Copy folders to each base; what goes wrong with one ends nothing but this job."""
+        owners = dict.fromkeys(self.setting.bases.get(command.node, command.node) for command in job.commands)
+        staged = [asdict(each) for each in job.staged]
+        requests = [self.setting.hosts[node].request("stage", staged=staged) for node in owners]
+        for reply in await asyncio.gather(*requests, return_exceptions=True):
+            if isinstance(reply, BaseException):
+                raise reply
 
     async def _in_order(self, job: Job) -> list[Outcome]:
         """Run the commands one after the other, all within the job's deadline, until one fails."""
@@ -373,7 +363,11 @@ class _Runner:
             first_seq=first_seq,
             deadline_s=deadline_s,
         )
-        process = await self.setting.hosts[command.node].start(launch)
+        try:
+            process = await self.setting.hosts[command.node].start(launch)
+        except HostLost as error:
+            self.setting.records.seal(command, Exit(tag=command.tag, cause="lost", error=str(error)))
+            raise
         await self.setting.interrupt.watch(process)
         await self.happenings.put(CommandStarted(command=command, job=job))
         return process

@@ -18,6 +18,7 @@ from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Size,
 from milabench.problems import Code
 from milabench.system.types import Node
 
+Needs = tuple[dict[str, Once], dict[str, Once]]  # environments by install group, data by benchmark
 MOST_JOBS: Final = 50_000  # of a plan: a minute each, they take five weeks
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "keepers",
     "locate",
     "needs",
+    "needs_of_all",
     "pins",
     "plan",
     "remaining",
@@ -76,19 +78,25 @@ def remaining(whole: Plan, done: Collection[str]) -> Plan:
     return replace(whole, trials=tuple(trial for trial in whole.trials if trial.id not in done))
 
 
-def needs(workspace: Workspace, node: Node | None = None) -> tuple[dict[str, Once], dict[str, Once]]:
+def needs(workspace: Workspace, node: Node | None = None) -> Needs:
     """Return what a run needs on the base of a node, the main one where none is given, by install group and benchmark.
 
     That is the environments, and the data, of what runs there or on a node that shares the base.
     """
-    wanted = keeper(workspace.system, node or workspace.system.main)
-    contexts = [
-        each
-        for context in _contexts(workspace)
-        if run.placed(context)[0]
-        for each in setup.kept(context)
-        if each.node.name == wanted.name
-    ]
+    kept_by = keeper(workspace.system, node or workspace.system.main)
+    return needs_of_all(workspace).get(kept_by.name, ({}, {}))
+
+
+def needs_of_all(workspace: Workspace) -> dict[str, Needs]:
+    """Return the same for each base that needs something, by the name of the first node that has it."""
+    there: dict[str, list[Context]] = {}
+    for context in _contexts(workspace):
+        for each in setup.kept(context) if run.placed(context)[0] else ():
+            there.setdefault(each.node.name, []).append(each)
+    return {name: _needs(contexts) for name, contexts in there.items()}
+
+
+def _needs(contexts: Sequence[Context]) -> Needs:
     prepared = {context.benchmark.name: once for context in contexts if (once := setup.preparation(context))}
     return {group: setup.environment(members) for group, members in _groups(contexts).items()}, prepared
 

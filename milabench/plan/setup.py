@@ -34,12 +34,19 @@ OFFLINE = {
 
 def keeper(system: System, node: Node) -> Node:
     """Return the node that installs and prepares for a node: the first of those that share its base, or itself."""
-    return next((each for each in system.nodes if _base(each) == _base(node)), node)
+    return _first_of_bases(system).get(_base(node), node)
 
 
 def keepers(system: System) -> tuple[Node, ...]:
     """Return the nodes that install and prepare: one for each base that there is."""
-    return tuple({each.name: each for each in (keeper(system, node) for node in system.nodes)}.values())
+    return tuple(_first_of_bases(system).values())
+
+
+def _first_of_bases(system: System) -> dict[str, Node]:
+    found: dict[str, Node] = {}
+    for node in system.nodes:
+        found.setdefault(_base(node), node)
+    return found
 
 
 def _base(node: Node) -> str:
@@ -55,7 +62,8 @@ def kept(context: Context) -> list[Context]:
     able, _ = run.placed(context)
     wide = context.benchmark.nodes > 1 and able
     nodes = context.system.nodes[: context.benchmark.nodes] if wide else [each.node for each in able or [context]]
-    there = {each.name: each for each in (keeper(context.system, node) for node in nodes)}
+    keepers = _first_of_bases(context.system)
+    there = {each.name: each for each in (keepers.get(_base(node), node) for node in nodes)}
     return [context.on(node) for node in there.values()]
 
 
@@ -230,7 +238,7 @@ def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
     named = [token for path in files for token in ("-r", path)]
     limits = _applied_constraints(contexts)
     constrained = ["-c", f"{_constraints_folder(first)}/{limits.name}"] if limits else []
-    indexes: Sequence[str] = first.system.facts.get("indexes", ())
+    indexes: Sequence[str] = first.system.probed.get(first.node.name, first.system.facts).get("indexes", ())
     wheel = f"benchmate{extra} @ file://{quote(site.wheel_path, safe='/+')}"
     if site.installer == "pip" or site.uv is None:
         options = [f"--extra-index-url={url}" for url in indexes] + (["--no-index"] if site.offline else [])

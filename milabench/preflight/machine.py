@@ -29,8 +29,7 @@ SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit")
 
 def findings(conditions: Conditions, wanted: Wanted | None) -> Iterator[Finding]:
     """Yield what is found of the machine."""
-    needs_room = wanted is not None and _is_set_up_ahead(conditions, wanted)
-    yield from _disks(conditions.disks, needs_room=needs_room, processes=wanted.all_processes if wanted else 1)
+    yield from disks(conditions, wanted)
     yield from _limits(conditions, wanted.processes if wanted else 1)
     if conditions.shared_memory or conditions.no_shared_memory:
         yield from _shared_memory(conditions.shared_memory, wanted)
@@ -38,6 +37,12 @@ def findings(conditions: Conditions, wanted: Wanted | None) -> Iterator[Finding]
     yield from _others(conditions)
     yield from _memory(conditions)
     yield from _kernel(conditions)
+
+
+def disks(conditions: Conditions, wanted: Wanted | None) -> Iterator[Finding]:
+    """Yield what is found of the disks alone."""
+    needs_room = wanted is not None and _is_set_up_ahead(conditions, wanted)
+    yield from _disks(conditions.disks, needs_room=needs_room, processes=wanted.all_processes if wanted else 1)
 
 
 def _is_set_up_ahead(conditions: Conditions, wanted: Wanted) -> bool:
@@ -56,7 +61,7 @@ def _disks(disks: Mapping[str, Disk], *, needs_room: bool, processes: int) -> It
         disk = disks[names[0]]
         if not disk.writable:
             continue
-        full = _full(disk, processes) if "runs" in names else None
+        full = _full(disk, processes) if {"runs", "spool"} & {*names} else None
         if full is not None:
             yield _too_full(names, disk, *full)
         else:
@@ -109,7 +114,7 @@ def _kept(names: Sequence[str], disk: Disk) -> str:
 
 
 def _room(names: Sequence[str], disk: Disk, *, needs_room: bool) -> Iterator[Finding]:
-    room = LOW_BYTES if "runs" in names else LOW_TEMPORARY_BYTES if names == ["tmp"] else 0
+    room = LOW_BYTES if {"runs", "spool"} & {*names} else LOW_TEMPORARY_BYTES if names == ["tmp"] else 0
     if needs_room and {"base", "data", "cache"} & set(names):
         room = LOW_FOR_SETUP_BYTES
     if disk.free_bytes < room:

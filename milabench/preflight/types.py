@@ -23,6 +23,7 @@ class Finding:
 
     Blocking: the run cannot do its work, or its numbers would be wrong beyond doubt. A warning is told, and a note is
     there to be looked up. ``code`` is stable; ``subject`` names what it is about: an environment, a device, a folder.
+    ``nodes`` are those it was found on, where there are several.
     """
 
     code: str
@@ -31,22 +32,25 @@ class Finding:
     what: str
     consequence: str
     remedy: str
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A run that is to be made, and what must be there for it.
 
-    ``environments`` and ``data`` say what makes them needed, by install group and by benchmark; what the phases in
-    ``ahead`` make need not be there yet. ``commands`` are what to type for a verb; ``environ`` is the
-    operator's environment, and ``tokens`` are the files in which a login leaves its token: the first is the one that
-    benchmarks look into. ``scaling``: what is known of the memory that benchmarks take. ``side_by_side``: trials
-    that share no device run at the same time.
+    ``environments`` and ``data`` say what makes them needed, by install group and by benchmark, on the base of the main
+    node, ``elsewhere`` on those of others, by their names; what the phases in ``ahead`` make need not be there yet.
+    ``commands`` are what to type for a verb; ``environ`` is the operator's environment, and ``tokens`` are the files in
+    which a login leaves its token: the first is the one that benchmarks look into. ``scaling``: what is known of the
+    memory that benchmarks take. ``side_by_side``: trials that share no device run at the same time. ``recorded``: of
+    so many processes the run keeps files, where that is not all of ``plan``.
     """
 
     plan: Plan
     environments: Mapping[str, Once] = field(default_factory=dict)
     data: Mapping[str, Once] = field(default_factory=dict)
+    elsewhere: Mapping[str, tuple[Mapping[str, Once], Mapping[str, Once]]] = field(default_factory=dict)
     ahead: tuple[Phase, ...] = ()
     offline: bool = False
     commands: Mapping[str, str] = field(default_factory=dict)
@@ -54,6 +58,7 @@ class Wanted:
     tokens: tuple[str, ...] = ()
     scaling: Scaling | None = None
     side_by_side: bool = False
+    recorded: int | None = None
 
     @property
     def benchmarks(self) -> dict[str, Mapping[str, Any]]:
@@ -69,7 +74,7 @@ class Wanted:
     @property
     def all_processes(self) -> int:
         """How many processes the run has in all."""
-        return sum(map(_processes, self.plan.trials))
+        return self.recorded if self.recorded is not None else sum(map(_processes, self.plan.trials))
 
     @property
     def devices(self) -> frozenset[int]:

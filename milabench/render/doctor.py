@@ -38,7 +38,9 @@ def _lines(findings: Sequence[Finding]) -> Iterator[str]:
     yield f"{'ready' if is_ready(findings) else 'not ready'}: {', '.join(counts) or 'nothing found'}"
 
 
-def document(findings: Sequence[Finding], conditions: Mapping[str, Any]) -> str:
-    """Return the findings, and the conditions that they were found in, as JSON."""
+def document(findings: Sequence[Finding], conditions: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the findings, and the conditions of each node that they were found in, as JSON."""
     found = {"version": 1, "ready": is_ready(findings), "findings": [asdict(each) for each in findings]}
-    return json.dumps({**found, "conditions": conditions}, indent=1) + "\n"
+    main = next(iter(conditions.values()), {})
+    several = {"nodes": conditions} if len(conditions) > 1 else {}
+    return json.dumps({**found, "conditions": main, **several}, indent=1) + "\n"

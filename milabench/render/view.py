@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from milabench.render import trust, units
 from milabench.summary import BenchmarkSummary, Missing, Summary
+from milabench.summary.areas import nodes
 from milabench.untrusted import mappings, one_line
 
 State = Literal["ok", "failed", "skipped", "missing"]
@@ -62,7 +63,7 @@ def heading(summary: Summary) -> Iterator[str]:
         yield " · ".join(part for part in (run.name, run.started, _version(summary.facts)) if part)
     else:
         yield f"{len(summary.runs)} runs pooled as repeats: {', '.join(run.name for run in summary.runs)}"
-    if system := " · ".join(_system(summary.facts.get("system"))):
+    if system := " · ".join(_system(summary.facts)):
         yield system
 
 
@@ -72,21 +73,22 @@ def _version(facts: Mapping[str, Any]) -> str:
     return f"milabench {version}" if version else ""
 
 
-def _system(system: object) -> Iterator[str]:
+def _system(facts: Mapping[str, Any]) -> Iterator[str]:
+    system = facts.get("system")
     if not isinstance(system, Mapping):
         return
     arch = system.get("arch")
     if arch:
         yield str(arch)
-    nodes = mappings(system.get("nodes")) or [system]
-    if len(nodes) > 1:
-        yield f"{len(nodes)} nodes"
-    names = Counter(str(device.get("name")) for node in nodes for device in mappings(node.get("devices")))
+    several = nodes(facts)
+    if len(several) > 1:
+        yield f"{len(several)} nodes"
+    names = Counter(str(device.get("name")) for node in several for device in mappings(node.get("devices")))
     if arch != "cpu":
         yield from (name if count == 1 else f"{count} × {name}" for name, count in names.items())
     elif name := system.get("cpu_name") or next(iter(names), None):
         yield str(name)
-    cpus = sum(node["cpus"] for node in nodes if isinstance(node.get("cpus"), int))
+    cpus = sum(node["cpus"] for node in several if isinstance(node.get("cpus"), int))
     if cpus:
         yield f"{cpus} CPUs"
 

@@ -40,7 +40,7 @@ def by_area(facts: Facts) -> dict[str, dict[str, str]]:
     """Return the facts as text by area and name; an area of which nothing is said is left out."""
     found: dict[str, dict[str, str]] = {}
     if system := mapping(facts.get("system")):
-        found["machine"] = dict(_machine(system))
+        found["machine"] = dict(_machine(system, nodes(facts)))
     if "milabench" in facts:
         found["software"] = dict(_software(facts, system))
         found["suite"] = dict(_suite(facts))
@@ -59,16 +59,22 @@ def by_area(facts: Facts) -> dict[str, dict[str, str]]:
     return found
 
 
-def _machine(system: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    nodes = mappings(system.get("nodes")) or [system]
-    yield "hostname", ", ".join(str(node.get("hostname") or node.get("name")) for node in nodes)
+def nodes(facts: Facts) -> list[Mapping[str, Any]]:
+    """Return what a run tells of each of its nodes; of older ones and of one machine alone ``system`` tells it."""
+    system = mapping(facts.get("system"))
+    several = mappings(list(mapping(facts.get("nodes")).values()))
+    return (several if len(several) > 1 else []) or mappings(system.get("nodes")) or [system]
+
+
+def _machine(system: Mapping[str, Any], several: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    yield "hostname", ", ".join(str(node.get("hostname") or node.get("name")) for node in several)
     for name, label in (("arch", "arch"), ("cpu_name", "processor"), ("cpus", "CPUs")):
-        if told := [str(node[name]) for node in (system, *nodes) if node.get(name) is not None]:
+        if told := [str(node[name]) for node in (system, *several) if node.get(name) is not None]:
             yield label, ", ".join(dict.fromkeys(told))
-    memory = [node["memory_bytes"] for node in nodes if isinstance(node.get("memory_bytes"), (int, float))]
+    memory = [node["memory_bytes"] for node in several if isinstance(node.get("memory_bytes"), (int, float))]
     if memory:
         yield "memory", ", ".join(f"{size / GIB:.1f} GiB" for size in memory)
-    devices = [device for node in nodes for device in mappings(node.get("devices"))]
+    devices = [device for node in several for device in mappings(node.get("devices"))]
     if devices:
         yield "devices", _counted(str(device.get("name")) for device in devices)
         yield "which devices", _listed(devices, "uuid", "serial")

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-from milabench.errors import UsageError
+from milabench.errors import Problem, UsageError
 from milabench.options import MOST_DEVICES
 from milabench.problems import Problems, nearest
 from milabench.system import allocation, layers
 from milabench.system.explain import explain
 from milabench.system.file import NodeEntry, SystemFile, read
 from milabench.system.nodes import Maker
-from milabench.system.types import ARCHES, Arch, Device, Node, Operator, System
+from milabench.system.types import ARCHES, Allocation, Arch, Device, Node, Operator, System
 
 __all__ = [
     "ARCHES",
@@ -25,6 +25,7 @@ __all__ = [
     "System",
     "asked_arch",
     "explain",
+    "recorded",
     "resolve",
     "values",
 ]
@@ -67,17 +68,35 @@ def resolve(
     arch = cast(Arch, asked.get("arch") or said.arch or of_main.get("arch") or "cpu")
     _check_devices(arch, asked)
     maker = Maker(arch=arch, facts=facts, remote=remote, said=said, asked=asked)
+    return _made(maker, entries, within, tuple(problems.warnings))
+
+
+def _made(
+    maker: Maker, entries: Sequence[NodeEntry], within: Allocation | None, warnings: tuple[Problem, ...] = ()
+) -> System:
     nodes = tuple(maker.node(entry, main=index == 0) for index, entry in enumerate(entries))
+    asked = [node for node in nodes if node.local or node.name in maker.remote]
     return System(
-        arch=arch,
+        arch=maker.arch,
         nodes=nodes,
-        container=said.container,
-        options=said.options,
-        facts=of_main,
-        probed={node.name: remote.get(node.name, facts) for node in nodes if node.local or node.name in remote},
+        container=maker.said.container,
+        options=maker.said.options,
+        facts=maker.remote.get(nodes[0].name, maker.facts),
+        probed={node.name: maker.remote.get(node.name, maker.facts) for node in asked},
         allocation=within,
-        warnings=tuple(problems.warnings),
+        warnings=warnings,
     )
+
+
+def recorded(
+    said: SystemFile,
+    facts: Mapping[str, Any],
+    remote: Mapping[str, Mapping[str, Any]] = _NOTHING,
+    within: Allocation | None = None,
+) -> System:
+    """Return the system that a run was begun on, its main node first, as it is now: with all that its nodes show."""
+    arch = cast(Arch, said.arch or "cpu")
+    return _made(Maker(arch=arch, facts=facts, remote=remote, said=said, asked={}), said.nodes, within)
 
 
 def asked_arch(environ: Mapping[str, str], changes: Sequence[str]) -> str | None:

@@ -48,8 +48,8 @@ class Node:
 
     ``local``: it is the machine that milabench runs on, so that nothing travels. ``environ`` is its probed environment,
     ``python`` the interpreter environments are made from (None: that of this machine), ``python_version`` its version
-    and ``machine`` its kind of processor. ``shares_base`` names the node that has the same ``$MILABENCH_BASE`` and
-    comes before it, ``""`` says that of the operator's own machine, which is no node; None: it has one of its own.
+    and ``machine`` its kind of processor. ``shares_base`` names the first node that has the same
+    ``$MILABENCH_BASE``, ``""`` says that the operator's machine has it, which is no node; None: it has one of its own.
     ``hostkey`` is the SSH key that it must have, ``interface`` the network interface that leads to the main node,
     ``clock_offset_ns`` how far its clock is ahead of the operator's.
     """

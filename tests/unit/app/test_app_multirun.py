@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fleets import alone
 from milabench.app import prepare as prepare_module
 from milabench.app import run as run_module
 from milabench.app.multirun import asked
@@ -113,7 +114,7 @@ def test_a_mistake_in_a_value_is_told_where_the_file_has_it(
 
 def operation(given: Options, script: Script | None = None) -> Operation:
     host = FakeHost(script, REPLIES)
-    return Operation(options=given, console=Console(quiet=True), host=host, interrupt=Interrupt())
+    return Operation(options=given, console=Console(quiet=True), fleet=alone(host), interrupt=Interrupt())
 
 
 def run(work: Operation, monkeypatch: pytest.MonkeyPatch) -> tuple[ExitCode, list[RunDir]]:
@@ -198,7 +199,7 @@ def test_what_runs_share_is_prepared_once(tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / "bench" / name).touch()
     (tmp_path / "suite.yaml").write_text("one: {definition: bench, plan: {method: njobs}}\n")
     host = FakeHost(None, REPLIES)
-    work = replace(operation(given), host=host)
+    work = replace(operation(given), fleet=alone(host))
 
     @asynccontextmanager
     async def at_work(*_: object) -> AsyncIterator[Operation]:

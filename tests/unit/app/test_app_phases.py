@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fleets import alone
 from milabench.app import run as run_module
 from milabench.app.options import Options
 from milabench.app.phases import Operation
@@ -49,18 +50,16 @@ def operation(
         environ={"HF_TOKEN": "hf_0123456789"},
     )
     host = FakeHost(script, {**REPLIES, "probe": {"facts": {**REPLIES["probe"]["facts"], **probed}}})
-    return Operation(options=options, console=Console(quiet=True), host=host, interrupt=Interrupt())
+    return Operation(options=options, console=Console(quiet=True), fleet=alone(host), interrupt=Interrupt())
 
 
 @pytest.mark.parametrize(
     ("system", "message"),
     [
-        ("nodes: [{name: a, ip: 10.9.8.7, main: true}]", r"node a \(10.9.8.7\) is not this machine"),
         (
             "docker_image: image:1",
             r"image image:1, .* not built yet: drop it .* docker_image or docker\.image .* or MILA",
         ),
-        ("nodes: [{name: a, ip: 10.0.0.1, main: true}, {name: b, ip: 10.0.0.2}]", "several nodes are not built yet"),
     ],
 )
 def test_what_would_be_passed_over_is_refused(tmp_path: Path, system: str, message: str) -> None:

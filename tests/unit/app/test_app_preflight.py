@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fleets import alone
 from milabench.app import preflight
 from milabench.app.options import Options
 from milabench.app.phases import Operation
@@ -31,7 +32,7 @@ def work(conditions: dict[str, Any], folder: Path, *, quiet: bool = True, **opti
     host = FakeHost(replies={"conditions": {"conditions": conditions}})
     asked = Options(config="s.yaml", base=folder, environ=options.pop("environ", {}), **options)
     console = Console(quiet=quiet)
-    return Operation(options=asked, console=console, host=host, interrupt=Interrupt()), host
+    return Operation(options=asked, console=console, fleet=alone(host), interrupt=Interrupt()), host
 
 
 def wanted(record: str = "r", **changes: Any) -> Subject:
@@ -59,7 +60,7 @@ def test_what_several_runs_share_is_found_once(tmp_path: Path) -> None:
 
 
 def test_of_a_node_that_tells_nothing_nothing_is_found(tmp_path: Path) -> None:
-    operation = replace(work({}, tmp_path)[0], host=FakeHost())
+    operation = replace(work({}, tmp_path)[0], fleet=alone(FakeHost()))
     assert check(operation, wanted()) == ()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fleets import alone
 from milabench.app import resume as resume_module
 from milabench.app.options import Options
 from milabench.app.phases import Operation
@@ -56,7 +57,7 @@ class Flaky(FakeHost):
 
 def operation(folder: Path, host: FakeHost) -> Operation:
     options = Options(config=None, base=folder / "base", shape={})
-    return Operation(options=options, console=Console(quiet=True), host=host, interrupt=Interrupt())
+    return Operation(options=options, console=Console(quiet=True), fleet=alone(host), interrupt=Interrupt())
 
 
 def filled(folder: Path, host: FakeHost, plan: Plan = PLAN) -> tuple[ExitCode, RunDir]:

@@ -168,13 +168,14 @@ def test_cores_are_those_of_the_time_between_two_answers() -> None:
 
 
 def test_where_no_agent_answers_nothing_is_known() -> None:
-    async def lost() -> dict[str, object]:
+    async def lost(_: object) -> dict[str, object]:
         raise HostLost("the agent has ended")
 
-    async def answering() -> dict[str, object]:
+    async def answering(nodes: object) -> dict[str, object]:
+        assert nodes == ["n"]
         return {"event": "usage", "processes": {"a": {"rss_bytes": 5, "cpu_s": 1.0}}, "devices": []}
 
-    async def other() -> dict[str, object]:
+    async def other(_: object) -> dict[str, object]:
         return {"event": "done"}
 
     meter = Meter(lambda: 0.0)
@@ -202,6 +203,13 @@ def test_the_load_of_a_process_is_that_of_its_own_devices() -> None:
         "c": Usage(load=1.0, device_bytes=GIB),
         "d": Usage(),
     }
+
+
+def test_devices_of_other_nodes_have_the_same_numbers() -> None:
+    devices = [{"id": 0, "node": "n", "load": 0.25}, {"id": 0, "node": "other", "load": 1.0}]
+    meter = Meter(lambda: 0.0)
+    meter.take({}, devices, [command("a", 0)])
+    assert meter.known == {"a": Usage(load=0.25)}
 
 
 def test_where_a_gpu_is_divided_its_slices_have_memory_of_their_own_and_it_is_no_device_itself() -> None:

@@ -728,6 +728,7 @@ def test_every_code_has_a_case() -> None:
     written = {
         code
         for path in folder.glob("*.py")
+        if path.name != "differences.py"  # of several nodes: test_preflight_nodes.py
         for line in re.findall(r"^ +code=(.*),$", path.read_text(), re.MULTILINE)
         for code in re.findall(r'"([a-z-]+)"', line)
     }

@@ -50,7 +50,7 @@ def test_without_what_is_blocking_it_is_ready() -> None:
 
 
 def test_the_json_form_has_the_conditions_too() -> None:
-    found = json.loads(doctor.document(FOUND[:1], {"limits": {"nofile": [64, None]}}))
+    found = json.loads(doctor.document(FOUND[:1], {"local": {"limits": {"nofile": [64, None]}}}))
     assert found == {
         "version": 1,
         "ready": False,
@@ -62,10 +62,16 @@ def test_the_json_form_has_the_conditions_too() -> None:
                 "what": "the a",
                 "consequence": "harm",
                 "remedy": "mend it",
+                "nodes": [],
             }
         ],
         "conditions": {"limits": {"nofile": [64, None]}},
     }
+
+
+def test_the_json_form_has_the_conditions_of_each_of_several_nodes() -> None:
+    found = json.loads(doctor.document((), {"a": {"limits": {}}, "b": {"disks": {}}}))
+    assert (found["conditions"], found["nodes"]) == ({"limits": {}}, {"a": {"limits": {}}, "b": {"disks": {}}})
 
 
 def test_the_page_lists_every_code_and_no_other() -> None:
@@ -73,4 +79,8 @@ def test_the_page_lists_every_code_and_no_other() -> None:
     lines = [line for path in sources for line in re.findall(r"^ +code=(.*),$", path.read_text(), re.MULTILINE)]
     written = {code for line in lines for code in re.findall(r'"([a-z-]+)"', line)}
     rows = (line.split("|")[1] for line in PAGE.read_text().splitlines() if line.startswith("| `"))
-    assert {code for row in rows for code in re.findall(r"`([a-z-]+)`", row)} == {*written, "no-plan"}
+    assert {code for row in rows for code in re.findall(r"`([a-z-]+)`", row)} == {
+        *written,
+        "no-plan",
+        "node-unreachable",
+    }

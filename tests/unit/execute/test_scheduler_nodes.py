@@ -1,0 +1,126 @@
+"""The schedule of a plan over several nodes, on hosts without processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from milabench.errors import HostLost
+from milabench.execute import Interrupt, Setting, TrialEnded, execute
+from milabench.execute.hosts import Launch
+from milabench.execute.hosts.fake import HANGS, FakeHost, FakeProcess, Story
+from milabench.execute.virtual import VirtualTime
+from milabench.outcome import Outcome
+from milabench.plan import Command, Job, Once, Plan, Staged, Trial
+from milabench.record import Record
+from milabench.rundir import RunDir
+
+STAGED = (Staged(source="/s", target="/t"),)
+
+
+def command(node: str, name: str = "x") -> Command:
+    return Command(tag=f"{name}.{node}", benchmark=name, node=node, argv=("x",), cwd="/")
+
+
+def job(*nodes: str, name: str = "x", staged: tuple[Staged, ...] = ()) -> Job:
+    commands = tuple(command(node, name) for node in nodes)
+    return Job(tag=".".join((name, *nodes)), commands=commands, deadline_s=60.0, staged=staged)
+
+
+def outcomes(
+    folder: Path, hosts: Mapping[str, FakeHost], *trials: Trial, bases: Mapping[str, str] | None = None
+) -> dict[str, Outcome]:
+    plan, time = Plan(phase="run", trials=trials), VirtualTime()
+    record = Record.create(folder / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns)
+
+    async def collect() -> dict[str, Outcome]:
+        setting = Setting(hosts=hosts, records=record, interrupt=Interrupt(), bases=bases or {})
+        return {each.trial.id: each.outcome async for each in execute(plan, setting) if isinstance(each, TrialEnded)}
+
+    return time.run(collect())
+
+
+def ends(folder: Path, *tags: str) -> dict[str, str]:
+    run = RunDir(folder / "run")
+    return {tag: next(each.data["outcome"] for each in run.events(tag) if each.event == "end") for tag in tags}
+
+
+def staged(hosts: Mapping[str, FakeHost]) -> list[str]:
+    return [name for name, host in hosts.items() for op, _ in host.requests if op == "stage"]
+
+
+class Gone(FakeHost):
+    """A node whose agent ended, and which cannot be reached."""
+
+    async def start(self, launch: Launch) -> FakeProcess:
+        self.launched.append(launch.command.tag)
+        raise HostLost("no route to host")
+
+
+def test_folders_are_copied_to_every_base_of_a_jobs_nodes_once(tmp_path: Path) -> None:
+    hosts = {name: FakeHost() for name in ("a", "b", "c")}
+    wide = Trial(benchmark="x", jobs=(job("a", "b", "c", staged=STAGED),))
+    outcomes(tmp_path, hosts, wide, bases={"a": "a", "b": "b", "c": "a"})
+    assert staged(hosts) == ["a", "b"]
+
+
+def test_folders_are_copied_on_the_node_that_keeps_a_base_even_where_it_runs_nothing(tmp_path: Path) -> None:
+    hosts = {name: FakeHost() for name in ("a", "b")}
+    outcomes(tmp_path, hosts, Trial(benchmark="x", jobs=(job("b", staged=STAGED),)), bases={"a": "a", "b": "a"})
+    assert staged(hosts) == ["a"]
+
+
+def test_a_node_that_goes_away_takes_its_own_processes_alone(tmp_path: Path) -> None:
+    class Leaving(FakeHost):
+        async def start(self, launch: Launch) -> FakeProcess:
+            process = await super().start(launch)
+            await self.lose()
+            return process
+
+    hosts = {"a": FakeHost(), "b": Leaving(lambda _: HANGS), "c": FakeHost()}
+    each = Trial(benchmark="x", jobs=tuple(job(name) for name in hosts))
+    assert outcomes(tmp_path, hosts, each)["x"].kind == "lost"
+    assert ends(tmp_path, "x.a", "x.b", "x.c") == {"x.a": "ok", "x.b": "lost", "x.c": "ok"}
+
+
+def test_a_node_that_cannot_be_reached_is_lost_and_its_process_says_why(tmp_path: Path) -> None:
+    hosts = {"a": FakeHost(), "b": Gone()}
+    each = Trial(benchmark="x", jobs=(job("a"), job("b")))
+    after = Trial(benchmark="y", jobs=(job("a", name="y"),))
+    found = outcomes(tmp_path, hosts, each, after)
+    assert found["x"] == Outcome(kind="lost", reason="no route to host", tag="x.b")
+    assert found["y"].kind == "ok"
+    assert ends(tmp_path, "x.a", "x.b") == {"x.a": "ok", "x.b": "lost"}
+    (end,) = (event.data for event in RunDir(tmp_path / "run").events("x.b") if event.event == "end")
+    assert end["reason"] == "the agent or its node went away; no route to host"
+
+
+def test_processes_that_belong_to_one_on_a_node_that_is_gone_are_ended(tmp_path: Path) -> None:
+    hosts = {"a": FakeHost(lambda _: HANGS), "b": Gone()}
+    assert outcomes(tmp_path, hosts, Trial(benchmark="x", jobs=(job("a", "b"),)))["x"].kind == "lost"
+    assert ends(tmp_path, "x.a", "x.b") == {"x.a": "killed", "x.b": "lost"}
+
+
+def test_folders_that_do_not_reach_a_node_that_is_gone_end_nothing_else(tmp_path: Path) -> None:
+    class Silent(FakeHost):
+        async def request(self, op: str, **fields: object) -> dict[str, object]:
+            raise HostLost("no route to host")
+
+    hosts = {"a": FakeHost(lambda _: Story(steps=50)), "b": Silent()}
+    each = Trial(benchmark="x", jobs=(job("a"), job("b", staged=STAGED)))
+    assert outcomes(tmp_path, hosts, each)["x"].kind == "lost"
+    assert ends(tmp_path, "x.a") == {"x.a": "ok"}
+
+
+@pytest.mark.parametrize("state", ["needed", "done"])
+def test_what_is_needed_once_is_asked_of_each_node_that_makes_it(tmp_path: Path, state: str) -> None:
+    hosts = {name: FakeHost(replies={"begin": {"state": state}}) for name in ("a", "b")}
+    once = Once(record="r", folder=None, base={}, parts={})
+    made = Trial(benchmark="x", jobs=tuple(replace(job(name), once=once, sequence=True) for name in hosts))
+    outcomes(tmp_path, hosts, made)
+    asked = {name: [op for op, _ in host.requests if op in ("begin", "end")] for name, host in hosts.items()}
+    both = ["begin", "end"] if state == "needed" else ["begin"]
+    assert asked == {"a": both, "b": both}
