@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmate import wire
 from harness import wait_until
@@ -26,11 +26,17 @@ from milabench.rundir import Files
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nowhere"}
 
 
-def talk(story: Callable[[LocalHost], Awaitable[Any]], **environ: str) -> Any:
+class Elsewhere(LocalHost):
+    """An agent of this machine that is talked to as if it were on another: what its processes write is sent."""
+
+    remote: ClassVar[bool] = True
+
+
+def talk(story: Callable[[LocalHost], Awaitable[Any]], kind: type[LocalHost] = LocalHost, /, **environ: str) -> Any:
     """Run a story with an agent, and end the agent."""
 
     async def main() -> Any:
-        async with LocalHost(import_path(), {**ENVIRON, **environ}) as host:
+        async with kind(import_path(), {**ENVIRON, **environ}) as host:
             return await story(host)
 
     return asyncio.run(asyncio.wait_for(main(), 60))
