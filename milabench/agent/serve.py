@@ -45,6 +45,7 @@ WITHHELD = (
     *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NPROCS"),
     *("MILABENCH_EVENTS", "MILABENCH_STEPS", "MILABENCH_SEQ", "VOIRFILE", "DATA_FD"),
 )
+INSTALLING = ("install", "pin", "pack")  # phases whose processes install packages
 FOLDERS = {f"MILABENCH_DIR_{name}" for name in ("DATA", "RUNS", "EXTRA", "CACHE")}  # every script may write there
 
 
@@ -178,7 +179,7 @@ class Agent:
 
         if self._closing:
             return {"event": "exit", "cause": "lost"}
-        environ = packages.installer_environ(self._environ) if request["phase"] in ("install", "pin") else self._environ
+        environ = packages.installer_environ(self._environ) if request["phase"] in INSTALLING else self._environ
         try:
             for name in FOLDERS & request["env"].keys():
                 Path(request["env"][name]).mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from milabench.errors import PreflightError
 # What belongs together is removed together: an environment's record says what was done in the staged folders, and of
 # which commits of what was fetched; the records of preparations (below extra/) say that the data is there.
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "environments": ("venv", "code", "sources"),
+    "environments": ("venv", "code", "sources", "bundles"),
     "caches": ("cache",),
     "data": ("data", "extra"),
     "runs": ("runs",),

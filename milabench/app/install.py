@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from milabench.app.multirun import asked
 from milabench.app.options import Options
 from milabench.app.phases import Outcomes, operation
+from milabench.app.unbundle import unpacked
 from milabench.app.workspace import resolve_suite
 from milabench.console import Console
 from milabench.errors import ExitCode
@@ -17,6 +18,7 @@ async def install(options: Options, console: Console, *, fetch_only: bool = Fals
 
     ``fetch_only``: only what is fetched by git, which is also what a plan for another machine needs.
     """
+    options = unpacked(options, console)
     runs = asked(options)
     async with operation(options, console) as work:
         if fetch_only:

@@ -15,7 +15,11 @@ from milabench.system import Operator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """``environ`` is the operator's environment; ``shape`` the asked-for system of ``plan`` (arch, gpus, nodes, …)."""
+    """``environ`` is the operator's environment; ``shape`` the asked-for system of ``plan`` (arch, gpus, nodes, …).
+
+    ``bundle``: the file, or the folder once it is unpacked, that packages and data are taken from; then no network is
+    used.
+    """
 
     config: str | None
     system: Path | None = None
@@ -27,6 +31,7 @@ class Options:
     lenient: bool = False
     installer: Installer = "uv"
     offline: bool = False
+    bundle: Path | None = None
     refresh: bool = False
     repeats: int = 1
     side_by_side: bool = False
@@ -55,7 +60,7 @@ class Options:
         words += ["--legacy"] if self.lenient else []
         words += ["--arch", self.shape["arch"]] if "arch" in self.shape else []
         words += ["--installer", self.installer] if self.installer != "uv" else []
-        words += ["--offline"] if self.offline else []
+        words += ["--bundle", str(self.bundle)] if self.bundle else ["--offline"] if self.offline else []
         words += ["--accept-new-host-keys"] if self.accept_new_host_keys else []
         if verb == "run":
             words += ["--run-name", self.run_name] if self.run_name else []

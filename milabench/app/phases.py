@@ -13,6 +13,7 @@ from typing import Any
 
 from milabench import plan as planning
 from milabench import resources
+from milabench.app import unbundle
 from milabench.app.fleet import Fleet, Survey
 from milabench.app.links import opens
 from milabench.app.multirun import Asked
@@ -142,6 +143,8 @@ class Operation:
         """Run install or prepare; their processes log below the base."""
         with ended_at_once():
             plan = planning.plan(ready, phase)
+            if phase == "install":
+                unbundle.check(ready, plan)
             put_together(ready, plan)
         for note in plan.notes:
             self.console.note(f"unpinned: {note} is installed as written: no lock, or changed since (`milabench pin`)")

@@ -17,6 +17,7 @@ from milabench.app.multirun import Asked, asked
 from milabench.app.options import Options
 from milabench.app.phases import Operation, Outcomes, operation
 from milabench.app.signals import ended_at_once
+from milabench.app.unbundle import unpacked
 from milabench.app.workspace import put_together
 from milabench.console import Console
 from milabench.errors import ConfigurationError, DiskFull, ExitCode, PreflightError, UsageError
@@ -84,6 +85,7 @@ async def run(
     failed; the others run. Return the worst exit code of all runs. What is wrong with any of them, or not there, is
     told before the first begins; ``force`` goes on where that stands in the way.
     """
+    options = unpacked(options, console)
     several = asked(options)
     if several[0].variation is not None and options.run_name and options.run_name[0] in "/.~":
         raise UsageError(f"--run-name {options.run_name}: a multirun makes several: give what their names begin with")

@@ -108,6 +108,7 @@ def site(options: Options) -> Site:
         wheel=wheel_name(sources, benchmate.__version__),
         import_path=tuple(resources.import_path()),
         offline=options.offline,
+        bundle=str(options.bundle) if options.bundle else None,
     )
 
 

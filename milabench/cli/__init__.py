@@ -39,8 +39,12 @@ VERBS = {
     "new": ("milabench.cli.new", "Start a benchmark from a template."),
     "dev": ("milabench.cli.dev", "Open a shell, or run a command, as a benchmark's process."),
     "pin": ("milabench.cli.pin", "Lock the requirements of benchmarks for a vendor."),
+    "bundle-env": ("milabench.cli.bundle", "Pack a suite for a machine without a network."),
     "clean": ("milabench.cli.clean", "Remove environments, caches and data."),
 }
+
+
+_FUNCTIONS = {"list": "list_", "bundle-env": "bundle_env"}  # of verbs that Python has other uses for
 
 
 class ReaderGone(Exception):
@@ -56,7 +60,7 @@ def _told_apart() -> Iterator[None]:
 
 
 class Verbs(click.Group):
-    """The verbs of VERBS; a verb's module holds a command of its name (``list_`` for ``list``)."""
+    """The verbs of VERBS; a verb's module holds a command of its name."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _told_apart():  # --help prints here
@@ -75,7 +79,7 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(VERBS[cmd_name][0])
-        command: click.Command = getattr(module, "list_" if cmd_name == "list" else cmd_name)
+        command: click.Command = getattr(module, _FUNCTIONS.get(cmd_name, cmd_name))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

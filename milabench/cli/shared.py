@@ -71,6 +71,12 @@ _INSTALLER = (
 _SETUP = (
     *_INSTALLER,
     click.option("--offline", is_flag=True, help="Use no network."),
+    click.option(
+        "--bundle",
+        metavar="FILE",
+        help="Take packages, benchmarks and data from what `milabench bundle-env` packed, and use no network."
+        " [MILABENCH_BUNDLE]",
+    ),
 )
 _CONNECTION = (
     click.option(
@@ -168,6 +174,8 @@ def read_options(values: dict[str, Any]) -> Options:
     shape = {
         name: values[name] for name in ("arch", "gpus", "nodes", "gpu_memory", "cpus") if values.get(name) is not None
     }
+    named = (values.get("bundle") or environ.get("MILABENCH_BUNDLE")) if "bundle" in values else None
+    bundle = expanded(named).absolute() if named else None
     base = values.get("base") or environ.get("MILABENCH_BASE") or DEFAULT_BASE
     return Options(
         config=config,
@@ -179,7 +187,8 @@ def read_options(values: dict[str, Any]) -> Options:
         override=tuple(values.get("override") or ()),
         lenient=values.get("lenient") or is_on(environ.get("MILABENCH_LEGACY")),
         installer=values.get("installer", "uv"),
-        offline=values.get("offline", False),
+        offline=values.get("offline", False) or bundle is not None,
+        bundle=bundle,
         refresh=values.get("refresh", False),
         repeats=values.get("repeats", 1),
         side_by_side=values.get("side_by_side", False),

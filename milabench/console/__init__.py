@@ -37,6 +37,7 @@ _DOING: dict[Phase, str] = {
     "prepare": "preparing",
     "run": "running",
     "pin": "pinning",
+    "pack": "packing",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from milabench import system
 from milabench.errors import ConfigurationError, Problem, UsageError
-from milabench.plan import codec, environ, fetch, pin, run, setup
+from milabench.plan import codec, environ, fetch, pack, pin, run, setup
 from milabench.plan.context import Context
 from milabench.plan.fetch import fetches, locate
 from milabench.plan.setup import keeper, keepers
@@ -38,12 +38,14 @@ __all__ = [
     "Trial",
     "Workspace",
     "codec",
+    "codes",
     "fetches",
     "keeper",
     "keepers",
     "locate",
     "needs",
     "needs_of_all",
+    "packs",
     "pins",
     "plan",
     "remaining",
@@ -70,6 +72,8 @@ def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
             made = _with_unfetched(_run(contexts, repeats), workspace)
         case "pin":
             return pins(workspace)[0]
+        case "pack":
+            return packs(workspace, Path(workspace.site.base) / "cache" / "packing")[0]
     return replace(made, fetched=workspace.fetched, container=_container(workspace))
 
 
@@ -108,6 +112,16 @@ def pins(workspace: Workspace, *, hashes: bool = False) -> tuple[Plan, dict[str,
     """
     own = [context for context in _contexts(workspace) if context.commit is None]
     return pin.pin(_groups(own), hashes=hashes)
+
+
+def packs(workspace: Workspace, folder: Path) -> tuple[Plan, dict[str, Mapping[str, str]]]:
+    """Return how the packages of every install group are had as wheels below a folder, and what they are asked for."""
+    return pack.pack(_groups(_contexts(workspace)), folder)
+
+
+def codes(workspace: Workspace) -> dict[str, str]:
+    """Return what the folder of each benchmark that has one is called where it is staged."""
+    return {each.benchmark.name: each.code for each in _contexts(workspace) if each.code is not None}
 
 
 def _install(contexts: Sequence[Context]) -> Plan:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 from milabench import package
@@ -17,6 +18,7 @@ from milabench.pack import BasePackage
 from milabench.package import overrides, requirements
 from milabench.plan import environ, placeholders, run
 from milabench.plan.context import Context
+from milabench.plan.site import Site
 from milabench.plan.types import Command, Job, Once, Phase, Staged, Trial
 from milabench.system.types import Node, System
 
@@ -30,6 +32,7 @@ OFFLINE = {
     "HF_DATASETS_OFFLINE": "1",
     "GIT_ALLOW_PROTOCOL": "file",
 }
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
 
 
 def keeper(system: System, node: Node) -> Node:
@@ -114,7 +117,7 @@ def preparation(context: Context) -> Once | None:
 def unpinned(contexts: Sequence[Context]) -> Iterator[str]:
     """Yield the requirement files that are installed as written, for want of a locked one."""
     for context in contexts:
-        if context.variant != "unpinned":
+        if context.variant != "unpinned" and context.site.bundle is None:
             yield from (f"{context.code}/{source.name}" for source, locked in _requirements(context) if not locked)
 
 
@@ -143,7 +146,7 @@ def _install_job(group: str, contexts: Sequence[Context], first: Node) -> Job:
     staged = (
         *site.staged,
         *(folder for each in contexts for folder in _staged(each)),
-        *_staged_constraints(contexts),
+        *(_staged_bundle(site) if site.bundle else _staged_constraints(contexts)),
         wheel,
     )
     return Job(
@@ -173,6 +176,12 @@ def _tag(name: str, node: Node, first: Node) -> str:
 def _staged(context: Context) -> Iterator[Staged]:
     fresh = context.package is not None and overrides(context.package, "install")
     yield from (replace(folder, fresh=fresh and folder.target == context.dirs.code) for folder in context.staged)
+
+
+def _staged_bundle(site: Site) -> Iterator[Staged]:
+    """Yield what of a bundle travels to another machine, from the operator's base to the same place there."""
+    for name in ("wheels", "locks") if site.carried else ():
+        yield Staged(source=f"{site.bundle}/{name}", target=f"{site.bundle}/{name}")
 
 
 def _staged_constraints(contexts: Sequence[Context]) -> Iterator[Staged]:
@@ -232,20 +241,43 @@ def _preparing(context: Context, pack: type[BasePackage], tag: str, secrets: set
 def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
     """Return the one command that resolves and installs the requirements of all benchmarks of a group."""
     first, site = contexts[0], contexts[0].site
-    files = {f"{each.dirs.code}/{source.name}": None for each in contexts for source, _ in _requirements(each)}
-    extras = {extra for context in contexts for extra in _extras(context)}
-    extra = f"[{','.join(sorted(extras))}]" if extras else ""
-    named = [token for path in files for token in ("-r", path)]
-    limits = _applied_constraints(contexts)
-    constrained = ["-c", f"{_constraints_folder(first)}/{limits.name}"] if limits else []
     indexes: Sequence[str] = first.system.probed.get(first.node.name, first.system.facts).get("indexes", ())
-    wheel = f"benchmate{extra} @ file://{quote(site.wheel_path, safe='/+')}"
+    asked = _packed(contexts) if site.bundle else asked_for(contexts)
     if site.installer == "pip" or site.uv is None:
         options = [f"--extra-index-url={url}" for url in indexes] + (["--no-index"] if site.offline else [])
-        return (f"{first.dirs.venv}/bin/python", "-m", "pip", "install", *options, *named, *constrained, wheel)
+        return (f"{first.dirs.venv}/bin/python", "-m", "pip", "install", *options, *asked)
     options = [f"--index={url}" for url in indexes] + (["--offline"] if site.offline else [])
     python = ("--python", f"{first.dirs.venv}/bin/python", "--index-strategy", "unsafe-best-match")
-    return (site.uv, "pip", "install", *python, *options, *named, *constrained, wheel)
+    return (site.uv, "pip", "install", *python, *options, *asked)
+
+
+def asked_for(contexts: Sequence[Context], elsewhere: Mapping[str, str] = _NOWHERE) -> tuple[str, ...]:
+    """Return what is asked of an installer, uv or pip: the requirements of all benchmarks of a group, and benchmate.
+
+    ``elsewhere``: the folders that requirements are read in instead of where they are staged.
+    """
+    first = contexts[0]
+    folders = {each.dirs.code: elsewhere.get(each.dirs.code, each.dirs.code) for each in contexts}
+    files = {f"{folders[each.dirs.code]}/{source.name}": None for each in contexts for source, _ in _requirements(each)}
+    limits = _applied_constraints(contexts)
+    if limits is not None and not elsewhere:
+        limits = Path(_constraints_folder(first)) / limits.name
+    named = [word for path in files for word in ("-r", path)]
+    constrained = ["-c", str(limits)] if limits else []
+    return (*named, *constrained, _benchmate(contexts))
+
+
+def _packed(contexts: Sequence[Context]) -> tuple[str, ...]:
+    """Return what is asked for where all packages are in a bundle: they were resolved when it was packed."""
+    first = contexts[0]
+    lock = f"{first.site.bundle}/locks/{first.benchmark.install_group}.txt"
+    return ("--no-index", "--no-deps", "--find-links", f"{first.site.bundle}/wheels", "-r", lock, _benchmate(contexts))
+
+
+def _benchmate(contexts: Sequence[Context]) -> str:
+    extras = {extra for context in contexts for extra in _extras(context)}
+    extra = f"[{','.join(sorted(extras))}]" if extras else ""
+    return f"benchmate{extra} @ file://{quote(contexts[0].site.wheel_path, safe='/+')}"
 
 
 def _by_benchfile(context: Context, phase: Phase, tag: str, secrets: set[str]) -> Command:
@@ -274,12 +306,19 @@ def setup_command(
         "MILABENCH_ARCH": context.system.arch,
         "MILABENCH_INSTALLER": context.site.installer,
         **(OFFLINE if context.site.offline else {}),
+        **_of_bundle(context.site),
         **({"MILABENCH_UV": context.site.uv} if context.site.uv else {}),
         **(own or {}),
     }
     cwd = cwd or (dirs.base if own is None else dirs.code)
     name = context.benchmark.name
     return Command(tag=tag, benchmark=name, node=node.name, argv=argv, cwd=cwd, env=env, metrics="none")
+
+
+def _of_bundle(site: Site) -> dict[str, str]:
+    """Return the variables by which a benchfile's own installs find what is in a bundle, and look nowhere else."""
+    names = ("UV_FIND_LINKS", "PIP_FIND_LINKS") if site.bundle else ()
+    return dict.fromkeys(names, f"{site.bundle}/wheels") | ({"UV_NO_INDEX": "1"} if site.bundle else {})
 
 
 def _requirements(context: Context) -> list[tuple[Path, bool]]:

@@ -47,7 +47,7 @@ class Site:
 
     ``import_path`` is where milabench's own modules are there; ``benchmate`` the folder of its sources here and
     ``wheel`` the file name of the wheel made of them, which holds their hash. ``tools`` can travel, those in
-    ``carried`` do.
+    ``carried`` do. ``bundle`` is the folder of the bundle that packages come from, where they come from one.
     """
 
     base: str
@@ -60,6 +60,7 @@ class Site:
     wheel: str
     import_path: tuple[str, ...]
     offline: bool = False
+    bundle: str | None = None
     tools: Tools | None = None
     carried: tuple[Tool, ...] = ()
 

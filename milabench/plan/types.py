@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from milabench.suite.types import Limit
 
-Phase = Literal["fetch", "install", "prepare", "run", "pin"]
+Phase = Literal["fetch", "install", "prepare", "run", "pin", "pack"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,65 @@
+"""What ``--bundle`` does: a suite that was packed elsewhere is unpacked, and held against what is to be installed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from milabench import bundle
+from milabench.app.options import Options
+from milabench.app.signals import ended_at_once
+from milabench.bundle import Group, Manifest
+from milabench.console import Console
+from milabench.errors import PreflightError
+from milabench.plan import Plan, Workspace
+
+
+def unpacked(options: Options, console: Console) -> Options:
+    """Return options with their bundle unpacked below the base; its suite is the suite where no other is named."""
+    if options.bundle is None:
+        return options
+    folder = options.bundle
+    if not folder.is_dir():
+        with ended_at_once():
+            folder = bundle.unpack(options.bundle, options.base)
+        console.note(f"{options.bundle.name} is unpacked in {folder}")
+    return replace(options, bundle=folder, config=options.config or str(folder / bundle.SUITE))
+
+
+def check(ready: Workspace, plan: Plan) -> None:
+    """Raise PreflightError where what an install wants is not what its bundle has, with all that is not."""
+    if ready.site.bundle is None:
+        return
+    manifest = bundle.read(Path(ready.site.bundle))
+    if found := list(dict.fromkeys(_differences(manifest, ready, plan))):
+        again = "pack one there with the suite, on such a machine: milabench bundle-env"
+        raise PreflightError("\n".join([f"the bundle does not fit ({again}):", *(f"  {each}" for each in found)]))
+
+
+def _differences(manifest: Manifest, ready: Workspace, plan: Plan) -> Iterator[str]:
+    about, groups = manifest.about, {group.name: group for group in manifest.about.groups}
+    nodes = {node.name: node for node in ready.system.nodes}
+    for trial in plan.trials:
+        for job in trial.jobs:
+            assert job.once is not None
+            node, asked = nodes[job.commands[0].node], job.once.base
+            machine = platform.machine() if node.local or not node.machine else node.machine
+            where = f"node {node.name}" if len(nodes) > 1 else "this machine"
+            if about.arch != asked["arch"]:
+                yield f"it is for {about.arch}, and {where} is a system of {asked['arch']}"
+            if about.machine != machine:
+                yield f"it is for processors of {about.machine}, and {where} has {machine}"
+            if about.python != bundle.minor(asked["python"]):
+                yield f"it is for Python {about.python}, and environments of {where} are made from {asked['python']}"
+            yield from _of_group(groups.get(trial.benchmark), trial.benchmark, groups, job.once.parts)
+
+
+def _of_group(group: Group | None, name: str, known: Mapping[str, Group], asked: Mapping[str, str]) -> Iterator[str]:
+    if group is None:
+        yield f"it has no packages of the install group {name}: it has those of {', '.join(known) or 'none'}"
+        return
+    for part, value in bundle.comparable(asked).items():
+        if group.parts.get(part) != value:
+            yield f"{part} is {'another' if part in group.parts else 'new'} since it was packed"

@@ -1,0 +1,48 @@
+"""What a bundle needs and nobody has yet: a wheel of every package of an install group, whatever it is got from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from milabench.plan.context import Context
+from milabench.plan.fetch import HERE
+from milabench.plan.setup import asked_for, environment, setup_command
+from milabench.plan.types import Command, Job, Plan, Staged, Trial
+
+DEADLINE_S = 7200.0
+
+
+def pack(groups: Mapping[str, Sequence[Context]], folder: Path) -> tuple[Plan, dict[str, Mapping[str, str]]]:
+    """Return how the wheels of install groups are had, into ``wheels_of``, and what they are asked for.
+
+    That is for this machine's processor and Python. What has no wheel is built here, and what comes by git too, so that
+    where they are installed nothing is.
+    """
+    trials = tuple(_trial(name, contexts, folder) for name, contexts in groups.items())
+    asked = {name: environment(contexts).parts for name, contexts in groups.items()}
+    return Plan(phase="pack", trials=trials), asked
+
+
+def wheels_of(folder: Path, group: str) -> Path:
+    return folder / group / "wheels"
+
+
+def _trial(group: str, contexts: Sequence[Context], folder: Path) -> Trial:
+    first, venv = contexts[0], folder / group / "venv"
+    site = first.here
+    asked = asked_for(contexts, {each.dirs.code: str(each.benchmark.definition) for each in contexts})
+    indexes = [f"--extra-index-url={url}" for url in first.system.facts.get("indexes", ())]
+    wheel = ("-m", "pip", "wheel", "--wheel-dir", str(wheels_of(folder, group)))
+    commands = (
+        _here(first, f"{group}.virtualenv", (*site.virtualenv, "--python", site.python, str(venv))),
+        _here(first, f"{group}.wheels", (f"{venv}/bin/python", *wheel, *indexes, *asked)),
+    )
+    made = Staged(source=site.benchmate, target=site.wheel_path)
+    job = Job(tag=group, commands=commands, deadline_s=DEADLINE_S, sequence=True, staged=(made,))
+    return Trial(benchmark=group, jobs=(job,))
+
+
+def _here(context: Context, tag: str, argv: tuple[str, ...]) -> Command:
+    return replace(setup_command(context, tag, argv), node=HERE)

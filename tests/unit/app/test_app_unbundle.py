@@ -1,0 +1,78 @@
+"""A bundle is held against what is to be installed before anything is."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milabench import bundle
+from milabench import plan as planning
+from milabench.app.options import Options
+from milabench.app.unbundle import check, unpacked
+from milabench.app.workspace import workspace
+from milabench.bundle import About, Group
+from milabench.console import Console
+from milabench.errors import PreflightError
+from milabench.plan import Workspace
+
+FACTS = {"hostname": "here", "cpus": 4, "memory_bytes": 2**34, "arch": "cpu", "devices": [], "environ": {}}
+
+
+def ready(folder: Path, **about: Any) -> Workspace:
+    """Return a suite with a bundle that fits it but for what is given, unpacked by the options that name it."""
+    (folder / "own").mkdir()
+    (folder / "own/main.py").write_text("")
+    (folder / "own/requirements.in").write_text("x\n")
+    suite = folder / "suite.yaml"
+    suite.write_text("own: {definition: own, install_group: torch, plan: {method: njobs, n: 1}}")
+    options = Options(config=str(suite), base=folder / "base", shape={"arch": "cpu"}, offline=True)
+    made = workspace(options, FACTS)
+    parts = bundle.comparable(planning.needs(made)[0]["torch"].parts)
+    fits = About(
+        milabench="1",
+        arch="cpu",
+        machine=platform.machine(),
+        python=bundle.minor(made.site.python_version),
+        groups=(Group(name="torch", parts=parts, wheels=()),),
+        benchmarks=("own",),
+    )
+    bundle.write(folder / "b.tar", replace(fits, **about), {"suite.yaml": suite})
+    return workspace(unpacked(replace(options, bundle=folder / "b.tar"), Console(quiet=True)), FACTS)
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ({"arch": "cuda"}, "it is for cuda, and this machine is a system of cpu"),
+        ({"machine": "aarch65"}, f"it is for processors of aarch65, and this machine has {platform.machine()}"),
+        ({"python": "3.1"}, "it is for Python 3.1, and environments of this machine are made from "),
+        ({"groups": ()}, "it has no packages of the install group torch: it has those of none"),
+        ({"groups": (Group(name="torch", parts={}, wheels=()),)}, "own/requirements.in is new since it was packed"),
+    ],
+)
+def test_a_bundle_that_does_not_fit_is_told(tmp_path: Path, about: dict[str, Any], told: str) -> None:
+    made = ready(tmp_path, **about)
+    with pytest.raises(PreflightError) as refused:
+        check(made, planning.plan(made, "install"))
+    assert told in str(refused.value)
+    assert "the bundle does not fit (pack one there with the suite" in str(refused.value)
+
+
+def test_a_bundle_that_fits_is_taken(tmp_path: Path) -> None:
+    made = ready(tmp_path)
+    check(made, planning.plan(made, "install"))
+    assert made.site.bundle is not None
+    assert made.site.offline
+
+
+def test_the_suite_is_the_bundles_own_where_no_other_is_named(tmp_path: Path) -> None:
+    ready(tmp_path)
+    found = unpacked(Options(config=None, base=tmp_path / "base", bundle=tmp_path / "b.tar"), Console(quiet=True))
+    assert found.bundle is not None
+    assert found.config == str(found.bundle / "suite.yaml")
+    assert unpacked(found, Console(quiet=True)) == found
+    assert found.command("run").endswith(f"--bundle {found.bundle}")
