@@ -8,7 +8,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,21 +119,27 @@ def test_an_environment_is_made_by_what_has_travelled(project: Project, installe
     assert carried_out(plan, project)["own"].kind == "ok"  # what is there already
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Return a folder that every user can look into, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can act for another user")
-def test_an_environment_is_made_by_a_user_who_can_write_nowhere_else(tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):  # pytest's own, which are root's alone
-        parent.chmod(0o755)
-    project = Project(tmp_path)
-    project.base = tmp_path / "private" / "base"
+def test_an_environment_is_made_by_a_user_who_can_write_nowhere_else(open_folder: Path) -> None:
+    project = Project(open_folder)
+    project.base = open_folder / "private" / "base"
     (job,) = planned(project, "uv").trials[0].jobs
     for each in job.staged:
         stage.stage(each.source, each.target)
     environ = bare(project)
     (project.base / "data").mkdir(parents=True)
-    for path in (tmp_path / "home", tmp_path / "private", *(tmp_path / "private").rglob("*")):
+    for path in (open_folder / "home", open_folder / "private", *(open_folder / "private").rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    (tmp_path / "private").chmod(0o700)
-    shutil.rmtree(tmp_path / "operator")  # nothing is needed any more of the machine that it came from
+    (open_folder / "private").chmod(0o700)
+    shutil.rmtree(open_folder / "operator")  # nothing is needed any more of the machine that it came from
     for code, text in _run_as(NOBODY, job, environ):
         assert code == 0, text
     owners = {path.stat().st_uid for path in (project.base / "venv/own").rglob("*") if not path.is_symlink()}
