@@ -180,6 +180,21 @@ def _usage(request: Request) -> Reply:
     return {"event": "usage", "processes": found, "devices": devices}
 
 
+def _reach(request: Request) -> Reply:
+    from milabench.agent import network
+
+    return {
+        "event": "reached",
+        "why": network.why_unreached(request["address"], request["port"], request["within_s"]),
+    }
+
+
+def _ready(request: Request) -> Reply:
+    from milabench.agent import network
+
+    return {"event": "ready", "why": network.why_unready(request["ready"], request["cwd"])}
+
+
 OPS: dict[str, Callable[[Request], Reply]] = {
     "probe": _probe,
     "conditions": _conditions,
@@ -193,4 +208,6 @@ OPS: dict[str, Callable[[Request], Reply]] = {
     "marks": base.marks,
     "unmark": base.unmark,
     "route": _route,
+    "reach": _reach,
+    "ready": _ready,
 }

@@ -27,6 +27,7 @@ from milabench.agent.forward import Forwarding
 from milabench.agent.greeting import Silence, hello, private_folder
 from milabench.agent.memory import OomKills
 from milabench.agent.monitoring import Monitoring
+from milabench.agent.network import free_port
 from milabench.agent.once import Guarded
 from milabench.agent.receive import Receiving
 from milabench.agent.replies import Replies
@@ -43,7 +44,7 @@ WITHHELD = (
     *("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"),
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
     *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NPROCS"),
-    *("MILABENCH_EVENTS", "MILABENCH_STEPS", "MILABENCH_SEQ", "VOIRFILE", "DATA_FD"),
+    *("MILABENCH_EVENTS", "MILABENCH_STEPS", "MILABENCH_SEQ", "MILABENCH_NODE", "VOIRFILE", "DATA_FD"),
 )
 INSTALLING = ("install", "pin", "pack")  # phases whose processes install packages
 FOLDERS = {f"MILABENCH_DIR_{name}" for name in ("DATA", "RUNS", "EXTRA", "CACHE")}  # every script may write there
@@ -89,6 +90,7 @@ class Agent:
             "begin": self._begin,
             "end": self._end,
             "missing": self._missing,
+            "port": self._port,
             "usage": self._usage,
             "conditions": self._conditions,
             "monitor": self._monitor,
@@ -274,6 +276,9 @@ class Agent:
             self._monitored = None
         else:
             self._replies.send(reply)
+
+    def _port(self, request: Request) -> dict[str, Any]:
+        return {"event": "port", "port": free_port(request["lowest"], request["taken"])}
 
     def _usage(self, request: Request) -> None:
         """Ask what each process takes of this node, with all that is below it: of hundreds that takes a while."""

@@ -26,6 +26,7 @@ _SAID = {
     "interrupt": "the operator interrupts: the process is ended",
     "sibling": "a process that it belongs with failed: this one is ended",
     "lost": "the runner is gone: the process is ended",
+    "silent": "what it was to say did not come in time: the process is ended",
 }
 _LOST_MESSAGE = "could not be ended: a process ignores SIGKILL (it waits for a device or a disk)"
 
