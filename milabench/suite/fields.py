@@ -10,12 +10,14 @@ from typing import Any
 
 from milabench import expression
 from milabench.document import Node
+from milabench.keys import Key
 from milabench.paths import expanded, is_folder
 from milabench.placeholders import SYSTEM_REFERENCE
 from milabench.problems import Code, nearest
 from milabench.suite.git import git_source
 from milabench.suite.language import KEYS, VOIR
-from milabench.suite.types import GitSource, Limit, Placement, Program
+from milabench.suite.readiness import READY
+from milabench.suite.types import GitSource, Limit, Placement, Program, Ready
 from milabench.suite.values import Reader
 from milabench.tokens import ExpressionError
 
@@ -165,14 +167,75 @@ def _argv(read: Reader, node: Node, path: str) -> list[str] | None:
     return None
 
 
-def _part(read: Reader, node: Node, path: str) -> None:
-    for key, entry in read.entries(node, path).items():
-        where = f"{path}.{key}"
+def _client(read: Reader, node: Node, path: str) -> None:
+    _part(read, node, path, KEYS["client"].inside)
+
+
+def _server(read: Reader, node: Node, path: str) -> Ready | None:
+    ready = _part(read, node, path, KEYS["server"].inside).get("ready")
+    return None if ready is None else _ready(read, ready, f"{path}.ready")
+
+
+def _part(read: Reader, node: Node, path: str, known: Mapping[str, Key]) -> dict[str, Node]:
+    """Return what stands under ``client`` or ``server``; other keys than those that are known go to the benchfile."""
+    entries = read.entries(node, path)
+    for key, entry in entries.items():
+        where, near = f"{path}.{key}", None if key in known else _close(key, known)
         if key == "argv":
             _argv(read, entry, where)
-        elif _close(key, ("argv",)):
+        elif near:
             message = f"{key!r} has no meaning in {path}"
-            read.problems.add(Code.UNKNOWN_KEY, message, entry.key_mark, path=where, suggestion="argv")
+            read.problems.add(Code.UNKNOWN_KEY, message, entry.key_mark, path=where, suggestion=near)
+    return entries
+
+
+def _ready(read: Reader, node: Node, path: str) -> Ready | None:
+    if not isinstance(node.value, dict):
+        read.wrong(node, path, f"needs a map such as {{port: 8000, within: 60s}}, not {node.kind}")
+        return None
+    entries = read.known(node, path, READY)
+    signs = [key for key in READY if key in entries and key != "within"]
+    if len(signs) > 1:
+        read.wrong(
+            entries[signs[1]], f"{path}.{signs[1]}", f"stands beside {signs[0]}: what is waited for is one thing"
+        )
+    elif not signs:
+        read.missing(node, path, "needs port, url, file or log: what is waited for")
+    found: dict[str, Any] = {key: _SIGNS[key](read, entries[key], f"{path}.{key}") for key in signs[:1]}
+    if "within" in entries:
+        found["within_s"] = read.seconds(entries["within"], f"{path}.within")
+    return Ready(**found)
+
+
+def _url(read: Reader, node: Node, path: str) -> str:
+    text = _told(read, node, path)
+    if text and not re.match(r"https?://|\{|\$\{", text):
+        read.wrong(node, path, f"needs an address such as http://localhost:8000/health, not {node.shown}")
+    return text
+
+
+def _told(read: Reader, node: Node, path: str) -> str:
+    """Return text in which placeholders may stand."""
+    text = read.text(node, path)
+    read.token(text, node.mark, path)
+    return text
+
+
+def _pattern(read: Reader, node: Node, path: str) -> str:
+    text = read.text(node, path)
+    try:
+        re.compile(text)
+    except re.error as error:
+        read.wrong(node, path, f"is no regular expression: {error}")
+    return text
+
+
+_SIGNS: Mapping[str, Callable[[Reader, Node, str], Any]] = {
+    "port": lambda read, node, path: read.integer(node, path, 1, 65535),
+    "url": _url,
+    "file": _told,
+    "log": _pattern,
+}
 
 
 def _requires(read: Reader, node: Node, path: str) -> tuple[str, ...]:
@@ -202,19 +265,13 @@ def _by_name(found: re.Match[str]) -> str:
     return reference[1] if reference else found[0]
 
 
-def _variant(read: Reader, node: Node, path: str) -> str:
-    text = read.text(node, path)
-    read.token(text, node.mark, path)
-    return text
-
-
 def _tags(read: Reader, node: Node, path: str) -> tuple[str, ...]:
     return tuple(sorted(set(read.words(node, path))))
 
 
 FIELDS: Mapping[str, Callable[[Reader, Node, str], Any]] = {
     "argv": _argv,
-    "client": _part,
+    "client": _client,
     "command": _program,
     "definition": _definition,
     "dirs": Reader.entries,
@@ -223,13 +280,13 @@ FIELDS: Mapping[str, Callable[[Reader, Node, str], Any]] = {
     "gradient_accumulation_steps": lambda read, node, path: read.integer(node, path, 1),
     "group": Reader.word,
     "install_group": Reader.word,
-    "install_variant": _variant,
+    "install_variant": _told,
     "max_duration": Reader.seconds,
     "num_machines": lambda read, node, path: read.integer(node, path, 1),
     "pip": Reader.entries,
     "plan": _placement,
     "requires_capabilities": _requires,
-    "server": _part,
+    "server": _server,
     "tags": _tags,
     "url": Reader.words,
     "use_deepspeed": Reader.boolean,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from milabench.keys import Key
+from milabench.suite.readiness import READY
 
 _STOP = {
     "observations": Key(
@@ -214,8 +215,17 @@ KEYS: Mapping[str, Key] = {
         kind="map",
         open=True,
         meaning="The server of a benchmark that has one; it is ended when the client is done.",
-        inside={"argv": _ARGV},
-        example="server: {argv: {--port: 8000}}",
+        inside={
+            "argv": _ARGV,
+            "ready": Key(
+                kind="map",
+                meaning="What the client waits for before it starts: one of port, url, file and log.",
+                otherwise="the client starts right after it",
+                inside=READY,
+                example="server: {argv: {--port: 8000}, ready: {port: 8000, within: 60s}}",
+            ),
+        },
+        example="server: {argv: {--port: 8000}, ready: {port: 8000}}",
     ),
     "client": Key(
         kind="map",

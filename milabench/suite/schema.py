@@ -93,6 +93,7 @@ class Schema:
             nodes=values.get("num_machines", 1),
             max_duration_s=seconds,
             limit=values.get("voir") or Limit(),
+            ready=values.get("server"),
             env=values.get("env", {}),
             requires=values.get("requires_capabilities", ()),
             validation=config.get("validation", {}),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from milabench.errors import Mark, Problem
 from milabench.suite.language import VOIR
+from milabench.suite.readiness import WITHIN
 
 Reference = Literal["branch", "tag", "commit"]
 REFERENCES: tuple[Reference, ...] = ("branch", "tag", "commit")
@@ -33,6 +34,20 @@ class Limit:
     observations: int | None = VOIR["stop"].default
     seconds: float | None = None
     precision: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """When a server is ready, by exactly one of: a ``port`` of its node takes connections, a ``url`` answers well, a
+    ``file`` is there, a line that it prints has what ``log`` (a regular expression) looks for. It must be within
+    ``within_s`` of its start.
+    """
+
+    port: int | None = None
+    url: str | None = None
+    file: str | None = None
+    log: str | None = None
+    within_s: float = float(WITHIN.default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +114,7 @@ class Benchmark:
 
     ``definition`` is the absolute path of its folder; one that comes from ``source`` has none until it is fetched.
     Exactly one of a definition (or source) and ``program`` is given.
+    ``ready`` says when its server is ready; None: at once.
     ``tokens`` are those that only a plan works out.
     ``config`` is the mapping a benchfile sees (all keys, ``argv`` and ``voir`` too); milabench itself never reads it.
     """
@@ -118,6 +134,7 @@ class Benchmark:
     nodes: int
     max_duration_s: float
     limit: Limit
+    ready: Ready | None
     env: Mapping[str, str]
     requires: tuple[str, ...]
     validation: Mapping[str, Any]
