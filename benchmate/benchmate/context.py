@@ -47,6 +47,7 @@ class Context:
     ``events`` and ``steps`` are this rank's own files, None where nothing is to be written (a script run by hand).
     ``first_seq`` is the number of lines already in ``events``; ``dirs`` maps the names in ``DIRS`` to folders.
     ``world_size`` is None for a rank that a script started itself: of a group, and nobody has said how large.
+    ``node`` is the name that the system has for this machine.
     """
 
     events: str | None = None
@@ -61,6 +62,27 @@ class Context:
     rank: int = 0
     local_rank: int = 0
     world_size: int | None = 1
+    node: str | None = None
+
+    @property
+    def place(self) -> dict[str, object]:
+        """Return which process of a run this is, for an event: its rank, node, and the number of its device there."""
+        return {
+            "rank": self.rank,
+            "local_rank": self.local_rank,
+            "world_size": self.world_size,
+            "node": self.node,
+            "device_id": self._device_id,
+        }
+
+    @property
+    def _device_id(self) -> int | None:
+        """Each rank of a node has the device in its place; where there is one, all have that."""
+        devices = self.config.get("devices")
+        if not isinstance(devices, list) or not devices:
+            return None
+        place = 0 if len(devices) == 1 else self.local_rank
+        return int(devices[place]) if place < len(devices) else None
 
     @property
     def voir(self) -> Mapping[str, Any]:
@@ -91,6 +113,7 @@ def current(environ: Mapping[str, str] = os.environ, *, rank: int | None = None)
         rank=rank,
         local_rank=_integer(environ, "LOCAL_RANK", 0),
         world_size=world_size,
+        node=environ.get("MILABENCH_NODE") or None,
     )
 
 

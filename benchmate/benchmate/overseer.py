@@ -7,6 +7,8 @@ failure: exit code 1, with an ``error`` event that says why; what fails before t
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
 import sys
 import traceback
@@ -42,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
     context = current()
     own_descriptor(context)
     record = Record(reported.here())
+    if context.world_size != 1:  # before the ranks meet: nobody else says that this one is there
+        record.write("hello", {"pid": os.getpid(), "python": platform.python_version(), **context.place})
     try:
         overseer = _overseer(context, record)
     except Exception as error:

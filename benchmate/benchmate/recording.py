@@ -85,6 +85,7 @@ class Recording:
         return {
             "pid": self.pid,
             "python": platform.python_version(),
+            **self._context.place,
             "device": accelerator.name,
             "clock": self._task.clock,
             "unit": self._task.unit,

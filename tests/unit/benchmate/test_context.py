@@ -49,6 +49,29 @@ def test_another_rank_has_files_of_its_own_and_begins_at_zero() -> None:
 
 
 @pytest.mark.parametrize(
+    ("devices", "local_rank", "device"),
+    [([4, 6], 1, 6), ([4], 0, 4), ([0], 1, 0), ([4, 6], 2, None), ([], 0, None), (None, 0, None)],
+)
+def test_a_rank_knows_its_place(devices: list[int] | None, local_rank: int, device: int | None) -> None:
+    context = current(
+        {
+            "MILABENCH_CONFIG": json.dumps({"name": "x", "devices": devices}),
+            "MILABENCH_NODE": "n1",
+            "RANK": "3",
+            "LOCAL_RANK": str(local_rank),
+            "WORLD_SIZE": "4",
+        }
+    )
+    assert context.place == {
+        "rank": 3,
+        "local_rank": local_rank,
+        "world_size": 4,
+        "node": "n1",
+        "device_id": device,
+    }
+
+
+@pytest.mark.parametrize(
     ("options", "limit"),
     [
         (None, Limit(skip=5, observations=60)),

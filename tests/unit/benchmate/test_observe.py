@@ -181,7 +181,8 @@ def test_hello_comes_first_and_says_what_measures(tmp_path: Path, make: Callable
         "unit": "tokens",
         "task": "evaluate",
     }
-    assert data.keys() == {"pid", "python", "device", "clock", "unit", "task", "libraries"}
+    place = {"rank", "local_rank", "world_size", "node", "device_id"}
+    assert data.keys() == {"pid", "python", "device", "clock", "unit", "task", "libraries", *place}
 
 
 def test_device_steps_are_written_once_their_events_have_passed(
