@@ -109,7 +109,19 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "sshkey": Option(kind="path", meaning="key file for SSH"),
     "torchrun.port": Option(
-        kind="integer", default=29400, least=1, most=65535, meaning="port that ranks of several nodes meet at"
+        kind="integer",
+        default=29400,
+        least=1,
+        most=65535,
+        meaning="port that ranks of several nodes meet at, or the next that is free on the main one",
+    ),
+    "torchrun.first_event_s": Option(
+        kind="duration",
+        default=300,
+        least=1,
+        off=True,
+        meaning="time after the start within which every rank of a training over several nodes is heard of; 0: they "
+        "may take as long as the benchmark",
     ),
     "copy.compressed": Option(kind="switch", meaning="copy archives", idle=_COPIES),
     "copy.method": Option(kind="text", meaning="how data is copied", idle=_COPIES),

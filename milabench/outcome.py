@@ -25,12 +25,14 @@ _UNINSTRUMENTED = (
     " file may say why; an instrument is a generator, which yields the phases that it waits for)"
 )
 _ENOUGH = "measured the wanted amount"
-Cause = Literal["limit", "deadline", "interrupt", "sibling", "lost"]
+Cause = Literal["limit", "deadline", "interrupt", "sibling", "lost", "silent"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
     """How one process ended: exit code or signal; ``cause`` is why the runner ended it, None when it ended by itself.
+
+    ``reason`` says more of that in words, where what was to be heard of it was not (``silent``).
 
     ``oom``: the kernel killed the process, or one that it started, for want of memory. ``max_rss_bytes`` is the largest
     resident set of the process and of the children it waited for. ``seconds`` is how long it took until all that it
@@ -42,6 +44,7 @@ class Exit:
     signal: int | None = None
     oom: bool = False
     cause: Cause | None = None
+    reason: str = ""
     error: str | None = None  # it could not be started
     max_rss_bytes: int | None = None
     seconds: float = 0.0
@@ -177,6 +180,8 @@ def _by_cause(ended: Exit, cause: Cause, seen: Seen) -> tuple[Kind, str]:
             return "timeout", _too_long(ended, seen)
         case "sibling":
             return "killed", SIBLING
+        case "silent":
+            return "failed", ended.reason or "nothing was heard of it in time"
         case "limit":
             return _measured(seen, stopped=True)
 

@@ -41,7 +41,7 @@ TEXTS: Mapping[str, str] = {
 }
 OF_SYSTEM = ("docker_image", "gpu.arch", "sshkey")
 NUMBERS_OF_SYSTEM = ("cpu.count", "cpu.memory", "gpu.capacity", "gpu.count")
-OF_NODE = ("ip", "main", "name", "port", "user")
+OF_NODE = ("interface", "ip", "main", "name", "port", "user")
 FUNCTIONS: Mapping[str, str] = {
     "auto": "auto({n_worker}, 8)",
     "auto_batch": "auto_batch(32)",

@@ -37,6 +37,13 @@ class Files:
         """What the process printed."""
         return self.stdout, self.stderr
 
+    def of_rank(self, rank: int) -> tuple[Path, Path]:
+        """Return the event file and the steps of a rank of the group that the process leads."""
+        if rank == 0:
+            return self.events, self.steps
+        beside = f"{self.events.name.removesuffix('.data')}.rank{rank}"
+        return self.events.with_name(f"{beside}.jsonl"), self.events.with_name(f"{beside}.steps")
+
     @classmethod
     def of(cls, folder: Path, tag: str) -> Files:
         return cls(**{name: folder / f"{tag}.{suffix}" for name, suffix in _SUFFIXES.items()})
@@ -187,13 +194,11 @@ class RunDir:
         return "; ".join(filter(None, map(_damage, paths)))
 
     def _rank_steps(self, tag: str) -> Iterator[Path]:
-        files = (self.path / f"{tag}.rank{rank}.steps" for rank in itertools.count(1))
-        return itertools.takewhile(Path.exists, files)
+        return itertools.takewhile(Path.exists, (self.files(tag).of_rank(rank)[1] for rank in itertools.count(1)))
 
     def rank_events(self, tag: str) -> Iterator[Path]:
         """Yield the event files of the further ranks of a group that a process leads, from rank 1 on."""
-        files = (self.path / f"{tag}.rank{rank}.jsonl" for rank in itertools.count(1))
-        return itertools.takewhile(Path.exists, files)
+        return itertools.takewhile(Path.exists, (self.files(tag).of_rank(rank)[0] for rank in itertools.count(1)))
 
     def first_error(self, tag: str) -> str | None:
         """Return the error that was told first by any rank of a group: those of the others follow from it."""

@@ -42,7 +42,7 @@ class Recording:
     def __init__(
         self, context: Context, accelerator: Accelerator, task: Task, left: Callable[[], object] = lambda: None
     ) -> None:
-        self._task, self._left = task, left
+        self._task, self._left, self._place = task, left, context.place
         self._events, self.pid = writer(context), os.getpid()
         self.rows: StepsWriter | Tally = self._open(context.steps)
         self.write("hello", self._hello(accelerator))
@@ -85,7 +85,7 @@ class Recording:
         return {
             "pid": self.pid,
             "python": platform.python_version(),
-            **self._context.place,
+            **self._place,
             "device": accelerator.name,
             "clock": self._task.clock,
             "unit": self._task.unit,

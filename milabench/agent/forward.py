@@ -24,6 +24,7 @@ Message = dict[str, Any]
 LOOK_S: Final = 0.5
 _MOMENT_S: Final = 0.001  # then others have their turn
 _FILES: Final = ("stdout", "stderr", "events", "steps")  # of a start request
+_BESIDE: Final = ("group_events", "group_steps")  # files of another node's process, beside which ranks here write
 _RANKS: Final = re.compile(r"(.+)\.rank[0-9]+\.(?:jsonl|steps)")
 
 
@@ -111,7 +112,7 @@ class Forwarding:
 
     def placed(self, request: Message) -> Message:
         """Return a start or monitor request with its files in the spool. Raises OSError."""
-        names = [name for name in ("path", *_FILES) if request.get(name)]
+        names = [name for name in ("path", *_FILES, *_BESIDE) if request.get(name)]
         return {**request, **{name: self.spool.place(request[name]) for name in names}}
 
     def begin(self, request: Message) -> None:
@@ -121,6 +122,8 @@ class Forwarding:
         for path in paths:
             self._folders.setdefault(str(Path(path).parent), 0)
             self._tags[str(Path(path).with_suffix(""))] = sending
+        if request.get("group_events"):
+            self._tags[str(Path(request["group_events"]).with_suffix(""))] = sending
         self._look_at = self._look_at or time.monotonic() + LOOK_S
 
     def end(self, number: int, reply: Message) -> None:

@@ -36,9 +36,11 @@ def spawn(request: dict[str, Any], environ: dict[str, str]) -> Spawned:
         if request.get("events"):
             data = (data_descriptor(),)
             env |= {"DATA_FD": str(data[0]), "MILABENCH_SEQ": str(request["seq"])}
-            env |= {"MILABENCH_EVENTS": request["events"], "MILABENCH_STEPS": request["steps"]}
+            env |= _metrics(request["events"], request["steps"])
             os.dup2(_open(request["events"], opened), data[0])
             opened.callback(os.dup2, _nothing(), data[0])  # the agent itself keeps no event file open
+        elif request.get("group_events"):
+            env |= _metrics(request["group_events"], request["group_steps"])
         pipe, writing = None, text
         if printed:
             pipe, writing = os.pipe()
@@ -61,6 +63,11 @@ def spawn(request: dict[str, Any], environ: dict[str, str]) -> Spawned:
         return Spawned(pid=process.pid)
     os.set_blocking(pipe, False)
     return Spawned(pid=process.pid, pipe=pipe, text=text)
+
+
+def _metrics(events: str, steps: str) -> dict[str, str]:
+    """Return the variables that say where metrics go: of rank 0 into these files, of others beside them."""
+    return {"MILABENCH_EVENTS": events, "MILABENCH_STEPS": steps}
 
 
 def _prepare(limits: tuple[int, int]) -> None:

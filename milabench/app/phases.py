@@ -25,7 +25,7 @@ from milabench.errors import ExitCode, HostLost, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
 from milabench.execute.hosts import MONITOR_S, Host
 from milabench.execute.hosts.local import LocalHost
-from milabench.execute.scheduler import Records
+from milabench.execute.setting import Records
 from milabench.options import OPTIONS as SYSTEM_OPTIONS
 from milabench.outcome import GOOD, Outcome
 from milabench.plan import Once, Phase, Plan, Trial, Workspace

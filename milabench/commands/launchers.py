@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from milabench.commands.base import Command, SimpleCommand, TransparentCommand, WrapperCommand
+from milabench.launchtime import port_token
 from milabench.paths import joined
 from milabench.utils import select_nodes
 
 RENDEZVOUS_PORT = 29400
+RENDEZVOUS_SPARE_S = 60
 
 
 class VoirCommand(WrapperCommand):
@@ -78,8 +82,10 @@ class TorchrunAllGPU(WrapperCommand):
 
     @property
     def options(self) -> dict[str, Any]:
-        options = super().options
-        if not self.should_wrap() or self.pack.config["system"]["arch"] != "cpu":
+        if not self.should_wrap():
+            return super().options
+        options = {**super().options, "ranks": self.device_count()}
+        if self.pack.config["system"]["arch"] != "cpu":
             return options
         threads = max(self.pack.config["system"]["cpu"]["count"] // self.device_count(), 1)
         return {**options, "env": {"OMP_NUM_THREADS": str(threads), **options.get("env", {})}}
@@ -118,17 +124,29 @@ class TorchrunAllGPU(WrapperCommand):
 class AccelerateLaunchCommand(WrapperCommand):
     """A script under ``accelerate launch``, a process per device on every node the benchmark is given.
 
-    ``use_deepspeed`` and ``gradient_accumulation_steps`` are keys of the suite's entry.
+    ``use_deepspeed`` and ``gradient_accumulation_steps`` are keys of the suite's entry. On CPUs a node has one process,
+    and accelerate starts it without saying which rank it is: the variables that torchrun would set are given here.
     """
 
     def __init__(self, executor: Command, rank: int = 0, *accelerate_argv: object, **options: Any) -> None:
         super().__init__(executor, *accelerate_argv, **options)
         self.rank = rank
 
+    @property
+    def nodes(self) -> list[Mapping[str, Any]]:
+        return select_nodes(self.pack.config["system"]["nodes"], self.pack.config.get("num_machines", 1))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        devices = self._devices()
+        options = {**super().options, "ranks": devices}
+        if self.pack.config["system"]["arch"] != "cpu":
+            return options
+        place = {"RANK": self.rank, "WORLD_SIZE": len(self.nodes), "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+        return {**options, "env": {**{name: str(value) for name, value in place.items()}, **options.get("env", {})}}
+
     def argv(self) -> list[str]:
-        config = self.pack.config
-        nodes = select_nodes(config["system"]["nodes"], config.get("num_machines", 1))
-        devices = max(len(config.get("devices") or ()), 1)
+        config, nodes, devices = self.pack.config, self.nodes, self._devices()
         script = self.wrapped.script() or self.wrapped.argv()
         return [
             f"{self.pack.dirs.venv}/bin/accelerate",
@@ -137,24 +155,44 @@ class AccelerateLaunchCommand(WrapperCommand):
             "--dynamo_backend=no",
             f"--machine_rank={self.rank}",
             f"--num_machines={len(nodes)}",
-            *self._parallelism(devices),
+            *self._parallelism(devices * len(nodes)),
             f"--gradient_accumulation_steps={config.get('gradient_accumulation_steps', 1)}",
             f"--num_cpu_threads_per_process={self.pack.resolve_argument('--cpus_per_gpu', 4)}",
             f"--main_process_ip={nodes[0]['ip']}",
             f"--main_process_port={rendezvous_port(self)}",
+            *(f"--rdzv_conf={word}" for word in rendezvous_timeout(self) if len(nodes) > 1),
             f"--num_processes={devices * len(nodes)}",
             *self.wrapper_argv,
             *script,
         ]
 
-    def _parallelism(self, devices: int) -> list[str]:
+    def _devices(self) -> int:
+        """Return the number of processes on one node."""
+        return max(len(self.pack.config.get("devices") or ()), 1)
+
+    def _parallelism(self, processes: int) -> list[str]:
+        if self.pack.config["system"]["arch"] == "cpu":
+            return ["--cpu"]
         if self.pack.config.get("use_deepspeed"):
             return ["--use_deepspeed", "--deepspeed_multinode_launcher=standard", "--zero_stage=2"]
-        return ["--multi_gpu"] if devices > 1 and self.pack.config["system"]["arch"] != "cpu" else []
+        return ["--multi_gpu"] if processes > 1 else []
 
 
-def rendezvous_port(command: Command) -> int:
-    """Return the port that ranks of several nodes meet at: ``torchrun.port`` of the system's options."""
+def rendezvous_port(command: Command) -> str:
+    """Return what stands for the port that ranks of several nodes meet at: ``torchrun.port``, or the next free one."""
+    return port_token(int(_option(command, "port") or RENDEZVOUS_PORT))
+
+
+def rendezvous_timeout(command: Command) -> list[str]:
+    """Return how long nodes wait for each other: the word of ``--rdzv-conf``, none where the launcher's own holds.
+
+    The runner, which says what to check, is to be the first that gives up.
+    """
+    within_s = _option(command, "first_event_s")
+    return [f"timeout={math.ceil(within_s) + RENDEZVOUS_SPARE_S}"] if within_s else []
+
+
+def _option(command: Command, name: str) -> Any:
+    """Return an option of torchrun, None where the system has none of that name."""
     options = command.pack.config["system"].get("options") or {}
-    block = options.get("torchrun") or {}
-    return int(options.get("torchrun.port") or block.get("port") or RENDEZVOUS_PORT)
+    return options.get(f"torchrun.{name}", (options.get("torchrun") or {}).get(name))

@@ -7,7 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from milabench.commands.base import Change, Command, ListCommand, Rendered, TransparentCommand
-from milabench.commands.launchers import AccelerateLaunchCommand, TorchrunAllGPU, rendezvous_port
+from milabench.commands.launchers import (
+    AccelerateLaunchCommand,
+    TorchrunAllGPU,
+    rendezvous_port,
+    rendezvous_timeout,
+)
 from milabench.utils import select_nodes
 
 if TYPE_CHECKING:
@@ -90,15 +95,8 @@ class ForeachNode(ListCommand):
     def make_new_node_pack(self, rank: int, node: Mapping[str, Any], base: Command) -> BasePackage:
         """Return the package as a node sees it: with that node's devices, its ``gpu`` and ``cpu`` in ``system``."""
         silent = [] if rank == 0 else [SILENT]  # the main node's ranks measure for all
-        config = base.pack.config
-        seen = {key: node[key] for key in ("gpu", "cpu") if key in node}
-        return base.pack.copy(
-            {
-                "tag": [*config["tag"], str(node["name"]), *silent],
-                "devices": _like(config.get("devices") or [], self.nodes[0].get("devices"), node.get("devices")),
-                "system": {**config["system"], **seen},
-            }
-        )
+        seen = _moved(base.pack, self.nodes[0], node)
+        return seen.copy({"tag": [*seen.config["tag"], str(node["name"]), *silent]})
 
     def make_new_node_executor(self, rank: int, node: Mapping[str, Any], base: Command) -> Command:
         """Return what a node runs."""
@@ -113,9 +111,13 @@ class ForeachNode(ListCommand):
         return clone
 
     def commands(self) -> Iterator[Rendered]:
-        for rank, executor in enumerate(self.executors):
+        """Yield the processes, each with its place among the nodes, how many these are, and its first rank."""
+        first_rank, executors = 0, self.executors
+        for rank, executor in enumerate(executors):
             for pack, argv, options in executor.commands():
-                yield pack, argv, {**options, **self._options, "rank": options.get("rank", rank)}
+                place = {"rank": options.get("rank", rank), "nodes": len(executors), "first_rank": first_rank}
+                yield pack, argv, {**options, **self._options, **place}
+                first_rank += options.get("ranks", 0)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.executor!r})"
@@ -137,17 +139,14 @@ class TorchrunAllNodes(ForeachNode):
     def make_new_node_executor(self, rank: int, node: Mapping[str, Any], base: Command) -> Command:
         made = super().make_new_node_executor(rank, node, base)
         assert isinstance(made, TorchrunAllGPU)
-        address, port = self.nodes[0]["ip"], rendezvous_port(self)
         made.wrapper_argv = [
             *made.wrapper_argv,
             f"--nnodes={len(self.nodes)}",
-            "--rdzv-backend=static",  # another one may choose which node has rank 0
-            f"--rdzv-endpoint={address}:{port}",
-            f"--master-addr={address}",
-            f"--master-port={port}",
+            "--rdzv-backend=static",  # another one may choose which node has rank 0, and who is the host
+            f"--rdzv-endpoint={_endpoint(self.nodes[0]['ip'])}:{rendezvous_port(self)}",
             f"--node-rank={rank}",
             f"--local-addr={node['ip']}",
-            f"--rdzv-conf=rank={rank}",
+            *(f"--rdzv-conf={word}" for word in rendezvous_timeout(self)),
         ]
         return made
 
@@ -170,10 +169,18 @@ class AccelerateAllNodes(ForeachNode):
 
 
 class ClientServer(ListCommand):
-    """A client that measures and a server that it asks: the server starts first and is ended when the client has."""
+    """A client that measures and a server that it asks: the server starts first and is ended when the client has.
 
-    def __init__(self, pack: BasePackage, client: Command, server: Command, **options: Any) -> None:
-        options.pop("different_nodes", None)  # both run on the benchmark's node
+    ``different_nodes``: the server runs on the second of the benchmark's ``num_machines`` nodes (``{nodes[1].ip}``),
+    where it has several; with devices of that node in the places of its own.
+    """
+
+    def __init__(
+        self, pack: BasePackage, client: Command, server: Command, different_nodes: bool = False, **options: Any
+    ) -> None:
+        nodes = select_nodes(pack.config["system"]["nodes"], pack.config.get("num_machines", 1))
+        if different_nodes and len(nodes) > 1:
+            server = SSHCommand(server.with_packs(lambda each: _moved(each, nodes[0], nodes[1])), nodes[1]["name"])
         super().__init__(server.set_run_options(service=True), client, **options)
         self._whole = pack
 
@@ -202,6 +209,23 @@ def _like(ids: Sequence[int], mains: Sequence[int] | None, nodes: Sequence[int] 
     if list(ids) == list(mains):
         return list(nodes)
     return [there for here, there in zip(mains, nodes, strict=False) if here in ids]
+
+
+def _moved(pack: BasePackage, main: Mapping[str, Any], node: Mapping[str, Any]) -> BasePackage:
+    """Return a package as another node than the main one sees it: with its devices, ``gpu`` and ``cpu``."""
+    config = pack.config
+    seen = {key: node[key] for key in ("gpu", "cpu") if key in node}
+    return pack.copy(
+        {
+            "devices": _like(config.get("devices") or [], main.get("devices"), node.get("devices")),
+            "system": {**config["system"], **seen},
+        }
+    )
+
+
+def _endpoint(address: str) -> str:
+    """Return an address as it stands before a port."""
+    return f"[{address}]" if ":" in address else address
 
 
 def _part(pack: BasePackage, name: str, has_logs: bool) -> BasePackage:

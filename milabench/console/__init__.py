@@ -16,7 +16,7 @@ from milabench.console.trials import Trials
 from milabench.console.usage import EVERY_S, Ask, Meter
 from milabench.console.words import printable, trial_line
 from milabench.execute import CommandEnded, CommandStarted, Happening, TrialEnded, TrialStarted, Waiting
-from milabench.execute.scheduler import Records
+from milabench.execute.setting import Records
 from milabench.follow import Follower
 from milabench.outcome import GOOD, SIBLING, Outcome
 from milabench.plan.types import Phase, Plan

@@ -38,9 +38,10 @@ class Arrivals:
         self._problems: dict[str, str] = {}
 
     @classmethod
-    def of_process(cls, files: Files) -> Arrivals:
+    def of_process(cls, files: Files, group: Files | None = None) -> Arrivals:
+        """``group`` are the files that its ranks write beside, where these are not its own."""
         paths = (files.events, files.steps, *files.printed)
-        return cls(files.stdout.parent, frozenset(path.name for path in paths), files.stdout.stem)
+        return cls(files.stdout.parent, frozenset(path.name for path in paths), (group or files).stdout.stem)
 
     @classmethod
     def of_monitor(cls, path: Path) -> Arrivals:

@@ -6,96 +6,24 @@ Everything is noted as it happens. Time is the event loop's, so that a loop with
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from milabench.errors import HostLost, PreflightError, UserError
-from milabench.execute.hosts import Host, Launch, Process
-from milabench.execute.interrupt import Interrupt
+from milabench.execute.happenings import Happening, TrialEnded, TrialStarted, Waiting
+from milabench.execute.hosts import Host
 from milabench.execute.places import Place, overlap, places
-from milabench.outcome import GOOD, Cause, Exit, Outcome, worst
+from milabench.execute.ports import Ports
+from milabench.execute.setting import Setting
+from milabench.execute.together import Together, all_of
+from milabench.outcome import GOOD, Outcome, worst
 from milabench.plan.types import Command, Job, Plan, Trial
-from milabench.rundir import Files
 
-T = TypeVar("T")
 _LOCK_POLL_S = 0.5
 _NONE: Mapping[str, str] = MappingProxyType({})
-
-
-class Records(Protocol):
-    """Where a phase keeps what its processes write and what came of them: a run directory, or a folder of logs."""
-
-    def files(self, tag: str) -> Files: ...
-
-    def started(self, trial: Trial) -> None: ...
-
-    def begin(self, command: Command, config: Mapping[str, Any]) -> int: ...
-
-    def seal(self, command: Command, ended: Exit) -> Outcome: ...
-
-    def note(self, trial: Trial, outcome: Outcome, neighbours: Sequence[str] = ()) -> None: ...
-
-    def log_tail(self, tag: str, lines: int) -> list[str]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialStarted:
-    trial: Trial
-    index: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandStarted:
-    command: Command
-    job: Job
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandEnded:
-    command: Command
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """Another milabench holds the lock of what a job needs."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialEnded:
-    """``done_before``: nothing had to be done. ``neighbours``: the trials that ran at the same time for a while."""
-
-    trial: Trial
-    outcome: Outcome
-    done_before: bool = False
-    neighbours: tuple[str, ...] = ()
-
-
-Happening = TrialStarted | CommandStarted | CommandEnded | Waiting | TrialEnded
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What a plan is executed with: hosts by node name, where results go, the values of secrets that jobs name.
-
-    ``bases``: the node that folders are staged on for another, of nodes that have the same base.
-    ``side_by_side``: trials that share no device may run at the same time.
-    """
-
-    hosts: Mapping[str, Host]
-    records: Records
-    interrupt: Interrupt
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    bases: Mapping[str, str] = field(default_factory=dict)
-    side_by_side: bool = False
 
 
 async def execute(plan: Plan, setting: Setting, blocked: Mapping[str, str] = _NONE) -> AsyncIterator[Happening]:
@@ -105,7 +33,7 @@ async def execute(plan: Plan, setting: Setting, blocked: Mapping[str, str] = _NO
     ``blocked`` names benchmarks that cannot run, with the reason: they are noted as failed.
     """
     happenings: asyncio.Queue[Happening | _Broken] = asyncio.Queue()
-    runner = _Runner(plan, setting, happenings, blocked)
+    runner = _Runner(plan, setting, happenings, blocked, Ports(setting.hosts))
     waiting, running = list(enumerate(plan.trials)), dict[str, _Running]()
     try:
         while True:
@@ -189,17 +117,13 @@ def _beside(trial: Trial, running: Mapping[str, _Running], task: asyncio.Task[No
     return _Running(task, places(trial), set(running))
 
 
-async def _stop(processes: Sequence[Process], cause: Cause) -> None:
-    for process in processes:
-        await process.stop(cause)
-
-
 @dataclass(frozen=True, slots=True)
 class _Runner:
     plan: Plan
     setting: Setting
     happenings: asyncio.Queue[Happening | _Broken]
     blocked: Mapping[str, str]
+    ports: Ports
 
     async def trial(self, trial: Trial, index: int) -> None:
         """Run a trial; how it ended is the last that is said of it."""
@@ -216,7 +140,7 @@ class _Runner:
             await self.happenings.put(_Broken(error))
 
     async def _jobs(self, trial: Trial) -> TrialEnded:
-        results = await self._all([self._job(trial, job) for job in trial.jobs])
+        results = await all_of([self._job(trial, job) for job in trial.jobs], self.setting.interrupt)
         outcomes = [outcome for outcomes in results if outcomes is not None for outcome in outcomes]
         done_before = all(outcomes is None for outcomes in results)
         return TrialEnded(
@@ -224,21 +148,6 @@ class _Runner:
             outcome=worst(outcomes) if outcomes else Outcome(kind="ok", tag=trial.id),
             done_before=done_before,
         )
-
-    async def _all(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-        """Await all of it. When a part breaks, what runs is ended and awaited before that is told."""
-        if not work:
-            return []
-        tasks = [asyncio.ensure_future(each) for each in work]
-        try:
-            _, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            if left:
-                self.setting.interrupt.break_off()
-                await asyncio.wait(left)
-        finally:
-            for task in tasks:
-                task.cancel()
-        return [task.result() for task in tasks]
 
     async def _job(self, trial: Trial, job: Job) -> list[Outcome] | None:
         """Run one job; None when what it makes is there already. What a node cannot do is the job's outcome."""
@@ -278,6 +187,18 @@ class _Runner:
             return await self._in_order(job)
         return await self._together(job, job.commands, job.deadline_s)
 
+    async def _together(self, job: Job, commands: Sequence[Command], deadline_s: float | None) -> list[Outcome]:
+        """Run commands at the same time, as one."""
+        return await Together(
+            plan=self.plan,
+            setting=self.setting,
+            ports=self.ports,
+            tell=self.happenings.put,
+            job=job,
+            commands=commands,
+            deadline_s=deadline_s,
+        ).run()
+
     async def _stage(self, job: Job) -> None:
         """Copy folders to each base; what goes wrong with one ends nothing but this job."""
         owners = dict.fromkeys(self.setting.bases.get(command.node, command.node) for command in job.commands)
@@ -298,84 +219,3 @@ class _Runner:
                 break
             left_s = None if left_s is None else max(left_s - (asyncio.get_running_loop().time() - began), 0.001)
         return outcomes
-
-    async def _together(self, job: Job, commands: Sequence[Command], deadline_s: float | None) -> list[Outcome]:
-        """Run the commands at the same time, as one.
-
-        When one fails by itself the others are ended; when one says that the group has measured enough, all are; and
-        services are when nobody is left whom they serve. The outcomes come in the order of ending, so that a failure
-        comes before those that follow from it.
-        """
-        processes = await self._started(job, commands, deadline_s)
-        served = sum(not command.service for command in commands)
-        outcomes: list[tuple[float, Outcome]] = []
-
-        async def ended(command: Command, process: Process) -> None:
-            nonlocal served
-            outcome, ended_s = await self._ended(command, process)
-            outcomes.append((ended_s, outcome))
-            if outcome.kind in ("failed", "killed", "timeout", "lost"):
-                await _stop([other for _, other in processes], "sibling")
-            served -= not command.service
-            if served == 0:
-                await _stop([other for each, other in processes if each.service], "limit")
-
-        async def full(process: Process) -> None:
-            await process.full()
-            await _stop([other for _, other in processes], "limit")
-
-        watches = [asyncio.create_task(full(process)) for _, process in processes]
-        try:
-            await self._all([ended(command, process) for command, process in processes])
-        finally:
-            for watch in watches:
-                watch.cancel()
-        if len({command.node for command in commands}) == 1:  # else each has its own clock: in the order of telling
-            outcomes.sort(key=lambda each: each[0])
-        return [outcome for _, outcome in outcomes]
-
-    async def _started(
-        self, job: Job, commands: Sequence[Command], deadline_s: float | None
-    ) -> list[tuple[Command, Process]]:
-        """Start processes that live and die together: when one cannot be, those before it are ended, and sealed."""
-        processes: list[tuple[Command, Process]] = []
-        try:
-            for command in commands:
-                processes.append((command, await self._start(job, command, deadline_s)))
-        except Exception:
-            await _stop([process for _, process in processes], "sibling")
-            await self._all([self._ended(command, process) for command, process in processes])
-            raise
-        return processes
-
-    async def _start(self, job: Job, command: Command, deadline_s: float | None) -> Process:
-        files = self.setting.records.files(command.tag)
-        config = self.plan.config_of(command)
-        first_seq = self.setting.records.begin(command, config)
-        env = {name: self.setting.secrets[name] for name in job.secrets if name in self.setting.secrets}
-        env |= {"MILABENCH_CONFIG": json.dumps(config)}
-        launch = Launch(
-            phase=self.plan.phase,
-            job=job,
-            command=command,
-            files=files,
-            env=env,
-            first_seq=first_seq,
-            deadline_s=deadline_s,
-        )
-        try:
-            process = await self.setting.hosts[command.node].start(launch)
-        except HostLost as error:
-            self.setting.records.seal(command, Exit(tag=command.tag, cause="lost", error=str(error)))
-            raise
-        await self.setting.interrupt.watch(process)
-        await self.happenings.put(CommandStarted(command=command, job=job))
-        return process
-
-    async def _ended(self, command: Command, process: Process) -> tuple[Outcome, float]:
-        """Wait for a process; return what came of it and when it ended, which it may be told of late."""
-        ended = await process.wait()
-        self.setting.interrupt.unwatch(process)
-        outcome = self.setting.records.seal(command, ended)
-        await self.happenings.put(CommandEnded(command=command, outcome=outcome))
-        return outcome, -math.inf if ended.ended_s is None else ended.ended_s  # it has never run

@@ -11,8 +11,9 @@ from typing import Any
 
 from milabench.errors import RunDirError
 from milabench.plan import decode
-from milabench.plan.types import Command, Fetched, Job, Once, Plan, Size, Skip, Staged, Trial
-from milabench.suite.types import Limit
+from milabench.plan.ports import with_port
+from milabench.plan.types import Command, Fetched, Job, Once, Plan, Ranks, Size, Skip, Staged, Trial
+from milabench.suite.types import Limit, Ready
 
 VERSION = 1
 _HEAD = (
@@ -97,6 +98,7 @@ def _shell_lines(plan: Plan) -> Iterator[str]:
 
 
 def _shell_line(command: Command) -> str:
+    command = with_port(command, None)
     env = " ".join(f"{name}={shlex.quote(value)}" for name, value in command.env.items())
     return f"(cd {shlex.quote(command.cwd)} && env {env} {shlex.join(command.argv)})"
 
@@ -108,6 +110,6 @@ def _as_mapping(value: Any) -> dict[str, Any]:
 
 _FIELDS = {
     kind: tuple(field.name for field in fields(kind))
-    for kind in (Plan, Trial, Job, Command, Once, Staged, Skip, Limit, Fetched, Size)
+    for kind in (Plan, Trial, Job, Command, Ready, Ranks, Once, Staged, Skip, Limit, Fetched, Size)
 }
 _text = json.JSONEncoder(default=_as_mapping).encode

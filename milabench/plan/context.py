@@ -18,7 +18,7 @@ from milabench.plan.site import Dirs, Site
 from milabench.plan.sizing import Sizes, sizing
 from milabench.plan.types import Staged
 from milabench.problems import Code
-from milabench.suite.types import Benchmark, Limit
+from milabench.suite.types import Benchmark, Limit, Ready
 from milabench.system.types import Node, System
 
 
@@ -66,6 +66,15 @@ class Context:
         awaited = any(overrides(self.package, phase) for phase in ("install", "prepare", "run"))
         folder = Staged(source=self.benchmark.definition, target=self.dirs.code)
         return (folder, *(self.site.staged_sources if awaited else ()))
+
+    @property
+    def ready(self) -> Ready | None:
+        """What says that the benchmark's server is ready, None where nothing is waited for."""
+        ready = self.benchmark.ready
+        if ready is None:
+            return None
+        url, file = (text and placeholders.resolve((text,), self.known)[0] for text in (ready.url, ready.file))
+        return replace(ready, url=url, file=file)
 
     @cached_property
     def sizes(self) -> Sizes:

@@ -64,6 +64,18 @@ def threads(node: Node) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(max(node.cpus // max(len(node.devices), 1), 1))}
 
 
+def network(node: Node) -> dict[str, str]:
+    """Return the variables by which libraries for collectives take the interface that leads to the other nodes.
+
+    Without them they take what the machine's name stands for, often the loopback. NCCL takes names that begin so, with
+    ``=`` that name alone.
+    """
+    name = node.interface
+    if not name:
+        return {}
+    return {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": f"={name}", "TP_SOCKET_IFNAME": name}
+
+
 def devices(arch: Arch, node: Node, ids: Sequence[int]) -> dict[str, str]:
     """Return the vendor's variables that show a process only the given devices of a node; none on a CPU.
 

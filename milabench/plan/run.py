@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count as numbered
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from milabench.package import evaluate, overrides, render
 from milabench.plan import environ, placeholders
 from milabench.plan.context import Context
 from milabench.plan.site import Site
-from milabench.plan.types import Command, Job, Skip, Trial
+from milabench.plan.types import Command, Job, Ranks, Skip, Trial
 from milabench.problems import Code
 from milabench.suite.types import Benchmark, Placement
 from milabench.system.types import Device, Node
@@ -126,7 +126,8 @@ def _package_jobs(context: Context, package: type[BasePackage], tag: list[str]) 
             node = _node(context, options)
             there = env if node is context.node else {**context.environ(activated=True, node=node), **given}
             commands.append(_command(context, pack, argv, options, {**there, **own}))
-        yield _job(context, tag, _told_apart(commands), secrets, sequence=isinstance(part, SequenceCommand))
+        commands = list(_grouped(_told_apart(commands)))
+        yield _job(context, tag, tuple(commands), secrets, sequence=isinstance(part, SequenceCommand))
 
 
 def _node(context: Context, options: Mapping[str, Any]) -> Node:
@@ -143,6 +144,15 @@ def _told_apart(commands: Sequence[Command]) -> tuple[Command, ...]:
         replace(command, tag=f"{command.tag}.{next(numbers[command.tag])}") if shared[command.tag] > 1 else command
         for command in commands
     )
+
+
+def _grouped(commands: Iterable[Command]) -> Iterator[Command]:
+    """Yield the commands with the tag of the one that leads their group: it comes before those it leads."""
+    leader = ""
+    for command in commands:
+        ranks = command.ranks
+        leader = command.tag if ranks is not None and not ranks.first else leader
+        yield command if ranks is None else replace(command, ranks=replace(ranks, leader=leader))
 
 
 def _program_job(context: Context, tag: list[str]) -> Job:
@@ -198,6 +208,8 @@ def _command(
         metrics = "none"
     if context.secrets:
         context.refuse_secrets(argv)
+    ranks, service = _ranks(node, options), bool(options.get("service"))
+    there = environ.network(node) if ranks is not None and ranks.nodes > 1 else {}
     return Command(
         tag=".".join(tag),
         benchmark=benchmark.name,
@@ -206,10 +218,21 @@ def _command(
         argv=placeholders.resolve(argv, context.known),
         cwd=str(options["cwd"]),
         devices=ids,
-        env={**env, **environ.devices(context.system.arch, node, ids)},
+        env={**there, **env, **environ.devices(context.system.arch, node, ids)},
         metrics=metrics,
-        service=bool(options.get("service")),
+        service=service,
+        ready=context.ready if service else None,
+        ranks=ranks,
     )
+
+
+def _ranks(node: Node, options: Mapping[str, Any]) -> Ranks | None:
+    """Return the ranks that a launcher starts on a node; whose group it is is said once all tags are known."""
+    count, nodes = options.get("ranks"), options.get("nodes", 1)
+    if not count:
+        return None
+    known = {"address": node.address, "interface": node.interface or ""} if nodes > 1 else {}
+    return Ranks(leader="", first=options.get("first_rank", 0), count=count, nodes=nodes, **known)
 
 
 def _job(
@@ -224,7 +247,13 @@ def _job(
         sequence=sequence,
         staged=context.staged,
         secrets=tuple(sorted(secrets)),
+        first_event_s=_first_event_s(context, commands),
     )
+
+
+def _first_event_s(context: Context, commands: Sequence[Command]) -> float | None:
+    several = any(command.ranks is not None and command.ranks.nodes > 1 for command in commands)
+    return context.system.options["torchrun.first_event_s"] or None if several else None
 
 
 def _runs_itself(package: type[BasePackage], site: Site) -> type[BasePackage]:

@@ -6,9 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from milabench.suite.types import Limit
+from milabench.suite.types import Limit, Ready
 
 Phase = Literal["fetch", "install", "prepare", "run", "pin", "pack"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """The ranks that a command starts: ``count`` of them, from ``first`` on, in the group that ``leader`` leads.
+
+    ``leader`` is the tag of the command that has rank 0, its own or another's; ``nodes`` how many the group is on.
+    ``address`` and ``interface`` are those of its node where the group is on several, as far as they are known.
+    """
+
+    leader: str
+    first: int
+    count: int
+    nodes: int = 1
+    address: str = ""
+    interface: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +33,9 @@ class Command:
 
     ``benchmark`` is the one whose configuration it sees (``Plan.configs``).
     ``metrics``: where its metrics appear: the event ``file``, JSON lines on ``stdout``, or ``none``.
-    ``service``: it serves the others of its job (a server for its client) and is ended when they have ended.
+    ``service``: it serves the others of its job (a server for its client) and is ended when they have ended; ``ready``
+    says what those that come after it wait for.
+    ``rank`` is the place of its node among those of the benchmark; ``ranks`` are the ranks that it starts, if any.
     """
 
     tag: str
@@ -30,6 +48,8 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     metrics: Literal["file", "stdout", "none"] = "file"
     service: bool = False
+    ready: Ready | None = None
+    ranks: Ranks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +87,8 @@ class Job:
 
     ``stop``: who ends a measurement once ``limit`` is reached: the process itself or the runner.
     ``secrets`` are names of variables taken from the operator's environment at start, never their values.
+    ``first_event_s``: so long after the start every rank of a group on several nodes is heard of; None: they may take
+    as long as the job.
     """
 
     tag: str
@@ -78,6 +100,7 @@ class Job:
     once: Once | None = None
     staged: tuple[Staged, ...] = ()
     secrets: tuple[str, ...] = ()
+    first_event_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

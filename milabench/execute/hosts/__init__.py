@@ -13,14 +13,18 @@ from milabench.rundir import Files
 
 # How long a process gets between SIGTERM and SIGKILL, by why it is ended (s).
 GRACE_S: Mapping[Cause, float] = MappingProxyType(
-    {"interrupt": 5.0, "sibling": 5.0, "lost": 5.0, "deadline": 5.0, "limit": 2.0}
+    {"interrupt": 5.0, "sibling": 5.0, "lost": 5.0, "deadline": 5.0, "silent": 5.0, "limit": 2.0}
 )
 MONITOR_S = 10.0  # so long a node's first process waits for the first sample, and the last word for the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """A command with all that is only known when it starts: its files, its configuration, secrets."""
+    """A command with all that is only known when it starts: its files, its configuration, secrets.
+
+    ``group`` are the files that the metrics of its ranks stand beside: its own, or those of the command that leads
+    their group; None where it has no metrics.
+    """
 
     phase: Phase
     job: Job
@@ -29,6 +33,7 @@ class Launch:
     env: Mapping[str, str]
     first_seq: int
     deadline_s: float | None
+    group: Files | None = None
 
 
 class Process(Protocol):

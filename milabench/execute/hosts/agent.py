@@ -127,7 +127,7 @@ class AgentHost(ABC):
         full = asyncio.Event()
         self._exits[number], self._full[number] = ended, full
         if self.remote:
-            self._arrivals[number] = Arrivals.of_process(launch.files)
+            self._arrivals[number] = Arrivals.of_process(launch.files, launch.group)
         fields = {
             "tag": command.tag,
             "argv": list(command.argv),
@@ -142,6 +142,7 @@ class AgentHost(ABC):
             "stderr": str(launch.files.stderr),
             "events": str(launch.files.events) if command.metrics != "none" else None,
             "steps": str(launch.files.steps),
+            **_beside(launch),
             "seq": launch.first_seq,
             "forward": self.remote,
         }
@@ -300,6 +301,13 @@ class AgentHost(ABC):
         self._full.clear()
         self._arrivals.clear()
         self._samples = None
+
+
+def _beside(launch: Launch) -> dict[str, str]:
+    """Return the files that ranks write beside, where these are another process's."""
+    if launch.group is None or launch.group == launch.files:
+        return {}
+    return {"group_events": str(launch.group.events), "group_steps": str(launch.group.steps)}
 
 
 class AgentProcess:

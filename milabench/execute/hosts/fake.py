@@ -7,9 +7,11 @@ runner is to enforce, the ladder of signals, exits that are told once.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from benchmate import wire
@@ -24,7 +26,8 @@ class Story:
 
     ``ends`` is how it does so by itself, ``after_s`` seconds after its last step; None: it goes on until it is ended.
     ``ignores_term``: only SIGKILL ends it. ``leads``: after its last step it says, as the leader of a group, that
-    enough is measured, and waits. ``events`` are written at its beginning.
+    enough is measured, and waits. ``events`` are written at its beginning. A launcher's ranks all do the same, but for
+    those that are ``silent``.
     """
 
     steps: int = 3
@@ -36,9 +39,11 @@ class Story:
     ignores_term: bool = False
     leads: bool = False
     events: Sequence[tuple[str, Any]] = ()
+    silent: Collection[int] = ()
 
 
 Script = Callable[[Launch], Story]
+Reply = dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]]
 HANGS = Story(steps=0, ends=None)
 
 
@@ -48,12 +53,15 @@ def exits(code: int, **story: Any) -> Story:
 
 
 class FakeHost:
-    """Keep what was asked in ``launched`` and ``requests``; answer requests, ``hello`` too, from ``replies``."""
+    """Keep what was asked in ``launched`` and ``requests``; answer requests, ``hello`` too, from ``replies``.
+
+    A reply is a message, or what makes one of a request's fields.
+    """
 
     def __init__(
         self,
         script: Script | None = None,
-        replies: Mapping[str, dict[str, Any]] | None = None,
+        replies: Mapping[str, Reply] | None = None,
         *,
         remote: bool = False,
     ) -> None:
@@ -63,11 +71,14 @@ class FakeHost:
         self._script = script or (lambda _: Story())
         self._processes: list[FakeProcess] = []
         self._lost = False
-        self._replies: dict[str, dict[str, Any]] = {
+        self._replies: dict[str, Reply] = {
             "stage": {"event": "staged"},
             "begin": {"event": "begun", "state": "needed"},
             "hold": {"event": "held", "held": True},
             "hello": {"event": "hello", "host": "fake", "archive": None},
+            "port": lambda fields: {"event": "port", "port": _free(**fields)},
+            "reach": {"event": "reached", "why": ""},
+            "ready": {"event": "ready", "why": ""},
             **(replies or {}),
         }
 
@@ -83,7 +94,8 @@ class FakeHost:
         self.requests.append((op, fields))
         if self._lost:
             raise HostLost("the node is gone")
-        return self._replies.get(op, {"event": "done"})
+        reply = self._replies.get(op, {"event": "done"})
+        return reply(fields) if callable(reply) else reply
 
     async def hello(self) -> Mapping[str, Any]:
         return await self.request("hello")
@@ -98,6 +110,10 @@ class FakeHost:
         """Nothing is open."""
 
 
+def _free(lowest: int, taken: Sequence[int]) -> int:
+    return next(port for port in itertools.count(lowest) if port not in taken)
+
+
 class FakeProcess:
     """A process that lives in the event loop."""
 
@@ -108,7 +124,8 @@ class FakeProcess:
         self._full = asyncio.Event()
         self._cause: Cause | None = None
         self._started = self._loop.time()
-        self._steps: wire.StepsWriter | None = None
+        self._writing = list(self._files())
+        self._steps: list[wire.StepsWriter] = []
         self._life = asyncio.create_task(self._live())
         deadline_s = launch.deadline_s
         self._deadline = deadline_s and self._loop.call_later(deadline_s, self._end, "deadline", GRACE_S["deadline"])
@@ -123,15 +140,15 @@ class FakeProcess:
         return await asyncio.shield(self._ended)
 
     async def _live(self) -> None:
-        story, wants = self._story, self._launch.command.metrics != "none"
-        if wants:
-            events = wire.EventWriter(self._launch.files.events, first_seq=self._launch.first_seq)
+        story = self._story
+        for events_path, _ in self._writing:
+            events = wire.EventWriter(events_path, first_seq=self._launch.first_seq)
             for event, data in story.events:
                 events.write(event, data)
             events.close()
         for index in range(story.warmups + story.steps):
             await asyncio.sleep(story.step_s)
-            if wants:
+            if self._writing:
                 self._step(index)
             if self._ended.done():
                 return
@@ -141,12 +158,22 @@ class FakeProcess:
             await asyncio.sleep(story.after_s)
             self._finish(story.ends)
 
+    def _files(self) -> Iterator[tuple[Path, Path]]:
+        """Yield the events and steps of each rank that says something; of a process without ranks, its own."""
+        group, ranks = self._launch.group, self._launch.command.ranks
+        if group is None:
+            return
+        for rank in range(ranks.first, ranks.first + ranks.count) if ranks else (0,):
+            if rank not in self._story.silent:
+                yield group.of_rank(rank)
+
     def _step(self, index: int) -> None:
         story, limit = self._story, self._launch.job.limit
-        if self._steps is None:
-            self._steps = wire.StepsWriter(self._launch.files.steps, unit="items", zero_ns=0)
+        if not self._steps:
+            self._steps += [wire.StepsWriter(path, unit="items", zero_ns=0) for _, path in self._writing]
         ns, phase = round(story.step_s * 1e9), wire.WARMUP if index < story.warmups else wire.MEASURED
-        self._steps.append(index * ns + 1, (index + 1) * ns + 1, story.items, phase, wire.GOOD)
+        for steps in self._steps:
+            steps.append(index * ns + 1, (index + 1) * ns + 1, story.items, phase, wire.GOOD)
         if self._launch.job.stop == "runner" and index + 1 == limit.skip + (limit.observations or 0):
             self._end("limit", GRACE_S["limit"])
 
@@ -165,9 +192,8 @@ class FakeProcess:
     def _finish(self, ended: Exit) -> None:
         if self._ended.done():
             return
-        if self._steps is not None:
-            self._steps.close()
-            self._steps = None
+        while self._steps:
+            self._steps.pop().close()
         if self._deadline:
             self._deadline.cancel()
         if asyncio.current_task() is not self._life:

@@ -11,6 +11,7 @@ from plans import planned
 from milabench import commands, pack
 from milabench.errors import ConfigurationError
 from milabench.plan import Command, Plan
+from milabench.plan.types import Ranks
 
 CUDA = {"arch": "cuda", "gpus": 4}
 VENV = "/base/venv/b"
@@ -111,11 +112,13 @@ def test_torchrun_on_two_nodes_meets_on_the_main_one(tmp_path: Path) -> None:
     assert (first.tag, first.rank, second.tag, second.rank) == (f"b.{first.node}", 0, f"b.{second.node}", 1)
     assert first.node != second.node
     assert (first.metrics, second.metrics) == ("file", "none")
-    meeting = ("--rdzv-backend=static", f"--rdzv-endpoint={first.node}:29400")
+    meeting = ("--rdzv-backend=static", f"--rdzv-endpoint={first.node}:${{port:29400}}")
     for rank, command in enumerate((first, second)):
         assert command.argv[1:4] == ("--nnodes=2", *meeting)
         assert {f"--node-rank={rank}", f"--local-addr={command.node}", "--nproc-per-node=4"} <= set(command.argv)
+        assert "--rdzv-conf=timeout=360" in command.argv  # longer than the runner waits, who says what to check
         assert "--standalone" not in command.argv
+        assert command.ranks == Ranks(leader=first.tag, first=4 * rank, count=4, nodes=2, address=command.node)
 
 
 def test_another_launcher_takes_torchruns_place(tmp_path: Path) -> None:

@@ -1,0 +1,169 @@
+"""Groups of ranks over several nodes: each rank is heard of in time, or the job fails and says what to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milabench.execute import Interrupt, Setting, TrialEnded, execute
+from milabench.execute.hosts import Launch
+from milabench.execute.hosts.fake import HANGS, FakeHost, Reply, Story
+from milabench.execute.virtual import VirtualTime
+from milabench.outcome import Outcome
+from milabench.plan import Command, Job, Plan, Trial
+from milabench.plan.types import Ranks
+from milabench.record import Record
+from milabench.rundir import RunDir
+
+HELLO = [("hello", {"pid": 1})]
+WAITS = replace(HANGS, events=HELLO)
+
+
+def member(number: int, **keys: Any) -> Command:
+    """Return the launcher of two ranks on one of two nodes."""
+    ranks = Ranks(
+        leader="t.n0", first=2 * number, count=2, nodes=2, address=f"10.0.0.{number + 1}", interface=f"eth{number}"
+    )
+    command = Command(
+        tag=f"t.n{number}",
+        benchmark="t",
+        node=f"n{number}",
+        argv=("torchrun", "--rdzv-endpoint=10.0.0.1:${port:29400}"),
+        cwd="/",
+        rank=number,
+        metrics="none" if number else "file",
+        ranks=ranks,
+    )
+    return replace(command, **keys)
+
+
+def group(**job: Any) -> Job:
+    return Job(**{"tag": "t", "commands": (member(0), member(1)), "deadline_s": 3600.0, "first_event_s": 300.0, **job})
+
+
+def run(
+    folder: Path, stories: Mapping[str, Story], *, job: Job | None = None, replies: Mapping[str, Reply] | None = None
+) -> tuple[Outcome, float, dict[str, FakeHost]]:
+    """Return what came of a group whose launchers have these stories, after how long, and the nodes."""
+    time = VirtualTime()
+    plan = Plan(phase="run", trials=(Trial(benchmark="t", jobs=(job or group(),)),))
+    record = Record.create(folder / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns)
+
+    def script(launch: Launch) -> Story:
+        return stories[launch.command.tag]
+
+    async def collect() -> tuple[Outcome, dict[str, FakeHost]]:
+        hosts = {name: FakeHost(script, replies) for name in ("n0", "n1")}
+        setting = Setting(hosts=hosts, records=record, interrupt=Interrupt())
+        happenings = execute(plan, setting)
+        (outcome,) = [each.outcome async for each in happenings if isinstance(each, TrialEnded)]
+        return outcome, hosts
+
+    outcome, hosts = time.run(collect())
+    return outcome, time.seconds, hosts
+
+
+def test_ranks_of_all_nodes_write_beside_the_leader_and_count(tmp_path: Path) -> None:
+    found, _, _ = run(tmp_path, {"t.n0": Story(), "t.n1": Story()})
+    assert found == Outcome(kind="ok", tag="t.n0")
+    written = sorted(path.name for path in (tmp_path / "run").glob("t.*.steps"))
+    assert written == ["t.n0.rank1.steps", "t.n0.rank2.steps", "t.n0.rank3.steps", "t.n0.steps"]
+    (steps,) = RunDir(tmp_path / "run").steps("t.n0")
+    assert list(steps.columns["count"]) == [40, 40, 40]  # ten of each of four ranks
+
+
+def test_a_silent_node_is_named_with_what_to_check(tmp_path: Path) -> None:
+    replies = {"reach": lambda fields: {"event": "reached", "why": f"no answer within {fields['within_s']:g} s"}}
+    stories = {"t.n0": WAITS, "t.n1": replace(WAITS, silent=(2, 3))}
+    found, seconds, hosts = run(tmp_path, stories, replies=replies)
+    assert (found.kind, found.tag, round(seconds)) == ("failed", "t.n1", 300)
+    assert found.reason.startswith("nothing was heard within 300 s of ranks 2 and 3 on n1 (10.0.0.2, eth1); ")
+    for word in ("10.0.0.1:29400", "firewall", "interface", "clocks", "same torch", "torchrun.first_event_s"):
+        assert word in found.reason
+    assert [fields for op, fields in hosts["n1"].requests if op == "reach"] == [
+        {"address": "10.0.0.1", "port": 29400, "within_s": 5.0}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unreached", "says"),
+    [
+        ((), "the ranks meet at 10.0.0.1:29400, which every node reaches"),
+        (("n1",), "10.0.0.1:29400, where the ranks meet, is not reached from n1: no route to host"),
+        (("n0", "n1"), "nothing takes connections at 10.0.0.1:29400 on n0 itself (no route to host)"),
+    ],
+)
+def test_what_each_node_reaches_is_told(tmp_path: Path, unreached: tuple[str, ...], says: str) -> None:
+    time = VirtualTime()
+    plan = Plan(phase="run", trials=(Trial(benchmark="t", jobs=(group(),)),))
+    record = Record.create(tmp_path / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns)
+
+    async def collect() -> Outcome:
+        hosts = {
+            name: FakeHost(
+                lambda _: HANGS, {"reach": {"event": "reached", "why": "no route to host" * (name in unreached)}}
+            )
+            for name in ("n0", "n1")
+        }
+        setting = Setting(hosts=hosts, records=record, interrupt=Interrupt())
+        (found,) = [each.outcome async for each in execute(plan, setting) if isinstance(each, TrialEnded)]
+        return found
+
+    reason = time.run(collect()).reason
+    assert "ranks 0 and 1 on n0 (10.0.0.1, eth0); ranks 2 and 3 on n1 (10.0.0.2, eth1)" in reason
+    assert says in reason
+
+
+@pytest.mark.parametrize(
+    "stories",
+    [
+        {"t.n0": WAITS, "t.n1": WAITS},
+        {"t.n0": Story(step_s=100.0, steps=10, ends=None), "t.n1": HANGS},  # only the leader tells: they have met
+    ],
+    ids=["hello", "step"],
+)
+def test_a_group_that_was_heard_of_goes_on(tmp_path: Path, stories: Mapping[str, Story]) -> None:
+    found, seconds, hosts = run(tmp_path, stories)
+    assert (found.kind, round(seconds)) == ("timeout", 3600)
+    assert not [op for host in hosts.values() for op, _ in host.requests if op == "reach"]
+
+
+def test_without_the_option_the_deadline_of_the_job_holds(tmp_path: Path) -> None:
+    found, seconds, _ = run(tmp_path, {"t.n0": HANGS, "t.n1": HANGS}, job=group(first_event_s=None))
+    assert (found.kind, round(seconds)) == ("timeout", 3600)
+
+
+@pytest.mark.parametrize(("story", "kind"), [(HANGS, "failed"), (replace(WAITS, silent=(1,)), "timeout")])
+def test_of_printed_metrics_only_the_leader_is_to_say_something(tmp_path: Path, story: Story, kind: str) -> None:
+    job = group(commands=(member(0, metrics="stdout"), member(1)))
+    found, _, _ = run(tmp_path, {"t.n0": story, "t.n1": HANGS}, job=job)
+    assert (found.kind, "of rank 0 on n0" in found.reason) == (kind, kind == "failed")
+
+
+def test_a_port_is_asked_of_the_leaders_node_and_given_to_all(tmp_path: Path) -> None:
+    replies = {"port": lambda fields: {"event": "port", "port": fields["lowest"] + 7}}
+    _, _, hosts = run(tmp_path, {"t.n0": Story(), "t.n1": Story()}, replies=replies)
+    assert [[op for op, _ in host.requests] for host in hosts.values()] == [["port"], []]
+    for tag in ("t.n0", "t.n1"):
+        start = next(event.data for event in RunDir(tmp_path / "run").events(tag) if event.event == "start")
+        assert start["command"][1] == "--rdzv-endpoint=10.0.0.1:29407"
+
+
+def test_groups_that_run_at_the_same_time_have_different_ports(tmp_path: Path) -> None:
+    def copied(command: Command, copy: int) -> Command:
+        assert command.ranks is not None
+        return replace(
+            command, tag=f"{command.tag}.{copy}", ranks=replace(command.ranks, leader=f"{command.ranks.leader}.{copy}")
+        )
+
+    commands = tuple(copied(member(number), copy) for copy in (1, 2) for number in (0, 1))
+    run(tmp_path, {command.tag: Story() for command in commands}, job=group(commands=commands))
+    found = {}
+    for command in commands:
+        start = next(event.data for event in RunDir(tmp_path / "run").events(command.tag) if event.event == "start")
+        found[command.tag] = start["command"][1].rpartition(":")[2]
+    assert found == {"t.n0.1": "29400", "t.n1.1": "29400", "t.n0.2": "29401", "t.n1.2": "29401"}
