@@ -134,7 +134,7 @@ class Measurement:
 
         None of their rows makes room for itself then, which now and then would take a hundred times as long.
         """
-        ends = self._context.limit.skip + self._enough.next_count()
+        ends = self._context.limit.skip + self._enough.next_count(self._measured())
         return min(ends, self.loop.step + self._rows.reserve())
 
     def _look(self) -> Estimate | None:

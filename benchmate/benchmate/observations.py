@@ -47,17 +47,18 @@ class Enough:
     The precision is looked at when a quarter more was measured than at the look before (``statistics.next_look``).
     """
 
-    __slots__ = ("_look", "stop")
+    __slots__ = ("_look", "_met", "stop")
 
     def __init__(self, stop: Stop) -> None:
         self.stop = stop
         self._look = next_look(0)
+        self._met: list[str] = []  # which amounts were reached when it was asked last
 
-    def next_count(self) -> int:
-        """Return the number of measured observations at which to ask again, if time does not run out before."""
-        ends = [] if self.stop.observations is None else [max(1, self.stop.observations)]
-        looks = [] if self.stop.precision is None else [self._look]
-        return min([NEVER, *ends, *looks])
+    def next_count(self, measured: int) -> int:
+        """Return the number of observations at which to ask again, if time does not run out before."""
+        counts = [] if self.stop.observations is None else [max(1, self.stop.observations)]
+        counts += [] if self.stop.precision is None else [self._look]
+        return min([NEVER, *(count for count in counts if count > measured)])
 
     def left_ns(self, measured_ns: int) -> int:
         """Return for how much longer to measure before time ends it, or may."""
@@ -74,19 +75,25 @@ class Enough:
             return None
         if stop.maximum_s is not None and measured_ns >= int(stop.maximum_s * 1e9):
             return {"reason": "maximum"}
-        is_met = {}
+        before, (self._met, missing) = self._met, self._amounts(measured, measured_ns)
+        if stop.need == "first" and self._met:
+            return {"reason": self._met[0]}
+        if stop.need == "all" and missing:
+            return None
+        if stop.precision is None:
+            last = [reason for reason in self._met if reason not in before] or self._met
+            return {"reason": last[-1]} if last else None
+        return self._precise(measured, stop.precision, find)
+
+    def _amounts(self, measured: int, measured_ns: int) -> tuple[list[str], list[str]]:
+        """Return which of the amounts that are counted are reached, and which are not."""
+        stop, is_met = self.stop, {}
         if stop.observations is not None:
             is_met["observations"] = measured >= stop.observations
         if stop.seconds is not None:
             is_met["seconds"] = measured_ns >= int(stop.seconds * 1e9)
-        met = [reason for reason, holds in is_met.items() if holds]
-        if stop.need == "first" and met:
-            return {"reason": met[0]}
-        if stop.need == "all" and len(met) < len(is_met):
-            return None
-        if stop.precision is None:
-            return {"reason": met[-1]} if met else None
-        return self._precise(measured, stop.precision, find)
+        met = [name for name, holds in is_met.items() if holds]
+        return met, [name for name in is_met if name not in met]
 
     def _precise(
         self, measured: int, precision: float, find: Callable[[], Estimate | None]

@@ -1,12 +1,13 @@
-"""What the Observer itself costs: its own loop around nothing, in the process whose steps it has timed."""
+"""What timing itself costs: the loop that timed steps or inferences, around nothing, in the same process."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from benchmate.device import Accelerator
+from benchmate.inferences import Timer
 from benchmate.loop import Loop
 from benchmate.statistics import quantile
 from benchmate.wire import StepsWriter
@@ -33,16 +34,42 @@ def per_step(accelerator: Accelerator, batches: int = 1) -> float:
     What counting the items takes is not in it. A step of more than ``STEPS`` batches is found by one of so many: all
     but the first few cost the same.
     """
-    costs: list[float] = []
     tried = min(batches, STEPS)
     steps = STEPS // tried
-    begun = time.perf_counter_ns()
-    while len(costs) < BLOCKS or time.perf_counter_ns() - begun < BUDGET_NS:
+
+    def cost() -> float:
         loop = Loop(accelerator, StepsWriter.scratch(steps).append, _Nobody())
         source = range(steps * tried)
         observed = loop.over_batches(source, _one) if batches == 1 else loop.over_groups(source, tried, _one)
-        costs.append((_spent(observed) - _spent(source)) / steps)
-    return quantile(costs, 0.5) * batches / tried
+        return (_spent(observed) - _spent(source)) / steps
+
+    return _median(cost) * batches / tried
+
+
+def per_inference(timer: Timer, bare: Callable[[], object]) -> float:
+    """Return the ns that an inference takes longer for being timed: the median of short blocks, never below 0.
+
+    ``timer`` times what does nothing, ``bare`` does the same untimed. What waiting for an idle device takes is in it.
+    """
+
+    def cost() -> float:
+        begun = time.perf_counter_ns()
+        timer.make(STEPS)
+        between = time.perf_counter_ns()
+        for _ in range(STEPS):
+            bare()
+        return (2 * between - begun - time.perf_counter_ns()) / STEPS
+
+    return max(0.0, _median(cost))
+
+
+def _median(cost: Callable[[], float]) -> float:
+    """Return the median of as many tries as fit into the budget."""
+    costs: list[float] = []
+    begun = time.perf_counter_ns()
+    while len(costs) < BLOCKS or time.perf_counter_ns() - begun < BUDGET_NS:
+        costs.append(cost())
+    return quantile(costs, 0.5)
 
 
 def _one(_: object) -> int:

@@ -36,7 +36,8 @@ class Recording:
     """The files of one task: events, and ``rows``, which stay in memory where a script is run by hand.
 
     Until it is closed an error that ends the script is written down. A forked child writes nothing, since all of it is
-    its parent's; ``left`` is called there. Raises ContextError where the process's rows have a writer already.
+    its parent's: what it goes on to measure stays in its memory, and ``left`` is called there. Raises ContextError
+    where the process's rows have a writer already.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Recording:
     ) -> None:
         self._task, self._left, self._place = task, left, context.place
         self._events, self.pid = writer(context), os.getpid()
+        self.is_by_hand = context.steps is None
         self.rows: StepsWriter | Tally = self._open(context.steps)
         self.write("hello", self._hello(accelerator))
         self._hook, self._previous_hook = self._on_exception, sys.excepthook
@@ -94,7 +96,7 @@ class Recording:
         }
 
     def _leave_to_parent(self) -> None:
-        self._events = None
+        self._events, self.rows, self.is_by_hand = None, self._open(None), False
         self._left()
 
     def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

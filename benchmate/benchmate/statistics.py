@@ -12,7 +12,7 @@ import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, Literal
 
@@ -65,6 +65,12 @@ class Estimate:
     def relative_error(self) -> float | None:
         """That as a share of the value; None without an interval or for a value of 0."""
         return self.half / abs(self.value) if self.half is not None and self.value else None
+
+
+def scaled(found: Estimate, factor: float) -> Estimate:
+    """Return an estimate in another unit."""
+    value, low, high = (None if each is None else each * factor for each in (found.value, found.low, found.high))
+    return replace(found, value=value, low=low, high=high)
 
 
 def mean(samples: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ import sys
 from array import array
 
 from benchmate.statistics import throughput
+from benchmate.verdict import rounded
 from benchmate.wire import BASE_COLUMNS, Clock, Steps
 
 
@@ -45,5 +46,5 @@ class Tally:
         if not found.value:
             return "no step was measured"
         error = found.relative_error
-        interval = "" if error is None else f" ± {error:.2%}"
+        interval = "" if error is None else f" ±{rounded(error)}"
         return f"{found.value:.6g} {self._unit}/s{interval} over {found.n} steps"

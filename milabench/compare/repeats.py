@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmate.statistics import Estimate
+from benchmate.statistics import Estimate, scaled
 from benchmate.verdict import Runs
 from milabench.outcome import GOOD, UNDECIDED
 from milabench.summary import ProcessSummary
-from milabench.summary.speed import scaled, together
+from milabench.summary.speed import together
 
 Repeat = tuple[int, int]  # which of the pooled runs, and which repeat in it
 Repeats = Mapping[Repeat, Estimate]

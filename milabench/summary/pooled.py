@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from benchmate import verdict
-from benchmate.statistics import Estimate, Statistic, of_repeats
+from benchmate.statistics import Estimate, Statistic, of_repeats, scaled
 from milabench.outcome import GOOD
 from milabench.summary.devices import ecc_of, measuring
 from milabench.summary.grouping import grouped
-from milabench.summary.speed import CENTRAL, central, scaled, step_times, together
+from milabench.summary.speed import CENTRAL, central, step_times, together
 from milabench.summary.types import Precision, ProcessSummary, Speed, StepTimes, Trust
 
 

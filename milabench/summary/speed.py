@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from benchmate import statistics, verdict
-from benchmate.statistics import Estimate, Statistic
+from benchmate.statistics import Estimate, Statistic, scaled
 from benchmate.verdict import Steadiness
 from milabench.summary.series import Series
 from milabench.summary.types import Speed, StepTimes
@@ -62,14 +62,6 @@ def central(durations_ns: array[int]) -> dict[Statistic, Estimate]:
 def _estimates(durations_ns: array[int], asked: Sequence[Statistic]) -> dict[Statistic, Estimate]:
     made = statistics.estimates(durations_ns, asked)
     return {name: scaled(estimate, _NS) for name, estimate in made.items()}
-
-
-def scaled(estimate: Estimate, factor: float) -> Estimate:
-    """Return an estimate in another unit."""
-    value, low, high = (
-        None if each is None else each * factor for each in (estimate.value, estimate.low, estimate.high)
-    )
-    return replace(estimate, value=value, low=low, high=high)
 
 
 def together(several: Sequence[Estimate]) -> Estimate:

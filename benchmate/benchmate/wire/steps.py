@@ -104,7 +104,7 @@ class StepsWriter:
     not some of ``COLUMNS`` in their order, or the unit does not fit its 32 bytes of UTF-8.
     """
 
-    __slots__ = ("_fd", "_map", "_words", "append", "reserve")
+    __slots__ = ("_fd", "_map", "_words", "append", "extend", "reserve")
 
     append: Callable[..., None]
     """Write one row, in the order of the columns; it counts once the header's number of rows says so.
@@ -112,6 +112,8 @@ class StepsWriter:
     Raises struct.error for a value that is no 64-bit integer, and the row does not count: the caller checks what
     comes from elsewhere, since this is called once a step.
     """
+    extend: Callable[[array[int]], None]
+    """Write the values of whole rows, one row after the other: they count together once all of them are there."""
     reserve: Callable[[], int]
     """Make room ahead, and let the kernel put memory behind it; return for how many rows there is room.
 
@@ -151,10 +153,12 @@ class StepsWriter:
 
     def _begin(self, content: mmap.mmap, row: struct.Struct) -> None:
         self._map, self._words = content, memoryview(content).cast("q")
-        self.append, self.reserve = self._appending(row)
+        self.append, self.extend, self.reserve = self._appending(row)
 
-    def _appending(self, row: struct.Struct) -> tuple[Callable[..., None], Callable[[], int]]:
-        """Return ``append`` and ``reserve``.
+    def _appending(
+        self, row: struct.Struct
+    ) -> tuple[Callable[..., None], Callable[[array[int]], None], Callable[[], int]]:
+        """Return ``append``, ``extend`` and ``reserve``.
 
         Attributes, and a tuple where there are the usual five values, would double the cost of a row.
         """
@@ -179,6 +183,16 @@ class StepsWriter:
             rows += 1
             words[_ROWS_WORD] = rows
 
+        def extend(values: array[int]) -> None:
+            nonlocal place, full, rows, words
+            taken = 8 * len(values)
+            while full - place < taken:
+                full, words = self._grow(size), self._words
+            content[place : place + taken] = memoryview(values).cast("B")
+            place += taken
+            rows += taken // size
+            words[_ROWS_WORD] = rows
+
         def reserve() -> int:
             nonlocal full, words, ready
             if full - place < _RESERVE_ROWS * size:
@@ -188,7 +202,7 @@ class StepsWriter:
             ready = full
             return (full - place) // size
 
-        return append if size == 8 * len(BASE_COLUMNS) else append_any, reserve
+        return append if size == 8 * len(BASE_COLUMNS) else append_any, extend, reserve
 
     def _grow(self, row_size: int) -> int:
         """Make room for as many rows again; return where it ends."""

@@ -1,0 +1,17 @@
+"""Shares as people read them, the same in reasons and in tables: ``29 %``."""
+
+from __future__ import annotations
+
+
+def percent(share: float, form: str = ".0f") -> str:
+    """Return a share of 1 as a percentage, its number in the given form: ``29 %``, ``+1.3 %`` by ``+.1f``."""
+    return f"{100 * share:{form}} %"
+
+
+def rounded(share: float) -> str:
+    """Return a share as a percentage of two significant digits: ``0.41 %``, ``12 %``."""
+    if share >= 0.0995 or share == 0:
+        return percent(share)
+    if share < 0.00005:
+        return "<0.01 %"
+    return percent(share, ".1f" if share >= 0.0095 else ".2g")
