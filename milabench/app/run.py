@@ -158,7 +158,7 @@ async def _carry_out(
     known = await facts(work, each.ready, plan, found)
     if each.asked.variation is not None:
         known["multirun"] = {"name": each.asked.name, "options": each.asked.values}
-    record = Record.create(_path(each.asked.options), plan=plan, facts=known, suite=resolved(each.ready))
+    record = Record.create(path_of(each.asked.options), plan=plan, facts=known, suite=resolved(each.ready))
     return await fill(work, plan, record, ended, blocked)
 
 
@@ -256,7 +256,7 @@ def _failures(prepared: Outcomes) -> dict[str, str]:
     }
 
 
-def _path(options: Options) -> Path:
+def path_of(options: Options) -> Path:
     """Return where the run goes: ``runs/<name>.<time>``, or the path itself where the name is one."""
     name = options.run_name
     if name and name[0] in "/.~":

@@ -24,6 +24,7 @@ VERBS = {
     "install": ("milabench.cli.setup", "Make the environments of a suite."),
     "prepare": ("milabench.cli.setup", "Fetch or make the data of a suite."),
     "run": ("milabench.cli.run", "Run a suite and report; --all installs and prepares first."),
+    "submit": ("milabench.cli.submit", "Run a suite as a job of a Slurm cluster, and follow it."),
     "resume": ("milabench.cli.resume", "Go on with a run that was cut off."),
     "status": ("milabench.cli.status", "Show how far a run is, from another terminal too."),
     "doctor": ("milabench.cli.doctor", "Find what stands in the way of a run, or would spoil its numbers."),

@@ -1,0 +1,240 @@
+"""Runs that are jobs of a cluster, followed from outside until all have ended: their states, and what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from milabench.console import PROGRESS_S, Console
+from milabench.console.status import News
+from milabench.console.words import printable
+from milabench.errors import ExitCode, RunDirError
+from milabench.follow.run import Watch
+from milabench.rundir import RunDir, is_run
+from milabench.slurm import states
+from milabench.slurm.commands import Slurm, SlurmError
+from milabench.slurm.records import Submissions
+from milabench.slurm.states import ENDED, Seen
+
+_SHORTEST_S, _LONGEST_S, _GROWTH = 0.5, 10.0, 1.3  # between two looks: the less happens, the fewer there are
+_READING_S = 2.0  # of CPU, for one look at a run
+_LINES = 12  # of what a job printed are shown where it ended by a mistake
+_TIMES_TO_LEAVE = 3
+
+
+class _Left(Exception):
+    """The operator would not wait for the end of the jobs."""
+
+
+async def follow(
+    slurm: Slurm, there: Sequence[Submissions], console: Console, ended: Callable[[Sequence[RunDir]], None]
+) -> ExitCode:
+    """Tell what becomes of jobs and their runs until all have ended, and hand the runs that have begun to ``ended``.
+
+    Ctrl-C ends the jobs: first as it ends a run, a second time at once; a third time leaves them to that. Return the
+    exit code of the worst run.
+    """
+    followed = [_Followed(each, console) for each in there]
+    try:
+        with _heeded(console) as wish:
+            await _look_until_over(slurm, followed, wish, console)
+    except _Left:
+        return ExitCode.INTERRUPTED
+    begun = [RunDir(each.submissions.run) for each in followed if is_run(each.submissions.run)]
+    if begun:
+        ended(begun)
+    return max(each.code for each in followed)
+
+
+async def _look_until_over(slurm: Slurm, followed: Sequence[_Followed], wish: _Wish, console: Console) -> None:
+    pause_s, silent, heeded = _SHORTEST_S, False, 0
+    while True:
+        left = [each for each in followed if not each.is_over]
+        try:
+            seen = await slurm.look([each.job for each in left])
+            if wish.times > heeded:
+                heeded = wish.times
+                await _end(slurm, [each.job for each in left], heeded)
+            silent = False
+        except SlurmError as error:  # the controller may be started again just now
+            if not silent:
+                console.note(f"warning: {error}; the jobs go on, and are looked for again")
+            seen, silent = {}, True
+        happened = [each.take(seen.get(each.job), silent=silent) for each in left]
+        if all(each.is_over for each in followed):
+            return
+        pause_s = _SHORTEST_S if any(happened) else min(pause_s * _GROWTH, _LONGEST_S)
+        await wish.wait(pause_s)
+
+
+async def _end(slurm: Slurm, jobs: Sequence[str], times: int) -> None:
+    """End jobs as often as the operator has asked: the first time gently."""
+    if times >= _TIMES_TO_LEAVE:
+        raise _Left
+    await (slurm.end(jobs) if times == 1 else slurm.cancel(jobs))
+
+
+class _Wish:
+    """How often the operator wants the jobs to end."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        self.times += 1
+        self._asked.set()
+
+    async def wait(self, most_s: float) -> None:
+        """Return when that is asked, after so long at the latest."""
+        try:
+            await asyncio.wait_for(self._asked.wait(), most_s)
+        except asyncio.TimeoutError:
+            return
+        self._asked.clear()
+
+
+@contextmanager
+def _heeded(console: Console) -> Iterator[_Wish]:
+    """Take Ctrl-C as a wish. Whatever else ends this process, a closed terminal say, the jobs go on."""
+    loop, wish = asyncio.get_running_loop(), _Wish()
+    words = ("the jobs are told to end; once more: at once", "the jobs are cancelled; once more: do not wait for that")
+
+    def ask() -> None:
+        wish.ask()
+        console.note(f"Ctrl-C: {words[min(wish.times, 2) - 1] if wish.times <= 2 else 'left to Slurm'}")
+
+    loop.add_signal_handler(signal.SIGINT, ask)
+    try:
+        yield wish
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What was said of a job last."""
+
+    state: str = ""
+    reason: str = ""
+
+
+class _Followed:
+    """A run and its newest job, as they are told."""
+
+    def __init__(self, submissions: Submissions, console: Console) -> None:
+        """``code`` is the exit code of the run, once it is over."""
+        self.submissions, self._console = submissions, console
+        self.code = ExitCode.OK
+        self.is_over = False
+        self._told = _Told()
+        self._watch: Watch | None = None
+        self._news: News | None = None
+
+    @property
+    def job(self) -> str:
+        return self.submissions.latest.job
+
+    def take(self, seen: Seen | None, *, silent: bool) -> bool:
+        """Take how the job is now, and tell what is new of it and of the run; say whether anything was.
+
+        A job that Slurm does not know any more is over; where it is ``silent``, nothing is known.
+        """
+        if seen is None and not silent:
+            seen = self._forgotten()
+        happened = self._tell_run()
+        if seen is not None:
+            happened = self._tell_state(seen) or happened
+            if seen.is_over:
+                self._tell_run()  # what came between the two looks
+                self._conclude(seen)
+        return happened
+
+    def _forgotten(self) -> Seen:
+        """Return how a job ended that Slurm has forgotten, as far as it was seen before."""
+        known = self.submissions.latest
+        state = known.state if known.state in ENDED else "GONE"
+        return Seen(job=self.job, state=state, reason=known.reason, nodes=known.nodes, exit_code=known.exit_code)
+
+    def _tell_state(self, seen: Seen) -> bool:
+        waits = seen.state == "PENDING"
+        told = _Told(state=seen.state, reason=seen.reason if waits else "")
+        if told == self._told:
+            return False
+        self._told = told
+        if waits and seen.reason not in ("", "None"):
+            self._console.note(f"job {self.job} waits: {states.waiting(seen.reason)}")
+        elif seen.state in ("RUNNING", "REQUEUED", "SUSPENDED"):
+            self._console.note(f"job {self.job} is {seen.state.lower()}{_on(seen.nodes)}")
+        return True
+
+    def _tell_run(self) -> bool:
+        run = RunDir(self.submissions.run)
+        try:
+            if self._watch is None and run.plan_path.exists():
+                self._watch = Watch(run)
+                self._news = News(self._watch, PROGRESS_S)
+            if self._watch is None or self._news is None:
+                return False
+            lines = list(self._news.of(self._watch.look(_READING_S), time.time()))
+        except RunDirError:  # being put in place, on a file system that is slow to say so
+            return False
+        for line in lines:
+            self._console.note(line)
+        return bool(lines)
+
+    def _conclude(self, seen: Seen) -> None:
+        """Record how the job ended, and tell it."""
+        self.is_over = True
+        self.submissions = self.submissions.with_end(seen)
+        self.submissions.write()
+        self.code, words = how_it_ended(seen)
+        self._console.note(f"job {self.job}{_on(self.submissions.latest.nodes)} {words}")
+        if self.code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.INTERRUPTED):
+            self._show_output()
+        if not _is_complete(self.submissions.run):
+            self._console.note(f"{self.submissions.run.name} is not complete: {_way_on(self.submissions.run)}")
+
+    def _show_output(self) -> None:
+        """Show the last lines of what the job printed: there stands what was wrong."""
+        output = self.submissions.paper.output
+        try:
+            lines = output.read_text(errors="replace").splitlines()
+        except OSError:
+            return
+        if lines:
+            self._console.note(f"the last that job {self.job} printed ({output}):")
+        for line in lines[-_LINES:]:
+            self._console.note(f"  {printable(line)}")
+
+
+def how_it_ended(seen: Seen) -> tuple[ExitCode, str]:
+    """Return the exit code of a run by how its job ended, and that in words."""
+    if seen.was_cut_off:
+        return ExitCode.INTERRUPTED, "was told to end, its time limit being near"
+    if seen.state in ("COMPLETED", "FAILED") and seen.exit_code is not None:
+        if seen.exit_code in list(ExitCode):
+            return ExitCode(seen.exit_code), "has ended"
+        return ExitCode.ENVIRONMENT, f"ended with exit code {seen.exit_code}"
+    if seen.state == "FAILED" and seen.signal is not None:
+        return ExitCode.ENVIRONMENT, f"was killed by signal {seen.signal}"
+    end = ENDED[seen.state]
+    reason = f", {seen.reason}" if seen.reason not in ("", "None") else ""
+    return end.code, f"{end.words} ({seen.state}{reason})"
+
+
+def _on(nodes: str) -> str:
+    return f" on {nodes}" if nodes else ""
+
+
+def _is_complete(run: Path) -> bool:
+    return (run / "plan.json").exists() and RunDir(run).journal().state == "complete"
+
+
+def _way_on(run: Path) -> str:
+    return f"milabench submit --resume {run} goes on with it"

@@ -1,0 +1,235 @@
+"""``milabench submit``: runs as jobs of a Slurm cluster, from outside of it."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import milabench
+from milabench import suite
+from milabench.app.multirun import asked
+from milabench.app.options import Options
+from milabench.app.run import path_of
+from milabench.app.workspace import find_config, resolve_suite
+from milabench.console import Console
+from milabench.errors import PreflightError, RunDirError, UsageError
+from milabench.paths import expanded
+from milabench.rundir import RunDir, is_run
+from milabench.slurm import profiles, records, script
+from milabench.slurm.commands import Slurm, SlurmError
+from milabench.slurm.records import Submissions, Submitted
+from milabench.suite.types import Benchmark
+
+_MILABENCH = (sys.executable, "-m", "milabench")
+_TIME = re.compile(r"\.\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be asked of Slurm: a profile, from the user's file ``profiles`` or milabench's own, and ``sbatch``
+    arguments that win over its; ``split``: whether each benchmark is a job of its own.
+    """
+
+    profile: str | None = None
+    profiles: Path | None = None
+    sbatch: tuple[str, ...] = ()
+    split: bool = False
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return the arguments of sbatch. Raises ConfigurationError, UsageError for those that cannot be."""
+        for mistake in profiles.mistakes(self.sbatch):
+            raise UsageError(f"--sbatch: {mistake}")
+        if self.profile is None:
+            return self.sbatch
+        return (*profiles.find(self.profile, self.profiles).arguments, *self.sbatch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """Options of ``milabench run`` as they were typed; ``choice`` are those that select benchmarks."""
+
+    choice: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A run to submit, with what more its job asks for than others."""
+
+    submissions: Submissions
+    asked: tuple[str, ...] = ()
+
+
+async def submit(wanted: Wanted, words: Words, options: Options, console: Console) -> list[Submissions]:
+    """Submit a run, or with ``split`` one for each benchmark.
+
+    The suite is read here, so that its mistakes are told before anything waits in a queue. Raises SlurmError with what
+    sbatch says where it refuses a job; none that belongs to it is left in the queue then.
+    """
+    if asked(options)[0].variation is not None:
+        raise UsageError("a multirun makes several runs, and a job is one: submit each with --override")
+    given, path = wanted.arguments(), path_of(options)
+    chosen = resolve_suite(options)
+    parts = list(_parts(chosen.benchmarks, words, path, options)) if wanted.split else [_whole(words, path, options)]
+    for part in parts:
+        _check_free(part.submissions.run)
+    slurm = Slurm(environ=options.environ)
+    there: list[Submissions] = []
+    try:
+        for part in parts:
+            there.append(await _submitted(slurm, wanted.profile, part, given))
+            _tell(there[-1], console)
+    except SlurmError:
+        if there:
+            await slurm.cancel([each.latest.job for each in there])
+        raise
+    return there
+
+
+async def resume(wanted: Wanted, name: str | None, options: Options, console: Console) -> list[Submissions]:
+    """Submit what goes on with a run, or with the runs of one that was split, where these are not at their end.
+
+    Without a profile and arguments it asks for what the job before asked for.
+    """
+    given, slurm = wanted.arguments(), Slurm(environ=options.environ)
+    left = [run for run in _found(name, options) if not _is_complete(run, console)]
+    known = [records.read(run) if records.is_submitted(run) else Submissions(run=run) for run in left]
+    seen = await slurm.look([each.latest.job for each in known if each.jobs])
+    for each in known:
+        if each.jobs and (job := seen.get(each.latest.job)) and not job.is_over:
+            raise PreflightError(f"{each.run}: its job {job.job} has not ended: milabench submit --attach {each.run}")
+    there = []
+    for each in known:
+        profile, asked = wanted.profile, given
+        if each.jobs and not given:
+            profile, asked = each.latest.profile, each.latest.asked
+        there.append(await _submitted(slurm, profile, _Part(submissions=each), asked))
+        _tell(there[-1], console)
+    return there
+
+
+def attach(name: str | None, options: Options) -> list[Submissions]:
+    """Return a run that was submitted, or the runs of one that was split. Raises RunDirError where none was."""
+    there = [records.read(run) for run in _found(name, options) if records.is_submitted(run)]
+    if not there:
+        raise RunDirError("no job was submitted for that run: milabench status shows how far it is")
+    return there
+
+
+# Runs ----------------------------------------------------------------------------------------------------------------
+
+
+def _whole(words: Words, path: Path, options: Options) -> _Part:
+    begin = _begin((*words.choice, *words.others), path, options)
+    return _Part(submissions=Submissions(run=path, begin=begin))
+
+
+def _parts(benchmarks: Sequence[Benchmark], words: Words, path: Path, options: Options) -> Iterator[_Part]:
+    """Yield a run for each benchmark, in folders below one: a run has one writer, and jobs run side by side."""
+    whole = suite.resolve(find_config(options.config), options.override, options.environ, lenient=options.lenient)
+    for benchmark in benchmarks:
+        name = benchmark.name
+        alone = len(suite.select(whole, [name]).benchmarks) == 1
+        chosen = name if alone else f"[{name[0]}]{name[1:]}"  # a glob means names only, no tag or group
+        run = path / name
+        begin = _begin(("--select", chosen, *words.others), run, options)
+        nodes = () if benchmark.placement.method == "per_node" else (f"--nodes={benchmark.nodes}",)
+        yield _Part(submissions=Submissions(run=run, begin=begin), asked=nodes)
+
+
+def _begin(words: Sequence[str], run: Path, options: Options) -> tuple[str, ...]:
+    return (*_MILABENCH, "run", *words, "--base", str(options.base), "--run-name", str(run))
+
+
+def _check_free(run: Path) -> None:
+    if is_run(run) or records.is_submitted(run):
+        raise PreflightError(
+            f"{run} holds a run already: choose another --run-name, or milabench submit --resume {run}"
+        )
+
+
+def _found(name: str | None, options: Options) -> list[Path]:
+    """Return the folders of runs that a name means: one, or those of a run that was split. Raises RunDirError."""
+    folder = options.base / "runs"
+    path = _newest(folder) if name is None else _named(name, folder)
+    if is_run(path) or records.is_submitted(path):
+        return [path]
+    below = sorted(each.parent for each in path.glob(f"*/{records.NAME}"))
+    if not below:
+        raise RunDirError(f"{path} is no run, and none was submitted into it: give the folder of one, or its name")
+    return below
+
+
+def _named(name: str, folder: Path) -> Path:
+    path = expanded(name).absolute()
+    if path.is_dir():
+        return path
+    named = [each for each in folder.glob("*") if each.name == name or _TIME.sub("", each.name) == name]
+    if len(named) != 1:
+        what = (
+            f"several are named so: {', '.join(sorted(each.name for each in named))}" if named else f"none in {folder}"
+        )
+        raise RunDirError(f"no run {name!r}: {what}")
+    return named[0]
+
+
+def _newest(folder: Path) -> Path:
+    """Return what was submitted last below a base."""
+    found = [*folder.glob(f"*/{records.NAME}"), *folder.glob(f"*/*/{records.NAME}")]
+    if not found:
+        raise RunDirError(f"nothing was submitted into {folder}: give --base, or the folder of a run")
+    latest = max(found, key=lambda path: path.stat().st_mtime)
+    return folder / latest.relative_to(folder).parts[0]
+
+
+def _is_complete(path: Path, console: Console) -> bool:
+    if not (path / "plan.json").exists() or RunDir(path).journal().state != "complete":
+        return False
+    console.note(f"{path.name}: nothing is left to run")
+    return True
+
+
+# Jobs ----------------------------------------------------------------------------------------------------------------
+
+
+async def _submitted(slurm: Slurm, profile: str | None, part: _Part, given: Sequence[str]) -> Submissions:
+    """Write the script of a run, submit it, and return the run with its job, which is recorded."""
+    before = part.submissions
+    run, paper, extra = before.run, before.next_paper, (*given, *part.asked)
+    arguments = script.arguments(paper, name=f"milabench.{run.name}", cwd=Path.cwd(), asked=extra)
+    resume = (*_MILABENCH, "resume", str(run), "--force")
+    task = script.Task(run=run, begin=before.begin, resume=resume)
+    try:
+        paper.script.parent.mkdir(parents=True, exist_ok=True)
+        paper.script.write_text(script.text(task, ["sbatch", *arguments], milabench.__version__))
+    except OSError as error:
+        raise PreflightError(f"cannot write {paper.script}: {error.strerror}: choose another --base") from None
+    try:
+        number = await slurm.submit(arguments)
+    except SlurmError as error:
+        _unmake(before)
+        by = f" (with profile {profile})" if profile else ""
+        raise SlurmError(f"{error}{by}") from None
+    job = Submitted(job=number, profile=profile, asked=extra, submitted=time.time())
+    submissions = before.with_job(job)
+    submissions.write()
+    return submissions
+
+
+def _unmake(before: Submissions) -> None:
+    """Remove what was written for a job that was not taken, and the folders that were made for it."""
+    paper = before.next_paper
+    paper.script.unlink(missing_ok=True)
+    for folder in (paper.script.parent, before.run, before.run.parent):
+        try:
+            folder.rmdir()
+        except OSError:  # something else is in it
+            return
+
+
+def _tell(there: Submissions, console: Console) -> None:
+    console.note(f"job {there.latest.job} is submitted: {there.run}")

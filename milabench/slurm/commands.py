@@ -1,0 +1,91 @@
+"""sbatch, squeue and scancel: the one place where Slurm is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from milabench.errors import PreflightError, told
+from milabench.slurm import states
+from milabench.slurm.states import Seen
+
+_TIMEOUT_S = 120.0  # a controller at work on much may need a while
+_UNKNOWN = "Invalid job id"
+
+
+class SlurmError(PreflightError):
+    """One of Slurm's commands does not do what it is to do; the message has what it said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slurm:
+    """Slurm's commands, as the operator's environment finds them."""
+
+    environ: Mapping[str, str]
+
+    async def submit(self, arguments: Sequence[str]) -> str:
+        """Submit a job and return its number. Raises SlurmError with what sbatch said."""
+        printed = await self._call("sbatch", *arguments)
+        number = printed.strip().partition(";")[0].split()[-1:]  # a site's own plugins may print before
+        if not number or not number[0].isdecimal():
+            raise SlurmError(f"sbatch printed no number of a job, but {printed.strip()!r}")
+        return number[0]
+
+    async def look(self, jobs: Sequence[str]) -> dict[str, Seen]:
+        """Return how jobs are; those that Slurm has forgotten are not there. Raises SlurmError."""
+        if not jobs:
+            return {}
+        try:
+            asked = ("--noheader", "--states=all", f"--jobs={','.join(jobs)}", f"--Format={states.FORMAT}")
+            return states.parse(await self._call("squeue", *asked))
+        except SlurmError as error:
+            if _UNKNOWN in str(error):
+                return {}
+            raise
+
+    async def end(self, jobs: Sequence[str]) -> None:
+        """Have jobs end: those that wait are cancelled, the runner of those that run is told to end what it does.
+
+        Cancelling a job that runs would end its benchmarks at the same moment as the runner, which could not tell that
+        from a failure of theirs. Raises SlurmError.
+        """
+        await self._call("scancel", "--state=PENDING", *jobs)
+        await self._call("scancel", "--state=RUNNING", "--batch", "--signal=TERM", *jobs)
+
+    async def cancel(self, jobs: Sequence[str]) -> None:
+        """Cancel jobs, whatever they do. Raises SlurmError."""
+        await self._call("scancel", *jobs)
+
+    async def _call(self, program: str, *arguments: str) -> str:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                program,
+                *arguments,
+                env=self.environ,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is for milabench
+            )
+        except FileNotFoundError:
+            raise SlurmError(
+                f"there is no {program} here: submit from a machine that has Slurm's commands, such as a login node"
+            ) from None
+        except OSError as error:
+            raise SlurmError(f"{program} cannot be started: {told(error)}") from None
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), _TIMEOUT_S)
+        except asyncio.TimeoutError:
+            process.kill()
+            await process.wait()
+            raise SlurmError(f"{program} says nothing for {_TIMEOUT_S:.0f} s: does Slurm's controller run?") from None
+        if process.returncode != 0:
+            raise SlurmError(f"{program} failed: {_said(err, program) or f'exit code {process.returncode}'}")
+        return out.decode(errors="replace")
+
+
+def _said(errors: bytes, program: str) -> str:
+    """Return what a command said of why it failed, on one line."""
+    lines = (line.strip().removeprefix(f"{program}: ") for line in errors.decode(errors="replace").splitlines())
+    return "; ".join(line.removeprefix("error: ") for line in lines if line)

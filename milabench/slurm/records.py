@@ -1,0 +1,113 @@
+"""``slurm.json``: the jobs that were submitted for a run, in the run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from milabench.durable import write_json
+from milabench.errors import RunDirError
+from milabench.slurm.script import Paper
+from milabench.slurm.states import ENDED, Seen
+from milabench.untrusted import mapping, mappings
+
+VERSION: Final = 1
+NAME: Final = "slurm.json"
+FOLDER: Final = "slurm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """One job of a run; ``submitted`` in s since 1970. ``asked`` are the arguments of its profile and command line.
+
+    ``state`` is empty while it has not ended, as far as anybody looked.
+    """
+
+    job: str
+    profile: str | None
+    asked: tuple[str, ...]
+    submitted: float
+    state: str = ""
+    reason: str = ""
+    nodes: str = ""
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submissions:
+    """The jobs of a run, the newest last, in the folder of the run; ``begin`` is the argv that begins it."""
+
+    run: Path
+    begin: tuple[str, ...] | None = None
+    jobs: tuple[Submitted, ...] = ()
+
+    @property
+    def latest(self) -> Submitted:
+        return self.jobs[-1]
+
+    @property
+    def next_paper(self) -> Paper:
+        """The files of a further submission."""
+        return Paper.of(self.run / FOLDER, len(self.jobs) + 1)
+
+    @property
+    def paper(self) -> Paper:
+        """The files of the newest one."""
+        return Paper.of(self.run / FOLDER, len(self.jobs))
+
+    def with_job(self, job: Submitted) -> Submissions:
+        return replace(self, jobs=(*self.jobs, job))
+
+    def with_end(self, seen: Seen) -> Submissions:
+        """Return it with how the newest job ended."""
+        nodes = seen.nodes or self.latest.nodes  # a job that was cancelled before it began has none
+        ended = replace(self.latest, state=seen.state, reason=seen.reason, nodes=nodes, exit_code=seen.exit_code)
+        return replace(self, jobs=(*self.jobs[:-1], ended))
+
+    def write(self) -> None:
+        """Put it where it is read."""
+        jobs = [asdict(job) for job in self.jobs]
+        write_json(self.run / NAME, {"version": VERSION, "begin": self.begin, "jobs": jobs})
+
+
+def is_submitted(run: Path) -> bool:
+    """Say whether a folder is that of a run, or of one to be, for which a job was submitted."""
+    return (run / NAME).is_file()
+
+
+def read(run: Path) -> Submissions:
+    """Return the jobs of a run. Raises RunDirError where none can be read."""
+    path = run / NAME
+    try:
+        said = mapping(json.loads(path.read_text()))
+        jobs, begin = [_job(each) for each in mappings(said.get("jobs"))], said.get("begin")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunDirError(f"{path} cannot be read, so the job of the run is not known: {error}") from None
+    if not jobs:
+        raise RunDirError(f"{path} names no job of Slurm")
+    return Submissions(run=run, begin=tuple(map(str, begin)) if begin else None, jobs=tuple(jobs))
+
+
+def _job(said: Any) -> Submitted:
+    return Submitted(
+        job=str(said["job"]),
+        profile=said.get("profile"),
+        asked=tuple(map(str, said.get("asked", ()))),
+        submitted=float(said["submitted"]),
+        state=str(said.get("state", "")),
+        reason=str(said.get("reason", "")),
+        nodes=str(said.get("nodes", "")),
+        exit_code=said.get("exit_code"),
+    )
+
+
+def told(jobs: Sequence[Submitted]) -> str:
+    """Say how the newest job of a run ended; nothing where that is not known, or where it ended by itself."""
+    if not jobs or jobs[-1].state in ("", "COMPLETED", "FAILED"):
+        return ""
+    job = jobs[-1]
+    where = f" on {job.nodes}" if job.nodes else ""
+    return f"its Slurm job {job.job}{where} {ENDED[job.state].words} ({job.state})" if job.state in ENDED else ""
