@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measuring import show
-
 from agents import ENVIRON, Elsewhere, launch
 from benchmate.wire import count_steps
+from measuring import show
 from milabench.agent.processes import children
 from milabench.execute.hosts.local import LocalHost
 from milabench.resources import import_path
