@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import selectors
 import signal
 import sys
@@ -311,7 +312,7 @@ class Agent:
 
     def _tick(self) -> None:
         """Do what signals have told and the clock says."""
-        if not self._closing and (self._told_to_end or self._silence.too_long):
+        if self._told_to_end and not self._closing:
             self._close()
         if self._bereaved:
             self._bereaved = False
@@ -322,6 +323,15 @@ class Agent:
                 process.tick()
         self._monitoring.tick()
         self._pace()
+        if self._silence.too_long and not self._closing and not self._hears():
+            self._close()
+
+    def _hears(self) -> bool:
+        """Say whether words wait to be read or answered: then it was this agent that was slow, or held up."""
+        if self._reading and (self._asked or select.select([self._requests], [], [], 0)[0]):
+            self._silence.heard()
+            return True
+        return False
 
     def _pace(self) -> None:
         """Take no more requests while the runner leaves too many replies unread."""

@@ -24,6 +24,7 @@ MOST_NOISE = 1 << 20  # bytes that a login shell may print before
 _TIMESTAMP = (2020, 1, 1, 0, 0, 0)  # equal sources make an equal zip
 # It reads the program from its input: so any login shell takes it as it is, within single quotes.
 _STARTER = 'exec(open(0,"rb",0,closefd=False).readline())'
+_ABSENT = ("not found", "no such file", "unknown command")  # as shells say it
 # What of the operator's environment is good for every node: where packages come from, and how to get there.
 _PASSED = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "HF_ENDPOINT"),
@@ -124,7 +125,7 @@ async def _trouble(word: str, detail: str, pipe: Transport, where: str, python: 
         return f"{where}: its login shell prints without end ({detail!r}), instead of starting {python}"
     pipe.close_input()
     how = await pipe.ended()
-    if "not found" in how.lower() or "no such file" in how.lower():
+    if any(words in how.lower() for words in _ABSENT):
         return f"{how}: install Python 3.10 or newer there, or name it with `python:` of the node"
     said = f", and it printed {detail!r}" if detail else ""
     return f"{how}{said}: see whether that user may run commands there, and whether `{python} -V` works"
