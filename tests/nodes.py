@@ -84,9 +84,12 @@ class Node:
         """The home of the user ``bench``, from outside."""
         return self.folder / "home" / USER
 
-    def prefix(self, user: str | None = None) -> list[str]:
-        """Return the argv before a command that is to run on this machine, as another user where one is named."""
-        words = ["nsenter", "--target", str(self.pid), "--net", "--mount", "--uts"]
+    def prefix(self, user: str | None = None, cwd: Path | None = None) -> list[str]:
+        """Return the argv before a command that is to run on this machine, in its folder ``/`` and as root if not said.
+
+        ``user`` is ``bench`` where it is given.
+        """
+        words = ["nsenter", "--target", str(self.pid), "--net", "--mount", "--uts", f"--wdns={cwd or '/'}"]
         return [*words, "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"] if user else words
 
     def run(self, *argv: str) -> str:

@@ -32,6 +32,7 @@ def hello(request: dict[str, Any], environ: MutableMapping[str, str]) -> dict[st
         "time_ns": time.time_ns(),
         "archive": archive(),
         "uid": os.getuid(),
+        "home": os.path.expanduser("~"),  # noqa: PTH111 - Path's raises where there is none
     }
 
 

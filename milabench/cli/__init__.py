@@ -41,11 +41,12 @@ VERBS = {
     "dev": ("milabench.cli.dev", "Open a shell, or run a command, as a benchmark's process."),
     "pin": ("milabench.cli.pin", "Lock the requirements of benchmarks for a vendor."),
     "bundle-env": ("milabench.cli.bundle", "Pack a suite for a machine without a network."),
+    "exec": ("milabench.cli.exec", "Run a command on nodes, over SSH or in a Slurm allocation."),
     "clean": ("milabench.cli.clean", "Remove environments, caches and data."),
 }
 
 
-_FUNCTIONS = {"list": "list_", "bundle-env": "bundle_env"}  # of verbs that Python has other uses for
+_FUNCTIONS = {"list": "list_", "bundle-env": "bundle_env", "exec": "exec_"}  # of verbs that Python has other uses for
 
 
 class ReaderGone(Exception):

@@ -1,0 +1,193 @@
+"""``milabench exec``: a command on nodes, over the same agents as a run: words and values arrive as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from milabench.app.options import Options
+from milabench.app.phases import Operation, operation
+from milabench.app.workspace import addresses, resolve_system
+from milabench.console import Console
+from milabench.errors import ExitCode, PreflightError, UsageError
+from milabench.execute.hosts import Host, Launch
+from milabench.follow.growing import Growing
+from milabench.outcome import Exit
+from milabench.plan.types import Command, Job
+from milabench.rundir import Files
+from milabench.system import Node, System
+from milabench.system.nodes import is_here
+
+NOT_STARTED = 127  # as a shell says that there is no such command
+TOO_LONG = 124  # as timeout(1) says it
+_LOOK_S = 0.02
+_PIECE = 1 << 18
+_DIRECT = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:\s\[\]-][^@:\s\[\]]*)(?::(?P<port>\d+))?")
+
+Shows = Callable[[str, bytes, bool], None]  # the node's name, what was printed, whether to standard error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A command: ``cwd`` is a folder of the nodes, relative to the home of the user there; no time limit: None."""
+
+    argv: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
+    slurm: bool = False
+    cwd: str = ""
+    env: Mapping[str, str]
+    limit_s: float | None = None
+
+
+async def exec_(options: Options, console: Console, wanted: Wanted, show: Shows) -> int:
+    """Run a command on nodes at the same time; return its exit code, the worst of several.
+
+    What it prints is shown as it comes. 128 and more: a signal ended it. Raises UsageError for a host that is none,
+    Unreachable for nodes that cannot be used: the command runs on all of them or on none.
+    """
+    system = resolve_system(options, {"hostname": platform.node()})
+    known, direct = targets(system, wanted)
+    async with operation(options, console) as work:
+        await work.fleet.connect(system, [node for node in known if not node.local])
+        await work.fleet.connect(replace(system, allocation=None), [node for node in direct if not node.local])
+        hosts = {node.name: work.host if node.local else work.hosts[node.name] for node in (*known, *direct)}
+        with tempfile.TemporaryDirectory(prefix="milabench-exec-") as folder:
+            ends = await _on_all(work, hosts, wanted, Path(folder), show)
+        if work.interrupt.asked:
+            return ExitCode.INTERRUPTED
+        for name, ended in ends.items():
+            if ended.error is not None:
+                console.note(f"{name}: {ended.error}")
+    return max(code_of(ended) for ended in ends.values())
+
+
+def targets(system: System, wanted: Wanted) -> tuple[list[Node], list[Node]]:
+    """Return the nodes that are asked for: those of the system, all where none is named, and others by address.
+
+    Raises UsageError.
+    """
+    if wanted.slurm and system.allocation is None:
+        raise UsageError(
+            "--slurm: this is no Slurm allocation: run it by `salloc` or in a job's script, without --system"
+        )
+    if not wanted.hosts:
+        return list(system.nodes), []
+    names = {node.name: node for node in system.nodes}
+    chosen = dict.fromkeys(wanted.hosts)
+    known = [names[name] for name in chosen if name in names]
+    return known, [direct(name) for name in chosen if name not in names]
+
+
+def direct(text: str) -> Node:
+    """Return the node at an address written as for SSH: ``host``, ``user@host:port``. Raises UsageError."""
+    found = _DIRECT.fullmatch(text)
+    if found is None:
+        raise UsageError(f"--host {text}: neither a node of the system nor an address such as user@host:port")
+    address = found["host"].strip("[]")
+    plain = found["user"] is None and found["port"] is None
+    here = plain and is_here(address, address, {"hostname": platform.node(), "ips": list(addresses())})
+    return Node(name=text, address=address, user=found["user"], port=int(found["port"] or 22), local=here)
+
+
+def code_of(ended: Exit) -> int:
+    """Return how a process ended as shells say it; what is lost with its node is an environment that is not there."""
+    if ended.cause == "deadline":
+        return TOO_LONG
+    if ended.cause == "lost":
+        return ExitCode.ENVIRONMENT
+    if ended.signal is not None:
+        return 128 + ended.signal
+    return NOT_STARTED if ended.code is None else ended.code
+
+
+async def _on_all(
+    work: Operation, hosts: Mapping[str, Host], wanted: Wanted, folder: Path, show: Shows
+) -> dict[str, Exit]:
+    streams = [
+        _Printed(name, path, show, is_error=number == 1, named=len(hosts) > 1)
+        for index, name in enumerate(hosts)
+        for number, path in enumerate(Files.of(folder, f"exec{index}").printed)
+    ]
+    running = [
+        asyncio.create_task(_on(work, host, _launch(wanted, await _folder(host, wanted), folder, name, index)))
+        for index, (name, host) in enumerate(hosts.items())
+    ]
+    try:
+        while not all(task.done() for task in running):
+            for stream in streams:
+                stream.show()
+            await asyncio.wait(running, timeout=_LOOK_S)
+        for stream in streams:
+            stream.end()
+    finally:
+        for task in running:
+            task.cancel()
+    return {name: task.result() for name, task in zip(hosts, running, strict=True)}
+
+
+async def _folder(host: Host, wanted: Wanted) -> str:
+    """Return where the command runs: on this machine below the folder one is in, else below one's home there."""
+    home = str((await host.hello())["home"]) if host.remote else str(Path.cwd())
+    return str(Path(home, wanted.cwd))
+
+
+def _launch(wanted: Wanted, cwd: str, folder: Path, name: str, index: int) -> Launch:
+    tag = f"exec{index}"
+    command = Command(
+        tag=tag, benchmark=tag, node=name, argv=wanted.argv, cwd=cwd, env=dict(wanted.env), metrics="none"
+    )
+    job = Job(tag=tag, commands=(command,), deadline_s=wanted.limit_s)
+    return Launch(
+        phase="run",
+        job=job,
+        command=command,
+        files=Files.of(folder, tag),
+        env={},
+        first_seq=0,
+        deadline_s=wanted.limit_s,
+    )
+
+
+async def _on(work: Operation, host: Host, launch: Launch) -> Exit:
+    tag = launch.command.tag
+    try:
+        process = await host.start(launch)
+        await work.interrupt.watch(process)
+        try:
+            return await process.wait()
+        finally:
+            work.interrupt.unwatch(process)
+    except PreflightError as error:
+        return Exit(tag=tag, cause="lost", error=str(error))
+
+
+class _Printed:
+    """What a command prints to one of its streams; of several nodes each line bears the node's name."""
+
+    def __init__(self, name: str, path: Path, show: Shows, *, is_error: bool, named: bool) -> None:
+        self._name, self._show, self._is_error = name, show, is_error
+        self._prefix = f"{name}: ".encode() if named else b""
+        self._file = Growing(path)
+        self._begun = b""
+
+    def show(self) -> None:
+        while piece := self._file.read(_PIECE):
+            self._begun += piece
+            whole, newline, self._begun = self._begun.rpartition(b"\n") if self._prefix else (self._begun, b"", b"")
+            self._tell(whole + newline)
+
+    def end(self) -> None:
+        self.show()
+        if self._begun:
+            self._tell(self._begun + b"\n")
+
+    def _tell(self, content: bytes) -> None:
+        if self._prefix:
+            content = b"".join(self._prefix + line for line in content.splitlines(keepends=True))
+        if content:
+            self._show(self._name, content, self._is_error)
