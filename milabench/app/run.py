@@ -174,7 +174,8 @@ async def fill(
     full: DiskFull | None = None
     try:
         await work.hold(record)
-        work.console.note(f"{len(plan.trials)} to run, at most {_span(plan.time_bound_s)} on this machine")
+        where = "these nodes" if len(work.hosts) > 1 else "this machine"
+        work.console.note(f"{len(plan.trials)} to run, at most {_span(plan.time_bound_s)} on {where}")
         if side_by_side and not any_side_by_side(plan):
             work.console.note("side by side: no two of them use other devices here, so each runs alone")
         async with work.monitored(record, plan):

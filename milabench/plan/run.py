@@ -167,7 +167,7 @@ def _program_job(context: Context, tag: list[str]) -> Job:
             benchmark=benchmark.name,
             node=context.node.name,
             argv=argv,
-            cwd=program.cwd,
+            cwd=program.cwd if program.placed or context.node.local else context.dirs.base,
             devices=ids,
             env={**env, **environ.devices(context.system.arch, context.node, ids)},
             metrics="stdout",

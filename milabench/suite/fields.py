@@ -70,6 +70,7 @@ def _program(read: Reader, node: Node, path: str) -> Program | None:
         argv=read.tokens(argv, f"{path}.argv"),
         cwd=_folder(read, cwd, f"{path}.cwd") if read.text(cwd, f"{path}.cwd") else ".",
         env=read.environment(entries["env"], f"{path}.env") if "env" in entries else {},
+        placed="cwd" in entries,
     )
 
 

@@ -96,7 +96,7 @@ _COMMAND = {
     "cwd": Key(
         kind="text",
         meaning="The folder it is started in, relative to the file that writes this key.",
-        otherwise="the folder of the file that writes argv",
+        otherwise="the folder of the file that writes argv; on another machine the base",
         example="command: {argv: [sh, copy.sh], cwd: .}",
     ),
     "env": Key(

@@ -52,11 +52,15 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A benchmark that is any program: its argv, working directory (absolute) and further environment."""
+    """A benchmark that is any program: its argv, working directory (absolute) and further environment.
+
+    ``placed``: the directory is one that the suite names; else it is that of its file, which another node may not have.
+    """
 
     argv: tuple[str, ...]
     cwd: str
     env: Mapping[str, str] = field(default_factory=dict)
+    placed: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
