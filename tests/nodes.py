@@ -275,7 +275,7 @@ def _wire(machines: Sequence[Node]) -> None:
 
 def _furnish(node: Node, made: Nodes) -> None:
     etc = node.folder / "etc"
-    etc.mkdir()
+    etc.mkdir(parents=True)
     node.home.mkdir(parents=True)
     os.chown(node.home, UID, UID)
     node.folder.joinpath("log").touch()

@@ -1,0 +1,138 @@
+"""Runs over several machines, for real: network namespaces with an sshd, users and a base of their own each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from harness import OBSERVED, PRINTER, folder, shell
+from machines import Machines, end
+from nodes import UID, started, why_not
+
+PREPARE = """
+    import os
+    from pathlib import Path
+
+    folder = Path(os.environ["MILABENCH_DIR_DATA"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "made-on").write_text(os.uname().nodename)
+"""
+BENCHFILE = """
+    from milabench.pack import Package
+
+    class Plain(Package):
+        prepare_script = "prepare.py"
+
+    __pack__ = Plain
+"""
+EVERYWHERE = {"plan": {"method": "per_node"}}
+NAMES = ("n1", "n2", "n3")
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    """Yield three nodes, of which the last has the base of the first, and a suite that runs on all."""
+    if (reason := why_not()) is not None:
+        pytest.skip(reason)
+    place = tmp_path_factory.mktemp("machines")
+    with started(place / "nodes", NAMES, shared=("n1", "n3")) as nodes:
+        found = Machines(place / "project", nodes)
+        found.project.write("plain/main.py", OBSERVED)
+        found.project.write("plain/prepare.py", PREPARE)
+        found.project.write("plain/benchfile.py", BENCHFILE)
+        found.project.suite(plain=folder("plain", **EVERYWHERE), printer=shell(PRINTER, **EVERYWHERE))
+        yield found
+
+
+def in_all(machines: Machines, path: str) -> list[str]:
+    return [name for name in NAMES if (machines.nodes[name].seen / path).exists()]
+
+
+def test_all_of_a_suite_from_a_machine_that_is_no_node(machines: Machines) -> None:
+    done = machines.milabench("install")
+    assert (done.code, "ok plain" in done.err) == (0, True), done.err
+    assert in_all(machines, "venv/plain/.milabench.json") == list(NAMES)
+    assert (machines.nodes["n2"].seen / "venv/plain").stat().st_uid == UID  # by the user that logs in there
+    assert not (machines.nodes["op"].seen / "venv").exists()
+    assert machines.milabench("prepare").code == 0
+    made = [(machines.nodes[name].seen / "data/made-on").read_text() for name in NAMES]
+    assert made == ["n1", "n2", "n1"]  # n3 has the base of n1
+    done = machines.milabench("run")
+    assert (done.code, "3 nodes" in done.out) == (0, True), done.err
+    run = machines.run()
+    wanted = {f"{name}.{node}": "early_stop" for name in ("plain", "printer") for node in NAMES}
+    assert machines.outcomes() == wanted
+    assert sorted(run.monitor_paths()) == list(NAMES)
+    assert all(run.steps(tag) for tag in wanted)
+    assert machines.left() == {}
+
+
+def test_a_run_says_of_each_node_what_it_is(machines: Machines) -> None:
+    nodes = machines.run().facts()["nodes"]
+    assert {name: each["hostname"] for name, each in nodes.items()} == {name: name for name in NAMES}
+    assert {name: each["user"] for name, each in nodes.items()} == {"n1": None, "n2": "bench", "n3": None}
+    assert {name: each["shares_base"] for name, each in nodes.items()} == {"n1": None, "n2": None, "n3": "n1"}
+    assert {each["interface"] for each in nodes.values()} == {"eth0"}
+    assert all(abs(each["clock_offset_ns"]) < 1e9 for each in nodes.values())
+    assert [nodes[name].get("environments") for name in NAMES] == [None, {"plain": None}, None]
+
+
+def test_a_report_has_what_all_nodes_measured(machines: Machines) -> None:
+    done = machines.milabench("report", "--json")
+    found = {each["name"]: each for each in done.json["benchmarks"]}
+    assert {name: (each["n"], each["failed"]) for name, each in found.items()} == {"plain": (3, 0), "printer": (3, 0)}
+
+
+def test_doctor_looks_at_every_node_and_changes_none(machines: Machines) -> None:
+    before = in_all(machines, "cache/tools")
+    done = machines.milabench("doctor", "--json")
+    assert set(done.json["nodes"]) == {*NAMES}
+    assert in_all(machines, "cache/tools") == before
+    shared = [each for each in done.json["findings"] if each["code"] == "clock-not-kept"]
+    assert all(each["what"].startswith("on all 3 nodes: ") for each in shared)
+
+
+def test_a_run_can_be_looked_at_where_it_is_kept(machines: Machines) -> None:
+    done = machines.milabench("status", "--json")
+    assert done.json["outcomes"] == {"early_stop": 2}
+
+
+def test_a_machine_that_has_another_environment_is_told(machines: Machines) -> None:
+    extra = machines.nodes["n2"].seen / "venv/plain/lib"
+    (site,) = extra.glob("python*/site-packages")
+    (site / "more-1.0.dist-info").mkdir()
+    try:
+        done = machines.milabench("run", "--select", "plain")
+        assert "environment plain is not the same on all nodes" in done.err
+        told = [each["code"] for each in machines.run().facts()["preflight"]]
+        assert {"environments-differ", "environment-changed"} <= {*told}
+    finally:
+        (site / "more-1.0.dist-info").rmdir()
+
+
+def test_a_run_is_gone_on_with_on_its_nodes(machines: Machines) -> None:
+    run = machines.run()
+    lines = run.journal_path.read_text().splitlines()
+    kept = [line for line in lines if json.loads(line)["event"] in ("sitting", "started")]
+    run.journal_path.write_text("".join(f"{line}\n" for line in kept))
+    for tag in run.tags():
+        path = run.files(tag).events
+        path.write_text("".join(line for line in path.read_text().splitlines(True) if '"event": "end"' not in line))
+    done = machines.milabench("resume", "--force", str(run.path.relative_to(machines.nodes["op"].seen / "runs")))
+    assert done.code == 0, done.err
+    assert {end(run, tag)["outcome"] for tag in run.tags()} == {"early_stop"}
+    assert machines.left() == {}
+
+
+def test_all_of_a_suite_from_a_node(machines: Machines) -> None:
+    machines.write_system("n1", "n2")
+    done = machines.milabench("run", "--all", at="n1")  # its own environment is of the Python that milabench has here
+    assert done.code == 0, done.err
+    assert machines.outcomes("n1") == {
+        f"{name}.{node}": "early_stop" for name in ("plain", "printer") for node in ("n1", "n2")
+    }
+    nodes = machines.run("n1").facts()["nodes"]
+    assert {name: each["local"] for name, each in nodes.items()} == {"n1": True, "n2": False}
+    assert machines.left() == {}
