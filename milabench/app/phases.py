@@ -40,7 +40,7 @@ Outcomes = Mapping[str, Outcome]
 _HOLD_S = 30  # the ladder of signals and the look that everything is gone take half of it
 _HOLD_FAR_S = 120  # an agent elsewhere has to find out first that nobody is there any more
 _LOOK_S = 0.2
-_AT_HOME: tuple[Phase, ...] = ("fetch", "pin")  # what is about definitions is done where they are read
+_AT_HOME: tuple[Phase, ...] = ("fetch", "pin", "pack")  # what is about definitions is done where they are read
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
