@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 from milabench import resources
 from milabench.errors import PreflightError
 
-_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LEFT_OUT = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}  # of an installation: they say nothing of contents
+_OLDEST = "3.10"  # of the Pythons that benchmarks run on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +28,17 @@ class Tool:
 
 
 @functools.cache
-def virtualenv() -> Tool:
-    """Return virtualenv and all that it needs, for whatever Python; it is of this interpreter's installation.
+def seeds() -> Tool:
+    """Return what an environment has from its beginning, as virtualenv brings it: the wheels of pip and setuptools.
 
-    Raises PreflightError where that does not say which files it has.
+    Those for the oldest Python, which all newer ones take too.
     """
-    files: dict[str, Path] = {}
-    digest = hashlib.sha256()
-    for distribution in _closure("virtualenv"):
-        for name, path, hashed in _files(distribution):
-            files[name] = path
-            digest.update(f"{name}\0{hashed}\0".encode())
-    return Tool(name=f"virtualenv-{metadata.version('virtualenv')}-{digest.hexdigest()[:12]}", files=files)
+    from virtualenv.seed.wheels.embed import get_embed_wheel
+
+    found = {name: get_embed_wheel(name, _OLDEST) for name in ("pip", "setuptools")}
+    files = {wheel.path.name: Path(wheel.path) for wheel in found.values()}
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files.values())).hexdigest()
+    return Tool(name=f"pip-{found['pip'].version}-{digest[:12]}", files=files)
 
 
 @functools.cache
@@ -87,41 +83,3 @@ def assemble(tool: Tool, folder: Path) -> None:
             return
         where = f"{error.filename or folder}: {error.strerror}"
         raise PreflightError(f"what makes environments on nodes cannot be put together: {where}") from None
-
-
-def _closure(name: str) -> list[metadata.Distribution]:
-    """Return a distribution and those it needs, on whatever Python; what is not installed here is needed elsewhere."""
-    found: dict[str, metadata.Distribution] = {}
-    waiting = [name]
-    while waiting:
-        each = waiting.pop()
-        if each in found:
-            continue
-        try:
-            found[each] = metadata.distribution(each)
-        except metadata.PackageNotFoundError:
-            continue
-        waiting += [_normal(word) for text in found[each].requires or () if (word := _needed(text))]
-    return [found[each] for each in sorted(found)]
-
-
-def _needed(requirement: str) -> str | None:
-    """Return the name of what a requirement asks for, None where that is for an extra."""
-    name = _REQUIREMENT.match(requirement)
-    return name[0] if name and "extra ==" not in requirement else None
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _files(distribution: metadata.Distribution) -> Iterator[tuple[str, Path, str]]:
-    """Yield the files of a distribution: names, paths and hashes. Raises PreflightError where they are not known."""
-    if not distribution.files:
-        name = distribution.metadata["Name"]
-        why = f"{name} is installed without a list of its files, and nodes need them to make environments"
-        raise PreflightError(f"{why}: install milabench into an environment of its own (python3 -m venv), by pip or uv")
-    for file in distribution.files:
-        outside = ".." in file.parts or file.is_absolute()
-        if not outside and file.suffix != ".pyc" and file.name not in _LEFT_OUT:
-            yield str(file), Path(str(file.locate())), file.hash.value if file.hash else str(file.size)

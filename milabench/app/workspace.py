@@ -120,7 +120,7 @@ def _site_for(options: Options, resolved: System) -> Site:
     program = tools.uv(where.uv) if where.uv else None
     known = Tools(
         folder=str(cache_folder(options.environ) / "tools"),
-        virtualenv=tools.virtualenv(),
+        seeds=tools.seeds(),
         sources=tools.sources(),
         uv=program,
         machine=platform.machine(),

@@ -35,10 +35,8 @@ def _trial(group: str, contexts: Sequence[Context], folder: Path) -> Trial:
     asked = asked_for(contexts, {each.dirs.code: str(each.benchmark.definition) for each in contexts})
     indexes = [f"--extra-index-url={url}" for url in first.system.facts.get("indexes", ())]
     wheel = ("-m", "pip", "wheel", "--wheel-dir", str(wheels_of(folder, group)))
-    commands = (
-        _here(first, f"{group}.virtualenv", (*site.virtualenv, "--python", site.python, str(venv))),
-        _here(first, f"{group}.wheels", (f"{venv}/bin/python", *wheel, *indexes, *asked)),
-    )
+    steps = {**site.environment(str(venv)), "wheels": (f"{venv}/bin/python", *wheel, *indexes, *asked)}
+    commands = tuple(_here(first, f"{group}.{step}", argv) for step, argv in steps.items())
     made = Staged(source=site.benchmate, target=site.wheel_path)
     job = Job(tag=group, commands=commands, deadline_s=DEADLINE_S, sequence=True, staged=(made,))
     return Trial(benchmark=group, jobs=(job,))

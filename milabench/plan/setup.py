@@ -128,14 +128,11 @@ def install_trial(group: str, contexts: Sequence[Context]) -> Trial:
 
 
 def _install_job(group: str, contexts: Sequence[Context], first: Node) -> Job:
-    """Return one node's part: virtualenv, the packages of all benchmarks there, then their own installs."""
+    """Return one node's part: an environment, the packages of all benchmarks there, then their own installs."""
     context, dirs = contexts[0], contexts[0].dirs
     site, tag = context.site, _tag(group, context.node, first)
-    options = ("--python", site.python, *(("--no-download",) if site.offline else ()))
-    commands = [
-        setup_command(context, f"{tag}.virtualenv", (*site.virtualenv, *options, dirs.venv)),
-        setup_command(context, f"{tag}.packages", _fill(contexts)),
-    ]
+    steps = {**site.environment(dirs.venv), "packages": _fill(contexts)}
+    commands = [setup_command(context, f"{tag}.{step}", argv) for step, argv in steps.items()]
     seen: set[str] = set()
     secrets: set[str] = set()
     for each in contexts:

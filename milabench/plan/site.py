@@ -6,6 +6,7 @@ there travels into the base.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -18,6 +19,7 @@ from milabench.system.types import Node, System
 from milabench.tools import Tool
 
 Installer = Literal["uv", "pip"]
+_VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +30,14 @@ class Tools:
     """
 
     folder: str
-    virtualenv: Tool
+    seeds: Tool
     sources: Tool
     uv: Tool | None = None
     machine: str = ""
 
     @property
     def all(self) -> tuple[Tool, ...]:
-        return (self.virtualenv, self.sources, *((self.uv,) if self.uv else ()))
+        return (self.seeds, self.sources, *((self.uv,) if self.uv else ()))
 
     def folder_of(self, tool: Tool) -> str:
         return f"{self.folder}/{tool.name}"
@@ -77,7 +79,7 @@ class Site:
         """
         assert self.tools is not None
         program = self.tools.uv if self.installer == "uv" and machine in ("", self.tools.machine) else None
-        carried = tuple(each for each in (self.tools.virtualenv, self.tools.sources, program) if each is not None)
+        carried = tuple(each for each in (self.tools.seeds, self.tools.sources, program) if each is not None)
         return replace(
             self,
             python=python,
@@ -102,13 +104,28 @@ class Site:
     def wheel_path(self) -> str:
         return f"{self.base}/cache/wheels/{self.wheel}"
 
-    @property
-    def virtualenv(self) -> tuple[str, ...]:
-        """The argv that makes an environment, but for its arguments."""
-        if self.tools is None or self.tools.virtualenv not in self.carried:
-            return (self.python, "-m", "virtualenv")
-        start = "from virtualenv.__main__ import run_with_catch; run_with_catch()"
-        return (self.python, "-I", "-S", "-c", _with_path((self._kept(self.tools.virtualenv),), start))
+    def environment(self, venv: str) -> dict[str, tuple[str, ...]]:
+        """Return the argvs that make an environment with pip in it, one after the other, by what their step is called.
+
+        Here virtualenv does; elsewhere Python's own venv, which is part of every Python, and the wheel of pip itself.
+        """
+        if not self.carried:
+            options = ("--python", self.python, *(("--no-download",) if self.offline else ()))
+            return {"virtualenv": (self.python, "-m", "virtualenv", *options, venv)}
+        return {"venv": (self.python, "-I", "-m", "venv", "--without-pip", venv), "pip": self._seeding(venv)}
+
+    def _seeding(self, venv: str) -> tuple[str, ...]:
+        assert self.tools is not None
+        seeds = self.tools.seeds
+        wheels = {name.partition("-")[0]: f"{self._kept(seeds)}/{name}" for name in seeds.files}
+        quickly = ("--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--disable-pip-version-check")
+        return (f"{venv}/bin/python", f"{wheels['pip']}/pip", "install", *quickly, *self._wanted(wheels))
+
+    def _wanted(self, wheels: Mapping[str, str]) -> tuple[str, ...]:
+        """Return what virtualenv puts into an environment: setuptools too up to Python 3.11, or an unknown one."""
+        known = _VERSION.match(self.python_version)
+        with_setuptools = known is None or (int(known[1]), int(known[2])) < (3, 12)
+        return tuple(path for name, path in wheels.items() if name == "pip" or with_setuptools)
 
     @property
     def staged(self) -> tuple[Staged, ...]:

@@ -109,7 +109,7 @@ def made(project: Project) -> dict[str, str]:
 def test_an_environment_is_made_by_what_has_travelled(project: Project, installer: Installer) -> None:
     plan = planned(project, installer)
     outcomes = carried_out(plan, project)
-    assert outcomes["own"].kind == "ok", (outcomes, SetupLogs(project.base).log_tail("own.virtualenv", 20))
+    assert outcomes["own"].kind == "ok", (outcomes, SetupLogs(project.base).log_tail("own.venv", 20))
     found = made(project)
     assert found["benchmate"].startswith(str(project.base / "venv/own/lib"))
     assert found["by"].startswith(str(project.base / "cache/tools/milabench-"))

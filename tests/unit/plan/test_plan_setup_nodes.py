@@ -43,7 +43,7 @@ class __pack__(Package):
 """
 TOOLS = Tools(
     folder="/cache/tools",
-    virtualenv=Tool(name="virtualenv-1", files={}),
+    seeds=Tool(name="pip-1", files={name: Path() for name in ("pip-1.whl", "setuptools-1.whl")}),
     sources=Tool(name="milabench-1", files={}),
     uv=Tool(name="uv-1", files={}),
     machine="x86_64",
@@ -87,6 +87,15 @@ def test_a_node_installs_the_requirements_of_what_runs_there(tmp_path: Path) -> 
     assert [each.target for each in second.staged][:1] == ["/base/code/all"]
     assert "/base/code/one" not in [each.target for each in second.staged]
     assert list(commands(second)) == ["torch.b.virtualenv", "torch.b.packages"]
+
+
+@pytest.mark.parametrize(("version", "setuptools"), [("3.10.1", True), ("3.11", True), ("3.12.0", False), ("", True)])
+def test_an_environment_begins_with_what_virtualenv_would_put_in(
+    tmp_path: Path, version: str, setuptools: bool
+) -> None:
+    made = ready(tmp_path, b={**PYTHON, "python_version": version})
+    seed = planning.plan(made, "install").trials[0].jobs[1].commands[1]
+    assert ("/base/cache/tools/pip-1/setuptools-1.whl" in seed.argv) == setuptools
 
 
 @pytest.mark.parametrize(
@@ -133,21 +142,21 @@ def test_another_machine_makes_environments_by_what_travels_into_its_base(tmp_pa
     made = ready(tmp_path, {**FILES, "all/benchfile.py": OWN}, b=PYTHON, c={**PYTHON, "machine": "aarch64"})
     here, there, foreign = planning.plan(made, "install").trials[0].jobs
     tools = "/base/cache/tools"
-    make, fill, own = there.commands
-    assert make.argv[:4] == ("/opt/python", "-I", "-S", "-c")
-    assert f"['{tools}/virtualenv-1']" in make.argv[4]
-    assert make.argv[5:] == ("--python", "/opt/python", "/base/venv/torch")
+    make, seed, fill, own = there.commands
+    assert make.argv == ("/opt/python", "-I", "-m", "venv", "--without-pip", "/base/venv/torch")
+    assert seed.argv[:3] == ("/base/venv/torch/bin/python", f"{tools}/pip-1/pip-1.whl/pip", "install")
+    assert seed.argv[-2:] == ("--disable-pip-version-check", f"{tools}/pip-1/pip-1.whl")  # its Python is 3.12
     assert fill.argv[0] == fill.env["MILABENCH_UV"] == f"{tools}/uv-1/uv"
     assert own.argv[0] == "/opt/python"
     assert f"['{tools}/milabench-1']" in own.argv[2]
     assert [(each.source, each.target) for each in there.staged][:3] == [
-        (f"/cache/tools/{name}", f"{tools}/{name}") for name in ("virtualenv-1", "milabench-1", "uv-1")
+        (f"/cache/tools/{name}", f"{tools}/{name}") for name in ("pip-1", "milabench-1", "uv-1")
     ]
     assert here.commands[0].argv[:3] == ("/usr/bin/python3", "-m", "virtualenv")
     assert not any(each.target.startswith(tools) for each in here.staged)
     # uv is a program: pip, which each environment has, does it elsewhere
-    assert foreign.commands[1].argv[:4] == ("/base/venv/torch/bin/python", "-m", "pip", "install")
-    assert "MILABENCH_UV" not in foreign.commands[1].env
+    assert foreign.commands[2].argv[:4] == ("/base/venv/torch/bin/python", "-m", "pip", "install")
+    assert "MILABENCH_UV" not in foreign.commands[2].env
     assert f"{tools}/uv-1" not in [each.target for each in foreign.staged]
 
 
