@@ -167,8 +167,7 @@ class Together:
                 await self._stop("limit", services=True)
 
         await all_of([ended(*each) for each in self._processes], self.setting.interrupt)
-        if len({command.node for command in self.commands}) == 1:  # else each has its own clock: as they were told
-            outcomes.sort(key=lambda each: each[0])
+        outcomes.sort(key=lambda each: each[0])
         return [outcome for _, outcome in outcomes]
 
     async def _stop(self, cause: Cause, *, services: bool = False) -> None:
@@ -178,12 +177,15 @@ class Together:
                 await process.stop(cause)
 
     async def _ended(self, command: Command, process: Process) -> tuple[Outcome, float]:
-        """Wait for a process; return what came of it and when it ended, which it may be told of late."""
+        """Wait for a process; return what came of it and when it ended, which may be told late."""
         ended = self._explained(await process.wait())
+        told_s = asyncio.get_running_loop().time()
         await self._members_ended(command, ended)
         self.setting.interrupt.unwatch(process)
         outcome = self.setting.records.seal(command, ended)
         await self.tell(CommandEnded(command=command, outcome=outcome))
+        if len({each.node for each in self.commands}) > 1:  # each has its own clock: in the order of telling
+            return outcome, told_s
         return outcome, -math.inf if ended.ended_s is None else ended.ended_s  # it has never run
 
     async def _members_ended(self, command: Command, ended: Exit) -> None:

@@ -42,6 +42,7 @@ class NodeEntry:
     cpus: int | None = None
     python: str | None = None
     hostkey: str | None = None
+    interface: str | None = None
     local: bool = False
 
 
@@ -178,6 +179,7 @@ class _Reader:
             cpus=self._integer(entries["cpus"], f"{path}.cpus", 1) if "cpus" in entries else None,
             python=self._text(entries["python"], f"{path}.python") if "python" in entries else None,
             hostkey=self._text(entries["hostkey"], f"{path}.hostkey") if "hostkey" in entries else None,
+            interface=self._text(entries["interface"], f"{path}.interface") if "interface" in entries else None,
         )
 
     # Values ------------------------------------------------------------------------------------------------------

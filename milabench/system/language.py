@@ -124,6 +124,12 @@ _NODE = {
         otherwise="what known_hosts has of it",
         example="nodes: [{name: node1, main: true, hostkey: 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA...'}]",
     ),
+    "interface": Key(
+        kind="text",
+        meaning="The network interface by which ranks of a training over several nodes talk to those on others.",
+        otherwise="that of the route to the main node, when it is connected",
+        example="nodes: [{name: node1, main: true, interface: ib0}]",
+    ),
 }
 _RUN = {
     "name": Key(

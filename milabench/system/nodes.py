@@ -41,6 +41,7 @@ class Maker:
             local=local,
             python=own.get("python") or entry.python,
             hostkey=entry.hostkey,
+            interface=entry.interface or own.get("interface"),
             **{name: own[name] for name in _TOLD if name in own},
         )
 
@@ -72,7 +73,7 @@ class Maker:
 
 
 # What a node's facts have under the names of its own fields.
-_TOLD = ("python_version", "machine", "shares_base", "interface", "clock_offset_ns")
+_TOLD = ("python_version", "machine", "shares_base", "clock_offset_ns")
 
 
 def is_here(name: str, address: str, facts: Mapping[str, Any]) -> bool:

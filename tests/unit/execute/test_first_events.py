@@ -13,7 +13,7 @@ from milabench.execute import Interrupt, Setting, TrialEnded, execute
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.fake import HANGS, FakeHost, Reply, Story
 from milabench.execute.virtual import VirtualTime
-from milabench.outcome import Outcome
+from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Plan, Trial
 from milabench.plan.types import Ranks
 from milabench.record import Record
@@ -167,3 +167,17 @@ def test_groups_that_run_at_the_same_time_have_different_ports(tmp_path: Path) -
         start = next(event.data for event in RunDir(tmp_path / "run").events(command.tag) if event.event == "start")
         found[command.tag] = start["command"][1].rpartition(":")[2]
     assert found == {"t.n0.1": "29400", "t.n1.1": "29400", "t.n0.2": "29401", "t.n1.2": "29401"}
+
+
+def test_steps_of_a_node_that_ends_after_the_leader_count(tmp_path: Path) -> None:
+    stories = {"t.n0": Story(), "t.n1": Story(step_s=1.0)}
+    found, seconds, _ = run(tmp_path, stories)
+    assert (found.kind, round(seconds)) == ("ok", 3)
+    rates = [event.data for event in RunDir(tmp_path / "run").events("t.n0") if event.event == "data"]
+    assert [each["rate"] for each in rates] == [400.0] * 3  # in the leader's time
+
+
+def test_a_leader_that_failed_is_the_reason_also_where_others_end_by_that_sooner(tmp_path: Path) -> None:
+    stories = {"t.n0": Story(steps=1, ends=Exit(tag="", code=3)), "t.n1": Story(steps=20, ignores_term=True)}
+    found, seconds, _ = run(tmp_path, stories)
+    assert (found, round(seconds, 1)) == (Outcome(kind="failed", reason="exit code 3", tag="t.n0"), 2.0)
