@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import sub
 from typing import Any, Final, Protocol
 
@@ -46,27 +46,26 @@ class Whole:
     def __init__(self, infer: Call, accelerator: Accelerator, clock: Stamp) -> None:
         self._infer, self._clock = infer, clock
         self._synchronize = accelerator.synchronize if accelerator.clock == "device" else None
-        self._stamps = array("q", bytes(16 * MOST_CALLS))
+        self._start, self._end = _stamps(2)
 
     def make(self, calls: int) -> None:
-        infer, clock, synchronize, stamps = self._infer, self._clock, self._synchronize, self._stamps
-        stamps[: 2 * calls] = array("q", bytes(16 * calls))
+        infer, clock, synchronize, start, end = self._infer, self._clock, self._synchronize, self._start, self._end
+        _empty(end, calls)
         if synchronize is None:
-            for place in range(0, 2 * calls, 2):
-                stamps[place] = clock()
+            for index in range(calls):
+                start[index] = clock()
                 infer()
-                stamps[place + 1] = clock()
+                end[index] = clock()
         else:
-            for place in range(0, 2 * calls, 2):
-                stamps[place] = clock()
+            for index in range(calls):
+                start[index] = clock()
                 infer()
                 synchronize()
-                stamps[place + 1] = clock()
+                end[index] = clock()
 
     def read(self, calls: int) -> dict[str, array[int]]:
-        start, end = (self._stamps[first : 2 * calls : 2] for first in (0, 1))
-        done = _finished(end)
-        return {"start": start[:done], "end": end[:done]}
+        done = _finished(self._end[:calls])
+        return {"start": self._start[:done], "end": self._end[:done]}
 
 
 class InParts:
@@ -81,11 +80,11 @@ class InParts:
     def __init__(self, parts: tuple[Call, Call, Call], accelerator: Accelerator, clock: Stamp) -> None:
         self._parts, self._clock = parts, clock
         self._device = accelerator if accelerator.clock == "device" else None
-        self._stamps = array("q", bytes(32 * MOST_CALLS))
+        self._start, self._ready, self._made, self._end = _stamps(4)
         self._events: list[tuple[Event, Event]] = []
 
     def make(self, calls: int) -> None:
-        self._stamps[: 4 * calls] = array("q", bytes(32 * calls))
+        _empty(self._end, calls)
         self._events.clear()
         if self._device is None:
             self._on_host(calls)
@@ -93,41 +92,53 @@ class InParts:
             self._on_device(calls, self._device)
 
     def _on_host(self, calls: int) -> None:
-        (pre, infer, post), clock, stamps = self._parts, self._clock, self._stamps
-        for place in range(0, 4 * calls, 4):
-            stamps[place] = clock()
+        (pre, infer, post), clock = self._parts, self._clock
+        start, ready, done, end = self._start, self._ready, self._made, self._end
+        for index in range(calls):
+            start[index] = clock()
             given = pre()
-            stamps[place + 1] = clock()
+            ready[index] = clock()
             made = infer(given)
-            stamps[place + 2] = clock()
+            done[index] = clock()
             post(made)
-            stamps[place + 3] = clock()
+            end[index] = clock()
 
     def _on_device(self, calls: int, device: Accelerator) -> None:
-        (pre, infer, post), clock, stamps = self._parts, self._clock, self._stamps
+        (pre, infer, post), clock = self._parts, self._clock
+        start, ready, done, end = self._start, self._ready, self._made, self._end
         event, synchronize, keep = device.event, device.synchronize, self._events.append
-        for place in range(0, 4 * calls, 4):
-            stamps[place] = clock()
+        for index in range(calls):
+            start[index] = clock()
             given = pre()
-            stamps[place + 1] = clock()
+            ready[index] = clock()
             begun = event()
             made = infer(given)
             keep((begun, event()))
             synchronize()
-            stamps[place + 2] = clock()
+            done[index] = clock()
             post(made)
             synchronize()
-            stamps[place + 3] = clock()
+            end[index] = clock()
 
     def read(self, calls: int) -> dict[str, array[int]]:
-        start, ready, made, end = (self._stamps[first : 4 * calls : 4] for first in range(4))
-        done = _finished(end)
-        start, ready, made, end = (column[:done] for column in (start, ready, made, end))
+        finished = _finished(self._end[:calls])
+        start, ready, made, end = (column[:finished] for column in (self._start, self._ready, self._made, self._end))
         infer = array("q", map(sub, made, ready))
         if self._device is not None:
-            infer = array("q", (round(begun.elapsed_time(ended) * 1e6) for begun, ended in self._events[:done]))
+            events = self._events[:finished]
+            infer = array("q", (round(begun.elapsed_time(ended) * 1e6) for begun, ended in events))
         pre, post = array("q", map(sub, ready, start)), array("q", map(sub, end, made))
         return {"start": start, "end": end, "pre": pre, "infer": infer, "post": post}
+
+
+def _stamps(each: int) -> Iterator[array[int]]:
+    """Return room for so many stamps of each inference of a chunk, made before the first: an array for each."""
+    return (array("q", bytes(8 * MOST_CALLS)) for _ in range(each))
+
+
+def _empty(end: array[int], calls: int) -> None:
+    """Let what an earlier chunk left be no end of this one."""
+    end[:calls] = array("q", bytes(8 * calls))
 
 
 def _finished(end: array[int]) -> int:
@@ -164,8 +175,13 @@ class Pace:
 
     def took(self, chunk_ns: int, look_ns: int) -> None:
         """Take note of how long the last chunk took, and the look after it."""
-        self._each_ns = max(chunk_ns / self._calls, 1.0)
-        self._look_ns = min(float(look_ns), 2 * self._look_ns or look_ns)  # one that was interrupted says little
+        self._each_ns = _usual(self._each_ns, max(chunk_ns / self._calls, 1.0))
+        self._look_ns = _usual(self._look_ns, look_ns)
         rare = math.ceil(RARELY * self._look_ns / self._each_ns)
         longest = int(LONGEST_CHUNK_NS / self._each_ns)
         self._wanted = max(1, min(2 * self._calls, rare, longest))
+
+
+def _usual(before: float, now: float) -> float:
+    """Return how long something takes: one time that others had the processor meanwhile says little."""
+    return min(now, 1.5 * before) if before else now

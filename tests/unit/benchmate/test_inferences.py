@@ -49,9 +49,19 @@ def test_one_look_that_was_interrupted_makes_no_long_chunk() -> None:
     for look_ns in [20_000] * 10 + [50 * MS]:
         calls = pace.calls(NEVER, NEVER)
         pace.took(calls * 100_000, look_ns)
-    assert pace.calls(NEVER, NEVER) <= 2 * calls
-    pace.took(2 * calls * 100_000, 20_000)
+    longer = pace.calls(NEVER, NEVER)
+    assert calls == 20
+    assert longer <= 2 * calls
+    pace.took(longer * 100_000, 20_000)
     assert pace.calls(NEVER, NEVER) == 20
+
+
+def test_one_chunk_that_was_interrupted_makes_no_short_ones() -> None:
+    pace = Pace()
+    for each_ns in [10_000] * 20 + [500_000]:
+        calls = pace.calls(NEVER, NEVER)
+        pace.took(calls * each_ns, 20_000)
+    assert (calls, pace.calls(NEVER, NEVER)) == (200, 134)
 
 
 def test_a_chunk_is_no_longer_than_what_is_left() -> None:
