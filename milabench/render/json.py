@@ -98,6 +98,7 @@ def _process(process: ProcessSummary) -> dict[str, Any]:
         "repeat": repeat,
         "outcome": process.outcome,
         "reason": process.reason,
+        "task": process.task or None,
         "steps": {"warmup": process.warmup, "measured": len(process.series)},
         "perf": sum(rates) / len(rates) if rates else None,
         "unit": process.unit,

@@ -17,10 +17,12 @@ _APART: Final = 0.01  # from which share on the mean of rates is told to be anot
 _UNKNOWN = "whether the machine was busy with other things is not known"
 _MOSTLY: Final = 0.5  # of a step's time; from there on it is more measuring than anything else
 _MOSTLY_TIMED = (
-    "measuring a step costs {cost} by itself, and a step took {step}: the rate is more that of measuring than of the"
-    " program; let a step do more"
+    "measuring {what} costs {cost} by itself, and {what} took {took}: the rate is more that of measuring than of the"
+    " program; let {what} do more"
 )
-_TIMED = "measuring itself took {share} of a step's time ({cost} of {step}): steps are too short to be timed one by one"
+_TIMED = (
+    "measuring itself took {share} of {what}'s time ({cost} of {took}): {step}s are too short to be timed one by one"
+)
 _ENDED: Final = {
     "seconds": " by its seconds (voir.options.stop.seconds)",
     "observations": " by its number of steps (voir.options.stop.observations)",
@@ -70,8 +72,8 @@ def _of(found: BenchmarkSummary) -> Iterator[str]:
         yield _overhead(found)
     if trust.unsteady:
         yield (
-            f"warm-up: the first {trust.unsteady} measured steps were not steady yet and are in the rate;"
-            " voir.options.skip leaves steps out"
+            f"warm-up: the first {trust.unsteady} measured {found.step}s were not steady yet and are in the rate;"
+            f" voir.options.skip leaves {found.step}s out"
         )
     if trust.ecc is not None and trust.ecc.corrected:
         yield f"memory: the devices corrected {trust.ecc.corrected} errors (ECC) while measuring"
@@ -97,7 +99,7 @@ def _apart(found: BenchmarkSummary) -> str | None:
         return None
     of_steps, over_time = units.rate(perf, found.unit), units.rate(rate.value, found.unit)
     return (
-        f"score: it counts the mean of its steps' rates, {of_steps}, as milabench does;"
+        f"score: it counts the mean of its {found.step}s' rates, {of_steps}, as milabench does;"
         f" over the whole time it was {over_time}"
     )
 
@@ -116,10 +118,14 @@ def _overhead(found: BenchmarkSummary) -> str:
     """Return what measuring cost the process of which it took the largest share."""
     worst = max(found.processes, key=lambda process: process.overhead or 0.0)
     cost_ns, times = worst.surroundings.overhead_ns or 0.0, worst.speed.times
-    step = units.seconds(times.quantiles["p50"].value if times else None)
+    took = units.seconds(times.quantiles["p50"].value if times else None)
     wording = _MOSTLY_TIMED if (worst.overhead or 0.0) >= _MOSTLY else _TIMED
     return "overhead: " + wording.format(
-        share=units.share(worst.overhead), cost=units.seconds(cost_ns / 1e9), step=step
+        share=units.share(worst.overhead),
+        cost=units.seconds(cost_ns / 1e9),
+        took=took,
+        step=found.step,
+        what=units.one(found.step),
     )
 
 

@@ -61,6 +61,11 @@ def seconds(value: float | None) -> str:
     return symbol(value, "s")
 
 
+def one(word: str) -> str:
+    """Return a word with its article."""
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
 def single(unit: str) -> str:
     """Return what a rate counts, one of it: ``images/s`` → ``image``, ``queries/s`` → ``query``."""
     base = unit.split("/", 1)[0]

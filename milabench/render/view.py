@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from milabench.render import trust, units
+from milabench.render import latency, trust, units
 from milabench.summary import BenchmarkSummary, Missing, Summary
 from milabench.summary.areas import nodes
 from milabench.untrusted import mappings, one_line
@@ -175,6 +175,7 @@ def sections(summary: Summary) -> Iterator[Section]:
         ("skipped (do not count)", skipped),
         ("warnings", [(warning,) for warning in summary.warnings]),
         ("how far to trust these numbers", trust.doubts(summary)),
+        ("latency of an inference", latency.latencies(summary)),
         ("energy", trust.energies(summary)),
         ("notes", [(note,) for note in _notes(summary)]),
     )

@@ -22,7 +22,7 @@ from milabench.summary.reading import Reading, read
 from milabench.summary.series import Series, read_series
 from milabench.summary.speed import speed_of, steadiness_of
 from milabench.summary.surroundings import Site, surroundings_of
-from milabench.summary.types import Losses, Memory, Precision, ProcessSummary, Run
+from milabench.summary.types import Losses, Memory, Precision, ProcessSummary, Run, step_of
 from milabench.summary.watched import Watched
 
 _DEVICE = re.compile(r"D\d+")
@@ -122,7 +122,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         series = replace(series, durations_ns=array("q"), counts=0)
         outcome = Outcome(kind="failed", reason=reason) if outcome.kind in GOOD else outcome
     ranks = [read(lines(path), rates=False) for path in run.rank_events(tag)]
-    neighbours, speed = context.neighbours.get(trial, ()), speed_of(series)
+    neighbours, speed, task = context.neighbours.get(trial, ()), speed_of(series), str(reading.measured.get("task", ""))
     return ProcessSummary(
         tag=tag,
         benchmark=benchmark,
@@ -139,11 +139,12 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         devices=place.devices,
         ngpu=place.ngpu,
         config=reading.config,
+        task=task,
         neighbours=neighbours,
         warnings=(*_damage(run, tag), *_warnings(reading, tag), *_of_ranks(ranks, tag)),
         speed=speed,
         precision=_precision(reading, speed.throughput) if len(series) else None,
-        steadiness=steadiness_of(series.rates),
+        steadiness=steadiness_of(series.rates, step_of(task)),
         surroundings=surroundings_of(series, (reading, *ranks), _site(place, context, len(neighbours))),
     )
 

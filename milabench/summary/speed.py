@@ -34,9 +34,9 @@ def throughput(series: Series) -> Estimate:
     return statistics.throughput(counts, durations_ns)
 
 
-def steadiness_of(rates: Sequence[float]) -> Steadiness | None:
+def steadiness_of(rates: Sequence[float], step: str = "step") -> Steadiness | None:
     """Return whether the rates of steps are steady; None without any."""
-    return verdict.steadiness(rates, "its steps' rates") if rates else None
+    return verdict.steadiness(rates, f"its {step}s' rates") if rates else None
 
 
 def step_times(durations_ns: array[int], known: Mapping[Statistic, Estimate] | None = None) -> StepTimes | None:

@@ -19,6 +19,7 @@ MemorySource = Literal["device", "host"]
 EnergySource = Literal["device counter", "power samples", "RAPL of the whole machine", "IPMI of the whole machine"]
 
 NOTHING: Final = Estimate(n=0, value=None, low=None, high=None, method="none", verdict="too few")
+INFERENCE: Final = "infer"  # the task of a Session, whose steps are inferences
 OVERHEAD: Final = 0.01  # of a step's time; milabench's own share of it is told from there on
 
 
@@ -200,7 +201,7 @@ class ProcessSummary:
     repeat in it; ``place`` is where it stands among those of its repeat: its tag without the benchmark and the repeat.
     ``slot`` is the device of a per-device process, the node of one that is on every node, else None.
     ``devices`` are ids on one node, ``node:id`` in a plan of several. ``started``: when, in s since 1970, where its
-    file says it. ``neighbours``: the trials that ran at the same time as its own.
+    file says it. ``neighbours``: the trials that ran at the same time as its own. ``task``: what it says it measured.
     """
 
     tag: str
@@ -224,6 +225,7 @@ class ProcessSummary:
     steadiness: Steadiness | None = None
     surroundings: Surroundings = Surroundings()
     precision: Precision | None = None
+    task: str = ""
 
     @property
     def rates(self) -> array[float]:
@@ -339,6 +341,16 @@ class BenchmarkSummary:
     trust: Trust = Trust()
     energy: Energy | None = None
     energy_per_unit: float | None = None
+
+    @property
+    def step(self) -> str:
+        """What a step of it is, in words."""
+        return step_of(next((process.task for process in self.processes if process.task), ""))
+
+
+def step_of(task: str) -> str:
+    """Return what a step of a task is, in words: a Session's is an inference."""
+    return "inference" if task == INFERENCE else "step"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -399,3 +399,30 @@ def test_a_name_that_has_to_fold_is_broken_between_its_parts() -> None:
     assert "".join(names) == "a-benchmark-of-some-name_that-is.long"
     assert len(names) > 1
     assert all(name[-1] in "-_." for name in names[:-1])
+
+
+INFERENCES = replace(PROCESS, task="infer")
+
+
+def test_a_benchmark_of_inferences_tells_its_latency_with_tails() -> None:
+    found = benchmark("bert", processes=(INFERENCES,), speed=INFERENCES.speed)
+    trained = benchmark("resnet", processes=(PROCESS,), speed=PROCESS.speed)
+    written = text.render(of(found, trained), 250)
+    assert "latency of an inference" in written
+    told = [" ".join(line.split()) for line in written.splitlines()]
+    assert [line for line in told if line.startswith("bert p50")] == [
+        (
+            "bert p50 12.0 ms ±0.83 %, p90 15.0 ms ±6.7 %, too few of them for p99 (60: it takes 368 or more that do"
+            " not resemble each other), longest 50.0 ms, first 1.50 s"
+        )
+    ]
+    assert "latency" not in text.render(of(trained), 250)
+    assert json.loads(FORMATS["json"](of(found)))["benchmarks"][0]["processes"][0]["task"] == "infer"
+
+
+def test_what_is_said_of_inferences_calls_them_so() -> None:
+    costly = replace(INFERENCES, surroundings=replace(PROCESS.surroundings, overhead_ns=360_000.0))
+    found = benchmark("bert", processes=(costly,), trust=trust("ok", overhead=costly.overhead, unsteady=3))
+    written = text.render(of(found), 250)
+    assert "took 3.0 % of an inference's time (360 µs of 12.0 ms): inferences are too short to be timed" in written
+    assert "the first 3 measured inferences were not steady yet" in written

@@ -110,3 +110,9 @@ def test_step_times_are_in_seconds_and_say_which_tails_n_is_too_small_for() -> N
 
 def test_no_rate_is_neither_steady_nor_not() -> None:
     assert speed.steadiness_of(array("d")) is None
+
+
+def test_rates_of_inferences_are_called_so() -> None:
+    found = speed.steadiness_of(array("d", [1.0] * 50 + [2.0] * 50), "inference")
+    assert found is not None
+    assert "its inferences' rates" in found.detail

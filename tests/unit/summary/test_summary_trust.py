@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from monitor_lines import Line, at, cpu, header
-from summary_fakes import MakeRun, end, rates
-from watched_runs import CPU, NOISY, QUIET, made, measured, one, only, watched_run
+from summary_fakes import MakeRun, end, plan, rates
+from watched_runs import ALONE, CPU, NOISY, QUIET, made, measured, one, only, watched_run
 
 from benchmate.wire import encode_event
 
@@ -138,3 +138,14 @@ def test_rates_of_no_time_have_no_window(make_run: MakeRun, times_ns: tuple[int,
             data = {"task": "train", "rate": 10.0, "units": "items/s"}
             file.write(encode_event("data", data, time_ns=time_ns, seq=9))
     assert one(run).surroundings.window_ns is None
+
+
+@pytest.mark.parametrize(
+    ("task", "step"), [("infer", "inference"), ("train", "step"), (None, "step"), (["infer"], "step")]
+)
+def test_what_a_step_is_the_process_says(make_run: MakeRun, task: Any, step: str) -> None:
+    run = make_run(recorded=CPU, planned=plan(ALONE), columns={"net.D0": made(5, 10)})
+    run.write("net.D0", measured(5, 15, task=task), end())
+    found = only(run)
+    assert found.step == step
+    assert found.processes[0].steadiness is not None

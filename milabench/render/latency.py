@@ -1,0 +1,39 @@
+"""How long inferences took, a line for each benchmark of them: the median, the tails, and the very first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from benchmate.statistics import QUANTILES, Estimate, needed
+from milabench.render import units
+from milabench.summary import BenchmarkSummary, Summary
+from milabench.summary.types import INFERENCE, StepTimes
+
+_SHOWN: Final = ("p50", "p90", "p99", "p99.9")
+
+
+def latencies(summary: Summary) -> list[tuple[str, ...]]:
+    """Return (benchmark, its latencies) of those that measured inferences."""
+    return [
+        (found.name, ", ".join(_of(found, found.speed.times)))
+        for found in summary.benchmarks
+        if found.speed.times is not None and any(process.task == INFERENCE for process in found.processes)
+    ]
+
+
+def _of(found: BenchmarkSummary, times: StepTimes) -> Iterator[str]:
+    few = [name for name in _SHOWN if times.quantiles[name].value is None]
+    yield from (f"{name} {_told(times.quantiles[name])}" for name in _SHOWN if name not in few)
+    if few:
+        least = needed(QUANTILES[few[0]])
+        yield f"too few of them for {few[0]} ({times.n}: it takes {least} or more that do not resemble each other)"
+    yield f"longest {units.seconds(times.max_s)}"
+    yield f"first {units.seconds(found.speed.first_s)}"
+
+
+def _told(found: Estimate) -> str:
+    """Return a time with half its 95 % interval as a share, where that says something."""
+    error = found.relative_error
+    interval = "" if error is None else " (interval too wide)" if error >= 1 else f" ±{units.share(error)}"
+    return f"{units.seconds(found.value)}{interval}"
