@@ -1,7 +1,7 @@
 """A real Slurm cluster of three nodes on this machine, for tests: with GPUs that are none, and nodes that can fail.
 
 Each node is a slurmd in a process namespace of its own, so that a node can be ended with all that runs on it, as a
-machine would be, and that nothing outlives the cluster.
+machine would be, and that nothing outlives the cluster. On the nodes, and only there, their names have addresses.
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ class Cluster:
         within = ("unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
         # a shell waits for what is left of others, which the first process of a namespace has to do
         daemon = f'slurmd -D -N {node} -f "$SLURM_CONF" & wait'
-        self._start(node, *within, "sh", "-c", daemon)
+        names = f"mount --bind {self.folder}/hosts /etc/hosts"
+        self._start(node, *within, "sh", "-c", f"{names} && {daemon}")
         wait_until(lambda: self._state_of(node) in ("idle", "mixed", "allocated"), _TIMEOUT_S)
 
     def break_node(self, node: str) -> None:
@@ -161,6 +162,8 @@ class Cluster:
     def _configure(self) -> None:
         self.folder.chmod(0o755)
         (self.folder / "state").mkdir()
+        names = [f"127.0.1.{number} {node}\n" for number, node in enumerate(NODES, 1)]
+        (self.folder / "hosts").write_text("".join([Path("/etc/hosts").read_text(), *names]))
         host, ports = platform.node(), _free_ports(1 + len(NODES))
         lines, gpus = [_CONFIGURATION.format(host=host, folder=self.folder, ports=ports)], []
         for node, port in zip(NODES, ports[1:], strict=True):

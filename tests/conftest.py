@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from cluster import NO_SLURM, Cluster, is_possible
 
 # How fast an example is says nothing of what is tested; and what a change breaks must not hang on the examples drawn:
 # HYPOTHESIS_SEEK=1 draws others, to look for what none has shown yet.
@@ -26,6 +29,15 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 ALLOWED = Path(__file__).with_name("skips.txt")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A Slurm cluster for the tests of a file."""
+    if not is_possible():
+        pytest.skip(NO_SLURM)
+    with Cluster() as made:
+        yield made
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,6 +13,7 @@ from milabench import oldruns
 from milabench.errors import RunDirError
 from milabench.paths import expanded, is_folder
 from milabench.rundir import RunDir, runs
+from milabench.slurm import records
 from milabench.summary import Summary, summarize
 
 # Twice where the name has {time} at its end; older releases wrote other signs, and fractions of a second.
@@ -47,7 +48,19 @@ def _left(run: RunDir) -> str:
         return ""
     if state not in (None, "interrupted", "incomplete") or not run.plan_path.is_file() or run.is_being_written():
         return ""
-    return f"{run.path.name} is not complete: milabench resume {shlex.quote(str(run.path))} goes on with it"
+    way, ended = f"milabench resume {shlex.quote(str(run.path))} goes on with it", ""
+    if records.is_submitted(run.path):
+        way, ended = f"milabench submit --resume {shlex.quote(str(run.path))} goes on with it", _job_of(run)
+    return f"{run.path.name} is not complete{ended}: {way}"
+
+
+def _job_of(run: RunDir) -> str:
+    """Say how the job of a run ended, where that was no end of its own."""
+    try:
+        said = records.told(records.read(run.path).jobs)
+    except RunDirError:
+        return ""
+    return f", {said}" if said else ""
 
 
 def _runs(name: str | None, base: Path, unpacked: contextlib.ExitStack) -> Mapping[Path, RunDir]:

@@ -41,11 +41,12 @@ class Wanted:
 
     def arguments(self) -> tuple[str, ...]:
         """Return the arguments of sbatch. Raises ConfigurationError, UsageError for those that cannot be."""
-        for mistake in profiles.mistakes(self.sbatch):
-            raise UsageError(f"--sbatch: {mistake}")
-        if self.profile is None:
-            return self.sbatch
-        return (*profiles.find(self.profile, self.profiles).arguments, *self.sbatch)
+        profile = () if self.profile is None else profiles.find(self.profile, self.profiles).arguments
+        try:
+            more = [word for text in self.sbatch for word in profiles.words(text)]
+        except ValueError as error:
+            raise UsageError(f"--sbatch: {error}") from None
+        return (*profile, *more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,7 @@ async def resume(wanted: Wanted, name: str | None, options: Options, console: Co
         profile, asked = wanted.profile, given
         if each.jobs and not given:
             profile, asked = each.latest.profile, each.latest.asked
-        there.append(await _submitted(slurm, profile, _Part(submissions=each), asked))
+        there.append(await _submitted(slurm, profile, _Part(submissions=each), [*_same_nodes(each), *asked]))
         _tell(there[-1], console)
     return there
 
@@ -191,6 +192,14 @@ def _is_complete(path: Path, console: Console) -> bool:
         return False
     console.note(f"{path.name}: nothing is left to run")
     return True
+
+
+def _same_nodes(there: Submissions) -> list[str]:
+    """Return what asks for the nodes that a run was begun on: its plan names them, and its numbers are theirs."""
+    if not (there.run / "plan.json").exists():
+        return []
+    nodes = next((job.nodes for job in there.jobs if job.nodes), "")
+    return [f"--nodelist={nodes}"] if nodes else []
 
 
 # Jobs ----------------------------------------------------------------------------------------------------------------

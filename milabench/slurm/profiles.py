@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -88,24 +88,25 @@ def _words(item: Node, path: str, problems: Problems) -> list[str]:
         problems.add(Code.WRONG_TYPE, f"{path} needs text, such as --nodes=2, not {item.shown}", item.mark, path=path)
         return []
     try:
-        words = shlex.split(item.value)
+        return words(item.value)
     except ValueError as error:
-        problems.add(Code.SBATCH, f"{path} cannot be read: {str(error).lower()}", item.mark, path=path)
+        problems.add(Code.SBATCH, f"{path}: {error}", item.mark, path=path)
         return []
-    for mistake in mistakes(words):
-        problems.add(Code.SBATCH, f"{path}: {mistake}", item.mark, path=path)
-    return words
 
 
-def mistakes(words: Iterable[str]) -> Iterator[str]:
-    """Say what of sbatch's arguments cannot be given."""
-    words = list(words)
-    if words and not words[0].startswith("-"):
-        yield f"{words[0]!r} is no argument of sbatch: they begin with -"
-    for word in words:
+def words(text: str) -> list[str]:
+    """Return the arguments of a text as it would stand after ``#SBATCH``. Raises ValueError with what is wrong."""
+    try:
+        found = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} cannot be read: {str(error).lower()}") from None
+    if found and not found[0].startswith("-"):
+        raise ValueError(f"{found[0]!r} is no argument of sbatch: they begin with -")
+    for word in found:
         option = word.partition("=")[0] if word.startswith("--") else _SHORT.get(word[:2], "")
-        if option in _REFUSED and word.startswith("-"):
-            yield f"{word.partition('=')[0]} cannot be given: {_REFUSED[option]}"
+        if option in _REFUSED:
+            raise ValueError(f"{word.partition('=')[0]} cannot be given: {_REFUSED[option]}")
+    return found
 
 
 def _listed(known: Mapping[str, Profile], own: Path | None) -> str:

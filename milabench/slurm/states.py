@@ -92,6 +92,7 @@ _WAITS: Mapping[str, str] = MappingProxyType(
         "PartitionDown": "the partition is closed",
         "PartitionInactive": "the partition is closed",
         "PartitionTimeLimit": f"{_YOURS}: it asks for more time than the partition allows (--time)",
+        "PartitionConfig": f"{_YOURS}: it asks for more than the partition has or allows (--time, --nodes, --gres)",
         "PartitionNodeLimit": f"{_YOURS}: it asks for more nodes than the partition has (--nodes)",
         "BadConstraints": f"{_YOURS}: no node is as it asks for (--constraint, --gres)",
         "InvalidAccount": f"{_YOURS}: there is no such account (--account)",

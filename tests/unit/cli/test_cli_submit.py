@@ -1,0 +1,41 @@
+"""Options of ``milabench run`` behind ``--``, as words for a job."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from milabench.cli.submit import _read_run
+
+
+def test_options_that_were_typed_become_words_and_others_do_not() -> None:
+    given = (
+        "-c",
+        "suite.yaml",
+        "--all",
+        "-s",
+        "a",
+        "--select",
+        "b",
+        "-x",
+        "c",
+        "--repeat",
+        "3",
+        "--override",
+        "a.b=c d",
+    )
+    values, words = _read_run(given)
+    assert words.choice == ("--select", "a", "--select", "b", "--exclude", "c")
+    assert sorted(words.others) == sorted(["--config", "suite.yaml", "--all", "--repeat", "3", "--override", "a.b=c d"])
+    assert (values["config"], values["repeats"]) == ("suite.yaml", 3)
+
+
+def test_what_submit_says_itself_is_left_out() -> None:
+    values, words = _read_run(("-c", "x", "--base", "/there", "--run-name", "it"))
+    assert words.others == ("--config", "x")
+    assert (values["base"], values["run_name"]) == ("/there", "it")
+
+
+def test_an_option_that_run_does_not_have_is_refused() -> None:
+    with pytest.raises(click.UsageError, match="--nope"):
+        _read_run(("--nope",))
