@@ -195,6 +195,12 @@ def _ready(request: Request) -> Reply:
     return {"event": "ready", "why": network.why_unready(request["ready"], request["cwd"])}
 
 
+def _image(request: Request) -> Reply:
+    from milabench.agent import contained, images
+
+    return {"event": "image", **images.look(contained.read(request["container"]))}
+
+
 OPS: dict[str, Callable[[Request], Reply]] = {
     "probe": _probe,
     "conditions": _conditions,
@@ -210,4 +216,5 @@ OPS: dict[str, Callable[[Request], Reply]] = {
     "route": _route,
     "reach": _reach,
     "ready": _ready,
+    "image": _image,
 }

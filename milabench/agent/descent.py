@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from milabench.agent import processes
@@ -31,6 +32,17 @@ class Descent:
         """Take note of a child that is the agent's own; ``gone`` is called when its number may be another's."""
         self._origins[pid] = frozenset()
         self._own[pid] = gone
+
+    def begin(self, argv: Sequence[str], environ: Mapping[str, str], ended: Callable[[], object]) -> None:
+        """Start a process of the agent's own, and call ``ended`` when it has ended, or could not be started."""
+        no = subprocess.DEVNULL
+        try:
+            process = subprocess.Popen(argv, env=environ, stdin=no, stdout=no, stderr=no, start_new_session=True)
+        except OSError:
+            ended()
+            return
+        process.returncode = 0  # it is waited for here
+        self.forked(process.pid, ended)
 
     def reap(self) -> None:
         """Wait for all children that have ended, adopted ones too."""

@@ -15,18 +15,24 @@ class OomKills:
     def __init__(self, proc: str = "/proc", cgroups: str = "/sys/fs/cgroup") -> None:
         self._proc, self._cgroups = proc, cgroups
         self._own = [*self._files("self"), f"{cgroups}/memory.events", f"{cgroups}/memory/memory.oom_control"]
+        self._machine = f"{proc}/vmstat"
         self._told: set[tuple[str, int]] = set()  # file, number of the kill in it
 
-    def seen(self) -> dict[str, int]:
-        """Return how many kills there were so far, by the file that counts them, of this process's own cgroup."""
-        return _count(self._own)
+    def seen(self, *, anywhere: bool = False) -> dict[str, int]:
+        """Return how many kills there were so far, by the file that counts them, of this process's own cgroup.
+
+        ``anywhere``: of the whole machine too, for a process in a container: its cgroup is gone when it has ended.
+        """
+        return {**_count(self._own), **(_count([self._machine]) if anywhere else {})}
 
     def told(self, pid: int, before: dict[str, int]) -> bool:
         """Say whether there was a kill since ``before`` that nobody has been told of; it counts as told then.
 
-        It is looked for in the cgroup of this process, and in that of ``pid``, which may have gone to another.
+        It is looked for in the cgroup of this process, and in that of ``pid``, which may have gone to another; anywhere
+        where it was before.
         """
-        for file, count in {**_count(self._files(str(pid))), **self.seen()}.items():
+        seen = self.seen(anywhere=self._machine in before)
+        for file, count in {**_count(self._files(str(pid))), **seen}.items():
             for number in range(before.get(file, 0) + 1, count + 1):
                 if (file, number) not in self._told:
                     self._told.add((file, number))

@@ -188,11 +188,9 @@ class Agent:
                 Path(request["env"][name]).mkdir(parents=True, exist_ok=True)
             request = self._forwarding.placed(request) if request.get("forward") else request
             tail = Tail(request["events"]) if request.get("events") else None
-            process = Supervised(request, environ, oom_kills=self._oom_kills, report=report)
+            process = Supervised(request, environ, oom_kills=self._oom_kills, begin=self._descent.begin, report=report)
         except OSError as error:
-            message = (
-                _without_interpreter(error, request) or f"{error.strerror}: {error.filename or request['argv'][0]}"
-            )
+            message = _without_interpreter(error, request) or f"{error.strerror}: {error.filename or _program(request)}"
             return {"event": "exit", "code": None, "signal": None, "error": f"cannot be started: {message}"}
         if request.get("forward"):
             self._forwarding.begin(request)
@@ -365,8 +363,8 @@ class Agent:
 
 def _without_interpreter(error: OSError, request: Request) -> str | None:
     """Say that a script is there and what should run it is not: the kernel says "no such file" of the script."""
-    program: str = request["argv"][0]
-    if not isinstance(error, FileNotFoundError) or "/" not in program:
+    program = _program(request)
+    if not isinstance(error, FileNotFoundError) or "/" not in program or request.get("container"):
         return None
     with suppress(OSError), open(Path(request["cwd"], program), "rb") as file:  # noqa: PTH123
         line = file.readline(256)
@@ -375,6 +373,12 @@ def _without_interpreter(error: OSError, request: Request) -> str | None:
             return f"{program} begins with #!, and there is no {words[0]}"
         return f"{program} is there, and the loader it names is not"
     return None
+
+
+def _program(request: Request) -> str:
+    """Return what is started: a process's own program, or that of its container."""
+    contained = request.get("container")
+    return str(contained["executable"] if contained else request["argv"][0])
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milabench.agent import processes
+from milabench.agent.contained import Contained
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
@@ -24,16 +25,19 @@ class Spawned:
     text: int | None = None
 
 
-def spawn(request: dict[str, Any], environ: dict[str, str]) -> Spawned:
-    """Start a process in a session of its own. Raises OSError when its files or the process cannot be had."""
+def spawn(request: dict[str, Any], environ: dict[str, str], contained: Contained | None = None) -> Spawned:
+    """Start a process, or what starts its container, in a session of its own.
+
+    Raises OSError when its files or the process cannot be had. A container gets no descriptors.
+    """
     # voir's own command, without this, loads every voirfile of the working directory and of all above it
-    env = {"VOIRFILE": "", **environ, **request["env"]}
+    env = contained.env if contained else {"VOIRFILE": "", **environ, **request["env"]}
     printed = request["metrics"] == "stdout"
     with ExitStack() as opened, ExitStack() as kept:
         text = _open(request["stdout"], kept if printed else opened)
         errors = _open(request["stderr"], opened)
         data: tuple[int, ...] = ()
-        if request.get("events"):
+        if request.get("events") and contained is None:
             data = (data_descriptor(),)
             env |= {"DATA_FD": str(data[0]), "MILABENCH_SEQ": str(request["seq"])}
             env |= _metrics(request["events"], request["steps"])
@@ -47,7 +51,7 @@ def spawn(request: dict[str, Any], environ: dict[str, str]) -> Spawned:
             kept.callback(os.close, pipe)
             opened.callback(os.close, writing)
         process = subprocess.Popen(
-            request["argv"],
+            contained.argv if contained else request["argv"],
             cwd=request["cwd"],
             env=env,
             stdin=subprocess.DEVNULL,

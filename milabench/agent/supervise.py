@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from contextlib import suppress
 from typing import Any
 
 from milabench.agent import processes
+from milabench.agent.contained import Begin, Contained
 from milabench.agent.failures import unwritable
 from milabench.agent.memory import OomKills
 from milabench.agent.metrics import PrintedMetrics
-from milabench.agent.spawn import spawn
+from milabench.agent.spawn import many_descriptors, spawn
 
 SWEEP_S = 1.0  # what outlives a process by itself gets this long between SIGTERM and SIGKILL
 VERIFY_S = 10.0  # then a process that SIGKILL did not end (an uninterruptible wait) is reported as such
@@ -28,6 +30,7 @@ _SAID = {
     "lost": "the runner is gone: the process is ended",
     "silent": "what it was to say did not come in time: the process is ended",
 }
+_LOST_CONTAINER = "its container could not be ended; try it by hand"
 _LOST_MESSAGE = "could not be ended: a process ignores SIGKILL (it waits for a device or a disk)"
 
 
@@ -43,6 +46,7 @@ class Supervised:
         environ: dict[str, str],
         *,
         oom_kills: OomKills,
+        begin: Begin,
         report: Callable[[dict[str, Any]], None],
     ) -> None:
         self.id: int = request["id"]
@@ -57,14 +61,16 @@ class Supervised:
         self._orphans: set[int] = set()  # what it left behind, of which the agent is the parent now
         self._kill_at: float | None = None
         self._killed = self._finished = self._oom = False
-        self._oom_kills, self._oom_before = oom_kills, oom_kills.seen()
+        given = request.get("container")
+        self._contained = Contained(request, environ, many_descriptors(), begin) if given else None
+        self._oom_kills, self._oom_before = oom_kills, oom_kills.seen(anywhere=self._contained is not None)
         self._started = time.monotonic()
         deadline_s = request.get("deadline_s")
         self._deadline = self._started + deadline_s if deadline_s else None
         self.wake_at = self._deadline
         printed = request["metrics"] == "stdout"
         self._metrics = PrintedMetrics(request, full=lambda: self.stop("limit", grace_s=2.0)) if printed else None
-        spawned = spawn(request, environ)
+        spawned = spawn(request, environ, self._contained)
         self.pid, self.pipe, self._text = spawned.pid, spawned.pipe, spawned.text
 
     # What the agent calls --------------------------------------------------------------------------------------
@@ -89,7 +95,11 @@ class Supervised:
 
     def dying(self, code: int) -> None:
         """Look at the process, which has ended with a code (128 and more: by a signal), before it is waited for."""
-        if code != 0 or self._cause is not None:
+        if self._contained is not None and self._contained.by_name:
+            looked_for = self._contained.was_killed(code)
+        else:
+            looked_for = code != 0 or self._cause is not None
+        if looked_for:
             self._oom = self._oom_kills.told(self.pid, self._oom_before)
 
     def reaped(self, pid: int, status: int, rss_bytes: int) -> None:
@@ -109,7 +119,11 @@ class Supervised:
         """Go on after deaths in its tree: end what it left behind; when nothing is left, report."""
         if self._status is None or self._finished:
             return
-        if not self._orphans:
+        if self._contained is not None and not self._contained.gone:
+            self._kill_at, self._killed = self._kill_at or time.monotonic(), True
+            self.wake_at = self._kill_at + VERIFY_S
+            self.kill()
+        elif not self._orphans:
             self._finish(None)
         elif self._kill_at is None:
             self._end_all(SWEEP_S)
@@ -117,8 +131,11 @@ class Supervised:
             self.kill()
 
     def kill(self) -> None:
-        """End the whole tree at once."""
-        processes.kill(self._tree(), signal.SIGKILL)
+        """End the whole tree at once; where a container holds it by that one's name, and then what is left."""
+        if self._contained is None or self._contained.gone:
+            processes.kill(self._tree(), signal.SIGKILL)
+        else:
+            self._contained.end(self._removed)
 
     def tick(self) -> None:
         """Do what is due: the deadline, the next rung of the ladder, giving up."""
@@ -133,8 +150,10 @@ class Supervised:
             self._killed = True
             self.kill()
         if now >= self._kill_at + VERIFY_S:
-            self._finish(_LOST_MESSAGE)
+            self._finish(self._lost())
         self.wake_at = self._kill_at + VERIFY_S if self._killed else self._kill_at
+        if self._contained is not None and self._contained.gone:
+            self.settle()
 
     def readable(self) -> bool:
         """Take a part of what the process printed; return False at the end of its output. Raises OSError."""
@@ -165,9 +184,25 @@ class Supervised:
         self._kill_at = min(time.monotonic() + grace_s, self._kill_at or math.inf)
         self.wake_at = self._kill_at
         if grace_s > 0:
-            processes.kill(self._tree(), signal.SIGTERM)
+            processes.kill(self._asked(), signal.SIGTERM)
         else:
             self.tick()
+
+    def _asked(self) -> list[int]:
+        """Return who is asked to end: all, or the program that hands it on to the process in its container."""
+        if self._contained is None or not self._contained.by_name:
+            return self._tree()
+        return [self.pid] if self._status is None else []
+
+    def _removed(self) -> None:
+        """Go on when the container has been ended: what is left of its program has a moment to end by itself."""
+        self._kill_at, self._killed = time.monotonic() + SWEEP_S, False
+        self.wake_at = time.monotonic()
+
+    def _lost(self) -> str:
+        if self._contained is None or self._contained.gone:
+            return _LOST_MESSAGE
+        return f"{_LOST_CONTAINER}: {shlex.join(self._contained.remedy or ())}"
 
     def _say(self, why: str) -> None:
         """Write into the process's log why it is ended: what it says of that itself may look like a failure."""
@@ -192,6 +227,8 @@ class Supervised:
         except Exception as problem:  # a full disk, or a bug in what one program printed: others go on
             self._error = self._error or unwritable(problem)
         code = os.waitstatus_to_exitcode(self._status) if self._status is not None else None
+        told = self._contained.explained(code) if self._contained and self._cause is None else None
+        by_name = self._contained is not None and self._contained.by_name
         number = -code if code is not None and code < 0 else None
         self._report(
             {
@@ -199,8 +236,8 @@ class Supervised:
                 "signal": number,
                 "oom": self._oom,
                 "cause": self._cause,
-                "error": error or self._error,
-                "max_rss_bytes": self._rss_bytes,
+                "error": error or self._error or told,
+                "max_rss_bytes": None if by_name else self._rss_bytes,  # of the container's program
                 "seconds": time.monotonic() - self._started,
                 "ended_s": self._ended,
             }

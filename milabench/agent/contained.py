@@ -1,0 +1,103 @@
+"""A process of this node in a container: what of its start request becomes the container's, and what ends it."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from milabench.agent import container as containers
+from milabench.agent.container import Container, Inside
+
+Begin = Callable[[Sequence[str], Mapping[str, str], Callable[[], object]], None]
+_LAST = 4096  # bytes at the end of a log that its program's last words are looked for in
+_LIMITS = ("nofile", "memlock", "stack")
+_KILLED = 137  # the exit code of a container whose process was killed by SIGKILL
+
+
+class Contained:
+    """The container of one process; ``argv`` and ``env`` are what starts it. Raises OSError where it has no place.
+
+    ``gone``: it has been removed, or that could not be. ``began`` starts a process of the agent's own.
+    """
+
+    def __init__(
+        self, request: Mapping[str, Any], environ: Mapping[str, str], nofile: tuple[int, int], began: Begin
+    ) -> None:
+        self._container = container = read(request["container"])
+        self._environ, self._began, self._log = environ, began, request["stderr"]
+        folder = str(Path(request["stdout"]).parent)
+        name = containers.named(folder, request.get("tag", ""), request["argv"])
+        env = containers.said(environ, {"VOIRFILE": "", **request["env"]}, container.base)
+        for needed in (env["HOME"], folder):
+            Path(needed).mkdir(parents=True, exist_ok=True)
+        files = [path for path in containers.files_of(env) if Path(path).exists()]
+        inside = Inside(
+            argv=request["argv"],
+            cwd=request["cwd"],
+            env=env,
+            name=name,
+            folders=(folder, *files),
+            user=f"{os.geteuid()}:{os.getegid()}",
+            userns="keep-id" if os.geteuid() else "host",
+            limits=_limits(nofile),
+        )
+        self.argv = containers.started(container, inside, _group)
+        self.env = containers.environ(container, inside, environ)
+        self.remedy = containers.ended(container, name)
+        self.by_name = self.remedy is not None  # else it is a tree of processes as any other
+        self.gone = not self.by_name
+        self._ending = False
+
+    def end(self, removed: Callable[[], object]) -> None:
+        """Begin to end it with all that is in it, once; ``removed`` is called when that is over."""
+        if self._ending or self.remedy is None:
+            return
+        self._ending = True
+
+        def over() -> None:
+            self.gone = True
+            removed()
+
+        self._began(self.remedy, self._environ, over)
+
+    def explained(self, code: int | None) -> str | None:
+        """Return why it could not be started; None where its exit code is that of the process in it."""
+        with suppress(OSError), open(self._log, "rb") as file:  # noqa: PTH123
+            file.seek(max(os.fstat(file.fileno()).st_size - _LAST, 0))
+            return containers.explained(self._container, code, file.read().decode(errors="replace").splitlines())
+        return None
+
+    def was_killed(self, code: int) -> bool:
+        """Say whether its process was killed by SIGKILL, by the exit code of its program."""
+        return self.by_name and code == _KILLED
+
+
+def read(given: Mapping[str, Any]) -> Container:
+    """Return a container as a request has it."""
+    found = Container(**given)
+    return replace(found, args=tuple(found.args), folders=tuple(found.folders))
+
+
+def _limits(nofile: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """Return the limits of processes on this node, by ulimit's names; ``nofile`` as it was before the agent raised it.
+
+    A container's program would have others. No more processes than the kernel numbers can be granted everywhere.
+    """
+    found = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}")) for name in _LIMITS}
+    with suppress(OSError, ValueError), open("/proc/sys/kernel/pid_max") as file:  # noqa: PTH123
+        most = int(file.read())
+        soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+        found["nproc"] = (soft if 0 <= soft < most else most, hard if 0 <= hard < most else most)
+    return {**found, "nofile": nofile}
+
+
+def _group(path: str) -> int | None:
+    try:
+        return os.stat(path).st_gid  # noqa: PTH116
+    except OSError:
+        return None
