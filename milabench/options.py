@@ -66,10 +66,21 @@ OPTIONS: Mapping[str, Option] = {
     "dirs.extra": Option(kind="path", meaning="folder of benchmarks' own files", idle=_PLACES),
     "dirs.runs": Option(kind="path", meaning="folder of runs", idle=_PLACES),
     "dirs.venv": Option(kind="path", meaning="folder of environments", idle=_PLACES),
-    "docker.args": Option(kind="words", meaning="arguments of the container's start"),
-    "docker.base": Option(kind="path", default="/tmp/workspace", meaning="folder that the container has as its base"),
-    "docker.executable": Option(kind="text", default="podman", meaning="program that starts containers"),
-    "docker.image": Option(kind="text", meaning="container image that benchmarks run in"),
+    "docker.args": Option(kind="words", meaning="arguments of the start of a container, after milabench's own"),
+    "docker.base": Option(
+        kind="path",
+        default="/tmp/workspace",
+        meaning="folder that the container has as its base",
+        idle="the base is in a container at its own path",
+    ),
+    "docker.executable": Option(
+        kind="text", default="podman", meaning="program that starts containers: podman, docker or apptainer"
+    ),
+    "docker.image": Option(
+        kind="text",
+        meaning="container image that benchmarks run in; a path: the folder of a root file system (podman, apptainer)"
+        " or an image file (apptainer)",
+    ),
     "gpu.arch": Option(kind="text", meaning="another name of arch"),
     "gpu.capacity": Option(kind="size", least=1, meaning="memory of an accelerator, instead of what is found"),
     "gpu.count": Option(

@@ -28,12 +28,14 @@ class Contained:
     def __init__(
         self, request: Mapping[str, Any], environ: Mapping[str, str], nofile: tuple[int, int], began: Begin
     ) -> None:
-        self._container = container = read(request["container"])
+        container = read(request["container"])
+        there = tuple(path for path in container.folders if Path(path).exists())  # of a definition that travelled
+        self._container = container = replace(container, folders=there)
         self._environ, self._began, self._log = environ, began, request["stderr"]
         folder = str(Path(request["stdout"]).parent)
         name = containers.named(folder, request.get("tag", ""), request["argv"])
         env = containers.said(environ, {"VOIRFILE": "", **request["env"]}, container.base)
-        for needed in (env["HOME"], folder):
+        for needed in (containers.home(container.base), folder):
             Path(needed).mkdir(parents=True, exist_ok=True)
         files = [path for path in containers.files_of(env) if Path(path).exists()]
         inside = Inside(

@@ -139,8 +139,13 @@ def environ(container: Container, inside: Inside, own: Mapping[str, str]) -> dic
 def said(node: Mapping[str, str], given: Mapping[str, str], base: str) -> dict[str, str]:
     """Return the variables of a process in a container: what it is given, over what the node's environment says."""
     kept = {name: value for name, value in node.items() if _SAID_BY_NODE.fullmatch(name) and not _NOT_SAID.match(name)}
-    caches = {"HOME": f"{base}/cache/home", "PIP_CACHE_DIR": f"{base}/cache/pip", "UV_CACHE_DIR": f"{base}/cache/uv"}
+    caches = {"HOME": home(base), "PIP_CACHE_DIR": f"{base}/cache/pip", "UV_CACHE_DIR": f"{base}/cache/uv"}
     return {**kept, **dict.fromkeys(_EMPTIED, ""), **caches, **given}
+
+
+def home(base: str) -> str:
+    """Return the home folder of processes in containers, which an image may not have for who runs them."""
+    return f"{base}/cache/home"
 
 
 def files_of(env: Mapping[str, str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from milabench.plan import codec, environ, fetch, pack, pin, run, setup
 from milabench.plan.context import Context
 from milabench.plan.fetch import fetches, locate
 from milabench.plan.setup import keeper, keepers
-from milabench.plan.site import Dirs, Site, Tools, Workspace
+from milabench.plan.site import Dirs, Image, Site, Tools, Workspace
 from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Size, Skip, Staged, Trial
 from milabench.problems import Code
 from milabench.system.types import Node
@@ -26,6 +26,7 @@ __all__ = [
     "Command",
     "Dirs",
     "Fetched",
+    "Image",
     "Job",
     "Once",
     "Phase",
@@ -74,7 +75,7 @@ def plan(workspace: Workspace, phase: Phase, *, repeats: int = 1) -> Plan:
             return pins(workspace)[0]
         case "pack":
             return packs(workspace, Path(workspace.site.base) / "cache" / "packing")[0]
-    return replace(made, fetched=workspace.fetched, container=_container(workspace))
+    return replace(made, fetched=workspace.fetched)
 
 
 def remaining(whole: Plan, done: Collection[str]) -> Plan:
@@ -110,7 +111,8 @@ def pins(workspace: Workspace, *, hashes: bool = False) -> tuple[Plan, dict[str,
 
     What was fetched by git is left out: its locks belong into its repository.
     """
-    own = [context for context in _contexts(workspace) if context.commit is None]
+    here = replace(workspace, system=replace(workspace.system, container=None))  # it is of no node
+    own = [context for context in _contexts(here) if context.commit is None]
     return pin.pin(_groups(own), hashes=hashes)
 
 
@@ -207,11 +209,6 @@ def _sizes(context: Context) -> Iterator[Size]:
             yield from (replace(size, node=context.node.name), *found)
 
 
-def _container(workspace: Workspace) -> str | None:
-    image = workspace.system.container
-    return image and environ.redacted(image, environ.secrets(workspace.environ))
-
-
 def _equal_tags(trials: Sequence[Trial], contexts: Sequence[Context]) -> Iterator[Problem]:
     """Yield a problem for each process with the tag of an earlier one: both would write the same files."""
     marks = {context.benchmark.name: context.benchmark.mark for context in contexts}
@@ -253,6 +250,7 @@ def _contexts(workspace: Workspace, *, sized: bool = False) -> list[Context]:
             lenient=workspace.suite.lenient,
             sized=sized,
             scaling=workspace.scaling,
+            images=workspace.images,
         )
         for each in benchmarks
     ]

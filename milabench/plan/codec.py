@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from milabench.agent import container as containers
+from milabench.agent.container import Container, Inside
 from milabench.errors import RunDirError
 from milabench.plan import decode
 from milabench.plan.ports import with_port
@@ -16,6 +18,11 @@ from milabench.plan.types import Command, Fetched, Job, Once, Plan, Ranks, Size,
 from milabench.suite.types import Limit, Ready
 
 VERSION = 1
+_USER, _USERNS = "USER:GROUP", "MAPPING"  # known where the script runs
+_CONTAINERS = (
+    "# Each process is in a container of its own, whose files belong to whoever runs this.",
+    'user="$(id -u):$(id -g)"; if [ "$(id -u)" = 0 ]; then userns=host; else userns=keep-id; fi',
+)
 _HEAD = (
     "#!/bin/sh",
     "# Processes of one trial run at the same time; a blank line ends a trial.",
@@ -84,9 +91,9 @@ def to_shells(runs: Sequence[tuple[str, Plan]]) -> str:
 
 
 def _shell_lines(plan: Plan) -> Iterator[str]:
-    nodes = {command.node for trial in plan.trials for job in trial.jobs for command in job.commands}
-    if plan.container is not None:
-        yield "# The system names a container image: containers are not built yet, and these processes are without it."
+    nodes = {command.node for trial in plan.trials for command in trial.commands}
+    if any(command.container for trial in plan.trials for command in trial.commands):
+        yield from _CONTAINERS
     for trial in plan.trials:
         yield from ("", f"# {trial.id}")
         for job in trial.jobs:
@@ -99,8 +106,22 @@ def _shell_lines(plan: Plan) -> Iterator[str]:
 
 def _shell_line(command: Command) -> str:
     command = with_port(command, None)
-    env = " ".join(f"{name}={shlex.quote(value)}" for name, value in command.env.items())
-    return f"(cd {shlex.quote(command.cwd)} && env {env} {shlex.join(command.argv)})"
+    env, argv = command.env, shlex.join(command.argv)
+    if command.container is not None:
+        command = with_port(command, None)
+    env, argv = _contained(command, command.container)
+    given = " ".join(f"{name}={shlex.quote(value)}" for name, value in env.items())
+    return f"(cd {shlex.quote(command.cwd)} && env {given} {argv})"
+
+
+def _contained(command: Command, container: Container) -> tuple[Mapping[str, str], str]:
+    """Return the variables of the program that starts a command's container, and its words as a shell takes them."""
+    env = containers.said({}, command.env, container.base)
+    inside = Inside(argv=command.argv, cwd=command.cwd, env=env, user=_USER, userns=_USERNS)
+    words = shlex.join(containers.started(container, inside, lambda _: None))
+    for word, variable in ((_USER, "user"), (_USERNS, "userns")):
+        words = words.replace(f"={word} ", f'="${variable}" ')
+    return containers.environ(container, inside, {}), words
 
 
 def _as_mapping(value: Any) -> dict[str, Any]:
@@ -110,6 +131,6 @@ def _as_mapping(value: Any) -> dict[str, Any]:
 
 _FIELDS = {
     kind: tuple(field.name for field in fields(kind))
-    for kind in (Plan, Trial, Job, Command, Ready, Ranks, Once, Staged, Skip, Limit, Fetched, Size)
+    for kind in (Plan, Trial, Job, Command, Container, Ready, Ranks, Once, Staged, Skip, Limit, Fetched, Size)
 }
 _text = json.JSONEncoder(default=_as_mapping).encode

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 from milabench import expression, system
+from milabench.agent.container import Container
 from milabench.errors import ConfigurationError, Problem
 from milabench.pack import BasePackage
 from milabench.package import overrides
 from milabench.placeholders import SYSTEM_REFERENCE, function_table
 from milabench.plan import environ, placeholders
 from milabench.plan.scaling import Scaling
-from milabench.plan.site import Dirs, Site
+from milabench.plan.site import Dirs, Image, Site
 from milabench.plan.sizing import Sizes, sizing
 from milabench.plan.types import Staged
 from milabench.problems import Code
 from milabench.suite.types import Benchmark, Limit, Ready
+from milabench.system import containers
 from milabench.system.types import Node, System
+
+_OF_IMAGE = "the image's"  # what stands for the version of a Python that no agent has asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ class Context:
     lenient: bool = False  # about tokens whose placeholders stand for nothing
     sized: bool = False  # batch sizes follow the system's options
     scaling: Scaling | None = None
+    images: Mapping[str, Image] = field(default_factory=dict)
 
     def on(self, node: Node) -> Context:
         """Return the benchmark as it is placed on another node."""
@@ -52,7 +57,34 @@ class Context:
 
     @cached_property
     def site(self) -> Site:
-        return self.here.on(self.node)
+        if self.system.container is None:
+            return self.here.on(self.node)
+        machine = self.image.machine if self.image else ""
+        return self.here.inside("python3", _OF_IMAGE, machine or self.node.machine)
+
+    @property
+    def image(self) -> Image | None:
+        return self.images.get(self.node.name)
+
+    @cached_property
+    def container(self) -> Container | None:
+        """The container that its processes run in, where the system names an image."""
+        image, options, benchmark = self.system.container, self.system.options, self.benchmark
+        if image is None:
+            return None
+        args = containers.arguments(options["docker.args"] or ())
+        self.refuse_secrets([image, *args])
+        self._refuse_assigned(args)
+        folders = (benchmark.definition, benchmark.program.cwd if benchmark.program else None)
+        return Container(
+            executable=options["docker.executable"],
+            image=image,
+            base=self.here.base,
+            args=args,
+            folders=tuple(each for each in folders if each),
+            arch=self.system.arch,
+            digest=self.image.digest if self.image else None,
+        )
 
     @cached_property
     def dirs(self) -> Dirs:
@@ -150,6 +182,15 @@ class Context:
     def split_secrets(self, env: Mapping[str, str]) -> tuple[dict[str, str], set[str]]:
         """Split variables into values and names of secrets. Raises ConfigurationError for one that must not stand."""
         return environ.split_secrets(env, self.secrets, mark=self.benchmark.mark, benchmark=self.benchmark.name)
+
+    def _refuse_assigned(self, args: Sequence[str]) -> None:
+        """Raise ConfigurationError where an argument of a container's start gives a secret its value."""
+        for word in args:
+            name, _, value = word.removeprefix("--env=").removeprefix("-e").partition("=")
+            if value and environ.is_secret(name) and name.isidentifier():
+                message = f"system.docker.args: the value of {name}, a secret, would stand on a command line"
+                remedy = f"write -e {name}, and put it into your environment"
+                raise ConfigurationError([Problem(code=Code.SECRET.code, message=f"{message}: {remedy}")])
 
     def refuse_secrets(self, written: Any) -> None:
         """Raise ConfigurationError where the value of a secret stands in plain data that would be written."""

@@ -171,6 +171,7 @@ def _program_job(context: Context, tag: list[str]) -> Job:
             devices=ids,
             env={**env, **environ.devices(context.system.arch, context.node, ids)},
             metrics="stdout",
+            container=context.container,
         )
         for suffix, ids in _program_places(context)
     )
@@ -223,6 +224,7 @@ def _command(
         service=service,
         ready=context.ready if service else None,
         ranks=ranks,
+        container=context.on(node).container,
     )
 
 

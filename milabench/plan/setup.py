@@ -87,9 +87,21 @@ def environment(contexts: Sequence[Context]) -> Once:
     return Once(
         record=f"{first.dirs.venv}/{RECORD}",
         folder=first.dirs.venv,
-        base={"python": first.site.python_version, "installer": first.site.installer, "arch": first.system.arch},
+        base={
+            "python": first.site.python_version,
+            "installer": first.site.installer,
+            "arch": first.system.arch,
+            **_image(first),
+        },
         parts=parts,
     )
+
+
+def _image(context: Context) -> dict[str, str]:
+    """Return what an environment made in a container is made of: the image has its Python."""
+    if context.system.container is None:
+        return {}
+    return {"image": context.image.name if context.image else context.system.container}
 
 
 def preparation(context: Context) -> Once | None:
@@ -309,7 +321,16 @@ def setup_command(
     }
     cwd = cwd or (dirs.base if own is None else dirs.code)
     name = context.benchmark.name
-    return Command(tag=tag, benchmark=name, node=node.name, argv=argv, cwd=cwd, env=env, metrics="none")
+    return Command(
+        tag=tag,
+        benchmark=name,
+        node=node.name,
+        argv=argv,
+        cwd=cwd,
+        env=env,
+        metrics="none",
+        container=context.container,
+    )
 
 
 def _of_bundle(site: Site) -> dict[str, str]:

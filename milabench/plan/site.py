@@ -154,6 +154,25 @@ def _with_path(folders: Sequence[str], statements: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A container image as a node has it: ``digest`` says what it is, or ``root``, a folder that may change.
+
+    ``id`` is equal on all nodes that have the same one; ``environ`` are the variables that it sets.
+    """
+
+    id: str | None
+    digest: str | None
+    root: str | None
+    machine: str = ""
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What tells it from others."""
+        return self.digest or str(self.root)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """All that a plan is made of; ``packages`` by the folder of their definition.
 
@@ -161,6 +180,7 @@ class Workspace:
     are part of a run, and cannot run.
     ``scaling`` is the scaling file that batch sizes are worked out of, if any is needed.
     ``environ`` is the operator's environment, where secrets come from: a plan holds their names only.
+    ``images``: by node the container image that the system names, where it is there.
     """
 
     suite: Suite
@@ -171,6 +191,7 @@ class Workspace:
     scaling: Scaling | None = None
     fetched: tuple[Fetched, ...] = ()
     unfetched: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, Image] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

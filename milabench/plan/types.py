@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from milabench.agent.container import Container
 from milabench.suite.types import Limit, Ready
 
 Phase = Literal["fetch", "install", "prepare", "run", "pin", "pack"]
@@ -36,6 +37,7 @@ class Command:
     ``service``: it serves the others of its job (a server for its client) and is ended when they have ended; ``ready``
     says what those that come after it wait for.
     ``rank`` is the place of its node among those of the benchmark; ``ranks`` are the ranks that it starts, if any.
+    ``container``: it runs in one; its ``argv``, ``env`` and ``cwd`` are those in there.
     """
 
     tag: str
@@ -50,6 +52,7 @@ class Command:
     service: bool = False
     ready: Ready | None = None
     ranks: Ranks | None = None
+    container: Container | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +168,6 @@ class Size:
 class Plan:
     """What will be run, in order. ``configs`` is what each benchmark's processes see, once per benchmark.
 
-    ``container`` is the image that the system names: the processes are planned without it so far.
     ``node_configs``: by node and benchmark, the keys that differ for processes there (placeholders of its arguments).
     """
 
@@ -177,7 +179,6 @@ class Plan:
     fetched: tuple[Fetched, ...] = ()
     sizes: tuple[Size, ...] = ()
     node_configs: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
-    container: str | None = None
 
     @property
     def time_bound_s(self) -> float:

@@ -23,8 +23,6 @@ def _lines(plan: Plan) -> Iterator[str]:
     bound = f"at most {plan.time_bound_s / 60:.0f} min ({plan.time_bound_s:.0f} s)"
     yield f"{plan.phase}: {len(plan.trials)} trials, {len(commands)} processes, {bound}"
     yield from _fetched(plan)
-    if plan.container is not None:
-        yield f"without the container image {plan.container} that the system names: containers are not built yet"
     if shared:
         yield "\nin every process"
         yield from _variables(shared)
@@ -65,6 +63,7 @@ def _heading(trial: Trial, job: Job, number: int) -> str:
 def _job(job: Job, shared: Mapping[str, str]) -> Iterator[str]:
     alike = len({command.argv for command in job.commands}) == 1
     together = len({command.cwd for command in job.commands}) == 1
+    alike_contained = len({command.container for command in job.commands}) == 1
     common = _shared(job.commands)
     if any(command.metrics != "none" for command in job.commands):
         yield f"    {_stop(job)}"
@@ -77,6 +76,8 @@ def _job(job: Job, shared: Mapping[str, str]) -> Iterator[str]:
         yield f"    $ {shlex.join(job.commands[0].argv)}"
     if together:
         yield f"    in {job.commands[0].cwd}"
+    if alike_contained:
+        yield from _container(job.commands[0])
     yield from _variables({name: value for name, value in common.items() if name not in shared})
     yield from (f"    {name} from your environment" for name in job.secrets)
     for command in job.commands:
@@ -85,6 +86,20 @@ def _job(job: Job, shared: Mapping[str, str]) -> Iterator[str]:
             yield f"    $ {shlex.join(command.argv)}"
         if not together:
             yield f"    in {command.cwd}"
+        if not alike_contained:
+            yield from _container(command)
+
+
+def _container(command: Command) -> Iterator[str]:
+    container = command.container
+    if container is None:
+        return
+    args = f" {shlex.join(container.args)}" if container.args else ""
+    digest = f" ({container.digest})" if container.digest else ""
+    folders = ", ".join((container.base, *container.folders))
+    yield f"    in a container of {container.image}{digest} by {container.executable}{args}, with {folders}"
+    if container.arch != "cpu":
+        yield f"    and the devices of {container.arch}"
 
 
 def _stop(job: Job) -> str:

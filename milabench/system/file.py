@@ -11,6 +11,7 @@ from typing import Any
 from milabench.document import Node
 from milabench.options import OPTIONS, Options, Unfit, place_of, read_value
 from milabench.problems import Code, Problems, nearest
+from milabench.system import containers
 from milabench.system.language import KEYS
 from milabench.system.types import ARCHES
 
@@ -71,6 +72,7 @@ class _Reader:
         if "docker_image" in entries:
             self._text(entries["docker_image"], "system.docker_image")
         options = Options(self._options(entries))
+        containers.check(options.given, entries.get("docker"), self._problems)
         return SystemFile(
             arch=self._arch(entries["arch"]) if "arch" in entries else None,
             nodes=self._nodes(entries["nodes"]) if "nodes" in entries else (),

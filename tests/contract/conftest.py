@@ -9,7 +9,10 @@ import pytest
 
 from agents import Raw
 from cluster import NO_SLURM, Cluster, is_possible
+from containers import podman
 from harness import Project
+
+__all__ = ["podman"]
 
 
 @pytest.fixture

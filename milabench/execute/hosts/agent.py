@@ -131,6 +131,7 @@ class AgentHost(ABC):
         fields = {
             "tag": command.tag,
             "argv": list(command.argv),
+            "container": command.container and asdict(command.container),
             "cwd": command.cwd,
             "env": {**command.env, **launch.env},
             "metrics": command.metrics,
