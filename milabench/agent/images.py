@@ -19,32 +19,43 @@ _ABSENT = ("no such image", "image not known", "no such object")
 _CHUNK = 1 << 20
 
 
-def look(container: Container) -> dict[str, Any]:
-    """Return {program, image, problem}: where its program is, and what the image is.
+def look(container: Container, *, keep: bool = True) -> dict[str, Any]:
+    """Return {program, version, image, problem}: where its program is, and what the image is.
 
     ``program`` is None where there is none, ``image`` where it is not there; ``problem`` is what keeps that from being
-    known. An image has ``digest`` or ``root`` (a folder), ``id``, ``machine``, ``environ``.
+    known. An image has ``digest`` or ``root`` (a folder), ``id``, ``machine``, ``environ``. ``keep``: hashes of files,
+    which take a while, may be written down below the base.
     """
     program = shutil.which(container.executable)
     if program is None:
-        return {"program": None, "image": None, "problem": ""}
-    if is_root(container):
-        return {"program": program, "image": _root(container.image.removesuffix(":O")), "problem": ""}
-    if container.kind == "apptainer":
-        return {"program": program, "image": _file(container), "problem": ""}
+        return {"program": None, "version": "", "image": None, "problem": ""}
     try:
-        said = subprocess.run(
-            [program, "image", "inspect", container.image],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LOOK_S,
-            check=False,
-        )
+        version = _run(program, "--version").stdout.strip()
+        found = _look(program, container, keep=keep)
     except subprocess.TimeoutExpired:
-        return {"program": program, "image": None, "problem": f"{program} has not answered for {_LOOK_S} s"}
-    return {"program": program, **_read(said.returncode, said.stdout, said.stderr, container.kind)}
+        version, found = "", {"image": None, "problem": f"{program} has not answered for {_LOOK_S} s"}
+    return {"program": program, "version": version, **found}
+
+
+def _look(program: str, container: Container, *, keep: bool) -> dict[str, Any]:
+    if is_root(container):
+        return {"image": _root(container.image.removesuffix(":O")), "problem": ""}
+    if container.kind == "apptainer":
+        return {"image": _file(container, keep=keep), "problem": ""}
+    said = _run(program, "image", "inspect", container.image)
+    return _read(said.returncode, said.stdout, said.stderr, container.kind)
+
+
+def _run(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_LOOK_S,
+        check=False,
+    )
 
 
 def pulled(container: Container) -> list[str] | None:
@@ -92,17 +103,17 @@ def _root(folder: str) -> dict[str, Any] | None:
     return {"id": None, "digest": None, "root": folder, "machine": "", "environ": {"PATH": PATH}}
 
 
-def _file(container: Container) -> dict[str, Any] | None:
+def _file(container: Container, *, keep: bool) -> dict[str, Any] | None:
     path = Path(file_of(container.image, container.base))
     if path.is_dir():
         return _root(str(path))
     if not path.exists():
         return None
-    digest = _hashed(path, Path(container.base) / "cache" / "images" / "digests.json")
+    digest = _hashed(path, Path(container.base) / "cache" / "images" / "digests.json", keep=keep)
     return {"id": digest, "digest": digest, "root": None, "machine": "", "environ": {"PATH": PATH}}
 
 
-def _hashed(path: Path, known: Path) -> str:
+def _hashed(path: Path, known: Path, *, keep: bool) -> str:
     """Return a hash of a file, which may take a minute the first time: as long as it is the same it is looked up."""
     seen = path.stat()
     state: Sequence[object] = [seen.st_size, seen.st_mtime_ns]
@@ -117,7 +128,8 @@ def _hashed(path: Path, known: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     found = f"sha256:{digest.hexdigest()}"
-    known.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(known) as partial:
-        partial.write_text(json.dumps({**digests, str(path): [*state, found]}))
+    if keep:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(known) as partial:
+            partial.write_text(json.dumps({**digests, str(path): [*state, found]}))
     return found

@@ -36,7 +36,9 @@ def state(once: dict[str, Any]) -> dict[str, Any]:
     where the record does not say.
     """
     found, folder = read(once["record"]), once["folder"]
-    if found is None or not os.access(f"{folder}/bin/python", os.X_OK):
+    of_image = "image" in once["base"]  # a link to the image's Python leads nowhere outside of a container
+    there = os.path.lexists(f"{folder}/bin/python") if of_image else os.access(f"{folder}/bin/python", os.X_OK)
+    if found is None or not there:
         return {"made": False, "base": {}, "parts": [], "changed": None}
     was = found.get("packages")
     return {

@@ -10,7 +10,7 @@ from typing import Any
 
 import milabench
 from milabench import plan as planning
-from milabench.app import preflight
+from milabench.app import containers, preflight
 from milabench.app.phases import Operation
 from milabench.plan import Plan, Workspace
 from milabench.plan.environ import is_secret, redacted, secrets, without_secrets
@@ -53,6 +53,7 @@ async def facts(work: Operation, ready: Workspace, plan: Plan, found: Iterable[F
         "environ": environ,
         "environments": made.environments,
         "code": made.code,
+        "container": containers.facts(ready),
         "preflight": preflight.recorded([*found, *differing]),
         "unpinned": list(planning.plan(ready, "install").notes),
         "fetched": [asdict(each) for each in ready.fetched],

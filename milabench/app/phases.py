@@ -13,7 +13,7 @@ from typing import Any
 
 from milabench import plan as planning
 from milabench import resources
-from milabench.app import unbundle
+from milabench.app import containers, unbundle
 from milabench.app.fleet import Fleet, Survey
 from milabench.app.links import opens
 from milabench.app.multirun import Asked
@@ -28,7 +28,7 @@ from milabench.execute.hosts.local import LocalHost
 from milabench.execute.setting import Records
 from milabench.options import OPTIONS as SYSTEM_OPTIONS
 from milabench.outcome import GOOD, Outcome
-from milabench.plan import Once, Phase, Plan, Trial, Workspace
+from milabench.plan import Image, Once, Phase, Plan, Trial, Workspace
 from milabench.plan.environ import redacted_message, secrets
 from milabench.record import Record
 from milabench.rundir import RunDir
@@ -83,13 +83,16 @@ class Operation:
             selected = resolve_suite(options)
         systems = await self.systems(runs, reach=reach, make=make)
         for known in systems:
-            check_is_built(known)
             check_devices(known)
             if reach:
                 for name, facts in known.probed.items():
                     check_index(facts, options.environ, name if len(known.nodes) > 1 else None)
         unfetched = await self.fetch(selected) if installing else {}
-        found = [assembled(options, selected, resolved, unfetched) for resolved in systems]
+        images = [await self.images(resolved, fetching=installing) for resolved in systems]
+        found = [
+            assembled(options, selected, resolved, unfetched, there)
+            for resolved, there in zip(systems, images, strict=True)
+        ]
         laid = (each.at_its_place(told) for each, known in zip(runs, systems, strict=True) for told in known.warnings)
         for warning in dict.fromkeys((*selected.warnings, *laid)):
             self.console.note(f"warning {warning.code}: {redacted_message(str(warning), secrets(options.environ))}")
@@ -138,6 +141,22 @@ class Operation:
             for name, outcome in ended.items()
             if outcome.kind not in GOOD
         }
+
+    async def images(self, known: System, *, fetching: bool) -> dict[str, Image]:
+        """Return the container image of a system as its nodes have it; ``fetching``: it is fetched where it is not.
+
+        Raises PreflightError where it cannot be. What is not there is left out: the look before a run tells of it.
+        """
+        container, nodes = planning.container(known, str(self.options.base)), [node.name for node in known.nodes]
+        if container is None:
+            return {}
+        found = await containers.look(self.fleet.ask, container, nodes)
+        if fetching and not self.options.offline and (absent := containers.absent(found)):
+            plan = containers.fetching(container, absent)
+            outcomes = await self.carry_out(plan, SetupLogs(self.options.base))
+            containers.check_fetched(container, outcomes)
+            found = await containers.look(self.fleet.ask, container, nodes)
+        return {node: each.image for node, each in found.items() if each.image is not None}
 
     async def set_up(self, phase: Phase, ready: Workspace) -> Outcomes:
         """Run install or prepare; their processes log below the base."""
@@ -291,13 +310,6 @@ def _known(devices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{name: each[name] for name in names if name in each} for each in devices]
 
 
-def check_is_built(system: System) -> None:
-    """Raise PreflightError where the system asks for what would be passed over: containers."""
-    if system.container is not None:
-        what = f"the system asks for the container image {system.container}"
-        drop = "drop it where it is set: docker_image or docker.image of the system, or MILABENCH_DOCKER_IMAGE"
-        look = "`milabench plan` shows what would be started"
-        raise PreflightError(f"{what}, and containers are not built yet: {drop}; {look}")
 
 
 def _make_base(base: Path) -> None:

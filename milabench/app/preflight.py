@@ -11,7 +11,7 @@ from typing import Any
 
 from milabench import plan as planning
 from milabench import preflight
-from milabench.app import sizing
+from milabench.app import containers, sizing
 from milabench.app.options import Options
 from milabench.app.phases import Operation
 from milabench.errors import PreflightError
@@ -24,8 +24,9 @@ from milabench.system.types import Node, System
 
 Subject = tuple[System, Wanted | None]
 # Of what stands in the way of a run, what stands in that of a shell, and of prepare; and what prepare tells besides.
-OF_SHELL = ("not-installed", "installed-otherwise", "secret-missing")
-OF_PREPARE = ("not-installed", "installed-otherwise", "folder-not-writable", "disk-full")
+_OF_CONTAINERS = ("no-container-program", "container-program-fails", "no-image")
+OF_SHELL = (*_OF_CONTAINERS, "not-installed", "installed-otherwise", "secret-missing")
+OF_PREPARE = (*_OF_CONTAINERS, "not-installed", "installed-otherwise", "folder-not-writable", "disk-full")
 TOLD_BY_PREPARE = ("environment-changed", "secret-missing", "token-missing", "disk-low")
 
 
@@ -128,6 +129,7 @@ async def look(work: Operation, subjects: Sequence[Subject]) -> Look:
     found = preflight.together(by_node)
     for described, each in subjects:
         found += preflight.compared(described, each)
+        found += await containers.findings(work.fleet.ask, described, each, str(work.options.base))
         if each is not None and not any(node.local for node in described.nodes):
             found += await _room(work, each)
     found.sort(key=lambda each: SEVERITIES.index(each.severity))

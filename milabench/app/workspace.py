@@ -16,11 +16,11 @@ from typing import Any
 
 import benchmate
 from milabench import package, resources, suite, system, tools
-from milabench.app import sizing
+from milabench.app import containers, sizing
 from milabench.app.options import Options
 from milabench.errors import PreflightError, UsageError
 from milabench.paths import cache_folder, exists, expanded
-from milabench.plan import Plan, Site, Tools, Workspace, locate
+from milabench.plan import Image, Plan, Site, Tools, Workspace, locate
 from milabench.plan.setup import wheel_name
 from milabench.suite import Suite
 from milabench.system.types import System
@@ -70,16 +70,23 @@ def workspace(
     options: Options, facts: Mapping[str, Any], remote: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 ) -> Workspace:
     """Return all that the options name, for a system with these facts; errors are those of ``assembled``."""
-    return assembled(options, resolve_suite(options), resolve_system(options, facts, remote))
+    selected, resolved = resolve_suite(options), resolve_system(options, facts, remote)
+    return assembled(options, selected, resolved, images=containers.here(resolved, str(options.base)))
 
 
 def assembled(
-    options: Options, selected: Suite, resolved: System, unfetched: Mapping[str, str] = MappingProxyType({})
+    options: Options,
+    selected: Suite,
+    resolved: System,
+    unfetched: Mapping[str, str] = MappingProxyType({}),
+    images: Mapping[str, Image] = MappingProxyType({}),
 ) -> Workspace:
     """Return what plans are made of: the benchfiles of the selected benchmarks are loaded.
 
     ``unfetched`` names those that could not be fetched, with the reason. Raises PreflightError where others are not.
+    ``images`` are the container images of nodes that have theirs.
     """
+    resolved = containers.inside(resolved, images, str(options.base))
     where = _site_for(options, resolved)
     here, fetched = locate(selected, where, unfetched, options.command("install"))
     definitions = {each.definition: each.mark for each in here.benchmarks if each.definition is not None}
@@ -92,6 +99,7 @@ def assembled(
         scaling=sizing.wanted(resolved),
         fetched=fetched,
         unfetched=unfetched,
+        images=images,
     )
 
 
@@ -113,9 +121,9 @@ def site(options: Options) -> Site:
 
 
 def _site_for(options: Options, resolved: System) -> Site:
-    """Return it with what makes environments on other nodes, where there are such: they were asked for their Python."""
+    """Return it with what makes environments in containers and on other nodes, which were asked for their Python."""
     where = site(options)
-    if all(node.local or node.python is None for node in resolved.nodes):
+    if resolved.container is None and all(node.local or node.python is None for node in resolved.nodes):
         return where
     program = tools.uv(where.uv) if where.uv else None
     known = Tools(

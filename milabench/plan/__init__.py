@@ -10,7 +10,7 @@ from typing import Final
 from milabench import system
 from milabench.errors import ConfigurationError, Problem, UsageError
 from milabench.plan import codec, environ, fetch, pack, pin, run, setup
-from milabench.plan.context import Context
+from milabench.plan.context import Context, container
 from milabench.plan.fetch import fetches, locate
 from milabench.plan.setup import keeper, keepers
 from milabench.plan.site import Dirs, Image, Site, Tools, Workspace
@@ -40,6 +40,7 @@ __all__ = [
     "Workspace",
     "codec",
     "codes",
+    "container",
     "fetches",
     "keeper",
     "keepers",
@@ -111,14 +112,18 @@ def pins(workspace: Workspace, *, hashes: bool = False) -> tuple[Plan, dict[str,
 
     What was fetched by git is left out: its locks belong into its repository.
     """
-    here = replace(workspace, system=replace(workspace.system, container=None))  # it is of no node
-    own = [context for context in _contexts(here) if context.commit is None]
+    own = [context for context in _contexts(_here(workspace)) if context.commit is None]
     return pin.pin(_groups(own), hashes=hashes)
 
 
 def packs(workspace: Workspace, folder: Path) -> tuple[Plan, dict[str, Mapping[str, str]]]:
     """Return how the packages of every install group are had as wheels below a folder, and what they are asked for."""
-    return pack.pack(_groups(_contexts(workspace)), folder)
+    return pack.pack(_groups(_contexts(_here(workspace))), folder)
+
+
+def _here(workspace: Workspace) -> Workspace:
+    """Return it for what this machine does itself, in no container."""
+    return replace(workspace, system=replace(workspace.system, container=None))
 
 
 def codes(workspace: Workspace) -> dict[str, str]:

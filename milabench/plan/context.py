@@ -69,22 +69,14 @@ class Context:
     @cached_property
     def container(self) -> Container | None:
         """The container that its processes run in, where the system names an image."""
-        image, options, benchmark = self.system.container, self.system.options, self.benchmark
-        if image is None:
+        found, benchmark = container(self.system, self.here.base), self.benchmark
+        if found is None:
             return None
-        args = containers.arguments(options["docker.args"] or ())
-        self.refuse_secrets([image, *args])
-        self._refuse_assigned(args)
+        self.refuse_secrets([found.image, *found.args])
+        _refuse_assigned(found.args)
         folders = (benchmark.definition, benchmark.program.cwd if benchmark.program else None)
-        return Container(
-            executable=options["docker.executable"],
-            image=image,
-            base=self.here.base,
-            args=args,
-            folders=tuple(each for each in folders if each),
-            arch=self.system.arch,
-            digest=self.image.digest if self.image else None,
-        )
+        digest = self.image.digest if self.image else None
+        return replace(found, folders=tuple(each for each in folders if each), digest=digest)
 
     @cached_property
     def dirs(self) -> Dirs:
@@ -183,15 +175,6 @@ class Context:
         """Split variables into values and names of secrets. Raises ConfigurationError for one that must not stand."""
         return environ.split_secrets(env, self.secrets, mark=self.benchmark.mark, benchmark=self.benchmark.name)
 
-    def _refuse_assigned(self, args: Sequence[str]) -> None:
-        """Raise ConfigurationError where an argument of a container's start gives a secret its value."""
-        for word in args:
-            name, _, value = word.removeprefix("--env=").removeprefix("-e").partition("=")
-            if value and environ.is_secret(name) and name.isidentifier():
-                message = f"system.docker.args: the value of {name}, a secret, would stand on a command line"
-                remedy = f"write -e {name}, and put it into your environment"
-                raise ConfigurationError([Problem(code=Code.SECRET.code, message=f"{message}: {remedy}")])
-
     def refuse_secrets(self, written: Any) -> None:
         """Raise ConfigurationError where the value of a secret stands in plain data that would be written."""
         secret = environ.exposed(written, self.secrets)
@@ -219,6 +202,29 @@ class Context:
                 return {key: self._with_system(item) for key, item in entries.items()}
             case _:
                 return value
+
+
+def container(system: System, base: str) -> Container | None:
+    """Return the container that a system names, without what is of one benchmark."""
+    if system.container is None:
+        return None
+    return Container(
+        executable=system.options["docker.executable"],
+        image=system.container,
+        base=base,
+        args=containers.arguments(system.options["docker.args"] or ()),
+        arch=system.arch,
+    )
+
+
+def _refuse_assigned(args: Sequence[str]) -> None:
+    """Raise ConfigurationError where an argument of a container's start gives a secret its value."""
+    for word in args:
+        name, _, value = word.removeprefix("--env=").removeprefix("-e").partition("=")
+        if value and environ.is_secret(name) and name.isidentifier():
+            message = f"system.docker.args: the value of {name}, a secret, would stand on a command line"
+            remedy = f"write -e {name}, and put it into your environment"
+            raise ConfigurationError([Problem(code=Code.SECRET.code, message=f"{message}: {remedy}")])
 
 
 def _is_handed_on(key: str) -> bool:

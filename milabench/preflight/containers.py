@@ -1,0 +1,131 @@
+"""What is found of containers: the program that starts them, and the image, on every node that is to run in one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from milabench.agent.container import Container
+from milabench.agent.images import pulled
+from milabench.plan.site import Image
+from milabench.plan.types import Command
+from milabench.preflight.types import Finding
+
+_TOLD = 3  # nodes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a node says of its ``program`` and of the image; ``problem`` is what keeps it from being known."""
+
+    program: str | None = None
+    version: str = ""
+    image: Image | None = None
+    problem: str = ""
+
+    @classmethod
+    def of(cls, reply: Mapping[str, Any]) -> Found:
+        """Return it as an agent replies."""
+        image = reply.get("image")
+        return cls(
+            program=reply.get("program"),
+            version=reply.get("version", ""),
+            image=None if image is None else Image(**image),
+            problem=reply.get("problem", ""),
+        )
+
+
+def findings(container: Container, found: Mapping[str, Found], planned: Iterable[Command] = ()) -> Iterator[Finding]:
+    """Yield what is not there, or not the same everywhere; the image is to be what it was for ``planned`` processes."""
+    if lacking := [node for node, each in found.items() if each.program is None]:
+        yield _no_program(container, _on(lacking, found))
+    for problem in dict.fromkeys(each.problem for each in found.values() if each.problem):
+        nodes = [node for node, each in found.items() if each.problem == problem]
+        yield _unusable(container, problem, _on(nodes, found))
+    there = {node: each for node, each in found.items() if each.program is not None and not each.problem}
+    if absent := [node for node, each in there.items() if each.image is None]:
+        yield _no_image(container, _on(absent, found))
+    images = {node: each.image for node, each in there.items() if each.image is not None}
+    if len({each.id for each in images.values()}) > 1:
+        yield _differing(container, images)
+    yield from _changed(container, images, planned)
+
+
+def _on(nodes: list[str], found: Mapping[str, Found]) -> str:
+    """Return where that is, nothing where there is one node alone."""
+    if len(found) < 2:
+        return ""
+    more = f" and {len(nodes) - _TOLD} more" if len(nodes) > _TOLD else ""
+    return f" on {', '.join(nodes[:_TOLD])}{more}"
+
+
+def _no_program(container: Container, where: str) -> Finding:
+    return Finding(
+        code="no-container-program",
+        severity="blocking",
+        subject=container.executable,
+        what=f"there is no program {container.executable}{where}, which is to start the containers",
+        consequence="no benchmark can start",
+        remedy="install it there, or name another (docker.executable of the system: podman, docker, apptainer)",
+    )
+
+
+def _unusable(container: Container, problem: str, where: str) -> Finding:
+    return Finding(
+        code="container-program-fails",
+        severity="blocking",
+        subject=container.executable,
+        what=f"{container.executable} does not say what {container.image} is{where}: {problem}",
+        consequence="no benchmark can start",
+        remedy=f"see what it says by hand: {container.executable} image inspect {shlex.quote(container.image)}",
+    )
+
+
+def _no_image(container: Container, where: str) -> Finding:
+    argv = pulled(container)
+    known = "install fetches it; by hand, type: " + shlex.join(argv) if argv else "put it there, or name another"
+    return Finding(
+        code="no-image",
+        severity="blocking",
+        subject=container.image,
+        what=f"the container image {container.image} is not there{where}",
+        consequence="no benchmark can start",
+        remedy=known,
+    )
+
+
+def _differing(container: Container, images: Mapping[str, Image]) -> Finding:
+    by_image: dict[str, list[str]] = {}
+    for node, image in images.items():
+        by_image.setdefault(image.name, []).append(node)
+    told = "; ".join(f"{', '.join(nodes[:_TOLD])} {_short(name)}" for name, nodes in list(by_image.items())[:_TOLD])
+    return Finding(
+        code="images-differ",
+        severity="blocking",
+        subject=container.image,
+        what=f"{container.image} is not the same image on all nodes: {told}",
+        consequence="their numbers would be of different software",
+        remedy=f"fetch it anew on each ({container.executable} pull), or name it by its digest (name@sha256:…)",
+    )
+
+
+def _changed(container: Container, images: Mapping[str, Image], planned: Iterable[Command]) -> Iterator[Finding]:
+    """Yield that an image is no longer what it was when a plan was made, once."""
+    for command in planned:
+        was, now = command.container and command.container.digest, images.get(command.node)
+        if was and now is not None and now.digest != was:
+            yield Finding(
+                code="image-changed",
+                severity="blocking",
+                subject=container.image,
+                what=f"{container.image} was {_short(was)} when the plan was made, and is {_short(now.name)}",
+                consequence="the numbers of the run would be of two images",
+                remedy="have the image of before under that name again, or start a new run",
+            )
+            return
+
+
+def _short(digest: str) -> str:
+    return digest[:19] if digest.startswith("sha256:") else digest
