@@ -1,9 +1,12 @@
-"""Containers for tests: podman on its own storage, the machine's own root as the image, nothing from a registry."""
+"""Containers for tests: podman with its own storage, docker where a daemon answers; nothing from a registry."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import sysconfig
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,8 @@ import pytest
 from milabench.agent.container import Container
 
 NO_PODMAN = "no podman container can be started here"
-ROOT = "/"  # the image: what processes write there is gone with their container
+NO_DOCKER = "no docker daemon answers here"
+ROOT = "/"  # an image: what processes write there is gone with their container
 _ENGINE = """\
 [engine]
 cgroup_manager = "cgroupfs"
@@ -26,48 +30,52 @@ driver = "overlay"
 graphroot = "{folder}/storage"
 runroot = "{folder}/run"
 """
+# What the scripts of tests call.
+_PROGRAMS = ("sh", "cat", "echo", "env", "ls", "mkdir", "rm", "setsid", "sleep", "stat", "test", "touch", "tr", "true")
 
 
 @dataclass(frozen=True)
-class Podman:
-    """``environ`` is what has podman use a storage of its own, in a folder."""
+class Engine:
+    """A program that starts containers; ``environ`` is what has it use a place of its own, ``image`` has a Python."""
 
+    program: str
     environ: dict[str, str]
+    image: str
 
     def __call__(self, *arguments: str, check: bool = True) -> str:
-        """Run podman and return what it printed."""
+        """Run the program and return what it printed."""
         done = subprocess.run(
-            ["podman", *arguments],
+            [self.program, *arguments],
             env={**os.environ, **self.environ},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout
 
     def names(self) -> list[str]:
-        """Return the names of all containers, those that have ended too."""
-        return self("ps", "--all", "--format", "{{.Names}}").split()
+        """Return the names of all of milabench's containers, those that have ended too."""
+        return self("ps", "--all", "--filter=name=milabench-", "--format={{.Names}}").split()
 
     def running(self) -> list[str]:
-        """Return the names of containers whose client knows that they run, and hands signals on."""
-        return self("ps", "--format", "{{.Names}}").split()
+        """Return those whose client knows that they run, and hands signals on."""
+        return self("ps", "--filter=name=milabench-", "--format={{.Names}}").split()
 
-    def container(self, base: Path, image: str = ROOT, **keys: object) -> Container:
-        return Container(executable="podman", image=image, base=str(base), **keys)  # type: ignore[arg-type]
+    def container(self, base: Path) -> Container:
+        return Container(executable=self.program, image=self.image, base=str(base))
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Return podman where it can start a container, or skip."""
     folder = tmp_path_factory.mktemp("podman")
     engine, storage = folder / "containers.conf", folder / "storage.conf"
     runtime = 'runtime = "runc"' if any(Path(path, "runc").exists() for path in ("/usr/sbin", "/usr/bin")) else ""
     engine.write_text(_ENGINE.format(runtime=runtime))
     storage.write_text(_STORAGE.format(folder=folder))
-    found = Podman({"CONTAINERS_CONF": str(engine), "CONTAINERS_STORAGE_CONF": str(storage)})
+    found = Engine("podman", {"CONTAINERS_CONF": str(engine), "CONTAINERS_STORAGE_CONF": str(storage)}, ROOT)
     limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
     try:
         found("run", "--rm", "--network=host", "--pid=host", "--log-driver=none", *limits, "--rootfs", "/:O", "true")
@@ -75,3 +83,58 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
         pytest.skip(f"{NO_PODMAN}: {str(problem)[:200]}")
     yield found
     found("rm", "--all", "--force", "--time=0", check=False)
+
+
+@pytest.fixture(scope="session")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Return docker with an image made of this machine's own files where a daemon answers, or skip."""
+    environ = {"DOCKER_HOST": os.environ["DOCKER_HOST"]} if "DOCKER_HOST" in os.environ else {}
+    found = Engine("docker", environ, f"milabench-test:{os.getpid()}")
+    try:
+        found("version")
+    except (AssertionError, OSError, subprocess.TimeoutExpired):
+        pytest.skip(NO_DOCKER)
+    found("import", str(_root(tmp_path_factory.mktemp("docker") / "root.tar")), found.image)
+    yield found
+    found("image", "rm", "--force", found.image, check=False)
+
+
+@pytest.fixture(params=["podman", "docker"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    found: Engine = request.getfixturevalue(request.param)
+    return found
+
+
+def _root(path: Path) -> Path:
+    """Write the root file system of an image: this interpreter with its library, a shell, and what scripts call."""
+    library, python = sysconfig.get_path("stdlib"), os.path.realpath(sys.executable)
+    programs = {each: found for each in _PROGRAMS if (found := _on_path(each))}
+    with tarfile.open(path, "w", dereference=True) as tar:
+        for name, file in {**programs, "python3": python}.items():
+            tar.add(file, f"usr/bin/{name}")
+        tar.add(library, library[1:], filter=_needed)
+        for file in sorted({each for program in (*programs.values(), python) for each in _libraries(program)}):
+            tar.add(file, file[1:])
+        tar.addfile(_link("bin", "usr/bin"))
+        tar.addfile(_link(python, "/usr/bin/python3"))
+    return path
+
+
+def _on_path(program: str) -> str | None:
+    return next((path for folder in ("/usr/bin", "/bin") if Path(path := f"{folder}/{program}").exists()), None)
+
+
+def _needed(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    left_out = {"site-packages", "dist-packages", "test", "tests", "__pycache__", "idlelib", "ensurepip", "tkinter"}
+    return None if left_out & set(member.name.split("/")) or member.name.endswith(".a") else member
+
+
+def _libraries(program: str) -> Iterator[str]:
+    said = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    yield from (word for line in said.splitlines() for word in line.split() if word.startswith("/"))
+
+
+def _link(name: str, target: str) -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name.lstrip("/"))
+    found.type, found.linkname = tarfile.SYMTYPE, target
+    return found

@@ -9,10 +9,10 @@ import pytest
 
 from agents import Raw
 from cluster import NO_SLURM, Cluster, is_possible
-from containers import podman
+from containers import docker, engine, podman
 from harness import Project
 
-__all__ = ["podman"]
+__all__ = ["docker", "engine", "podman"]
 
 
 @pytest.fixture
