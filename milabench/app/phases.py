@@ -310,8 +310,6 @@ def _known(devices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{name: each[name] for name in names if name in each} for each in devices]
 
 
-
-
 def _make_base(base: Path) -> None:
     try:
         base.mkdir(parents=True, exist_ok=True)
