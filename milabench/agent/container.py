@@ -152,7 +152,8 @@ def files_of(env: Mapping[str, str]) -> Iterator[str]:
     """Yield the files and folders that variables name by their paths: certificates, folders of packages."""
     for name, value in env.items():
         if _FILES.fullmatch(name):
-            yield from (word.removeprefix("file://") for word in re.split(r"[\s,]+", value) if "/" in word[:8])
+            words = (word.removeprefix("file://") for word in re.split(r"[\s,]+", value))
+            yield from (word for word in words if word.startswith("/"))
 
 
 def ended(container: Container, name: str) -> list[str] | None:

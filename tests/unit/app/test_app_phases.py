@@ -53,20 +53,6 @@ def operation(
     return Operation(options=options, console=Console(quiet=True), fleet=alone(host), interrupt=Interrupt())
 
 
-@pytest.mark.parametrize(
-    ("system", "message"),
-    [
-        (
-            "docker_image: image:1",
-            r"image image:1, .* not built yet: drop it .* docker_image or docker\.image .* or MILA",
-        ),
-    ],
-)
-def test_what_would_be_passed_over_is_refused(tmp_path: Path, system: str, message: str) -> None:
-    with pytest.raises(PreflightError, match=message):
-        asyncio.run(operation(tmp_path, system=f"system: {{{system}}}\n").workspace())
-
-
 def test_more_devices_than_this_machine_shows_are_refused(tmp_path: Path) -> None:
     probed = {"arch": "cuda", "devices": [{"id": 1, "name": "GPU"}]}
     work = operation(tmp_path, system="system: {gpu: {count: 2}}\n", probed=probed)

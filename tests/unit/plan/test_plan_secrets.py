@@ -9,9 +9,8 @@ from plans import planned
 
 from milabench.document import Node
 from milabench.errors import ConfigurationError, Problem
-from milabench.plan import Phase, codec
+from milabench.plan import codec
 from milabench.plan.environ import is_secret, redacted, redacted_data, redacted_message, without_secrets
-from milabench.render.plan import render
 
 VALUE = "hf_0123456789"
 OPERATOR = {"HF_TOKEN": VALUE}
@@ -76,15 +75,6 @@ def test_a_secret_that_would_stand_in_the_plan_is_refused(tmp_path: Path, files:
     assert message in str(caught.value)
     assert VALUE not in str(caught.value)
     assert caught.value.problems[0].mark is not None
-
-
-@pytest.mark.parametrize("system", ["docker_image: 'a:${oc.env:HF_TOKEN}'", "docker: {image: 'a:${oc.env:HF_TOKEN}'}"])
-@pytest.mark.parametrize("phase", ["install", "prepare", "run"])
-def test_a_plan_tells_of_an_image_that_it_leaves_out(tmp_path: Path, system: str, phase: Phase) -> None:
-    plan = planned(tmp_path, {**benchfile(), "system.yaml": f"system: {{{system}}}\n"}, phase, environ=OPERATOR)
-    assert plan.container == "a:${secret:HF_TOKEN}"
-    assert "without the container image a:${secret:HF_TOKEN} that the system names" in render(plan)
-    assert "# The system names a container image" in codec.to_shell(plan)
 
 
 def test_a_configuration_holds_secrets_by_name() -> None:

@@ -65,7 +65,7 @@ def test_every_example_of_a_suite_loads(folder: Path, text: str) -> None:
 def test_every_example_of_a_system_loads(tmp_path: Path, path: str, text: str) -> None:
     (tmp_path / "system.yaml").write_text(text)
     found = system.resolve(tmp_path / "system.yaml", FACTS)
-    assert found.warnings == () or path.startswith(("dirs", "multirun"))
+    assert found.warnings == () or path.startswith(("dirs", "docker.base", "multirun"))
 
 
 @pytest.mark.parametrize("text", blocks(SUITE_PAGE))

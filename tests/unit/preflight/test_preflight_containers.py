@@ -1,0 +1,78 @@
+"""What is found of containers before a run, by what each node has of the image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from milabench.agent.container import Container
+from milabench.plan import Command, Image
+from milabench.preflight.containers import Found, findings
+
+CONTAINER = Container(executable="podman", image="example.org/bench:1", base="/base")
+ROOT = replace(CONTAINER, image="/srv/root")
+IMAGE = Image(id="sha256:1", digest="sha256:a", root=None)
+OTHER = Image(id="sha256:2", digest="sha256:b", root=None)
+THERE = Found(program="/usr/bin/podman", image=IMAGE)
+PLANNED = Command(
+    tag="t", benchmark="b", node="n1", argv=("x",), cwd="/", container=replace(CONTAINER, digest="sha256:b")
+)
+
+CASES = {
+    "no program": ({"n1": Found()}, CONTAINER, (), "no-container-program", "no program podman,"),
+    "no program on one of several": ({"n1": THERE, "n2": Found()}, CONTAINER, (), "no-container-program", "on n2"),
+    "no image": ({"n1": replace(THERE, image=None)}, CONTAINER, (), "no-image", "is not there"),
+    "no daemon": (
+        {"n1": replace(THERE, image=None, problem="Cannot connect")},
+        CONTAINER,
+        (),
+        "container-program-fails",
+        "Cannot connect",
+    ),
+    "different images": (
+        {"n1": THERE, "n2": replace(THERE, image=OTHER)},
+        CONTAINER,
+        (),
+        "images-differ",
+        "n1 sha256:a",
+    ),
+    "another than planned": ({"n1": THERE}, CONTAINER, (PLANNED,), "image-changed", "was sha256:b when"),
+}
+
+
+@pytest.mark.parametrize(("found", "container", "planned", "code", "what"), CASES.values(), ids=CASES)
+def test_what_stands_in_the_way_of_containers_is_told(
+    found: dict[str, Found], container: Container, planned: tuple[Command, ...], code: str, what: str
+) -> None:
+    (only,) = findings(container, found, planned)
+    assert (only.code, only.severity) == (code, "blocking")
+    assert what in only.what
+
+
+def test_where_all_is_there_nothing_is_told() -> None:
+    same = replace(PLANNED, container=replace(CONTAINER, digest="sha256:a"))
+    assert [*findings(CONTAINER, {"n1": THERE, "n2": THERE}, (same,))] == []
+
+
+def test_what_to_type_is_what_fetches_the_image() -> None:
+    lacking = {"n1": Found(program="podman")}
+    (published,) = findings(CONTAINER, lacking)
+    assert published.remedy.endswith("podman pull example.org/bench:1")
+    (folder,) = findings(ROOT, lacking)
+    assert "pull" not in folder.remedy
+
+
+def test_many_nodes_are_not_all_named() -> None:
+    (only,) = findings(CONTAINER, {f"n{number}": Found() for number in range(20)})
+    assert "on n0, n1, n2 and 17 more" in only.what
+
+
+def test_every_code_stands_in_a_case() -> None:
+    assert {case[3] for case in CASES.values()} == {
+        "no-container-program",
+        "container-program-fails",
+        "no-image",
+        "images-differ",
+        "image-changed",
+    }
