@@ -108,8 +108,7 @@ def _shell_line(command: Command) -> str:
     command = with_port(command, None)
     env, argv = command.env, shlex.join(command.argv)
     if command.container is not None:
-        command = with_port(command, None)
-    env, argv = _contained(command, command.container)
+        env, argv = _contained(command, command.container)
     given = " ".join(f"{name}={shlex.quote(value)}" for name, value in env.items())
     return f"(cd {shlex.quote(command.cwd)} && env {given} {argv})"
 
