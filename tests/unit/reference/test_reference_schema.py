@@ -16,7 +16,10 @@ from milabench.suite import resolve
 from milabench.suite.language import KEYS, VOIR
 
 ROOT = Path(__file__).parents[3]
-OURS = sorted([*ROOT.glob("config/**/*.yaml"), *ROOT.glob("benchmarks/**/*.yaml")])
+PROFILES = ROOT / "config" / "profiles"  # of submit: no suites
+OURS = sorted(
+    each for part in ("config", "benchmarks") for each in ROOT.glob(f"{part}/**/*.yaml") if PROFILES not in each.parents
+)
 SUITE = Draft202012Validator(schema.suite())
 SYSTEM = Draft202012Validator(schema.system())
 

@@ -30,6 +30,7 @@ NO_CASE = {
     *(Code.UNREADABLE, Code.NO_BENCHMARKS),  # of a whole file: test_suite_layers.py
     *(Code.LAST_COUNTS, Code.LITERAL),  # with --legacy only
     *(Code.NO_PACKAGE, Code.NOTHING_TO_RUN, Code.REFUSED, Code.BENCHFILE),  # of benchfiles
+    Code.SBATCH,  # of profiles: test_slurm_profiles.py
     Code.SECRET,  # of the operator's environment
 }
 _EXPECTED = re.compile(r"^( *)\^ ([EW]\d{3}) (.*?)(?: \(did you mean '(.*)'\?\))?$")
