@@ -28,13 +28,14 @@ from harness import wait_until
 BASE = Path("/mnt/base")
 USER, UID = "bench", 4242
 SSHD = "/usr/sbin/sshd"
-_REPOSITORY = Path(__file__).resolve().parent.parent
+_KEPT = tuple(dict.fromkeys((Path(__file__).resolve().parent.parent, Path(sys.prefix), Path(sys.base_prefix))))
+_COVERED = ("/home", "/run", "/root", "/tmp", "/var/tmp")  # noqa: S108
 _CLONE_NEWNET = 0x40000000
 _PREFIX = "mbt"
 _NETWORK = "10.77.0"
 
 # In the node's namespaces, before its sshd takes the shell's place: what it needs is copied first, then the node's own
-# disks cover those of this machine. The repository stays visible, so that milabench can be run there as well.
+# disks cover those of this machine. This repository and its Python stay, so that milabench can be run there as well.
 _DISKS = """
 set -e
 hostname {name}
@@ -44,12 +45,19 @@ exec {command}
 """
 _OWN_DISKS = """
 exec 2>>{folder}/log
-mkdir /mnt/kept /mnt/node && mount --bind {repository} /mnt/kept && cp -r {folder}/etc/. /mnt/node
+mkdir /mnt/node && cp -r {folder}/etc/. /mnt/node
+number=0
+for path in {kept}; do
+    number=$((number + 1)) && mkdir /mnt/kept$number && mount --bind $path /mnt/kept$number
+done
 for name in passwd shadow group hosts; do mount --bind {folder}/etc/$name /etc/$name; done
 mount --bind {folder}/home /home
 for place in /run /root /tmp /var/tmp; do mount -t tmpfs none $place; done
 chmod 755 /run && chmod 1777 /tmp /var/tmp && chmod 700 /root && mkdir /run/sshd
-mkdir -p {repository} && mount --move /mnt/kept {repository}
+number=0
+for path in {kept}; do
+    number=$((number + 1)) && mkdir -p $path && mount --move /mnt/kept$number $path
+done
 """
 _SSHD_CONFIG = """
 Port 22
@@ -298,7 +306,7 @@ def _start(node: Node) -> None:
         "folder": shlex.quote(str(node.folder)),
         "base": BASE,
         "base_source": shlex.quote(str(node.seen)),
-        "repository": shlex.quote(str(_REPOSITORY)),
+        "kept": shlex.join(str(path) for path in _KEPT if str(path).startswith(_COVERED)),
     }
     own = "" if node.name == "op" else _OWN_DISKS.format(**known)
     command = "sleep infinity" if node.name == "op" else f"{SSHD} -D -e -f /mnt/node/sshd_config"
