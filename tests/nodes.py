@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,10 @@ class Node:
         """Return what runs there beside its sshd and what that has for each connection."""
         return [pid for pid in self.pids() if pid != self.pid and _name_of(pid) not in (None, "sshd", "sshd-session")]
 
+    def idle(self) -> bool:
+        """Whether nothing runs there that somebody has started."""
+        return self.started() == []
+
     def host_key(self) -> str:
         return " ".join((self.folder / "etc" / "host_key.pub").read_text().split()[:2])
 
@@ -203,7 +208,7 @@ class Nodes:
         if self.machines:
             _ip("netns", "del", f"{_space('sw')}", check=False)
         for node in self.machines.values():
-            wait_until(lambda node=node: not Path(f"/run/netns/{node.space}").exists())
+            wait_until(partial(_is_gone, node))
 
 
 def why_not() -> str | None:
@@ -262,7 +267,15 @@ def _make(made: Nodes, names: Sequence[str], shared: Sequence[str]) -> None:
             _furnish(node, made)
         _start(node)
     for node in made.nodes:
-        wait_until(lambda node=node: "Server listening" in (node.folder / "log").read_text(errors="replace"))
+        wait_until(partial(_listens, node))
+
+
+def _listens(node: Node) -> bool:
+    return "Server listening" in (node.folder / "log").read_text(errors="replace")
+
+
+def _is_gone(node: Node) -> bool:
+    return not Path(f"/run/netns/{node.space}").exists()
 
 
 def _wire(machines: Sequence[Node]) -> None:

@@ -274,7 +274,7 @@ def test_what_a_login_shell_prints_before_is_passed_over(nodes: Nodes) -> None:
 def test_a_login_shell_that_prints_without_end_is_told(nodes: Nodes) -> None:
     with bashrc(nodes, "yes welcome\n"):
         assert "prints without end ('welcome')" in refusal(nodes)
-    wait_until(lambda: nodes["n1"].started() == [])
+    wait_until(nodes["n1"].idle)
 
 
 def test_a_node_without_python_is_told(nodes: Nodes) -> None:
@@ -409,7 +409,7 @@ def test_when_sshd_is_killed_what_runs_is_lost_and_ends_and_the_next_request_con
     assert "the other side closed it: its sshd was ended, or the node went down" in found.error
     assert "; and then: node n1 (10.77.0.1) refuses the connection" in gone
     assert name == "n1"
-    wait_until(lambda: nodes["n1"].started() == [], timeout_s=30)
+    wait_until(nodes["n1"].idle, timeout_s=30)
 
 
 async def _answers(host: AgentHost) -> bool:

@@ -38,11 +38,11 @@ def run(nodes: Nodes, project: Project) -> Iterator[Project]:
     nodes.trust()
     yield project
     for node in nodes.nodes:
-        wait_until(lambda node=node: node.started() == [], timeout_s=20)
+        wait_until(node.idle, timeout_s=20)
 
 
-def execute(run: Project, nodes: Nodes, *arguments: str, **environ: str) -> Result:
-    return run.milabench("exec", *arguments, under=nodes["op"].prefix(cwd=run.folder), timeout_s=120, **environ)
+def execute(run: Project, nodes: Nodes, *arguments: str) -> Result:
+    return run.milabench("exec", *arguments, under=nodes["op"].prefix(cwd=run.folder), timeout_s=120)
 
 
 # Words and streams -------------------------------------------------------------------------------------------------
@@ -52,7 +52,8 @@ def test_words_variables_and_folder_arrive_as_they_are(run: Project, nodes: Node
     show = "import json, os, sys; print(json.dumps([sys.argv[1:], os.environ['T'], os.environ['HERE'], os.getcwd()]))"
     command = ("python3", "-c", show, *WORDS)
     options = ("--host", f"{USER}@{nodes['n1'].address}", "--cwd", str(BASE), "--env", "T= a=b\n", "--env", "HERE")
-    found = execute(run, nodes, *options, "--", *command, HERE="it's *")
+    run.environ["HERE"] = "it's *"
+    found = execute(run, nodes, *options, "--", *command)
     assert (found.code, found.err) == (0, "")
     assert found.json == [list(WORDS), " a=b\n", "it's *", str(BASE)]
 
@@ -181,7 +182,7 @@ def test_whatever_ends_milabench_nothing_stays_on_any_node(run: Project, nodes: 
     assert code == (-number if number == signal.SIGKILL else 130)
     began = time.monotonic()
     for node in nodes.nodes:
-        wait_until(lambda node=node: node.started() == [], timeout_s=20)
+        wait_until(node.idle, timeout_s=20)
     assert not any(map(alive, pids)), time.monotonic() - began
     for mark in marks:
         mark.unlink()

@@ -38,7 +38,7 @@ def nodes(made: Nodes) -> Iterator[Nodes]:
     made.trust()
     yield made
     for node in made.nodes:
-        wait_until(lambda node=node: node.started() == [], timeout_s=30)
+        wait_until(node.idle, timeout_s=30)
         assert "milabench" not in node.run("find", "/var/tmp", "-name", "*.data"), "the spool is not empty"
     for node in made.machines.values():
         for path in node.seen.iterdir():
@@ -201,7 +201,7 @@ def test_a_node_that_is_lost_takes_its_own_processes_and_no_others(
     with running(run, nodes) as process:
         faults[fault]()
         wait_until(lambda: "printer.n2" in _ended(run))
-        wait_until(lambda: node.started() == [], timeout_s=30)
+        wait_until(node.idle, timeout_s=30)
         go(nodes)
         out, err = process.communicate(timeout=120)
     _mend(nodes, fault)
@@ -234,7 +234,7 @@ def test_ctrl_c_ends_everything_on_all_nodes_and_keeps_what_was_measured(run: Pr
         os.kill(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130, out + err
-    assert all(node.started() == [] for node in nodes.nodes)
+    assert all(node.idle() for node in nodes.nodes)
     assert report(run, nodes)["outcomes"] == {"interrupted": 3}
     assert_whole(runs(run.base)[-1], *USERS)
 
@@ -244,7 +244,7 @@ def test_a_runner_that_is_killed_leaves_nothing_and_its_run_can_be_gone_on_with(
         os.kill(process.pid, signal.SIGKILL)
         process.wait(30)
     for node in nodes.nodes:
-        wait_until(lambda node=node: node.started() == [], timeout_s=30)
+        wait_until(node.idle, timeout_s=30)
     with running(run, nodes, "resume", "--force", attempts=1) as process:
         go(nodes)
         out, err = process.communicate(timeout=120)
