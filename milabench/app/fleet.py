@@ -151,7 +151,7 @@ class Fleet:
     async def _survey(self, node: Node, survey: Survey) -> None:
         host = self.hosts[node.name]
         hello = await host.hello()
-        facts = (await host.request("probe", arch=survey.arch, reach=survey.reach))["facts"]
+        facts = (await host.request("probe", arch=survey.arch, reach=dict(survey.reach)))["facts"]
         known = {name: hello[name] for name in ("python", "python_version", "machine", "spool") if name in hello}
         self._remote[node.name] = {**facts, **known, "clock_offset_ns": await _clock_offset_ns(host)}
 

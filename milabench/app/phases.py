@@ -103,7 +103,7 @@ class Operation:
     ) -> list[System]:
         """Return the system of each of several runs, as its nodes tell of themselves: they are connected for it."""
         options = self.options
-        facts = (await self.host.request("probe", arch=options.arch, reach=reach))["facts"]
+        facts = (await self.host.request("probe", arch=options.arch, reach=dict(reach)))["facts"]
         survey = Survey(base=str(options.base), arch=options.arch, reach=reach, make=make)
         found = []
         for each in runs:

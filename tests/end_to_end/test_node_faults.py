@@ -167,7 +167,7 @@ def test_a_full_disk_on_one_node_fails_that_nodes_process(machines: Machines) ->
     assert done.code == 1, done.err
     outcomes = machines.outcomes()
     assert outcomes == {"each.n1": "early_stop", "each.n2": "failed", "each.n3": "early_stop"}
-    assert "no room" in end(machines.run(), "each.n2")["reason"]
+    assert "No space left" in end(machines.run(), "each.n2")["reason"]
     assert machines.left() == {}
 
 
