@@ -50,7 +50,11 @@ class Machines:
 
         There it has that machine's network, name and base; the rest is of this one, Python above all.
         """
-        known = [] if verb in ("resume", "report", "status") else ["--config", str(self.project.folder / "suite.yaml")]
+        known = (
+            []
+            if verb in ("resume", "report", "status", "system")
+            else ["--config", str(self.project.folder / "suite.yaml")]
+        )
         system = ["--system", str(self.project.folder / "system.yaml")] if known else []
         node = self.nodes[at]
         there = ["nsenter", "--target", str(node.pid), "--net", "--uts", "unshare", "--mount", "sh", "-c", _ENTER, "sh"]

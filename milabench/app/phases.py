@@ -12,14 +12,23 @@ from types import MappingProxyType
 from typing import Any
 
 from milabench import plan as planning
-from milabench import resources
+from milabench import resources, system
 from milabench.app import containers, unbundle
 from milabench.app.fleet import Fleet, Survey
 from milabench.app.links import opens
 from milabench.app.multirun import Asked
 from milabench.app.options import Options
 from milabench.app.signals import ended_at_once, heeded
-from milabench.app.workspace import assembled, check_index, indexes, put_together, resolve_suite, resolve_system, site
+from milabench.app.workspace import (
+    addresses,
+    assembled,
+    check_index,
+    indexes,
+    put_together,
+    resolve_suite,
+    resolve_system,
+    site,
+)
 from milabench.console import Console
 from milabench.errors import ExitCode, HostLost, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
@@ -34,7 +43,8 @@ from milabench.record import Record
 from milabench.rundir import RunDir
 from milabench.setuplogs import SetupLogs
 from milabench.suite import Suite
-from milabench.system.types import Node, System
+from milabench.system.file import SystemFile
+from milabench.system.types import Allocation, Node, System
 
 Outcomes = Mapping[str, Outcome]
 _HOLD_S = 30  # the ladder of signals and the look that everything is gone take half of it
@@ -113,6 +123,13 @@ class Operation:
             with each.told_at_its_place():
                 found.append(resolve_system(each.options, {**facts, **told.here}, told.remote))
         return found
+
+    async def recorded(self, said: SystemFile, survey: Survey, within: Allocation | None = None) -> System:
+        """Return the system of nodes that are known one by one, as they are now: they are connected for it."""
+        facts = (await self.host.request("probe", arch=survey.arch, reach=dict(survey.reach)))["facts"]
+        facts = {"ips": list(addresses()), **facts}
+        told = await self.fleet.join(system.recorded(said, facts, within=within), survey)
+        return system.recorded(said, {**facts, **told.here}, told.remote, within)
 
     async def set_up_all(self, phase: Phase, several: Sequence[Workspace]) -> Outcomes:
         """Run install or prepare for several runs, once for those that need the same; a failure is kept."""

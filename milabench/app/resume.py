@@ -9,7 +9,6 @@ from typing import Any
 import milabench
 from milabench import options as system_options
 from milabench import plan as planning
-from milabench import system
 from milabench.app import preflight
 from milabench.app.facts import made_of, nodes
 from milabench.app.fleet import Survey
@@ -92,10 +91,7 @@ async def _joined(work: Operation, record: RunDir) -> System:
     given = {name: value for name, value in before.get("ssh", {}).items() if value is not None}
     said = SystemFile(arch=arch, nodes=tuple(_entries(before, record.plan())), options=system_options.Options(given))
     within = _within(before, said.nodes, work.options)
-    local = (await work.host.request("probe", arch=arch, reach={}))["facts"]
-    survey = Survey(base=str(before.get("base")), arch=arch)
-    told = await work.fleet.join(system.recorded(said, local, within=within), survey)
-    return system.recorded(said, {**local, **told.here}, told.remote, within)
+    return await work.recorded(said, Survey(base=str(before.get("base")), arch=arch), within)
 
 
 def _entries(before: Mapping[str, Any], plan: Plan) -> Iterator[NodeEntry]:

@@ -28,6 +28,7 @@ VERBS = {
     "resume": ("milabench.cli.resume", "Go on with a run that was cut off."),
     "status": ("milabench.cli.status", "Show how far a run is, from another terminal too."),
     "doctor": ("milabench.cli.doctor", "Find what stands in the way of a run, or would spoil its numbers."),
+    "system": ("milabench.cli.system", "Print a system file: of this machine, of hosts, of a Slurm allocation."),
     "logs": ("milabench.cli.logs", "Show what the processes of a benchmark printed."),
     "report": ("milabench.cli.report", "Report on run directories."),
     "compare": ("milabench.cli.compare", "Say what is faster or slower in one run than in another, and what changed."),

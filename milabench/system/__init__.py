@@ -95,7 +95,7 @@ def recorded(
     within: Allocation | None = None,
 ) -> System:
     """Return the system that a run was begun on, its main node first, as it is now: with all that its nodes show."""
-    arch = cast(Arch, said.arch or "cpu")
+    arch = cast(Arch, said.arch or remote.get(said.nodes[0].name, facts).get("arch") or "cpu")
     return _made(Maker(arch=arch, facts=facts, remote=remote, said=said, asked={}), said.nodes, within)
 
 

@@ -94,6 +94,20 @@ def test_doctor_looks_at_every_node_and_changes_none(machines: Machines) -> None
     assert all(each["what"].startswith("on all 3 nodes: ") for each in shared)
 
 
+def test_a_system_file_is_made_of_hosts_and_taken_again(machines: Machines) -> None:
+    addresses = [machines.nodes[name].address for name in NAMES]
+    hosts = ",".join((addresses[0], f"bench@{addresses[1]}", addresses[2]))
+    done = machines.milabench("system", "--hosts", hosts)
+    assert done.code == 0, done.err
+    assert [line.strip() for line in done.out.splitlines() if "- name" in line] == [f"- name: {name}" for name in NAMES]
+    assert "# has the base of n1" in done.out
+    (machines.project.folder / "system.yaml").write_text(done.out)
+    try:
+        assert machines.milabench("doctor").code == 0
+    finally:
+        machines.write_system()
+
+
 def test_a_run_can_be_looked_at_where_it_is_kept(machines: Machines) -> None:
     done = machines.milabench("status", "--json")
     assert done.json["outcomes"] == {"early_stop": 2}

@@ -1,0 +1,69 @@
+"""Nodes by the names that people give them: ``[user@]host[:port]``, in a list or a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+from milabench.errors import UsageError
+from milabench.system.file import NAME, SSH_PORT, NodeEntry
+
+_HOST = re.compile(
+    r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^@:\s\[\]]+|[0-9A-Fa-f:.%]+)(?::(?P<port>\d+))?"
+)
+_SLOTS = re.compile(r"(?:slots|max_slots|max-slots)=\d+")  # of a file for mpirun: how many processes, which nodes say
+
+
+def listed(words: Iterable[str]) -> tuple[NodeEntry, ...]:
+    """Return the nodes of a list, the first one main. Raises UsageError for what names none, or one twice."""
+    found: dict[str, NodeEntry] = {}
+    for number, word in enumerate(words):
+        entry = _entry(word, main=number == 0)
+        if entry.name in found:
+            raise UsageError(f"{word}: {entry.name} is named twice")
+        found[entry.name] = entry
+    if not found:
+        raise UsageError("no node is named: give [user@]host[:port], several with commas between them")
+    return tuple(found.values())
+
+
+def from_file(path: Path) -> Iterator[str]:
+    """Yield what a file of nodes names, one a line; ``#`` begins a comment, slots of mpirun are passed over.
+
+    Raises UsageError for a file that cannot be read, or a line that says something else.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--hostfile {path}: {getattr(error, 'strerror', None) or error}") from None
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].split()
+        if any(not _SLOTS.fullmatch(word) for word in words[1:]):
+            raise UsageError(f"--hostfile {path}:{number}: {line.strip()!r} is not one node: [user@]host[:port]")
+        yield from words[:1]
+
+
+def _entry(word: str, *, main: bool) -> NodeEntry:
+    match = _HOST.fullmatch(word)
+    if match is None or not 0 < int(match["port"] or SSH_PORT) < 65536:
+        raise UsageError(f"{word!r} is no node: [user@]host[:port], an IPv6 address with a port in brackets")
+    host = match["host"].strip("[]")
+    if not NAME.fullmatch(host) and not _is_address(host):
+        raise UsageError(f"{word!r} is no node: a name has letters, digits and . _ : -")
+    return NodeEntry(
+        name=host if NAME.fullmatch(host) else f"node-{host.replace(':', '-').strip('-')}",
+        address=host,
+        port=int(match["port"] or SSH_PORT),
+        user=match["user"],
+        main=main,
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True
