@@ -16,7 +16,7 @@ from milabench.errors import UsageError
 from milabench.paths import expanded
 from milabench.system import allocation, hosts
 from milabench.system.file import NAME, NodeEntry, SystemFile
-from milabench.system.types import Allocation, System
+from milabench.system.types import Allocation, Node, System
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +75,14 @@ def _named(found: System) -> System:
         for node in found.nodes
         if (node.name == "local" or _is_address(node.address)) and _fits(own.get(node.name, ""), used)
     }
+
+    def renamed(node: Node) -> Node:
+        shares = node.shares_base and names.get(node.shares_base, node.shares_base)
+        return replace(node, name=names.get(node.name, node.name), shares_base=shares)
+
     return replace(
         found,
-        nodes=tuple(replace(node, name=names.get(node.name, node.name)) for node in found.nodes),
+        nodes=tuple(map(renamed, found.nodes)),
         probed={names.get(name, name): facts for name, facts in found.probed.items()},
     )
 
