@@ -14,7 +14,7 @@ from textwrap import dedent
 import pytest
 
 import without_network
-from harness import OBSERVED, Project, Result, folder
+from harness import OBSERVED, PRINTER, Project, Result, folder, shell
 from repository import Repository
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no program git")
@@ -49,7 +49,9 @@ def packed(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> P
     project.write("own/main.py", dedent(OWN) + dedent(OBSERVED))
     project.write("own/requirements.in", "iniconfig>=2\n")
     project.write("own/prepare.py", PREPARE)
-    project.suite(own=folder("own"), external={**folder(""), "definition": {"git": str(repository.path)}})
+    project.write("tool/print.sh", PRINTER)
+    program = {**shell(""), "command": {"argv": ["sh", "print.sh"], "cwd": "tool"}}
+    project.suite(own=folder("own"), external={**folder(""), "definition": {"git": str(repository.path)}}, tool=program)
     bundle = project.folder.with_name("suite.tar")
     for arguments in (("install",), ("prepare",), ("bundle-env", "--data", "-o", str(bundle))):
         done = project.verb(*arguments, **index)
@@ -77,6 +79,7 @@ def test_a_bundle_is_installed_prepared_and_run_without_a_network(project: Proje
     assert {name: each["outcomes"] for name, each in found.items()} == {
         "own": {"early_stop": 1},
         "external": {"early_stop": 1},
+        "tool": {"early_stop": 1},
     }
     assert (project.base / "data/own/latest").is_symlink()
     frozen = project.run().facts()["environments"]["own"]
