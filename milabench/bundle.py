@@ -94,6 +94,16 @@ def read(folder: Path) -> Manifest:
         raise PreflightError(f"{folder} is no bundle that was unpacked: {error.strerror}") from None
 
 
+def folder_of(path: Path, base: Path) -> Path:
+    """Return where a bundle is unpacked below a base; errors are those of ``unpack``."""
+    with _opened(path) as archive:
+        return _folder(_taken(path, lambda: _first(archive, path)), base)
+
+
+def is_unpacked(folder: Path) -> bool:
+    return (folder / MANIFEST).exists()
+
+
 def unpack(path: Path, base: Path) -> Path:
     """Unpack a bundle below a base, each file checked, unless that has been done; return its folder there.
 
@@ -102,10 +112,9 @@ def unpack(path: Path, base: Path) -> Path:
     """
     with _opened(path) as archive:
         text = _taken(path, lambda: _first(archive, path))
-        manifest = _manifest(text, path)
-        folder = base / FOLDER / hashlib.sha256(text).hexdigest()[:12]
+        manifest, folder = _manifest(text, path), _folder(text, base)
         with _locked(folder):
-            if not (folder / MANIFEST).exists():
+            if not is_unpacked(folder):
                 shutil.rmtree(folder, ignore_errors=True)
                 _unpack(archive, path, manifest, folder, base)
                 partial = folder / f".{MANIFEST}.partial"
@@ -199,6 +208,10 @@ def _first(archive: tarfile.TarFile, path: Path) -> bytes:
     if file is None:
         raise PreflightError(f"{path} is no bundle: it does not begin with a {MANIFEST}")
     return file.read()
+
+
+def _folder(manifest: bytes, base: Path) -> Path:
+    return base / FOLDER / hashlib.sha256(manifest).hexdigest()[:12]
 
 
 def _manifest(text: bytes, where: Path) -> Manifest:

@@ -13,6 +13,7 @@ from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
 from milabench.app.preflight import Look, Subject
 from milabench.app.run import subject, with_plan
+from milabench.app.unbundle import there
 from milabench.console import Console
 from milabench.errors import PreflightError
 from milabench.plan.environ import redacted, secrets
@@ -26,6 +27,7 @@ async def doctor(options: Options, console: Console) -> Look:
     What keeps the run from being planned (a device or a definition that is not there), and nodes that cannot be used,
     are findings.
     """
+    options = there(options)
     async with operation(options, console) as work:
         try:
             if options.config is None:

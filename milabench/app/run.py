@@ -15,14 +15,14 @@ from milabench.app import preflight, sizing
 from milabench.app.facts import facts, resolved
 from milabench.app.multirun import Asked, asked
 from milabench.app.options import Options
-from milabench.app.phases import Operation, Outcomes, operation
+from milabench.app.phases import Operation, operation
 from milabench.app.signals import ended_at_once
 from milabench.app.unbundle import unpacked
 from milabench.app.workspace import put_together
 from milabench.console import Console
 from milabench.errors import ConfigurationError, DiskFull, ExitCode, PreflightError, UsageError
 from milabench.execute import any_side_by_side
-from milabench.outcome import GOOD
+from milabench.outcome import GOOD, Outcome
 from milabench.paths import expanded
 from milabench.plan import Phase, Plan, Workspace
 from milabench.preflight import Finding
@@ -236,7 +236,7 @@ async def _set_all_up(work: Operation, ready: Workspace) -> Mapping[str, str]:
     """Install and prepare everything; return the benchmarks that cannot run, with the reason."""
     installed = await work.set_up("install", ready)
     blocked = dict(ready.unfetched) | {
-        benchmark.name: f"its environment {benchmark.install_group!r} could not be made: {outcome.reason}"
+        benchmark.name: f"its environment {benchmark.install_group!r} could not be made: {_reason(outcome, ready)}"
         for benchmark in ready.suite.benchmarks
         if benchmark.definition is not None
         and (outcome := installed.get(benchmark.install_group)) is not None
@@ -246,15 +246,18 @@ async def _set_all_up(work: Operation, ready: Workspace) -> Mapping[str, str]:
         return blocked
     able = tuple(benchmark for benchmark in ready.suite.benchmarks if benchmark.name not in blocked)
     prepared = await work.set_up("prepare", replace(ready, suite=replace(ready.suite, benchmarks=able)))
-    return {**blocked, **_failures(prepared)}
-
-
-def _failures(prepared: Outcomes) -> dict[str, str]:
-    return {
-        name: f"its preparation failed: {outcome.reason}"
+    failures = {
+        name: f"its preparation failed: {_reason(outcome, ready)}"
         for name, outcome in prepared.items()
         if outcome.kind not in GOOD
     }
+    return {**blocked, **failures}
+
+
+def _reason(outcome: Outcome, ready: Workspace) -> str:
+    """Return why something could not be made; on several nodes with the process that failed, which names its node."""
+    where = f" ({outcome.tag})" if len(ready.system.nodes) > 1 and outcome.tag else ""
+    return f"{outcome.reason}{where}"
 
 
 def path_of(options: Options) -> Path:

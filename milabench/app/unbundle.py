@@ -20,11 +20,22 @@ def unpacked(options: Options, console: Console) -> Options:
     """Return options with their bundle unpacked below the base; its suite is the suite where no other is named."""
     if options.bundle is None:
         return options
-    folder = options.bundle
-    if not folder.is_dir():
+    found = there(options, only_unpacked=False)
+    assert found.bundle is not None
+    if not bundle.is_unpacked(found.bundle):
+        console.note(f"unpacking {options.bundle.name} into {found.bundle}")
         with ended_at_once():
-            folder = bundle.unpack(options.bundle, options.base)
-        console.note(f"{options.bundle.name} is unpacked in {folder}")
+            bundle.unpack(options.bundle, options.base)
+    return found
+
+
+def there(options: Options, *, only_unpacked: bool = True) -> Options:
+    """Return options with the folder of their bundle. Raises PreflightError for ``only_unpacked`` where it is not."""
+    if options.bundle is None:
+        return options
+    folder = options.bundle if options.bundle.is_dir() else bundle.folder_of(options.bundle, options.base)
+    if only_unpacked and not bundle.is_unpacked(folder):
+        raise PreflightError(f"{options.bundle} is not unpacked yet. Type: {options.command('install')}")
     return replace(options, bundle=folder, config=options.config or str(folder / bundle.SUITE))
 
 

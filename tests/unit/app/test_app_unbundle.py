@@ -12,7 +12,7 @@ import pytest
 from milabench import bundle
 from milabench import plan as planning
 from milabench.app.options import Options
-from milabench.app.unbundle import check, unpacked
+from milabench.app.unbundle import check, there, unpacked
 from milabench.app.workspace import workspace
 from milabench.bundle import About, Group
 from milabench.console import Console
@@ -74,5 +74,14 @@ def test_the_suite_is_the_bundles_own_where_no_other_is_named(tmp_path: Path) ->
     found = unpacked(Options(config=None, base=tmp_path / "base", bundle=tmp_path / "b.tar"), Console(quiet=True))
     assert found.bundle is not None
     assert found.config == str(found.bundle / "suite.yaml")
-    assert unpacked(found, Console(quiet=True)) == found
+    assert unpacked(found, Console(quiet=True)) == there(found) == found
     assert found.command("run").endswith(f"--bundle {found.bundle}")
+
+
+def test_a_look_unpacks_nothing(tmp_path: Path) -> None:
+    made = ready(tmp_path)
+    options = Options(config=None, base=tmp_path / "other", bundle=tmp_path / "b.tar")
+    with pytest.raises(PreflightError, match=r"b.tar is not unpacked yet. Type: milabench install .*--bundle .*b.tar"):
+        there(options)
+    assert not options.base.exists()
+    assert str(there(replace(options, base=tmp_path / "base")).bundle) == made.site.bundle
