@@ -22,6 +22,8 @@ _OF_DATA = ("data", "extra", "cache")
 # Of the cache, what is made again where it is wanted, or is a record of what was done here.
 _MADE_AGAIN = {"wheels", "tools", "constraints", "pins", "packing", "triton", "inductor", "pip", "uv", "virtualenv"}
 _OF_THIS_MACHINE = {("extra", "setup"), *(("cache", name) for name in _MADE_AGAIN)}
+# What a login to the hub leaves: who gets the bundle must not get that.
+_SECRET = {(*folder, name) for folder in (("data",), ("cache", "huggingface")) for name in ("token", "stored_tokens")}
 _MOST_BYTES, _MOST_FILES = 256 << 20, 10_000  # of a command's folder
 _RECORDS = "prepared"  # what prepare has done here: it looks for itself where the data goes
 
@@ -111,7 +113,7 @@ def _moved(benchmark: Benchmark, code: str | None) -> Benchmark:
 
 
 def _data(base: Path, groups: set[str]) -> Iterator[tuple[str, Path]]:
-    """Yield what preparing has made; links within stay links, and others become what they lead to."""
+    """Yield what preparing has made, and no token; links within stay links, and others become what they lead to."""
     for name in _OF_DATA:
         for root, folders, files in os.walk(base / name):
             parts = Path(root).relative_to(base).parts
@@ -120,7 +122,8 @@ def _data(base: Path, groups: set[str]) -> Iterator[tuple[str, Path]]:
             linked = [each for each in below if (Path(root) / each).is_symlink()]
             for each in (*files, *linked):
                 path = Path(root) / each
-                yield str(path.relative_to(base)), path if _stays(path, base) else path.resolve()
+                if (*parts, each) not in _SECRET and (path.is_symlink() or path.is_file()):
+                    yield str(path.relative_to(base)), path if _stays(path, base) else path.resolve()
 
 
 def _is_wanted(parts: tuple[str, ...], groups: set[str]) -> bool:

@@ -86,6 +86,14 @@ def test_the_command_to_type_has_every_option_that_is_no_default() -> None:
     assert options.command("run") == f"milabench run {shared} --run-name mine --repeat 3"
 
 
+def test_a_bundle_is_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = read_options({"bundle": "b.tar"})
+    assert (found.bundle, found.offline) == (Path.cwd() / "b.tar", True)
+    monkeypatch.setenv("MILABENCH_BUNDLE", "/c.tar")
+    assert read_options({"bundle": None}).bundle == Path("/c.tar")
+    assert read_options({}).bundle is None  # a verb that installs nothing
+
+
 @pytest.mark.parametrize("name", ["mine", "mine.2", "/a/b", "./a", "../a/b", "~/a", ".hidden"])
 def test_a_run_has_a_name_or_a_path(name: str) -> None:
     assert read_options({"run_name": name}).run_name == name
