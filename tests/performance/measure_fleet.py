@@ -105,8 +105,8 @@ class Playing:
 class PlayedAgent:
     """The other end of a host's pipe; a Transport."""
 
-    def __init__(self, clock: VirtualTime, meter: Meter, seconds: float) -> None:
-        self._clock, self._meter, self._looks = clock, meter, round(seconds / LOOK_S)
+    def __init__(self, clock: VirtualTime, meter: Meter, looks: int) -> None:
+        self._clock, self._meter, self._looks = clock, meter, looks
         self._frames = Frames()
         self._ready: asyncio.Queue[bytes] = asyncio.Queue()
         self._playing: list[Playing] = []
@@ -172,32 +172,37 @@ class PlayedHost(AgentHost):
 
 def main() -> int:
     asked = _options()
-    with tempfile.TemporaryDirectory(prefix="milabench-performance-") as name:
-        folder = Path(name)
-        began = time.process_time()
-        plan = planned(folder, _files(asked.nodes), facts={**FACTS, "ips": ["10.0.0.0"]})
-        planning_s = time.process_time() - began
-        bare_mib = _peak_mib()
-        own, written_mb = bare(folder / "bare", plan, asked.seconds)
-        supervised, playing_s = supervise(folder / "run", plan, asked.seconds)
-        lost = _lost(folder / "run", plan, asked.seconds)
-    processes = asked.nodes * DEVICES
-    events = processes * round(asked.seconds / LOOK_S) * EVENTS_A_LOOK
-    print(f"{asked.nodes:,} nodes × {DEVICES} devices, {events:,} events ({written_mb:.0f} MB) in {asked.seconds:g} s")
-    print(f"  the events' own time, in a bare loop: {own:.2f} s of CPU ({1e6 * own / events:.2f} µs an event)")
-    print(f"  planned: {planning_s:.2f} s of CPU; {bare_mib:.0f} MiB then")
-    print(f"  supervised: {supervised:.2f} s of CPU (without {playing_s:.2f} s of playing the agents)")
-    beyond, memory = planning_s + supervised - own, _peak_mib()
-    print(f"  beyond the events' own time: {beyond:.2f} s of CPU; goal ≤ {CPU_S:g}")
+    with tempfile.TemporaryDirectory(prefix="milabench-performance-", dir=asked.folder) as name:
+        return measure(Path(name), asked.nodes, asked.seconds)
+
+
+def measure(folder: Path, nodes: int, seconds: float) -> int:
+    """Print what it takes; return the exit code."""
+    processes, looks = nodes * DEVICES, round(seconds / LOOK_S)
+    events = processes * looks * EVENTS_A_LOOK
+    print(f"{nodes:,} nodes × {DEVICES} devices, {events:,} events in {seconds:g} s")
+    began = time.process_time()
+    plan = planned(folder, _files(nodes), facts={**FACTS, "ips": ["10.0.0.0"]})
+    planning_s = time.process_time() - began
+    print(f"  planned: {planning_s:.2f} s of CPU; {_peak_mib():.0f} MiB then")
+    supervised_s, playing_s = supervise(folder / "run", plan, looks)
+    memory = _peak_mib()
+    print(f"  supervised: {supervised_s:.2f} s of CPU (without {playing_s:.2f} s of playing the agents)")
     print(f"  memory, the played agents' too: {memory:.0f} MiB; goal ≤ {MEMORY_MIB:g}")
-    print(f"  {lost} lost" if lost else "  none lost")
-    return int(bool(lost) or beyond > CPU_S or memory > MEMORY_MIB)
+    own_s = bare(folder / "bare", plan, looks)
+    print(f"  the events' own time, in a bare loop: {own_s:.2f} s of CPU ({1e6 * own_s / events:.2f} µs an event)")
+    beyond_s = planning_s + supervised_s - own_s
+    print(f"  beyond the events' own time: {beyond_s:.2f} s of CPU; goal ≤ {CPU_S:g}")
+    lost = events - sum(_rates(folder / "run", plan))
+    print(f"  {lost} lost" if lost else "  none lost", flush=True)
+    return int(bool(lost) or beyond_s > CPU_S or memory > MEMORY_MIB)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=10.0, help="so long each process measures (10)")
+    parser.add_argument("--folder", help="where the run is written (that of temporary files)")
     return parser.parse_args()
 
 
@@ -215,13 +220,13 @@ def _files(nodes: int) -> dict[str, str]:
     }
 
 
-def supervise(folder: Path, plan: Plan, seconds: float) -> tuple[float, float]:
+def supervise(folder: Path, plan: Plan, looks: int) -> tuple[float, float]:
     """Run a plan; return the CPU time of that, and of playing the agents."""
     clock, meter = VirtualTime(), Meter()
     nodes = sorted({command.node for trial in plan.trials for command in trial.commands})
 
     async def run() -> list[Outcome]:
-        hosts = {name: PlayedHost(PlayedAgent(clock, meter, seconds)) for name in nodes}
+        hosts = {name: PlayedHost(PlayedAgent(clock, meter, looks)) for name in nodes}
         for host in hosts.values():
             await host.__aenter__()
         setting = Setting(hosts=hosts, records=record, interrupt=Interrupt())
@@ -239,19 +244,19 @@ def supervise(folder: Path, plan: Plan, seconds: float) -> tuple[float, float]:
     return time.process_time() - began - meter.seconds, meter.seconds
 
 
-def bare(folder: Path, plan: Plan, seconds: float) -> tuple[float, float]:
-    """Return the CPU time of a bare loop over the same frames, and how many MB of events that were."""
+def bare(folder: Path, plan: Plan, looks: int) -> float:
+    """Return the CPU time of a bare loop over the same frames."""
     folder.mkdir()
     tags = [command.tag for trial in plan.trials for command in trial.commands]
     playing = [Playing(number, tag, 2) for number, tag in enumerate(tags)]
     spent_s = 0.0
-    for _ in range(round(seconds / LOOK_S)):
+    for _ in range(looks):
         for _, group in groupby(playing, lambda each: each.number // DEVICES):
             content = b"".join(each.look(1) for each in group)
             began = time.process_time()
             _take(folder, content)
             spent_s += time.process_time() - began
-    return spent_s, sum(each.offset for each in playing) / 1e6
+    return spent_s
 
 
 def _take(folder: Path, content: bytes) -> None:
@@ -269,13 +274,8 @@ def _take(folder: Path, content: bytes) -> None:
             json.loads(line)
 
 
-def _lost(folder: Path, plan: Plan, seconds: float) -> int:
-    """Return how many events are not in the run."""
-    wanted = round(seconds / LOOK_S) * EVENTS_A_LOOK
-    return sum(wanted - count for count in _rates(folder, plan))
-
-
 def _rates(folder: Path, plan: Plan) -> Iterator[int]:
+    """Yield how many events of each process are in a run."""
     for trial in plan.trials:
         for command in trial.commands:
             yield (folder / f"{command.tag}.data").read_bytes().count(b'"rate"')
