@@ -48,7 +48,7 @@ class Context:
         """Return the benchmark as it is placed on another node."""
         if node is self.node:
             return self
-        return replace(self, node=node, values=system.values(self.system, node))
+        return replace(self, node=node, values=system.values_from(self.values, self.system, node))
 
     @property
     def is_on_all(self) -> bool:
@@ -138,7 +138,7 @@ class Context:
         return self.system.arch if named is None else str(self._resolved(named, self.known))
 
     def package_config(self, phase: str, tag: list[str]) -> dict[str, Any]:
-        """Return the configuration a benchfile is evaluated with: its own, to change as it likes."""
+        """Return the configuration a benchfile is evaluated with: its own, to change but for the system."""
         ids = [device.id for device in self.node.devices]
         return {
             **_copied(self.config),

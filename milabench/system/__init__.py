@@ -28,6 +28,7 @@ __all__ = [
     "recorded",
     "resolve",
     "values",
+    "values_from",
 ]
 
 OVERRIDES = ("arch", "gpus", "nodes", "gpu_memory", "cpus")
@@ -119,6 +120,11 @@ def values(system: System, node: Node | None = None) -> Mapping[str, Any]:
         "sshkey": system.options["sshkey"],
         "options": system.options.nested(),
     }
+
+
+def values_from(known: Mapping[str, Any], system: System, node: Node) -> Mapping[str, Any]:
+    """Return the ``values`` of a system, known as from one node, as from another: what is said of all is the same."""
+    return {**known, **_hardware(system.arch, node)}
 
 
 def _node_values(arch: Arch, node: Node) -> dict[str, Any]:
