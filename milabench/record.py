@@ -31,7 +31,7 @@ from milabench.fold import Folded
 from milabench.outcome import GOOD, UNDECIDED, Exit, Outcome, Seen, outcome, worst
 from milabench.plan import Command, Plan, Trial, codec
 from milabench.room import Room, is_full
-from milabench.rundir import RunDir, Seals, events_in, is_run, pieces, tail
+from milabench.rundir import RunDir, Seals, decoded, events_in, is_run, tail
 
 _GLANCE_S = 0.2  # whoever looks whether a run is being written has its lock for a moment: that is no runner
 _MADE_ELSE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO})  # of its files
@@ -160,12 +160,14 @@ class Record(RunDir):
         sync(self.path)
 
     def _written(self, tag: str) -> list[Path]:
-        """Return the files of a process and of the further ranks it leads."""
+        """Return the files of a process and of the further ranks it leads, these first: without its own there are none.
+
+        Folders of many thousand processes are not listed for each that begins.
+        """
         files = self.files(tag)
-        ranks = self.path.glob(f"{glob.escape(tag)}.rank[0-9]*.*")
-        partial = partial_of(files.events)
-        ours = (files.events, partial, files.steps, files.stdout, files.stderr)
-        return [path for path in (*ours, *sorted(ranks)) if path.exists()]
+        ours = (files.events, partial_of(files.events), files.steps, files.stdout, files.stderr)
+        found = [path for path in ours if path.exists()]
+        return [*sorted(self.path.glob(f"{glob.escape(tag)}.rank[0-9]*.*")), *found] if found else []
 
     def _sealed(self, trial: Trial) -> Outcome | None:
         """Return what came of a trial by the ends of its processes; None where one has none, or was cut off."""
@@ -265,15 +267,16 @@ class Record(RunDir):
         )
         if ended.code:
             seen = replace(seen, error=self.first_error(command.tag))
-        seen = replace(seen, nan_loss=seen.nan_loss or any(map(self._has_nan_loss, self.rank_events(command.tag))))
+            seen = seen.with_last_words(tail(files.stderr, _LAST_LINES))
         now_ns = self._now_ns()
         last_s = max([min(copied.last_ns, now_ns) / 1e9, *(line["time"] for line in folded.lines)])
         seen = replace(
             seen,
+            nan_loss=seen.nan_loss or any(map(self._has_nan_loss, self.rank_events(command.tag))),
             idle_s=min(max(now_ns / 1e9 - last_s, 0), ended.seconds),
             full_disk=self._room.is_short(),
         )
-        verdict = outcome(ended, seen.with_last_words(tail(files.stderr, _LAST_LINES)))
+        verdict = outcome(ended, seen)
         return verdict, copied.seals.end(_end(ended, verdict, now_ns))
 
     def _has_nan_loss(self, path: Path) -> bool:
@@ -353,14 +356,17 @@ class _Copied:
     def events(self, path: Path) -> Iterator[wire.Event]:
         """Yield the events of a file; nothing where there is none."""
         with path.open("rb") if path.exists() else io.BytesIO() as file:
-            for piece in pieces(file):
-                self._copy.write(piece)
+            write, has = self._copy.write, self.seals.has
+            for piece, event in decoded(file):
+                write(piece)
                 self._whole = piece.endswith(b"\n")
                 self._lines += self._whole
-                if len(piece) < wire.LINE_BYTES and (event := wire.decode_event(piece)) is not None:
-                    self._last_seq = max(self._last_seq, -1 if event.seq is None else event.seq)
-                    self.last_ns = max(self.last_ns, event.time_ns or 0)
-                    self.sealed |= self.seals.has(event)
+                if event is not None:
+                    if event.seq is not None and event.seq > self._last_seq:
+                        self._last_seq = event.seq
+                    if event.time_ns is not None and event.time_ns > self.last_ns:
+                        self.last_ns = event.time_ns
+                    self.sealed |= has(event)
                     yield event
 
     def append(self, lines: Iterable[tuple[str, object]], now_ns: int) -> None:

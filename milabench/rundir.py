@@ -22,15 +22,31 @@ from milabench.journal import Journal
 from milabench.outcome import GOOD, KINDS, UNDECIDED, Outcome
 from milabench.plan import Command, Plan, codec
 
+_BATCH = 256  # lines that are decoded at once
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """The files of one process."""
+    """The files of one process, in a folder."""
 
-    events: Path
-    steps: Path
-    stdout: Path
-    stderr: Path
+    folder: Path
+    tag: str
+
+    @property
+    def events(self) -> Path:
+        return self.folder / f"{self.tag}.data"
+
+    @property
+    def steps(self) -> Path:
+        return self.folder / f"{self.tag}.steps"
+
+    @property
+    def stdout(self) -> Path:
+        return self.folder / f"{self.tag}.stdout"
+
+    @property
+    def stderr(self) -> Path:
+        return self.folder / f"{self.tag}.stderr"
 
     @property
     def printed(self) -> tuple[Path, Path]:
@@ -46,10 +62,7 @@ class Files:
 
     @classmethod
     def of(cls, folder: Path, tag: str) -> Files:
-        return cls(**{name: folder / f"{tag}.{suffix}" for name, suffix in _SUFFIXES.items()})
-
-
-_SUFFIXES = {"events": "data", "steps": "steps", "stdout": "stdout", "stderr": "stderr"}
+        return cls(folder=folder, tag=tag)
 
 
 class RunDir:
@@ -220,7 +233,7 @@ class RunDir:
             rows = wire.count_steps(self.files(tag).steps)
         except OSError:  # something else of that name
             rows = 0
-        return fold(self.steps(tag), rows)
+        return fold(self.steps(tag), rows) if rows else Folded()
 
     def end(self, tag: str) -> Outcome | None:
         """Return what the end of a process says came of it, None where it has none."""
@@ -240,15 +253,36 @@ class RunDir:
 def events_in(path: Path) -> Iterator[wire.Event]:
     """Yield the events of a file; lines that are none come as events ``line`` with their text. Raises OSError."""
     with path.open("rb") as file:
-        for line in pieces(file):
-            event = wire.decode_event(line) if line.endswith(b"\n") or len(line) < wire.LINE_BYTES else None
+        for line, event in decoded(file):
             yield event or wire.Event(event="line", data={"line": line.decode(errors="replace").rstrip("\n")})
 
 
-def pieces(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a file, what is longer than any that means something in pieces."""
-    while line := file.readline(wire.LINE_BYTES):
-        yield line
+def decoded(file: BinaryIO) -> Iterator[tuple[bytes, wire.Event | None]]:
+    """Yield the lines of a file with what they say, None where that is nothing.
+
+    What is longer than any line that means something comes in pieces.
+    """
+    for batch in _batches(file):
+        whole = batch if max(map(len, batch)) < wire.LINE_BYTES else [b"" if _is_cut(each) else each for each in batch]
+        yield from zip(batch, wire.decode_events(whole), strict=True)
+
+
+def _is_cut(piece: bytes) -> bool:
+    return len(piece) == wire.LINE_BYTES and not piece.endswith(b"\n")
+
+
+def _batches(file: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield the lines, or pieces of them, some hundreds at a time and not many more bytes than of the longest."""
+    batch: list[bytes] = []
+    size = 0
+    while piece := file.readline(wire.LINE_BYTES):
+        batch.append(piece)
+        size += len(piece)
+        if len(batch) == _BATCH or size >= wire.LINE_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def open_run(path: Path) -> RunDir:

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from milabench.errors import PreflightError, told
 from milabench.rundir import Files
@@ -21,6 +21,7 @@ Fetch = Callable[[str], Awaitable[Mapping[str, Any]]]  # a file's name → its a
 _WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 _AT_ONCE_BYTES: Final = 1 << 20  # more is hashed in a thread: it takes longer than others should wait
 _PART_BYTES: Final = 1 << 18
+_RANK: Final = re.compile(r"[0-9]+\.(?:jsonl|steps)")  # what follows the tag of a further rank's file
 _LINES: Final = (".data", ".jsonl")
 
 
@@ -32,16 +33,16 @@ class Arrivals:
     """
 
     def __init__(self, folder: Path, names: frozenset[str], tag: str | None = None) -> None:
-        self._folder, self._names = folder, names
-        self._rank = re.compile(rf"{re.escape(tag)}\.rank[0-9]+\.(?:jsonl|steps)") if tag else None
+        self._folder, self._names = str(folder), names
+        self._rank = f"{tag}.rank" if tag else None
         self._begins: dict[str, int] = {}  # where in the file here that of the node begins
         self._problems: dict[str, str] = {}
 
     @classmethod
     def of_process(cls, files: Files, group: Files | None = None) -> Arrivals:
         """``group`` are the files that its ranks write beside, where these are not its own."""
-        paths = (files.events, files.steps, *files.printed)
-        return cls(files.stdout.parent, frozenset(path.name for path in paths), (group or files).stdout.stem)
+        names = (f"{files.tag}.{suffix}" for suffix in ("data", "steps", "stdout", "stderr"))
+        return cls(files.folder, frozenset(names), (group or files).tag)
 
     @classmethod
     def of_monitor(cls, path: Path) -> Arrivals:
@@ -55,7 +56,7 @@ class Arrivals:
         if name in self._problems:
             return
         try:
-            descriptor = os.open(self._folder / name, _WRITE, 0o644)
+            descriptor = self._open(name)
             try:
                 begin = self._begin_of(name, descriptor)
                 if chunk.get("cut"):
@@ -84,7 +85,7 @@ class Arrivals:
         """Have a file sent anew; return its account of then."""
         self._problems.pop(name, None)
         try:
-            self._cut(name, 0)
+            self._hashed(name, 0)  # what is there of it goes
             return (await fetch(name)).get(name)
         except OSError as error:
             self._problems[name] = _unwritable(error)
@@ -108,28 +109,36 @@ class Arrivals:
         if problem := self._problems.get(name, account.get("error")):
             return str(problem)
         try:
-            begin = self._cut(name, account["size"])
-            with (self._folder / name).open("rb") as file:
-                size, found = _hashed(file, begin)
+            size, found = self._hashed(name, account["size"])
         except OSError as error:
             return told(error)
         if size != account["size"]:
             return f"{size} of {account['size']} bytes have come"
         return None if found == account["sha256"] else "what has come is not what was sent"
 
-    def _cut(self, name: str, size: int) -> int:
-        """Keep of a file no more than so much; return where it begins. Makes one that is not there. Raises OSError."""
-        descriptor = os.open(self._folder / name, _WRITE, 0o644)
+    def _hashed(self, name: str, size: int) -> tuple[int, str]:
+        """Keep of a file no more than so much; return how much there is, and its hash. Raises OSError."""
+        descriptor = self._open(name)
         try:
-            begin = self._begin_of(name, descriptor)
+            begin = at = self._begin_of(name, descriptor)
             if os.fstat(descriptor).st_size > begin + size:
                 os.ftruncate(descriptor, begin + size)
+            found = hashlib.sha256()
+            while part := os.pread(descriptor, _PART_BYTES, at):
+                found.update(part)
+                at += len(part)
         finally:
             os.close(descriptor)
-        return begin
+        return at - begin, found.hexdigest()
+
+    def _open(self, name: str) -> int:
+        return os.open(f"{self._folder}/{name}", _WRITE, 0o644)
 
     def _is_expected(self, name: str) -> bool:
-        return name in self._names or (self._rank is not None and self._rank.fullmatch(name) is not None)
+        if name in self._names:
+            return True
+        rank = self._rank is not None and name.startswith(self._rank) and _RANK.fullmatch(name[len(self._rank) :])
+        return bool(rank)
 
     def _begin_of(self, name: str, descriptor: int) -> int:
         """Return where the node's part of a file begins: at the end of what was there first, on a line of its own."""
@@ -147,17 +156,8 @@ def _unwritable(error: OSError) -> str:
 
 
 def _write(descriptor: int, content: bytes, offset: int) -> None:
-    left = memoryview(content)
+    written = os.pwrite(descriptor, content, offset)
+    left, offset = memoryview(content)[written:], offset + written
     while left:
         written = os.pwrite(descriptor, left, offset)
         left, offset = left[written:], offset + written
-
-
-def _hashed(file: BinaryIO, begin: int) -> tuple[int, str]:
-    """Return the size and the hash of what a file holds from a place on."""
-    found, size = hashlib.sha256(), 0
-    file.seek(begin)
-    while part := file.read(_PART_BYTES):
-        found.update(part)
-        size += len(part)
-    return size, found.hexdigest()

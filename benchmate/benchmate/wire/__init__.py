@@ -1,6 +1,14 @@
 """The formats that cross a process boundary: event lines, step columns, streams of a pipe. Standard library only."""
 
-from benchmate.wire.events import Event, EventWriter, decode_event, encode_event, is_number
+from benchmate.wire.events import (
+    Event,
+    EventWriter,
+    decode_event,
+    decode_events,
+    decode_together,
+    encode_event,
+    is_number,
+)
 from benchmate.wire.steps import (
     BASE_COLUMNS,
     CLOCKS,
@@ -46,6 +54,8 @@ __all__ = [
     "WireError",
     "count_steps",
     "decode_event",
+    "decode_events",
+    "decode_together",
     "encode_event",
     "frame",
     "is_number",

@@ -7,11 +7,13 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeGuard
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeGuard
 
 _LARGEST: Final = 1e100
+MARK: Final = 74_207  # stands between lines that are decoded together
+_BETWEEN: Final = f",{MARK},".encode()
+_scan: Final = json.JSONDecoder().raw_decode
 
 
 def encode_event(event: str, data: object, *, pipe: str | None = None, time_ns: int, seq: int) -> bytes:
@@ -45,9 +47,11 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return (kind is float or kind is int) and -_LARGEST <= value <= _LARGEST  # type: ignore[operator]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One line of a ``.data`` file. ``time_ns`` (wall clock) and ``seq`` are None in lines other tools wrote."""
+class Event(NamedTuple):
+    """One line of a ``.data`` file. ``time_ns`` (wall clock) and ``seq`` are None in lines other tools wrote.
+
+    A tuple is made in a quarter of the time of a frozen dataclass, and a run has millions.
+    """
 
     event: str
     data: Any
@@ -64,26 +68,59 @@ def decode_event(line: bytes) -> Event | None:
     that is not its own counts as absent.
     """
     try:
-        value = json.loads(line)
+        value = _value(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict):
+    return _event(value) if isinstance(value, dict) else None
+
+
+def decode_events(lines: Sequence[bytes]) -> list[Event | None]:
+    """Return the same of each of a few hundred lines."""
+    values = decode_together(lines)
+    return list(map(decode_event, lines)) if values is None else list(map(_event, values))
+
+
+def decode_together(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
+    """Return the JSON objects that lines hold, None where not each of them holds one.
+
+    They are decoded as one array, which takes half of the time: keys are made once. That a line ends by itself is seen
+    by the marks between them, which come out where they were put.
+    """
+    try:
+        text = f"[{_BETWEEN.join(lines).decode()}]"
+        values, end = _scan(text)
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(value.get("event"), str):
+    marks, values = values[1::2], values[::2]
+    whole = end == len(text) and len(values) == len(lines) and marks.count(MARK) == len(marks)
+    return values if whole and {dict}.issuperset(map(type, values)) else None
+
+
+def _event(value: dict[str, Any]) -> Event:
+    if not isinstance(event := value.get("event"), str):
         return Event(event="data", data=value)
-    pipe, names = value.get("pipe"), value.get("nonfinite")
+    pipe, names, time_ns, seq = value.get("pipe"), value.get("nonfinite"), value.get("time_ns"), value.get("seq")
     return Event(
-        event=value["event"],
-        data=value.get("data"),
-        pipe=pipe if isinstance(pipe, str) else None,
-        time_ns=_whole(value.get("time_ns")),
-        seq=_whole(value.get("seq")),
-        nonfinite=tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else (),
+        event,
+        value.get("data"),
+        pipe if isinstance(pipe, str) else None,
+        time_ns if type(time_ns) is int else None,  # a truth value is an int, too
+        seq if type(seq) is int else None,
+        tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else (),
     )
 
 
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _value(line: bytes) -> Any:
+    """Return what a line of JSON holds, in half the time of ``json.loads`` where it is written as we write it.
+
+    That looks for another encoding, and for blanks at both ends. Raises ValueError, RecursionError.
+    """
+    try:
+        text = line.decode()
+        value, end = _scan(text)
+    except ValueError:
+        return json.loads(line)
+    return value if text[end:] in ("\n", "") else json.loads(line)
 
 
 class EventWriter:

@@ -68,6 +68,8 @@ class Lines:
 
 
 _LENGTH: Final = struct.Struct(">I")
+_decode: Final = json.JSONDecoder().decode
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 FRAME_BYTES: Final = 1 << 28  # what says that it is longer is no frame but text, of a login shell say
 
 
@@ -75,7 +77,7 @@ def frame(message: Mapping[str, Any], blob: bytes | None = None) -> bytes:
     """Return a message as one frame, with ``bytes`` in it where raw ones follow."""
     if blob is not None:
         message = {**message, "bytes": len(blob)}
-    body = json.dumps(message, separators=(",", ":")).encode()
+    body = _encode(message).encode()
     return b"".join((_LENGTH.pack(len(body)), body, blob or b""))
 
 
@@ -123,7 +125,7 @@ class Frames:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    message = json.loads(body)
+    message = _decode(body.decode())
     if not isinstance(message, dict):
         raise ValueError(f"no frame: {body[:80]!r}")
     return message

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milabench.follow.lines import _MARK, decode
+from benchmate.wire.events import MARK
+from milabench.follow.lines import decode
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=20)
 JSON = st.recursive(SCALARS, lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=5), each))
@@ -29,8 +30,8 @@ NASTY = [
     b"{" * 3000,
 ]
 NASTY += [
-    f'{{"a": [{_MARK}'.encode(),
-    f"{{}},{_MARK},{{}}"[:-1].encode(),
+    f'{{"a": [{MARK}'.encode(),
+    f"{{}},{MARK},{{}}"[:-1].encode(),
     b"9" * 5000,
     b"",
     b" \t\r",
