@@ -266,7 +266,7 @@ class Record(RunDir):
             expects_rate=command.metrics != "none",
         )
         if ended.code:
-            seen = replace(seen, error=self.first_error(command.tag))
+            seen = replace(seen, error=self.first_error(command.ranks.leader if command.ranks else command.tag))
             seen = seen.with_last_words(tail(files.stderr, _LAST_LINES))
         now_ns = self._now_ns()
         last_s = max([min(copied.last_ns, now_ns) / 1e9, *(line["time"] for line in folded.lines)])

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from milabench.agent.monitor import samples
 from milabench.execute.hosts.local import LocalHost
 from milabench.outcome import Exit
 from milabench.resources import import_path
+from milabench.rundir import Files
 from milabench.suite import Limit
 
 STEPS = """
@@ -109,6 +111,27 @@ echo '{"event": "data", "data": 2}' > ${MILABENCH_EVENTS%.data}.rank1.jsonl; ech
     assert json.loads((run / "one.rank1.jsonl").read_text())["data"] == 2
     assert {path.name for path in run.iterdir()} == {"one.data", "one.stderr", "one.stdout", "one.rank1.jsonl"}
     assert list(disk.iterdir()) == []  # the agent has ended
+
+
+def test_ranks_of_a_further_node_write_beside_their_leader(run: Path, disk: Path) -> None:
+    line = """echo "$MILABENCH_EVENTS $MILABENCH_STEPS ${DATA_FD-none}"
+lead=${MILABENCH_EVENTS%.data}; echo '{"event": "hello"}' > $lead.rank4.jsonl; echo no | tee ${lead}x.rank4.jsonl"""
+    (run / "lead.n0.data").write_text('{"event": "start"}\n')  # its process writes on another node
+
+    async def story(host: LocalHost) -> Exit:
+        there = replace(launch(run, line), group=Files.of(run, "lead.n0"))
+        found = await (await host.start(there)).wait()
+        await until(lambda: all(name.startswith("lead.n0x") for name in spooled(disk)))
+        return found
+
+    found = elsewhere(disk, story)
+    assert (found.code, found.error) == (0, None)
+    events, steps, descriptor = (run / "one.stdout").read_text().split()[:3]
+    assert (Path(events).name, Path(steps).name, descriptor) == ("lead.n0.data", "lead.n0.steps", "none")
+    assert disk in Path(events).parents
+    assert (run / "lead.n0.rank4.jsonl").read_text() == '{"event": "hello"}\n'
+    assert (run / "lead.n0.data").read_text() == '{"event": "start"}\n'
+    assert {path.name for path in run.iterdir()} == {"one.stderr", "one.stdout", "lead.n0.data", "lead.n0.rank4.jsonl"}
 
 
 def test_what_is_written_is_seen_while_the_process_runs(run: Path, disk: Path) -> None:

@@ -1,7 +1,7 @@
 """Ranks on two nodes that meet over a network, and what is said where they cannot: torchrun, accelerate, a script each.
 
-The nodes are two network namespaces with a cable between them; they share this machine's disk. What runs there is what
-`milabench plan` prints for such a system.
+The nodes are two network namespaces with a cable between them; their agents are talked to as if they were on other
+machines. What runs there is what `milabench plan` prints for such a system.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 
+from agents import Elsewhere
 from harness import Project
 from milabench.agent import processes
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
 from milabench.execute.hosts import Host
-from milabench.execute.hosts.local import LocalAgent, LocalHost
+from milabench.execute.hosts.local import LocalAgent
 from milabench.outcome import Outcome
 from milabench.plan import Plan, codec
 from milabench.record import Record
@@ -129,8 +130,8 @@ def cable(laid: Cable) -> Iterator[Cable]:
     laid.pull("up")
 
 
-class Elsewhere(LocalHost):
-    """An agent in a network namespace of this machine."""
+class Beyond(Elsewhere):
+    """An agent in a network namespace."""
 
     def __init__(self, space: str, environ: Mapping[str, str]) -> None:
         super().__init__(import_path(), environ)
@@ -186,7 +187,7 @@ class Nodes:
     async def _run(self, plan: Plan, path: Path) -> Outcome:
         record = Record.create(path, plan=plan, facts={"started": 0.0}, suite={})
         environ = {"PATH": self.project.environ["PATH"], "HOME": str(self.project.folder)}
-        first, second = (Elsewhere(space, environ) for space in self.cable.spaces)
+        first, second = (Beyond(space, environ) for space in self.cable.spaces)
         async with first, second:
             hosts: dict[str, Host] = {"n0": first, "n1": second}
             setting = Setting(hosts=hosts, records=record, interrupt=Interrupt())

@@ -181,3 +181,10 @@ def test_a_leader_that_failed_is_the_reason_also_where_others_end_by_that_sooner
     stories = {"t.n0": Story(steps=1, ends=Exit(tag="", code=3)), "t.n1": Story(steps=20, ignores_term=True)}
     found, seconds, _ = run(tmp_path, stories)
     assert (found, round(seconds, 1)) == (Outcome(kind="failed", reason="exit code 3", tag="t.n0"), 2.0)
+
+
+def test_the_error_that_a_rank_of_a_further_node_told_is_the_reason(tmp_path: Path) -> None:
+    told = [("error", {"type": "ValueError", "message": "this rank is broken"})]
+    stories = {"t.n0": WAITS, "t.n1": Story(steps=1, events=told, silent=(2,), ends=Exit(tag="", code=1))}
+    found, _, _ = run(tmp_path, stories)
+    assert found == Outcome(kind="failed", reason="exit code 1: rank 3: ValueError: this rank is broken", tag="t.n1")
