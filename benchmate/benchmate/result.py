@@ -70,10 +70,7 @@ class Result:
     def too_few(self, statistic: Statistic) -> str | None:
         """Return why a quantile has no value, in words; None where it has one."""
         found = self.latency[statistic]
-        if found.value is not None:
-            return None
-        needed = statistics.needed(QUANTILES[statistic])
-        return f"{found.n} inferences are too few for {statistic}: it takes {needed} that do not resemble each other"
+        return verdict.too_few(found.n, statistic) if found.value is None else None
 
     def describe(self) -> str:
         """Return it in a few lines, for whoever runs a script by hand."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from benchmate.verdict import percent
 from milabench.amounts import GIB, size
 from milabench.preflight.conditions import Conditions, DeviceState, Process
 from milabench.preflight.types import Finding, Wanted
@@ -107,7 +108,7 @@ def _unexplained(device: DeviceState, processes: Sequence[Process], vendor: Vend
     if used is not None and used > max(UNEXPLAINED_BYTES, UNEXPLAINED_SHARE * (total or 0)):
         held = f"{size(used)} of its memory are held"
     elif device.busy is not None and device.busy > BUSY:
-        held = f"it is at work ({device.busy:.0%})"
+        held = f"it is at work ({percent(device.busy)})"
     else:
         return
     yield Finding(

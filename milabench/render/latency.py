@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from benchmate.statistics import QUANTILES, Estimate, needed
+from benchmate import verdict
+from benchmate.statistics import Estimate
 from milabench.render import units
 from milabench.summary import BenchmarkSummary, Summary
 from milabench.summary.types import INFERENCE, StepTimes
@@ -26,8 +27,7 @@ def _of(found: BenchmarkSummary, times: StepTimes) -> Iterator[str]:
     few = [name for name in _SHOWN if times.quantiles[name].value is None]
     yield from (f"{name} {_told(times.quantiles[name])}" for name in _SHOWN if name not in few)
     if few:
-        least = needed(QUANTILES[few[0]])
-        yield f"too few of them for {few[0]} ({times.n}: it takes {least} or more that do not resemble each other)"
+        yield verdict.too_few(times.n, few[0])
     yield f"longest {units.seconds(times.max_s)}"
     yield f"first {units.seconds(found.speed.first_s)}"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
+from benchmate import verdict
 from milabench.amounts import GIB
 from milabench.summary import BenchmarkSummary, Memory
 
@@ -88,12 +89,7 @@ def plain(value: float | None) -> str:
 
 def share(value: float | None) -> str:
     """Return a share as a percentage of two significant digits: ``0.41 %``, ``12 %``."""
-    if value is None:
-        return DASH
-    percent = value * 100
-    if percent >= 9.95 or percent == 0:
-        return f"{percent:.0f} %"
-    return "<0.01 %" if percent < 0.005 else f"{percent:.1f} %" if percent >= 0.95 else f"{percent:.2g} %"
+    return DASH if value is None else verdict.rounded(value)
 
 
 def gib(memory: Memory | None) -> str:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from benchmate.statistics import Estimate, estimate, mean, next_look, of_repeats, precise, std, throughput
-from benchmate.verdict import ratio, steadiness
+from benchmate.verdict import percent, ratio, steadiness
 from simulated import KINDS, SPREAD, STARTS, Kind
 
 REPEATS = range(1, 9)
@@ -32,7 +32,7 @@ Series = dict[str, list[list[float]]]
 def main() -> None:
     asked = _options()
     chance = random.Random(asked.seed)
-    print(f"seed {asked.seed}: {asked.series} series of {asked.steps} steps of each kind, spread {SPREAD:.0%}\n")
+    print(f"seed {asked.seed}: {asked.series} series of {asked.steps} steps of each kind, spread {percent(SPREAD)}\n")
     series = _made(chance, asked.series, asked.steps)
     for steps in (asked.steps, *SHORTER):
         _print_coverage(series, steps)
@@ -159,15 +159,15 @@ def _print_comparisons(chance: random.Random, series: Series) -> None:
             continue
         rates = [1 / mean(samples) for samples in series[name]]
         for spread in (0.0, SPREAD):
-            row = f"{name}, {spread:.0%} between processes"
+            row = f"{name}, {percent(spread)} between processes"
             alike = [_verdicts(chance, rates, repeats, spread, 1.0) for repeats in REPEATS]
             alarms[row] = [_share(_part(counts, "better", "worse")) for counts in alike]
             same[row] = [_share(_part(counts, "same")) for counts in alike]
         changed = [_verdicts(chance, rates, repeats, SPREAD, 1 - CHANGE) for repeats in REPEATS]
-        found[f"{name}, {SPREAD:.0%} between processes"] = [_share(_part(counts, "worse")) for counts in changed]
+        found[f"{name}, {percent(SPREAD)} between processes"] = [_share(_part(counts, "worse")) for counts in changed]
     _table("A/A comparisons that alarm, by repeats a side; goal: at most 5 %", headers, alarms)
     _table("A/A comparisons called the same, by repeats a side", headers, same)
-    _table(f"a change of −{CHANGE:.0%} found, by repeats a side; goal: 80 % with at most 8", headers, found)
+    _table(f"a change of −{percent(CHANGE)} found, by repeats a side; goal: 80 % with at most 8", headers, found)
 
 
 def _verdicts(chance: random.Random, rates: list[float], repeats: int, spread: float, factor: float) -> Counter[str]:
@@ -195,7 +195,7 @@ def _print_repeats(chance: random.Random, series: Series) -> None:
             pooled += _holds(estimate([x for one in drawn for x in one]), 1.0)
         rows["by the spread between them"].append(_share(covered / len(short)))
         rows["as if one process had made all"].append(_share(pooled / len(short)))
-    title = f"intervals of the mean that hold the truth, by repeats; AR(1) 0.5, {SPREAD:.0%} between processes"
+    title = f"intervals of the mean that hold the truth, by repeats; AR(1) 0.5, {percent(SPREAD)} between processes"
     _table(title, [f"{repeats}" for repeats in REPEATS], rows)
 
 
@@ -212,9 +212,9 @@ def _print_uneven(chance: random.Random, many: int) -> None:
             before = [_levels(chance, max(REPEATS), SPREAD) for _ in range(many)]
             after = [_levels(chance, repeats, times * SPREAD) for _ in range(many)]
             counts.append(Counter(ratio(*sides).verdict for sides in zip(before, after, strict=True)))
-        row = f"{max(REPEATS)} before, {times * SPREAD:.0%} between those after"
+        row = f"{max(REPEATS)} before, {percent(times * SPREAD)} between those after"
         rows[row] = [_share(_part(count, "better", "worse")) for count in counts]
-    title = f"A/A comparisons that alarm, by repeats after; {SPREAD:.0%} between processes before"
+    title = f"A/A comparisons that alarm, by repeats after; {percent(SPREAD)} between processes before"
     _table(title, [f"{repeats}" for repeats in REPEATS], rows)
 
 
@@ -233,10 +233,10 @@ def _print_stops(chance: random.Random, asked: argparse.Namespace) -> None:
             continue
         made = [kind.make(chance, steps) for _ in range(many)]
         for precision in PRECISIONS:
-            rows[f"{name}, to ±{precision:.0%}"] = _stops(made, precision, kind.truth["throughput"])
+            rows[f"{name}, to ±{percent(precision)}"] = _stops(made, precision, kind.truth["throughput"])
         if name != "outliers":
             wider = [[1 + WIDER * (sample - 1) for sample in samples] for samples in made]
-            rows[f"{name}, spread {WIDER * SPREAD:.0%}, to ±3%"] = _stops(wider, 0.03, None)
+            rows[f"{name}, spread {percent(WIDER * SPREAD)}, to ±3 %"] = _stops(wider, 0.03, None)
     headers = ("stopped", "median steps", "range", "interval holds the truth", "value within the precision")
     _table(f"throughput measured until it is precise, {many} series of {steps} steps at most", headers, rows)
 

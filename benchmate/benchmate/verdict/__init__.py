@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmate.verdict.comparison import Ratio, Rule, Runs, ratio, ratio_of_runs
 from benchmate.verdict.evidence import Evidence, Noise, noise, pooled
-from benchmate.verdict.figures import percent, rounded
+from benchmate.verdict.figures import percent, rounded, too_few
 from benchmate.verdict.grading import Grade, Word, grade
 from benchmate.verdict.series import Steadiness, steadiness
 
@@ -25,4 +25,5 @@ __all__ = [
     "ratio_of_runs",
     "rounded",
     "steadiness",
+    "too_few",
 ]

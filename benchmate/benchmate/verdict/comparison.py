@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from benchmate.statistics import MeanOfRuns, mean_of_runs
 from benchmate.student import student_t
+from benchmate.verdict.figures import percent
 
 Runs = Sequence[Sequence[float]]  # the throughputs of each run's repeats
 RatioVerdict = Literal["better", "worse", "same", "undecided"]
@@ -133,7 +134,8 @@ def _judged(change: float, spread: _Spread, counts: _Counts, rule: Rule) -> Rati
     alone = ", that alone taken to vary as the others do" if spread.is_lone else ""
     of_runs = "" if max(counts.runs) == 1 else f" of {counts.runs[0]} and {counts.runs[1]} runs"
     several = f"{counts.n[0]} and {counts.n[1]} repeats{of_runs}{alone}"
-    reason = f"{value - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%}; {several}): {_reason(verdict, rule)}"
+    change_by, least, most = (percent(each - 1, "+.1f") for each in (value, low, high))
+    reason = f"{change_by} ({least} to {most}; {several}): {_reason(verdict, rule)}"
     return Ratio(value=value, low=low, high=high, n=counts.n, runs=counts.runs, verdict=verdict, reason=reason)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from benchmate.verdict.figures import percent
+
 NoiseVerdict = Literal["quiet", "noisy", "unknown"]
 Reason = tuple[str, str]  # what it is about, one of ABOUT, and a sentence for the user
 _WORST: Final[tuple[NoiseVerdict, ...]] = ("noisy", "unknown", "quiet")
@@ -160,11 +162,11 @@ def _waiting(evidence: Evidence) -> Iterator[Reason]:
     waited = held_up is not None and held_up >= WAIT
     pressed = _at_least(evidence.pressure_share, PRESSURE)
     if pressed:
-        yield "pressure", f"tasks waited for a CPU {evidence.pressure_share:.0%} of the time: {_whose(evidence)}"
+        yield "pressure", f"tasks waited for a CPU {percent(evidence.pressure_share)} of the time: {_whose(evidence)}"
     if waited and not pressed:
-        yield "waiting", f"its threads waited for a CPU {held_up:.0%} of their time: {_whose(evidence)}"
+        yield "waiting", f"its threads waited for a CPU {percent(held_up)} of their time: {_whose(evidence)}"
     elif waited:
-        yield "waiting", f"its own threads waited for a CPU {held_up:.0%} of their time"
+        yield "waiting", f"its own threads waited for a CPU {percent(held_up)} of their time"
     unknown = evidence.wait_share is None and evidence.pressure_share is None
     if unknown and _at_least(evidence.involuntary_per_s, INVOLUNTARY):
         yield "switches", f"it had to leave its CPU {evidence.involuntary_per_s:.0f} times a second: {_whose(evidence)}"
@@ -184,7 +186,7 @@ def _held_up(evidence: Evidence) -> float | None:
 def _whose(evidence: Evidence) -> str:
     if evidence.others_share is None:
         return "who took it is not known"
-    took = f"{evidence.others_share:.0%} of the CPU time"
+    took = f"{percent(evidence.others_share)} of the CPU time"
     if evidence.others_share >= OTHERS:
         return f"other processes took {took}"
     if (evidence.cpu_share or 0.0) + (evidence.wait_share or 0.0) <= ONE_THREAD:
@@ -194,9 +196,9 @@ def _whose(evidence: Evidence) -> str:
 
 def _hardware(evidence: Evidence) -> Iterator[Reason]:
     if _at_least(evidence.steal_share, STEAL):
-        yield "steal", f"the hypervisor gave {evidence.steal_share:.0%} of the CPU time to other machines (steal)"
+        yield "steal", f"the hypervisor gave {percent(evidence.steal_share)} of the CPU time to other machines (steal)"
     if evidence.clock_share is not None and evidence.clock_share < CLOCK:
-        yield "clock", f"the clock fell to {evidence.clock_share:.0%} of the highest seen"
+        yield "clock", f"the clock fell to {percent(evidence.clock_share)} of the highest seen"
     if causes := [cause for cause in evidence.throttled if cause not in LIMITS]:
         yield "throttled", f"the device's clock was held down: {', '.join(causes)}"
 
@@ -213,7 +215,8 @@ def _remarks(evidence: Evidence) -> Iterator[Reason]:
         calm = " while nothing waited for one" if known else ""
         yield (
             "others",
-            f"other processes took {evidence.others_share:.0%} of the CPU time{calm}: they share caches and memory",
+            f"other processes took {percent(evidence.others_share)} of the CPU time{calm}: they share caches and"
+            " memory",
         )
     if limits := [cause for cause in evidence.throttled if cause in LIMITS]:
         yield "limit", f"the device ran at its limit ({', '.join(limits)}), which sets its clock"

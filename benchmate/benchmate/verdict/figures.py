@@ -1,11 +1,13 @@
-"""Shares as people read them, the same in reasons and in tables: ``29 %``."""
+"""Figures as people read them, the same in reasons and in tables: ``29 %``."""
 
 from __future__ import annotations
 
+from benchmate.statistics import QUANTILES, needed
 
-def percent(share: float, form: str = ".0f") -> str:
+
+def percent(share: float | None, form: str = ".0f") -> str:
     """Return a share of 1 as a percentage, its number in the given form: ``29 %``, ``+1.3 %`` by ``+.1f``."""
-    return f"{100 * share:{form}} %"
+    return "–" if share is None else f"{100 * share:{form}} %"
 
 
 def rounded(share: float) -> str:
@@ -15,3 +17,11 @@ def rounded(share: float) -> str:
     if share < 0.00005:
         return "<0.01 %"
     return percent(share, ".1f" if share >= 0.0095 else ".2g")
+
+
+def too_few(n: int, quantile: str) -> str:
+    """Return why a quantile of so many samples is not told: that takes more of them, or some more unlike each other."""
+    least = needed(QUANTILES[quantile])
+    if n < least:
+        return f"{n} are too few for {quantile}: it takes {least}"
+    return f"the {n} resemble each other too much for {quantile}: it takes {least} that do not"

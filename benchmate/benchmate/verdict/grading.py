@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from benchmate.statistics import WIDE, Estimate
 from benchmate.verdict.evidence import Noise, counted, pooled
+from benchmate.verdict.figures import percent
 from benchmate.verdict.series import Steadiness
 
 Word = Literal["ok", "too few", "noisy", "drifting", "bimodal", "wide"]
@@ -49,7 +50,8 @@ def _of_estimate(estimate: Estimate) -> Iterator[tuple[Word, str]]:
         if estimate.relative_error >= 1:
             yield "wide", "the 95 % interval reaches down to 0: it is too wide to tell anything"
             return
-        yield "wide", f"the 95 % interval is ±{estimate.relative_error:.1%} of the value, wider than ±{WIDE:.0%}"
+        half = percent(estimate.relative_error, ".1f")
+        yield "wide", f"the 95 % interval is ±{half} of the value, wider than ±{percent(WIDE)}"
 
 
 def _of_noise(machine: Sequence[Noise]) -> Iterator[tuple[Word, str]]:

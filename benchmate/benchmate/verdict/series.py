@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from benchmate.statistics import correlation, inflation, mean, median, quantiles, split
 from benchmate.student import student_t
+from benchmate.verdict.figures import percent
 
 Kind = Literal["steady", "drifting", "bimodal", "too short"]
 
@@ -181,10 +182,10 @@ def _slope(levels: Sequence[float]) -> float:
 
 
 def _told(change: _Change, places: Sequence[int]) -> str:
-    way = "rose" if change.share > 0 else "fell"
+    way, far = "rose" if change.share > 0 else "fell", percent(abs(change.share), ".1f")
     if change.at is None:
-        return f"{way} by {abs(change.share):.1%} over the series"
-    return f"{way} by {abs(change.share):.1%} about sample {places[change.at * len(places) // change.parts]}"
+        return f"{way} by {far} over the series"
+    return f"{way} by {far} about sample {places[change.at * len(places) // change.parts]}"
 
 
 def _two_levels(samples: Sequence[float]) -> str:
@@ -222,8 +223,8 @@ def _told_levels(lower: Sequence[float], upper: Sequence[float]) -> str:
         return ""
     rarer, usual = sorted((lower, upper), key=len)
     share, apart, level = len(rarer) / len(ordered), median(rarer) - median(usual), abs(median(usual))
-    far = f"{abs(apart) / level:.0%} " if level else ""
-    return f"{share:.0%} of them lie {far}{'above' if apart > 0 else 'below'} the others"
+    far = f"{percent(abs(apart) / level)} " if level else ""
+    return f"{percent(share)} of them lie {far}{'above' if apart > 0 else 'below'} the others"
 
 
 def _grain(ordered: Sequence[float]) -> float:

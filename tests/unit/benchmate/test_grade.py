@@ -15,9 +15,9 @@ FEW = estimate([1.0, 2.0])
 WIDE = Estimate(n=30, value=100.0, low=92.0, high=108.0, method="batch means", verdict="wide")
 STEADY = Steadiness(kind="steady", warmup=0, detail="steady from the first sample on")
 SHORT = Steadiness(kind="too short", warmup=0, detail="12 samples are too few")
-DRIFTING = Steadiness(kind="drifting", warmup=0, detail="the level rose by 3.0% over the series")
-BIMODAL = Steadiness(kind="bimodal", warmup=0, detail="two levels: 10% of the samples lie 10% above the others")
-QUIET = Noise(verdict="quiet", reasons=("other processes took 12% of the CPU time",))
+DRIFTING = Steadiness(kind="drifting", warmup=0, detail="the level rose by 3.0 % over the series")
+BIMODAL = Steadiness(kind="bimodal", warmup=0, detail="two levels: 10 % of the samples lie 10 % above the others")
+QUIET = Noise(verdict="quiet", reasons=("other processes took 12 % of the CPU time",))
 NOISY = Noise(verdict="noisy", reasons=("busy", "hot"))
 UNKNOWN = Noise(verdict="unknown")
 
@@ -28,7 +28,7 @@ UNKNOWN = Noise(verdict="unknown")
         (GOOD, [STEADY], [QUIET], "ok", ()),
         (GOOD, [], [], "ok", ()),
         (GOOD, [SHORT], [UNKNOWN], "ok", ()),
-        (WIDE, [STEADY], [QUIET], "wide", ("the 95 % interval is ±8.0% of the value, wider than ±5%",)),
+        (WIDE, [STEADY], [QUIET], "wide", ("the 95 % interval is ±8.0 % of the value, wider than ±5 %",)),
         (GOOD, [BIMODAL], [QUIET], "bimodal", (BIMODAL.detail,)),
         (GOOD, [DRIFTING], [QUIET], "drifting", (DRIFTING.detail,)),
         (GOOD, [STEADY], [NOISY], "noisy", ("busy", "hot")),
@@ -43,7 +43,7 @@ UNKNOWN = Noise(verdict="unknown")
                 "1 of 2 processes: hot",
                 f"2 of 4 processes: {DRIFTING.detail}",
                 f"1 of 4 processes: {BIMODAL.detail}",
-                "the 95 % interval is ±8.0% of the value, wider than ±5%",
+                "the 95 % interval is ±8.0 % of the value, wider than ±5 %",
             ),
         ),
     ],
@@ -67,8 +67,8 @@ def test_each_kind_of_reason_is_counted_by_the_processes_that_have_it_and_wrong_
     found = grade(GOOD, (), [WAITED, DAMAGED, LESS, CALM])
     assert found.reasons == (
         "1 of 4 processes: the device had 1 uncorrected memory error: its results may be wrong",
-        "1 of 4 processes: tasks waited for a CPU 50% of the time: other processes took 50% of the CPU time",
-        "2 of 4 processes, of one: its own threads waited for a CPU 50% of their time",
+        "1 of 4 processes: tasks waited for a CPU 50 % of the time: other processes took 50 % of the CPU time",
+        "2 of 4 processes, of one: its own threads waited for a CPU 50 % of their time",
     )
     assert pooled([WAITED, DAMAGED, LESS, CALM]).reasons == found.reasons
 
@@ -83,7 +83,7 @@ def test_a_memory_error_comes_before_the_other_reasons_of_its_process() -> None:
     [
         ([], "unknown", ()),
         ([CALM, CALM], "quiet", ()),
-        ([QUIET, CALM], "quiet", ("1 of 2 processes: other processes took 12% of the CPU time",)),
+        ([QUIET, CALM], "quiet", ("1 of 2 processes: other processes took 12 % of the CPU time",)),
         ([QUIET, UNKNOWN], "unknown", ()),
         ([UNKNOWN, NOISY, QUIET], "noisy", ("1 of 3 processes: busy", "1 of 3 processes: hot")),
     ],

@@ -96,47 +96,47 @@ def test_evidence_has_this_verdict(known: Evidence, verdict: str) -> None:
         (
             replace(QUIET, pressure_share=0.31, wait_share=0.28, cpu_share=0.7, others_share=0.62),
             (
-                "tasks waited for a CPU 31% of the time: other processes took 62% of the CPU time",
-                "its own threads waited for a CPU 28% of their time",
+                "tasks waited for a CPU 31 % of the time: other processes took 62 % of the CPU time",
+                "its own threads waited for a CPU 28 % of their time",
             ),
         ),
         (
             replace(QUIET, pressure_share=0.31, others_share=0.62),
-            ("tasks waited for a CPU 31% of the time: other processes took 62% of the CPU time",),
+            ("tasks waited for a CPU 31 % of the time: other processes took 62 % of the CPU time",),
         ),
         (
             replace(QUIET, pressure_share=0.9, wait_share=2.0, cpu_share=2.0),
             (
-                "tasks waited for a CPU 90% of the time: other processes took only 1% of the CPU time,"
+                "tasks waited for a CPU 90 % of the time: other processes took only 1 % of the CPU time,"
                 " so its own threads and processes are more than its CPUs",
-                "its own threads waited for a CPU 50% of their time",
+                "its own threads waited for a CPU 50 % of their time",
             ),
         ),
         (
             # one thread cannot be more than its CPUs, whatever the others' counter has missed
             replace(QUIET, pressure_share=0.3, cpu_share=0.97, wait_share=0.03),
             (
-                "tasks waited for a CPU 30% of the time: who took it is not known, for other processes took only 1% of"
-                " the CPU time",
+                "tasks waited for a CPU 30 % of the time: who took it is not known, for other processes took only 1 %"
+                " of the CPU time",
             ),
         ),
         (
             replace(QUIET, pressure_share=None, cpu_share=0.8, wait_share=0.2),
             (
-                "its threads waited for a CPU 20% of their time: who took it is not known, for other processes took"
-                " only 1% of the CPU time",
+                "its threads waited for a CPU 20 % of their time: who took it is not known, for other processes took"
+                " only 1 % of the CPU time",
             ),
         ),
         (
             replace(QUIET, pressure_share=None, cpu_share=1.0, wait_share=1.0),  # two threads on one CPU
             (
-                "its threads waited for a CPU 50% of their time: other processes took only 1% of the CPU time, so its"
+                "its threads waited for a CPU 50 % of their time: other processes took only 1 % of the CPU time, so its"
                 " own threads and processes are more than its CPUs",
             ),
         ),
         (
             replace(QUIET, window_s=0.07, wait_share=0.2, cpu_share=0.8, pressure_share=0.2),
-            ("its threads waited for a CPU 20% of their time: who took it is not known",),
+            ("its threads waited for a CPU 20 % of their time: who took it is not known",),
         ),
         (
             replace(QUIET, window_s=42e-6, pressure_share=1.0),
@@ -144,17 +144,17 @@ def test_evidence_has_this_verdict(known: Evidence, verdict: str) -> None:
         ),
         (
             replace(NOTHING, wait_share=0.2, cpu_share=0.8),
-            ("its threads waited for a CPU 20% of their time: who took it is not known",),
+            ("its threads waited for a CPU 20 % of their time: who took it is not known",),
         ),
         (
             replace(NOTHING, involuntary_per_s=120.0, others_share=0.5),
-            ("it had to leave its CPU 120 times a second: other processes took 50% of the CPU time",),
+            ("it had to leave its CPU 120 times a second: other processes took 50 % of the CPU time",),
         ),
         (
             replace(QUIET, steal_share=0.07),
-            ("the hypervisor gave 7% of the CPU time to other machines (steal)",),
+            ("the hypervisor gave 7 % of the CPU time to other machines (steal)",),
         ),
-        (replace(QUIET, clock_share=0.75), ("the clock fell to 75% of the highest seen",)),
+        (replace(QUIET, clock_share=0.75), ("the clock fell to 75 % of the highest seen",)),
         (
             replace(QUIET, throttled=("power cap", "thermal", "power brake")),
             ("the device's clock was held down: thermal, power brake",),
@@ -169,11 +169,11 @@ def test_evidence_has_this_verdict(known: Evidence, verdict: str) -> None:
         ),
         (
             replace(QUIET, others_share=OTHERS),
-            ("other processes took 10% of the CPU time while nothing waited for one: they share caches and memory",),
+            ("other processes took 10 % of the CPU time while nothing waited for one: they share caches and memory",),
         ),
         (
             replace(NOTHING, others_share=0.4),
-            ("other processes took 40% of the CPU time: they share caches and memory",),
+            ("other processes took 40 % of the CPU time: they share caches and memory",),
         ),
         (
             replace(QUIET, throttled=("power cap",)),

@@ -61,14 +61,14 @@ def test_the_interval_is_welchs_on_logarithms() -> None:
         ([], FIVE, "nothing to compare: 0 repeats before, 5 after"),
         ([100.0], [99.0], "1 and 1 repeats do not say how much repeats differ: run 5 or more of each"),
         (FIVE, [0.0], "a repeat has no throughput above 0"),
-        ([100.0] * 3, [97.0] * 3, "-3.0% (-3.0% to -3.0%; 3 and 3 repeats): more than repeats differ by themselves"),
+        ([100.0] * 3, [97.0] * 3, "-3.0 % (-3.0 % to -3.0 %; 3 and 3 repeats): more than repeats differ by themselves"),
         (
             [100.0] * 3,
             [90.0],
-            "-10.0% (-10.0% to -10.0%; 3 and 1 repeats, that alone taken to vary as the others do):"
+            "-10.0 % (-10.0 % to -10.0 %; 3 and 1 repeats, that alone taken to vary as the others do):"
             " more than repeats differ by themselves",
         ),
-        ([100.0] * 3, [100.0] * 3, "+0.0% (+0.0% to +0.0%; 3 and 3 repeats): within ±2 %"),
+        ([100.0] * 3, [100.0] * 3, "+0.0 % (+0.0 % to +0.0 %; 3 and 3 repeats): within ±2 %"),
     ],
 )
 def test_a_verdict_has_its_reason(before: list[float], after: list[float], reason: str) -> None:

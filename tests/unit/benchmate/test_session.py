@@ -278,7 +278,7 @@ def test_by_hand_it_prints_what_it_found_and_keeps_the_samples(
 def test_of_too_few_inferences_a_tail_is_none_and_says_why(tmp_path: Path, clock: FakeTime) -> None:
     result = session(tmp_path, clock, Target(infer=taking(clock, [1, 1.1])), Stop(observations=100)).run()
     assert result.latency["p99"].value is None
-    assert result.too_few("p99") == ("100 inferences are too few for p99: it takes 368 that do not resemble each other")
+    assert result.too_few("p99") == ("100 are too few for p99: it takes 368")
     assert result.too_few("p50") is None
 
 

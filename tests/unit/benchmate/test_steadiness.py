@@ -107,15 +107,15 @@ def test_a_first_step_as_slow_as_many_later_ones_is_no_warm_up() -> None:
     ("level", "detail"),
     [
         (lambda index: 1.0, "steady from the first sample on"),
-        (lambda index: 1 + 0.1 * index / STEPS, "the level of the samples rose by 9.0% over the series"),
-        (lambda index: 0.9 if index >= 600 else 1.0, "the level of the samples fell by 10.0% about sample 600"),
+        (lambda index: 1 + 0.1 * index / STEPS, "the level of the samples rose by 9.0 % over the series"),
+        (lambda index: 0.9 if index >= 600 else 1.0, "the level of the samples fell by 10.0 % about sample 600"),
         (
             lambda index: 2.0 if index % 10 == 9 else 1.0,
-            "two levels of the samples: 10% of them lie 100% above the others",
+            "two levels of the samples: 10 % of them lie 100 % above the others",
         ),
         (
             lambda index: 0.5 if index % 4 == 0 else 1.0,
-            "two levels of the samples: 25% of them lie 50% below the others",
+            "two levels of the samples: 25 % of them lie 50 % below the others",
         ),
     ],
 )
@@ -125,7 +125,7 @@ def test_what_is_found_is_told_with_figures(level: Level, detail: str) -> None:
 
 def test_what_has_the_level_is_told_in_the_words_given() -> None:
     found = steadiness(series(lambda index: 0.9 if index >= 600 else 1.0, spread=1e-6), "its rates")
-    assert found.detail == "the level of its rates fell by 10.0% about sample 600"
+    assert found.detail == "the level of its rates fell by 10.0 % about sample 600"
 
 
 def test_a_short_series_says_so() -> None:
@@ -142,7 +142,7 @@ def test_a_long_series_with_a_period_is_looked_at_evenly(every: int) -> None:
     found = steadiness(long)
     assert (found.kind, found.detail) == (
         "bimodal",
-        f"two levels of the samples: {1 / every:.0%} of them lie 100% above the others",
+        f"two levels of the samples: {100 / every:.0f} % of them lie 100 % above the others",
     )
 
 

@@ -14,7 +14,7 @@ from milabench.summary.benchmark import summarize_benchmark
 from milabench.summary.speed import speed_of
 
 STEPS = 20  # of each process, all alike
-NOISY = Surroundings(noise=Noise(verdict="noisy", reasons=("tasks waited for a CPU 40% of the time",)))
+NOISY = Surroundings(noise=Noise(verdict="noisy", reasons=("tasks waited for a CPU 40 % of the time",)))
 QUIET = Surroundings(noise=Noise(verdict="quiet"))
 FIVE = [100.0, 101.0, 99.0, 100.5, 99.5]  # repeats of a quiet machine
 

@@ -333,14 +333,14 @@ def test_each_reason_for_noise_is_told_of_the_processes_that_have_it() -> None:
     several[4] = process("a", FIVE[4], repeat=4, surroundings=heated)
     found = only(summary(benchmark("a", FIVE)), summary(of("a", *several)))
     assert found.after.noise.reasons == (
-        "4 of 5 processes: tasks waited for a CPU 40% of the time",
+        "4 of 5 processes: tasks waited for a CPU 40 % of the time",
         "1 of 5 processes: hot",
     )
 
 
 def test_noise_is_told_with_how_many_processes_it_is_about() -> None:
     found = only(summary(benchmark("a", FIVE)), summary(noisy(0.9, among=3)))
-    assert found.after.noise.reasons == ("3 of 5 processes: tasks waited for a CPU 40% of the time",)
+    assert found.after.noise.reasons == ("3 of 5 processes: tasks waited for a CPU 40 % of the time",)
     assert found.before.noise == Noise(verdict="unknown")
     assert found.reason == "slower in B, which was measured under noise; of the other it is not known"
 
