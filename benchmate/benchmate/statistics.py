@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, Literal
@@ -208,18 +208,26 @@ def next_look(n: int) -> int:
     return max(PRECISE_FROM, n + max(1, n // 4))
 
 
-def of_repeats(repeats: Sequence[Estimate]) -> Estimate:
+def of_repeats(repeats: Sequence[Estimate], runs: Sequence[Hashable] = ()) -> Estimate:
     """Return the estimate of a benchmark from that of each repeat (each its own processes).
 
     The interval of one process covers what varies within it. What differs from process to process (where memory
     lies, which clock and cores it got, how a library tuned itself) shows between repeats only, and is often larger:
     from two on their spread decides, although Student's factor makes it wide for two (12.7) and three (4.3).
-    Repeats without a value do not count.
+    ``runs``: of each repeat the run that it is of, where several are pooled; see ``mean_of_runs``. Repeats without a
+    value do not count.
     """
-    with_value = [repeat for repeat in repeats if repeat.value is not None]
-    if len(with_value) < REPEATS_DECIDE:
-        return with_value[0] if with_value else _nothing(sum(repeat.n for repeat in repeats))
-    return between([repeat.value for repeat in with_value if repeat.value is not None])
+    known = [
+        (run, each) for run, each in zip(runs or (None,) * len(repeats), repeats, strict=True) if each.value is not None
+    ]
+    if len(known) < REPEATS_DECIDE:
+        return known[0][1] if known else _nothing(sum(repeat.n for repeat in repeats))
+    by_run: dict[Hashable, list[float]] = {}
+    for run, each in known:
+        by_run.setdefault(run, []).append(each.value or 0.0)
+    found = mean_of_runs(list(by_run.values()))
+    half = student_t(found.degrees) * math.sqrt(found.variance) if found.degrees else None
+    return around(len(known), found.value, half, "repeats")
 
 
 def between(values: Sequence[float], sizes: Sequence[int] = ()) -> Estimate:
@@ -233,16 +241,6 @@ def between(values: Sequence[float], sizes: Sequence[int] = ()) -> Estimate:
     weights = sizes or [1] * len(values)
     value = math.fsum(weight * each for weight, each in zip(weights, values, strict=True)) / sum(weights)
     return around(len(values), value, _half_width(values, weights), "repeats")
-
-
-def of_runs(runs: Sequence[Sequence[float]]) -> Estimate:
-    """Return the estimate of a benchmark from the values of its repeats, by the run that each is of."""
-    runs = [run for run in runs if run]
-    if not runs:
-        return _nothing(0)
-    found = mean_of_runs(runs)
-    half = student_t(found.degrees) * math.sqrt(found.variance) if found.degrees else None
-    return around(sum(map(len, runs)), found.value, half, "repeats")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

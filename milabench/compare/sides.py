@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmate.statistics import of_repeats, of_runs
+from benchmate.statistics import of_repeats
 from milabench.compare import noise
 from milabench.compare.repeats import Repeats, broken, cut_off, rates
 from milabench.compare.types import Side
@@ -41,7 +41,7 @@ class Entry:
         found, runs = self.found, rates(repeats)
         if found is None:
             return Side()
-        whole = of_runs(runs) if len(repeats) > 1 else of_repeats([*repeats.values()])
+        whole = of_repeats([*repeats.values()], [run for run, _ in repeats])
         return Side(
             throughput=whole.value,
             low=whole.low,

@@ -29,7 +29,7 @@ def rate_of(processes: Sequence[ProcessSummary], interval: Estimate) -> Estimate
     if not all(process.series.durations_ns for process in measuring(processes)):
         return interval
     several = [[each.speed.throughput for each in repeat] for repeat in whole(processes)]
-    found = of_repeats([scaled(together(each), 1 / len(each)) for each in several])
+    found = of_repeats([scaled(together(each), 1 / len(each)) for each in several], _runs(processes))
     return interval if found.value is None else found
 
 
@@ -43,27 +43,40 @@ def whole(processes: Sequence[ProcessSummary]) -> list[list[ProcessSummary]]:
     return [several for several in map(measuring, good or repeats) if several]
 
 
+def _runs(processes: Sequence[ProcessSummary]) -> list[int]:
+    """Return of each repeat that counts which of the pooled runs it is of."""
+    return [several[0].repeat[0] for several in whole(processes)]
+
+
 def slots_of(processes: Sequence[ProcessSummary]) -> dict[str, Estimate]:
     """Return the throughput on each device, or node, that has a process to itself."""
     own = grouped((p for p in measuring(processes) if p.slot is not None), lambda process: process.slot or "")
-    return {slot: of_repeats([process.speed.throughput for process in several]) for slot, several in own.items()}
+    return {
+        slot: of_repeats([process.speed.throughput for process in several], [process.repeat[0] for process in several])
+        for slot, several in own.items()
+    }
 
 
 def speed_of(processes: Sequence[ProcessSummary], repeats: Sequence[Estimate]) -> Speed:
     """Return how fast a benchmark was; ``repeats``: the throughput of each."""
     firsts = [process.speed.first_s for process in processes if process.speed.first_s is not None]
-    return Speed(throughput=of_repeats(repeats), times=_times(measuring(processes)), first_s=max(firsts, default=None))
+    return Speed(
+        throughput=of_repeats(repeats, _runs(processes)),
+        times=_times(measuring(processes)),
+        first_s=max(firsts, default=None),
+    )
 
 
 def _times(processes: Sequence[ProcessSummary]) -> StepTimes | None:
     """Return the times of all steps; of repeats the spread between them says how sure mean and median are."""
     if len(processes) == 1:
         return processes[0].speed.times
-    repeats = grouped(processes, lambda process: process.repeat).values()
+    repeats = grouped(processes, lambda process: process.repeat)
     if len(repeats) < 2:
         return step_times(_durations(processes))
-    each = [found for several in repeats if (found := _central(several))]
-    known = {name: of_repeats([found[name] for found in each]) for name in CENTRAL}
+    each = [(run, found) for (run, _), several in repeats.items() if (found := _central(several))]
+    runs = [run for run, _ in each]
+    known = {name: of_repeats([found[name] for _, found in each], runs) for name in CENTRAL}
     return step_times(_durations(processes), known)
 
 

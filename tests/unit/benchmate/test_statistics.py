@@ -140,6 +140,8 @@ def test_from_two_repeats_on_their_spread_decides_and_one_speaks_for_itself() ->
     assert one.value is not None
     assert other.value is not None
     assert of_repeats([one, nothing, other]) == between([one.value, other.value])
+    assert of_repeats([one, nothing, other], [0, 0, 0]) == of_repeats([one, other])
+    assert of_repeats([one, nothing, other], [0, 0, 1]) == of_repeats([one, other])  # a run each
     assert of_repeats([nothing, nothing]).value is None
     assert of_repeats([]).verdict == "too few"
 

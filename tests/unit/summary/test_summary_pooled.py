@@ -11,6 +11,7 @@ from summary_fakes import FakeRun, MakeRun, end, plan, rates, steps
 from watched_runs import ALONE, CPU, GPU, QUIET, made, measured, of_devices, one, only, watched_run
 
 from benchmate.wire import encode_event
+from milabench.compare import compare
 from milabench.render import FORMATS, text, units
 from milabench.summary import Memory, Precision, summarize
 
@@ -84,7 +85,7 @@ def test_series_that_are_not_steady_are_counted_and_named(make_run: MakeRun) -> 
     assert found.processes[0].steadiness is not None
 
 
-def of_repeats(make_run: MakeRun, *lengths: tuple[float, int], failed: int | None = None) -> FakeRun:
+def of_repeats(make_run: MakeRun, *lengths: tuple[float, int], failed: int | None = None, name: str = "run") -> FakeRun:
     """Return a run of repeats that each took so many seconds for so many steps of 10."""
     tags = ["net.D0" if number == 0 else f"net.R{number}.D0" for number in range(len(lengths))]
     jobs = {tag.removesuffix(".D0"): [[(tag, "local", (0,))]] for tag in tags}
@@ -92,7 +93,7 @@ def of_repeats(make_run: MakeRun, *lengths: tuple[float, int], failed: int | Non
         tag: made(5 + 30 * number, seconds, n=n)
         for number, (tag, (seconds, n)) in enumerate(zip(tags, lengths, strict=True))
     }
-    run = make_run(recorded=CPU, planned=plan(jobs), columns=columns)
+    run = make_run(name, recorded=CPU, planned=plan(jobs), columns=columns)
     for number, tag in enumerate(tags):
         run.write(tag, end("failed" if number == failed else "ok"))
     return run
@@ -185,3 +186,20 @@ def test_without_a_precision_none_was_asked_for(make_run: MakeRun, stop: object)
     run = make_run(recorded=CPU, planned=plan(ALONE), columns={"net.D0": made(5, 10)})
     run.write("net.D0", end(), config={"voir": {"options": {"stop": stop}}})
     assert only(run).trust.precision is None
+
+
+def test_the_interval_of_pooled_runs_is_by_how_much_the_runs_differ_as_in_a_comparison(make_run: MakeRun) -> None:
+    """Many repeats in few runs are no more than so many runs: what differs from run to run they share."""
+    once = of_repeats(make_run, (10, 100), (11, 100), (12, 100), name="once")
+    again = of_repeats(make_run, (20, 100), (21, 100), (22, 100), name="again")
+    found = only([once, again])
+    assert (found.rate.n, found.rate.method) == (6, "repeats")
+    of_one, of_other = ([1000 / each for each in times] for times in ((10, 11, 12), (20, 21, 22)))
+    means = [sum(run) / 3 for run in (of_one, of_other)]
+    half = 12.706 * abs(means[0] - means[1]) / 2  # Student's factor for two
+    assert found.rate.value == pytest.approx(sum(means) / 2)
+    assert found.rate.high == pytest.approx(sum(means) / 2 + half, rel=1e-3)
+    assert found.speed.throughput.high == pytest.approx(found.rate.high)
+    assert found.by_slot["D0"].high == pytest.approx(found.rate.high)
+    (compared,) = compare(summarize([once, again]), summarize([once])).benchmarks  # type: ignore[list-item]
+    assert (compared.before.throughput, compared.before.high) == (found.rate.value, found.rate.high)
