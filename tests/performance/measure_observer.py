@@ -1,10 +1,10 @@
 """What observing a loop costs and whether it changes the rate; every figure beside the bare loop, in random order.
 
-In the loop: blocks of steps of an empty loop, with and without the Observer, by the host's clock. A stamp: the two of
-an inference, put into an array of int64. The rate: pairs of a loop written by hand and an observed one over the same
-steps of 1 ms, which wait busily or asleep; the ratio of the observed rate (items over time of the ``.steps`` file) to
-the other has to lie within ±1 %, with all of its 95 % interval. Exit code 1 where it lies elsewhere, 3 where the
-interval is too wide to say ("undecided": measure again, on a quieter machine or with more pairs).
+In the loop: blocks of steps of an empty loop, with and without the Observer, by the host's clock. The rate: pairs of a
+loop written by hand and an observed one over the same steps of 1 ms, which wait busily or asleep; the ratio of the
+observed rate (items over time of the ``.steps`` file) to the other has to lie within ±1 %, with all of its 95 %
+interval. Exit code 1 where it lies elsewhere, 3 where the interval is too wide to say ("undecided": measure again, on a
+quieter machine or with more pairs). Stamps of inferences: ``measure_session.py``.
 
 The peer is a checkout of mila-iqia/milabench, whose dependencies are those of an interpreter of yours:
 
@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, repeat
 from pathlib import Path
@@ -31,7 +30,7 @@ from benchmate.context import Context, Limit
 from benchmate.device import Cpu
 from benchmate.observe import Observer
 from benchmate.overhead import per_step
-from benchmate.wire import MEASURED, StepsWriter, read_steps
+from benchmate.wire import read_steps
 from measuring import median_of, show, within
 
 PEER = Path(__file__).with_name("peer_observer.py")
@@ -46,7 +45,6 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="milabench-performance-") as folder:
         where = Path(folder)
         in_loop(where, 100 if asked.quick else 600, asked)
-        stamps(where, 100 if asked.quick else 600)
         verdicts = [bias(kind, where, asked) for kind in (busy, asleep)]
     return max(verdicts)
 
@@ -95,49 +93,6 @@ def _peer(asked: argparse.Namespace, blocks: int) -> list[float]:
     said = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True).stdout
     costs: list[float] = json.loads(said.splitlines()[-1])
     return costs
-
-
-# Stamps --------------------------------------------------------------------------------------------------------------
-
-
-def stamps(where: Path, blocks: int) -> None:
-    """Print what a stamp of an inference costs, and what a row of ``.steps`` would."""
-    into_array, into_file = [], []
-    kept = array("q", bytes(16 * BLOCK))
-    append = StepsWriter(where / "stamps.steps", unit="items", zero_ns=0).append
-    for _ in range(blocks):
-        forms: list[Callable[[], int]] = [_bare, lambda: _stamped(kept), lambda: _appended(append)]
-        spent = {index: forms[index]() for index in random.sample(range(3), 3)}
-        into_array.append((spent[1] - spent[0]) / (2 * BLOCK) / 1e3)
-        into_file.append((spent[2] - spent[0]) / (2 * BLOCK) / 1e3)
-    _cost("a stamp into an array of int64", into_array, goal="≤ 0.3")
-    _cost("a stamp, with the row of .steps that two of them make", into_file)
-
-
-def _bare() -> int:
-    begun = time.perf_counter_ns()
-    for _ in range(BLOCK):
-        pass
-    return time.perf_counter_ns() - begun
-
-
-def _stamped(kept: array[int]) -> int:
-    clock = time.perf_counter_ns
-    begun, place = clock(), 0
-    for _ in range(BLOCK):
-        kept[place] = clock()
-        kept[place + 1] = clock()
-        place += 2
-    return clock() - begun
-
-
-def _appended(append: Callable[..., None]) -> int:
-    clock = time.perf_counter_ns
-    begun = clock()
-    for _ in range(BLOCK):
-        start = clock()
-        append(start, clock(), 1, MEASURED, 0)
-    return clock() - begun
 
 
 # The rate ------------------------------------------------------------------------------------------------------------
