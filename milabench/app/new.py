@@ -13,6 +13,7 @@ from milabench.errors import UsageError
 # The folders of benchmarks/_templates that a template is made of; a later one's files replace an earlier one's.
 TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "simple": ("simple",),
+    "inference": ("inference",),
     "voir": ("voir",),
     "stdout": ("stdout",),
     "multi-gpu": ("multi-gpu",),

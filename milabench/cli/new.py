@@ -16,8 +16,9 @@ from milabench.app.new import TEMPLATES
     type=click.Choice(list(TEMPLATES)),
     default="simple",
     show_default=True,
-    help="simple: a loop and its Observer. voir: a script measured without touching it. stdout: metrics printed as JSON"
-    " lines. multi-gpu, multi-node: data-parallel training under torchrun.",
+    help="simple: a loop and its Observer. inference: throughput and latency, by a Session. voir: a script measured"
+    " without touching it. stdout: metrics printed as JSON lines. multi-gpu, multi-node: data-parallel training under"
+    " torchrun.",
 )
 def new(name: str, template: str) -> int:
     """Start a benchmark: write benchmarks/NAME/ and config/NAME.yaml here, ready to run."""

@@ -19,16 +19,19 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+from benchmate import inferences
 from benchmate.context import Context, Limit
 from benchmate.device import Cpu
 from benchmate.inferences import InParts, Timer, Whole
 from benchmate.overhead import per_inference
-from benchmate.session import Result, Session, Stop, Target
+from benchmate.session import Session, Stop, Target
+from benchmate.wire import MEASURED
 from measuring import median_of, show, within
 
 BLOCK = 500  # inferences: short enough that most blocks are not interrupted
 STAMP_US = 0.3  # the goal
 MS = 1_000_000
+TURN = 20  # inferences of 1 ms in a chunk, at most, while the rate is compared
 LOOKING = 0.01  # the goal, from inferences of 10 µs on
 
 
@@ -117,22 +120,25 @@ def asleep() -> None:
 
 def bias(inference: Callable[[], None], where: Path, asked: argparse.Namespace) -> int:
     """Print the ratio of the Session's throughput to the rate of a loop written by hand; return the exit code."""
+    longest, inferences.LONGEST_CHUNK_NS = inferences.LONGEST_CHUNK_NS, TURN * MS  # type: ignore[misc]
     ratios = [_ratio(inference, where, asked.inferences) for _ in range(asked.pairs)]
+    inferences.LONGEST_CHUNK_NS = longest  # type: ignore[misc]
     name = inference.__name__
     return within(f"rate over {asked.inferences} inferences of 1 ms, {name}, to that of a loop written by hand", ratios)
 
 
-def _ratio(inference: Callable[[], None], where: Path, inferences: int) -> float:
-    """Return it for a pair, whose loops take turns: what else the machine does comes and goes within a pair, too."""
-    turns, by_hand_ns, session_s, made = max(1, inferences // 20), 0, 0.0, inferences // max(1, inferences // 20)
-    for _ in range(turns):
-        for form in random.sample(["by hand", "session"], 2):
-            if form == "by hand":
-                by_hand_ns += _by_hand(inference, made)
-            else:
-                result = _session(inference, where, Stop(observations=made))
-                session_s += made / (result.throughput.value or 0)
-    return by_hand_ns / 1e9 / session_s
+def _ratio(inference: Callable[[], None], where: Path, asked: int) -> float:
+    """Return it for a pair: as many by hand after each chunk of the Session, as whatever else runs comes and goes."""
+    made = _made_session(inference, where, Stop(observations=asked))
+    keep, by_hand_ns = made._keep, 0
+
+    def kept(calls: int, phase: int) -> None:
+        nonlocal by_hand_ns
+        keep(calls, phase)
+        by_hand_ns += _by_hand(inference, calls) if phase == MEASURED else 0
+
+    made._keep = kept  # type: ignore[method-assign]
+    return (made.run().throughput.value or 0) / (asked / by_hand_ns * 1e9)
 
 
 def _by_hand(inference: Callable[[], None], made: int) -> int:
@@ -140,10 +146,6 @@ def _by_hand(inference: Callable[[], None], made: int) -> int:
     for _ in range(made):
         inference()
     return time.perf_counter_ns() - begun
-
-
-def _session(inference: Callable[[], object], where: Path, stop: Stop) -> Result:
-    return _made_session(inference, where, stop).run()
 
 
 def _made_session(inference: Callable[[], object], where: Path, stop: Stop) -> Session:
