@@ -1,0 +1,114 @@
+"""Jobs of a real Slurm cluster on two nodes: an agent on each, trainings over both, a node that fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import Cluster
+from harness import PRINTER, Project, Result, printing_until, shell, wait_until
+from milabench.rundir import RunDir
+
+TWO = "--sbatch=--nodes=2 --nodelist=n1,n2 --gres=gpu:2"
+TRAINING = """
+    import torch
+    from torch import distributed
+
+    from benchmate.distributed import joined
+    from benchmate.observe import Observer
+
+    with joined():
+        observer = Observer(unit="items")
+        for batch in observer.iterate([torch.ones(4)] * 10_000):
+            total = batch.clone()
+            distributed.all_reduce(total)
+            assert total[0] == distributed.get_world_size() == 2
+"""
+BENCHFILE = """
+    from milabench.commands import TorchrunAllNodes
+    from milabench.pack import Package
+
+    class Benchmark(Package):
+        base_requirements = "requirements.in"
+
+        def build_run_plan(self):
+            return TorchrunAllNodes(super().build_run_plan())
+
+    __pack__ = Benchmark
+"""
+
+
+@pytest.fixture
+def site(cluster: Cluster, project: Project, tmp_path: Path) -> Iterator[Project]:
+    """Return a project whose commands know the cluster; its jobs are ended with the test."""
+    tmp_path.chmod(0o755)
+    project.environ |= cluster.environ
+    yield project
+    cluster.cancel_all()
+
+
+def submit(site: Project, *words: str, before: Sequence[str] = (), **options: Any) -> Result:
+    return site.milabench("submit", TWO, *before, "--", "--config", "suite.yaml", "--run-name", "it", *words, **options)
+
+
+def test_a_benchmark_runs_on_all_nodes_of_a_job_with_the_devices_that_it_has_there(site: Project) -> None:
+    told = f'echo "$SLURMD_NODENAME|$CUDA_VISIBLE_DEVICES" >&2; {PRINTER}'
+    site.suite(every=shell(told, plan={"method": "per_node"}), one=shell(told))
+    done = submit(site)
+    assert done.code == 0, done.err
+    run = site.run()
+    said = {tag: run.files(tag).stderr.read_text().splitlines()[0] for tag in run.tags()}
+    assert said == {"every.n1": "n1|0,1", "every.n2": "n2|0,1", "one": "n1|0,1"}
+    assert {tag: sum(map(len, run.steps(tag))) > 10 for tag in run.tags()} == dict.fromkeys(said, True)
+    facts = run.facts()
+    assert (set(facts["nodes"]), facts["nodes"]["n2"]["shares_base"]) == ({"n1", "n2"}, "n1")
+    assert not list((run.path).glob("*.partial"))
+
+
+def test_torchrun_trains_over_both_nodes_of_a_job(index: dict[str, str], site: Project) -> None:
+    del index
+    site.write("training/main.py", TRAINING)
+    site.write("training/requirements.in", "torch\n")
+    site.write("training/benchfile.py", BENCHFILE)
+    limit = {"voir": {"options": {"stop": 20, "skip": 2}}}
+    entry = {"definition": "training", "num_machines": 2, "plan": {"method": "njobs", "n": 1}, **limit}
+    site.suite(training=entry)
+    done = submit(site, "--all", timeout_s=280)
+    assert done.code == 0, done.err
+    run = site.run()
+    assert {trial: outcome.kind for trial, outcome in run.outcomes().items()} == {"training": "early_stop"}
+    tag = run.plan().trials[0].commands[0].tag
+    (steps,) = run.steps(tag)
+    assert set(steps.columns["count"]) == {8}  # four of each rank
+    hello = next(event.data for event in run.events(tag) if event.event == "hello")
+    assert (hello["world_size"], hello["node"]) == (2, "n1")
+
+
+def test_a_node_that_fails_takes_what_ran_with_it_and_what_had_ended_stays(
+    cluster: Cluster, site: Project, tmp_path: Path
+) -> None:
+    some = PRINTER.replace("while true", "for step in $(seq 30)")
+    long = shell(f"{some}; {printing_until(tmp_path / 'mark')}", stop=100_000, plan={"method": "per_node"})
+    site.suite(first=shell(PRINTER), long=long)
+    done = submit(site, before=["--no-follow"])
+    run = RunDir(Path(done.out.split()[-1]))
+    wait_until(lambda: run.files("long.n2").stdout.exists() and run.files("long.n2").stdout.stat().st_size > 1000)
+    cluster.break_node("n2")
+    try:
+        ended = site.milabench("submit", "--attach", "it")
+        assert ended.code == 4, ended.err
+        assert "on n[1-2] lost a node (NODE_FAIL, NodeDown)" in ended.err
+        assert run.outcomes()["first"].kind == "early_stop"
+        assert "long" not in run.outcomes() or run.outcomes()["long"].kind in ("lost", "interrupted")
+    finally:
+        cluster.mend_node("n2")
+    (tmp_path / "mark").touch()
+    again = site.milabench("submit", "--resume", "it")
+    assert again.code == 0, again.err
+    assert {trial: outcome.kind for trial, outcome in run.outcomes().items()} == {"first": "early_stop", "long": "ok"}
+    jobs = json.loads((run.path / "slurm.json").read_text())["jobs"]
+    assert [(job["state"], job["nodes"]) for job in jobs] == [("NODE_FAIL", "n[1-2]"), ("COMPLETED", "n[1-2]")]
