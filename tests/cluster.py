@@ -19,6 +19,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from harness import wait_until
+from milabench.agent.processes import children
 
 NO_SLURM = "Slurm is not installed here, or this user is not root"
 NODES = ("n1", "n2", "n3")
@@ -26,6 +27,7 @@ GPUS = 2  # of each node
 _PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scontrol", "scancel", "setpriv", "unshare")
 _WITH_US = ("setpriv", "--pdeathsig=KILL")
 _TIMEOUT_S = 60
+_NOBODY = 2**30  # no process has that number
 _CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -153,6 +155,17 @@ class Cluster:
     def mend_node(self, node: str) -> None:
         """Start a node again that was broken."""
         self.start_node(node)
+
+    def number_here(self, node: str, number: int) -> int:
+        """Return the number that a process of a node has on this machine; one that nothing has where it is gone."""
+        (first,) = children(self._daemons[node].pid)
+        space = Path(f"/proc/{first}/ns/pid").stat().st_ino
+        for path in Path("/proc").glob("[0-9]*/status"):
+            with suppress(OSError):
+                names = next(line for line in path.read_text().splitlines() if line.startswith("NSpid:")).split()
+                if names[-1] == str(number) and (path.parent / "ns/pid").stat().st_ino == space:
+                    return int(path.parent.name)
+        return _NOBODY
 
     def _state_of(self, node: str) -> str:
         return self.command("sinfo", "--noheader", f"--nodes={node}", "--partition=main", "--format=%T").strip()

@@ -13,11 +13,13 @@ import pytest
 
 import nodes
 from agents import ENVIRON
+from cluster import NO_SLURM, Cluster, is_possible
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.agent import AgentHost
 from milabench.execute.hosts.boot import Boot
 from milabench.execute.hosts.local import LocalHost
 from milabench.execute.hosts.login import Login
+from milabench.execute.hosts.slurm import Placed, SlurmHost
 from milabench.execute.hosts.ssh import SSHHost
 from milabench.plan import Command, Job
 from milabench.resources import import_path
@@ -31,7 +33,7 @@ class Place:
     """A kind of host: ``make`` makes one.
 
     ``cwd`` is a folder on its node, which this test sees as ``seen``; ``run`` is the runner's own, for the files of
-    processes. Numbers of processes on the node are those of this machine.
+    processes. ``number`` tells which number a process of the node has on this machine.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Place:
     cwd: str
     seen: Path
     run: Path
+    number: Callable[[int], int] = int
 
     def talk(self, story: Callable[[AgentHost], Awaitable[Any]], timeout_s: float = 120) -> Any:
         """Run a story with a host of this kind, and end the host."""
@@ -80,7 +83,7 @@ class Place:
         path = self.seen / name
         while not (path.exists() and path.read_text().endswith("\n")):
             await asyncio.sleep(0.01)
-        return int(path.read_text())
+        return self.number(int(path.read_text()))
 
 
 @contextmanager
@@ -116,4 +119,30 @@ def _ssh(folder: Path) -> Iterator[Place]:
         )
 
 
-PLACES: Mapping[str, Callable[[Path], AbstractContextManager[Place]]] = {"local": _local, "ssh": _ssh}
+@contextmanager
+def _slurm(folder: Path) -> Iterator[Place]:
+    if not is_possible():
+        pytest.skip(NO_SLURM)
+    work, run = folder / "work", folder / "run"
+    for each in (work, run):
+        each.mkdir()
+    with Cluster() as cluster:
+        job = cluster.submit("sleep 100000", "--nodes=2", "--nodelist=n1,n2")
+        cluster.wait_for(job, "RUNNING")
+        environ = {**ENVIRON, "HOME": str(folder), "PIP_TOLD": "by the operator", **cluster.environ}
+        placed = Placed(job=str(job), node="n2")
+        yield Place(
+            name="slurm",
+            make=lambda: SlurmHost(placed, Boot.made(environ), environ, SILENCE_S),
+            cwd=str(work),
+            seen=work,
+            run=run,
+            number=lambda number: cluster.number_here("n2", number),
+        )
+
+
+PLACES: Mapping[str, Callable[[Path], AbstractContextManager[Place]]] = {
+    "local": _local,
+    "ssh": _ssh,
+    "slurm": _slurm,
+}

@@ -66,10 +66,8 @@ def ended(place: Place, script: str = "", **keys: Any) -> Exit:
 
 
 def test_arguments_and_variables_arrive_as_they_are(place: Place) -> None:
-    show = (
-        "import json, os, sys; print(json.dumps([sys.argv[1:], {k: v for k, v in os.environ.items() if k[0] == 'T'}]))"
-    )
-    env = {f"T{number}": text for number, text in enumerate(TEXTS.values())}
+    show = "import json, os, sys; print(json.dumps([sys.argv[1:], {k: v for k, v in os.environ.items() if k[:2] == 'T_'}]))"
+    env = {f"T_{number}": text for number, text in enumerate(TEXTS.values())}
     found = ended(place, argv=("python3", "-I", "-S", "-c", show, " ".join(env), *TEXTS.values()), env=env)
     assert found.code == 0
     (_, *arguments), variables = json.loads(place.printed())
