@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from milabench import oldruns
 from milabench.errors import RunDirError
 from milabench.paths import expanded, is_folder
-from milabench.rundir import RunDir, runs
+from milabench.rundir import RunDir, is_run, runs
 from milabench.slurm import records
 from milabench.summary import Summary, summarize
 
@@ -80,10 +81,22 @@ def find_run(name: str | None, base: Path) -> RunDir:
         return oldruns.open_any(found[-1])
     path = expanded(name).absolute()  # a run says where it is: for hints, and by its processes' variables
     if is_folder(path):
+        _check_begun(path)
         return oldruns.open_any(path.resolve() if ".." in path.parts else path)
     named = [run for run in found if run.name == name or _TIMES.sub("", run.name) == name]
     if not named:
+        for folder in (base / "runs").glob(f"{glob.escape(name)}*"):
+            _check_begun(folder)
         raise RunDirError(f"no run {name!r}: it is no folder, and no run below {base} has that name")
     if len(named) > 1:
         raise RunDirError(f"several runs are named {name}: give one of {', '.join(run.name for run in named)}")
     return oldruns.open_any(named[-1])
+
+
+def _check_begun(path: Path) -> None:
+    """Raise RunDirError where a folder is that of a run whose job has not begun it."""
+    if records.is_submitted(path) and not is_run(path):
+        job = records.read(path).latest.job
+        raise RunDirError(
+            f"{path}: its Slurm job {job} has not begun the run: milabench submit --attach {path} follows it"
+        )

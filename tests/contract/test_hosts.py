@@ -66,7 +66,8 @@ def ended(place: Place, script: str = "", **keys: Any) -> Exit:
 
 
 def test_arguments_and_variables_arrive_as_they_are(place: Place) -> None:
-    show = "import json, os, sys; print(json.dumps([sys.argv[1:], {k: v for k, v in os.environ.items() if k[:2] == 'T_'}]))"
+    shown = "[sys.argv[1:], {k: v for k, v in os.environ.items() if k[:2] == 'T_'}]"
+    show = f"import json, os, sys; print(json.dumps({shown}))"
     env = {f"T_{number}": text for number, text in enumerate(TEXTS.values())}
     found = ended(place, argv=("python3", "-I", "-S", "-c", show, " ".join(env), *TEXTS.values()), env=env)
     assert found.code == 0

@@ -118,6 +118,16 @@ def test_ctrl_c_cancels_a_job_that_waits(cluster: Cluster, site: Project) -> Non
     assert not cluster.jobs()
 
 
+def test_a_run_whose_job_waits_is_told_of_as_that(site: Project) -> None:
+    site.suite(one=shell(PRINTER))
+    run = submitted(site, "--sbatch=--partition=closed")
+    for name in ("it", str(run.path)):
+        done = site.milabench("status", name)
+        assert (done.code, f"its Slurm job {job_of(run)} has not begun the run" in done.err) == (2, True)
+    again = site.milabench("submit", "--resume", "it")
+    assert (again.code, "has not ended: milabench submit --attach" in again.err) == (4, True)
+
+
 def test_a_closed_terminal_leaves_the_job_alone(cluster: Cluster, site: Project, tmp_path: Path) -> None:
     site.suite(long=lasting(tmp_path / "mark"))
     with site.started("submit", "--", "-c", "suite.yaml", "--run-name", "it") as following:
