@@ -57,8 +57,11 @@ SlurmdTimeout=10
 KillWait=5
 JobRequeue=0
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
 GresTypes=gpu
 PartitionName=main Nodes=ALL Default=YES MaxTime=60 DefaultTime=30 State=UP
+PartitionName=urgent Nodes=ALL MaxTime=60 PriorityTier=10 State=UP
 PartitionName=closed Nodes=ALL State=DOWN
 PartitionName=short Nodes=ALL MaxTime=1 State=UP
 """

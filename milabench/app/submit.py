@@ -78,7 +78,7 @@ async def submit(wanted: Wanted, words: Words, options: Options, console: Consol
     parts = list(_parts(chosen.benchmarks, words, path, options)) if wanted.split else [_whole(words, path, options)]
     for part in parts:
         _check_free(part.submissions.run)
-    slurm = Slurm(environ=options.environ)
+    slurm = Slurm(options.environ)
     there: list[Submissions] = []
     try:
         for part in parts:
@@ -96,7 +96,7 @@ async def resume(wanted: Wanted, name: str | None, options: Options, console: Co
 
     Without a profile and arguments it asks for what the job before asked for.
     """
-    given, slurm = wanted.arguments(), Slurm(environ=options.environ)
+    given, slurm = wanted.arguments(), Slurm(options.environ)
     left = [run for run in _found(name, options) if not _is_complete(run, console)]
     known = [records.read(run) if records.is_submitted(run) else Submissions(run=run) for run in left]
     seen = await slurm.look([each.latest.job for each in known if each.jobs])

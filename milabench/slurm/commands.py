@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from milabench.errors import PreflightError, told
 from milabench.slurm import states
@@ -18,11 +17,11 @@ class SlurmError(PreflightError):
     """One of Slurm's commands does not do what it is to do; the message has what it said."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Slurm:
     """Slurm's commands, as the operator's environment finds them."""
 
-    environ: Mapping[str, str]
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
 
     async def submit(self, arguments: Sequence[str]) -> str:
         """Submit a job and return its number. Raises SlurmError with what sbatch said."""
@@ -62,7 +61,7 @@ class Slurm:
             process = await asyncio.create_subprocess_exec(
                 program,
                 *arguments,
-                env=self.environ,
+                env=self._environ,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

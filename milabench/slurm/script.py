@@ -16,8 +16,7 @@ _SCRIPT = """\
 #   {submitted}
 {body}"""
 _RUN = """\
-# A job that Slurm puts back into the queue (a node of it failed, another came before it) goes on with its run; its
-# nodes may be others then, which the report tells.
+# A job that Slurm puts back into the queue (a node of it failed, another came before it) goes on with its run.
 if [ -e {plan} ]; then
     exec {resume}
 fi
@@ -51,7 +50,8 @@ def arguments(paper: Paper, *, name: str, cwd: Path, asked: Sequence[str]) -> li
 
     What has to be ours (where the job works and what it prints goes) comes last: the last one counts.
     """
-    ours = [f"--job-name={name}", f"--signal=B:TERM@{WARNING_S}"]
+    # put back into the queue, a job would mostly get other nodes, and a run goes on where it was begun
+    ours = [f"--job-name={name}", "--no-requeue", f"--signal=B:TERM@{WARNING_S}"]
     fixed = [f"--chdir={cwd}", f"--output={_literal(paper.output)}", "--open-mode=append", "--parsable"]
     return [*ours, *asked, *fixed, str(paper.script)]
 

@@ -184,7 +184,7 @@ def test_a_job_that_is_put_back_into_the_queue_goes_on_with_its_run(
     cluster: Cluster, site: Project, tmp_path: Path
 ) -> None:
     site.suite(first=shell(PRINTER), long=lasting(tmp_path / "mark"))
-    run = submitted(site, "--sbatch=--requeue")
+    run = submitted(site, "--sbatch=--requeue --nodelist=n2")
     wait_until(lambda: begun(run, "long"))
     cluster.command("scontrol", "requeue", str(job_of(run)))
     cluster.wait_for(job_of(run), "PENDING")
@@ -195,6 +195,21 @@ def test_a_job_that_is_put_back_into_the_queue_goes_on_with_its_run(
     assert done.code == 0, done.err
     assert outcomes(run) == {"first": "early_stop", "long": "ok"}
     assert run.journal().attempts["first"] == 1
+
+
+def test_a_job_that_is_preempted_is_told_and_gone_on_with(cluster: Cluster, site: Project, tmp_path: Path) -> None:
+    site.suite(long=lasting(tmp_path / "mark"))
+    run = submitted(site, "--sbatch=--nodelist=n1 --exclusive")
+    wait_until(lambda: begun(run, "long"))
+    other = cluster.submit("true", "--partition=urgent", "--nodelist=n1", "--exclusive")
+    done = site.milabench("submit", "--attach", "it")
+    assert done.code == 130, done.err
+    assert "was preempted by another job (PREEMPTED" in done.err
+    assert outcomes(run).get("long", "interrupted") in ("interrupted", "lost")
+    cluster.wait_for(other, "COMPLETED")
+    (tmp_path / "mark").touch()
+    assert site.milabench("submit", "--resume", "it").code == 0
+    assert outcomes(run) == {"long": "ok"}
 
 
 def test_each_benchmark_can_be_a_job_of_its_own(site: Project) -> None:

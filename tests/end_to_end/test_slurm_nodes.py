@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,3 +114,19 @@ def test_a_node_that_fails_takes_what_ran_with_it_and_what_had_ended_stays(
     assert {trial: outcome.kind for trial, outcome in run.outcomes().items()} == {"first": "early_stop", "long": "ok"}
     jobs = json.loads((run.path / "slurm.json").read_text())["jobs"]
     assert [(job["state"], job["nodes"]) for job in jobs] == [("NODE_FAIL", "n[1-2]"), ("COMPLETED", "n[1-2]")]
+
+
+def test_a_command_runs_on_all_nodes_of_an_allocation_word_for_word(cluster: Cluster, site: Project) -> None:
+    words = ['it\'s "quoted"', '{"a": "$HOME"}', "two  words *", "é\nnext"]
+    script = 'import os, sys; print(os.environ["SLURMD_NODENAME"], os.environ["CUDA_VISIBLE_DEVICES"], sys.argv[1:])'
+    argv = [sys.executable, "-m", "milabench", "exec", "--slurm", "--", "python3", "-c", script, *words]
+    out = f"--output={site.folder}/out"
+    job = cluster.submit(shlex.join(argv), "--nodes=2", "--nodelist=n1,n2", "--gres=gpu:2", out)
+    assert cluster.wait_for(job, "COMPLETED", "FAILED") == "COMPLETED", (site.folder / "out").read_text()
+    found = sorted((site.folder / "out").read_text().splitlines())
+    assert found == [f"n1: n1 0,1 {words}", f"n2: n2 0,1 {words}"]
+
+
+def test_outside_of_an_allocation_slurm_has_no_nodes(site: Project) -> None:
+    done = site.milabench("exec", "--slurm", "--", "true")
+    assert (done.code, "this is no Slurm allocation" in done.err) == (2, True)

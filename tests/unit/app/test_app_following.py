@@ -1,0 +1,152 @@
+"""Jobs followed to their ends: what is told of them, what Ctrl-C does, and what Slurm does not say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from milabench.app import following
+from milabench.console import Console
+from milabench.errors import ExitCode
+from milabench.rundir import RunDir
+from milabench.slurm import records
+from milabench.slurm.commands import Slurm, SlurmError
+from milabench.slurm.records import Submissions, Submitted
+from milabench.slurm.states import Seen
+
+
+@dataclass
+class Told(Console):
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class Fake(Slurm):
+    """Slurm by a story: what each look at the jobs finds; the last goes on for ever. None: it does not answer."""
+
+    def __init__(self, *looks: dict[str, Seen] | None, then: Callable[[int], None] = lambda _: None) -> None:
+        self._looks, self._then, self.calls = list(looks), then, list[str]()
+        self._count = 0
+
+    async def look(self, jobs: Sequence[str]) -> dict[str, Seen]:
+        self._count += 1
+        self._then(self._count)
+        found = self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+        if found is None:
+            raise SlurmError("squeue failed: Unable to contact slurm controller")
+        return {job: seen for job, seen in found.items() if job in jobs}
+
+    async def end(self, jobs: Sequence[str]) -> None:
+        self.calls.append(f"end {' '.join(jobs)}")
+
+    async def cancel(self, jobs: Sequence[str]) -> None:
+        self.calls.append(f"cancel {' '.join(jobs)}")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "_SHORTEST_S", 0.001)
+    monkeypatch.setattr(following, "_LONGEST_S", 0.01)
+
+
+def there(folder: Path, *jobs: str) -> list[Submissions]:
+    made = []
+    for job in jobs:
+        run = folder / job
+        run.mkdir()
+        made.append(Submissions(run=run).with_job(Submitted(job=job, profile=None, asked=(), submitted=0.0)))
+    return made
+
+
+def job(number: str, state: str, **more: object) -> dict[str, Seen]:
+    return {number: Seen(job=number, state=state, **more)}  # type: ignore[arg-type]
+
+
+def followed(slurm: Fake, jobs: Sequence[Submissions]) -> tuple[ExitCode, list[str], list[RunDir]]:
+    told, shown = Told(), list[RunDir]()
+    code = asyncio.run(asyncio.wait_for(following.follow(slurm, jobs, told, shown.extend), 30))
+    return code, told.notes, shown
+
+
+def test_what_is_new_of_a_job_is_told_once(tmp_path: Path) -> None:
+    waits = job("7", "PENDING", reason="Priority")
+    runs = job("7", "RUNNING", nodes="n[1-2]")
+    slurm = Fake(waits, waits, job("7", "PENDING", reason="Resources"), runs, runs, job("7", "COMPLETED", exit_code=0))
+    code, told, shown = followed(slurm, there(tmp_path, "7"))
+    assert code == ExitCode.OK
+    assert told[:4] == [
+        "job 7 waits: Priority: others come before it",
+        "job 7 waits: Resources: what it asks for is in use",
+        "job 7 is running on n[1-2]",
+        "job 7 has ended",
+    ]
+    assert shown == []  # there is no run to report on
+
+
+def test_how_each_job_ended_is_recorded_and_the_worst_is_the_exit_code(tmp_path: Path) -> None:
+    ends = {**job("7", "FAILED", exit_code=1), **job("8", "NODE_FAIL", nodes="n3", reason="NodeDown")}
+    jobs = there(tmp_path, "7", "8")
+    code, told, _ = followed(Fake(ends), jobs)
+    assert code == ExitCode.ENVIRONMENT
+    assert "job 8 on n3 lost a node (NODE_FAIL, NodeDown)" in told
+    found = [records.read(each.run).latest for each in jobs]
+    assert [(each.state, each.nodes) for each in found] == [("FAILED", ""), ("NODE_FAIL", "n3")]
+
+
+def test_a_controller_that_does_not_answer_is_told_once_and_asked_again(tmp_path: Path) -> None:
+    slurm = Fake(job("7", "RUNNING"), None, None, None, job("7", "COMPLETED", exit_code=0))
+    code, told, _ = followed(slurm, there(tmp_path, "7"))
+    assert code == ExitCode.OK
+    assert sum("Unable to contact" in line for line in told) == 1
+
+
+def test_a_job_that_slurm_has_forgotten_is_over(tmp_path: Path) -> None:
+    code, told, _ = followed(Fake(job("7", "RUNNING"), {}), there(tmp_path, "7"))
+    assert code == ExitCode.ENVIRONMENT
+    assert "job 7 is not known to Slurm any more (GONE)" in told
+
+
+def test_of_a_forgotten_job_that_was_seen_to_end_before_that_is_told(tmp_path: Path) -> None:
+    (before,) = there(tmp_path, "7")
+    ended = before.with_end(Seen(job="7", state="FAILED", exit_code=1, nodes="n1"))
+    assert followed(Fake({}), [ended])[0] == ExitCode.FAILED
+
+
+def test_what_a_job_printed_is_shown_where_its_run_could_not_be(tmp_path: Path) -> None:
+    (made,) = there(tmp_path, "7")
+    made.paper.output.parent.mkdir()
+    made.paper.output.write_text("a line\nmilabench: no such suite\n")
+    code, told, _ = followed(Fake(job("7", "FAILED", exit_code=2)), [made])
+    assert code == ExitCode.USAGE
+    assert "  milabench: no such suite" in told
+
+
+@pytest.mark.parametrize(
+    ("times", "calls", "code"),
+    [
+        (1, ["end 7"], ExitCode.INTERRUPTED),
+        (2, ["end 7", "cancel 7"], ExitCode.INTERRUPTED),
+        (3, ["end 7", "cancel 7"], ExitCode.INTERRUPTED),
+    ],
+)
+def test_ctrl_c_ends_jobs_gently_then_at_once_then_leaves_them(
+    tmp_path: Path, times: int, calls: list[str], code: ExitCode
+) -> None:
+    looks = [job("7", "RUNNING")] * 20
+    ends = looks if times == 3 else [*looks, job("7", "CANCELLED")]
+
+    def press(count: int) -> None:
+        if count % 5 == 0 and count // 5 <= times:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    slurm = Fake(*ends, then=press)
+    found, _, _ = followed(slurm, there(tmp_path, "7"))
+    assert (found, slurm.calls) == (code, calls)

@@ -1,0 +1,80 @@
+"""What is submitted of a suite, and which runs a name means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from milabench import suite
+from milabench.app.options import Options
+from milabench.app.submit import Words, _found, _parts, _same_nodes
+from milabench.errors import RunDirError
+from milabench.slurm.records import Submissions, Submitted
+from milabench.slurm.states import Seen
+
+SUITE = """\
+bert: {command: {argv: [x], cwd: .}, plan: {method: njobs, n: 1}, tags: [nlp]}
+nlp: {command: {argv: [x], cwd: .}, plan: {method: njobs, n: 1}, num_machines: 2}
+every: {command: {argv: [x], cwd: .}, plan: {method: per_node}}
+"""
+
+
+def options(base: Path, config: Path | None = None) -> Options:
+    return Options(config=str(config) if config else None, base=base)
+
+
+def test_each_benchmark_is_selected_alone_and_asks_for_its_nodes(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text(SUITE)
+    words = Words(choice=("--select", "nlp"), others=("--config", "suite.yaml"))
+    whole = suite.resolve(path)
+    parts = list(_parts(whole.benchmarks, words, tmp_path / "runs/it", options(tmp_path, path)))
+    begun = {part.submissions.run.name: part.submissions.begin for part in parts}
+    chosen = {name: begin[begin.index("--select") + 1] for name, begin in begun.items() if begin}
+    assert chosen == {"bert": "bert", "nlp": "[n]lp", "every": "every"}
+    for name, text in chosen.items():
+        assert [each.name for each in suite.select(whole, [text]).benchmarks] == [name]
+    assert {part.submissions.run.name: part.asked for part in parts} == {
+        "bert": ("--nodes=1",),
+        "nlp": ("--nodes=2",),
+        "every": (),
+    }
+    begin = begun["bert"]
+    assert begin is not None
+    assert begin[-4:] == ("--base", str(tmp_path), "--run-name", str(tmp_path / "runs/it/bert"))
+
+
+def submitted(run: Path, time: float = 1.0) -> Submissions:
+    run.mkdir(parents=True)
+    made = Submissions(run=run).with_job(Submitted(job="1", profile=None, asked=(), submitted=time))
+    made.write()
+    os.utime(run / "slurm.json", (time, time))
+    return made
+
+
+def test_a_run_is_found_by_folder_and_by_name_and_the_newest_without_one(tmp_path: Path) -> None:
+    one, split = tmp_path / "runs/one.2026-01-02_03-04-05", tmp_path / "runs/split.2026-01-02_03-04-05"
+    submitted(one, 2.0)
+    for name in ("a", "b"):
+        submitted(split / name, 3.0)
+    assert _found("one", options(tmp_path)) == [one]
+    assert _found(one.name, options(tmp_path)) == [one]
+    assert _found(str(one), options(tmp_path)) == [one]
+    assert _found("split", options(tmp_path)) == [split / "a", split / "b"]
+    assert _found(None, options(tmp_path)) == [split / "a", split / "b"]
+
+
+@pytest.mark.parametrize("name", [None, "none", "."])
+def test_where_nothing_was_submitted_that_is_told(tmp_path: Path, name: str | None) -> None:
+    name = str(tmp_path) if name == "." else name
+    with pytest.raises(RunDirError):
+        _found(name, options(tmp_path))
+
+
+def test_a_run_goes_on_where_it_was_begun(tmp_path: Path) -> None:
+    there = submitted(tmp_path / "it").with_end(Seen(job="1", state="TIMEOUT", nodes="n[1-2]"))
+    assert _same_nodes(there) == []  # it was not
+    (tmp_path / "it/plan.json").touch()
+    assert _same_nodes(there) == ["--nodelist=n[1-2]"]
