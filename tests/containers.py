@@ -8,17 +8,20 @@ import sys
 import sysconfig
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from milabench.agent.container import Container
+from milabench.app.workspace import find_uv
 
 NO_PODMAN = "no podman container can be started here"
 NO_DOCKER = "no docker daemon answers here"
 ROOT = "/"  # an image: what processes write there is gone with their container
 _ENGINE = """\
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
@@ -76,9 +79,8 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.write_text(_ENGINE.format(runtime=runtime))
     storage.write_text(_STORAGE.format(folder=folder))
     found = Engine("podman", {"CONTAINERS_CONF": str(engine), "CONTAINERS_STORAGE_CONF": str(storage)}, ROOT)
-    limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
     try:
-        found("run", "--rm", "--network=host", "--pid=host", "--log-driver=none", *limits, "--rootfs", "/:O", "true")
+        found("run", "--rm", "--network=host", "--pid=host", "--log-driver=none", "--rootfs", "/:O", "true")
     except (AssertionError, OSError, subprocess.TimeoutExpired) as problem:
         pytest.skip(f"{NO_PODMAN}: {str(problem)[:200]}")
     yield found
@@ -94,9 +96,20 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         found("version")
     except (AssertionError, OSError, subprocess.TimeoutExpired):
         pytest.skip(NO_DOCKER)
-    found("import", str(_root(tmp_path_factory.mktemp("docker") / "root.tar")), found.image)
-    yield found
-    found("image", "rm", "--force", found.image, check=False)
+    yield from _with_image(found, tmp_path_factory.mktemp("docker"))
+
+
+@pytest.fixture(scope="session")
+def podman_image(podman: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Return podman with such an image."""
+    found = replace(podman, image=f"localhost/milabench-test:{os.getpid()}")
+    yield from _with_image(found, tmp_path_factory.mktemp("image"))
+
+
+def _with_image(engine: Engine, folder: Path) -> Iterator[Engine]:
+    engine("import", str(_root(folder / "root.tar")), engine.image)
+    yield engine
+    engine("image", "rm", "--force", engine.image, check=False)
 
 
 @pytest.fixture(params=["podman", "docker"])
@@ -113,7 +126,9 @@ def _root(path: Path) -> Path:
         for name, file in {**programs, "python3": python}.items():
             tar.add(file, f"usr/bin/{name}")
         tar.add(library, library[1:], filter=_needed)
-        for file in sorted({each for program in (*programs.values(), python) for each in _libraries(program)}):
+        modules = map(str, Path(library, "lib-dynload").glob("*.so"))
+        linked = (*programs.values(), python, *modules, find_uv() or "uv")
+        for file in sorted({each for found in linked for each in _libraries(found)}):
             tar.add(file, file[1:])
         tar.addfile(_link("bin", "usr/bin"))
         tar.addfile(_link(python, "/usr/bin/python3"))

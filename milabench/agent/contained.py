@@ -12,6 +12,7 @@ from typing import Any
 
 from milabench.agent import container as containers
 from milabench.agent.container import Container, Inside
+from milabench.agent.spawn import metrics
 
 Begin = Callable[[Sequence[str], Mapping[str, str], Callable[[], object]], None]
 _LAST = 4096  # bytes at the end of a log that its program's last words are looked for in
@@ -34,7 +35,7 @@ class Contained:
         self._environ, self._began, self._log = environ, began, request["stderr"]
         folder = str(Path(request["stdout"]).parent)
         name = containers.named(folder, request.get("tag", ""), request["argv"])
-        env = containers.said(environ, {"VOIRFILE": "", **request["env"]}, container.base)
+        env = containers.said(environ, {"VOIRFILE": "", **request["env"], **metrics(request)}, container.base)
         for needed in (containers.home(container.base), folder):
             Path(needed).mkdir(parents=True, exist_ok=True)
         files = [path for path in containers.files_of(env) if Path(path).exists()]

@@ -6,12 +6,15 @@ import functools
 import os
 import resource
 import subprocess
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milabench.agent import processes
-from milabench.agent.contained import Contained
+
+if TYPE_CHECKING:
+    from milabench.agent.contained import Contained
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
@@ -31,7 +34,7 @@ def spawn(request: dict[str, Any], environ: dict[str, str], contained: Contained
     Raises OSError when its files or the process cannot be had. A container gets no descriptors.
     """
     # voir's own command, without this, loads every voirfile of the working directory and of all above it
-    env = contained.env if contained else {"VOIRFILE": "", **environ, **request["env"]}
+    env = contained.env if contained else {"VOIRFILE": "", **environ, **request["env"], **metrics(request)}
     printed = request["metrics"] == "stdout"
     with ExitStack() as opened, ExitStack() as kept:
         text = _open(request["stdout"], kept if printed else opened)
@@ -39,12 +42,9 @@ def spawn(request: dict[str, Any], environ: dict[str, str], contained: Contained
         data: tuple[int, ...] = ()
         if request.get("events") and contained is None:
             data = (data_descriptor(),)
-            env |= {"DATA_FD": str(data[0]), "MILABENCH_SEQ": str(request["seq"])}
-            env |= _metrics(request["events"], request["steps"])
+            env["DATA_FD"] = str(data[0])
             os.dup2(_open(request["events"], opened), data[0])
             opened.callback(os.dup2, _nothing(), data[0])  # the agent itself keeps no event file open
-        elif request.get("group_events"):
-            env |= _metrics(request["group_events"], request["group_steps"])
         pipe, writing = None, text
         if printed:
             pipe, writing = os.pipe()
@@ -69,9 +69,14 @@ def spawn(request: dict[str, Any], environ: dict[str, str], contained: Contained
     return Spawned(pid=process.pid, pipe=pipe, text=text)
 
 
-def _metrics(events: str, steps: str) -> dict[str, str]:
+def metrics(request: Mapping[str, Any]) -> dict[str, str]:
     """Return the variables that say where metrics go: of rank 0 into these files, of others beside them."""
-    return {"MILABENCH_EVENTS": events, "MILABENCH_STEPS": steps}
+    if request.get("events"):
+        seq = {"MILABENCH_SEQ": str(request["seq"])}
+        return {"MILABENCH_EVENTS": request["events"], "MILABENCH_STEPS": request["steps"], **seq}
+    if request.get("group_events"):
+        return {"MILABENCH_EVENTS": request["group_events"], "MILABENCH_STEPS": request["group_steps"]}
+    return {}
 
 
 def _prepare(limits: tuple[int, int]) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from containers import docker, engine, podman
+from containers import docker, engine, podman, podman_image
 from harness import OBSERVED, Project, folder
 from milabench.agent.packages import installer_environ
 from milabench.app.workspace import find_uv
 from milabench.plan.setup import RECORD
 from overseen import Bench
 
-__all__ = ["docker", "engine", "podman"]
+__all__ = ["docker", "engine", "podman", "podman_image"]
 
 NO_INDEX = "no package index can be reached"
 

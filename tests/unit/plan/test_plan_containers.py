@@ -36,7 +36,7 @@ FILES = {
 }
 TOOLS = Tools(
     folder="/cache/tools",
-    virtualenv=Tool(name="virtualenv-1", files={}),
+    seeds=Tool(name="seeds-1", files={"pip-1-py3-none-any.whl": Path("/pip.whl")}),
     sources=Tool(name="milabench-1", files={}),
     uv=Tool(name="uv-1", files={}),
     machine="x86_64",
@@ -84,13 +84,11 @@ def test_a_container_has_the_folders_of_its_benchmark(tmp_path: Path) -> None:
 def test_environments_are_made_by_the_images_python_and_by_what_travels(tmp_path: Path) -> None:
     plan = planning.plan(made(tmp_path, images={"local": IMAGE}), "install")
     jobs = {job.tag: job for trial in plan.trials for job in trial.jobs}
-    virtualenv, packages = jobs["folder"].commands
-    assert virtualenv.argv[0] == "python3"
-    assert "/base/cache/tools/virtualenv-1" in virtualenv.argv[4]
+    venv, pip, packages = jobs["folder"].commands
+    assert venv.argv[0] == "python3"
+    assert "/base/cache/tools/seeds-1" in " ".join(pip.argv)
     assert packages.argv[0] == "/base/cache/tools/uv-1/uv"
-    assert {"/base/cache/tools/virtualenv-1", "/base/cache/tools/uv-1"} <= {
-        each.target for each in jobs["folder"].staged
-    }
+    assert {"/base/cache/tools/seeds-1", "/base/cache/tools/uv-1"} <= {each.target for each in jobs["folder"].staged}
 
 
 def test_a_coroutine_of_a_benchfile_is_awaited_in_the_container(tmp_path: Path) -> None:

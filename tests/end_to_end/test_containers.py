@@ -1,0 +1,166 @@
+"""Benchmarks in containers, from install to report, without a registry; and nothing is left of them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from containers import Engine
+from harness import OBSERVED, PRINTER, Project, folder, shell, wait_until
+
+PREPARES = """
+    import os, pathlib
+    folder = pathlib.Path(os.environ["MILABENCH_DIR_DATA"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "made").write_text(os.environ["HOME"])
+"""
+INSIDE = """
+    import os, sys
+    assert os.path.exists("/run/.containerenv") or os.path.exists("/.dockerenv")
+    assert os.path.exists(os.environ["MILABENCH_DIR_DATA"] + "/made")
+"""
+
+
+@pytest.fixture(params=["podman", "podman_image", "docker"])
+def contained(request: pytest.FixtureRequest, project: Project) -> Engine:
+    """Return what starts containers, with the project's system naming it: a root folder, an image, docker's."""
+    found: Engine = request.getfixturevalue(request.param)
+    return named(project, found)
+
+
+@pytest.fixture
+def in_podman(podman: Engine, project: Project) -> Engine:
+    return named(project, podman)
+
+
+def named(project: Project, engine: Engine) -> Engine:
+    project.environ.update(engine.environ)
+    project.environ["MILABENCH_SYSTEM"] = str(project.folder / "system.yaml")
+    project.write(
+        "system.yaml", json.dumps({"system": {"docker": {"executable": engine.program, "image": engine.image}}})
+    )
+    return engine
+
+
+def nothing_is_left(project: Project, engine: Engine) -> bool:
+    return engine.names() == [] and project.processes() == []
+
+
+def test_a_benchmark_is_installed_prepared_and_run_in_containers(project: Project, contained: Engine) -> None:
+    project.write("plain/main.py", INSIDE + OBSERVED)
+    project.write("plain/prepare.py", PREPARES)
+    project.suite(plain=folder("plain"), printer=shell(PRINTER))
+    for verb in ("install", "prepare", "run"):
+        done = project.verb(verb)
+        assert done.code == 0, done.err
+    assert {name: each["outcomes"] for name, each in project.report().items()} == {
+        "plain": {"early_stop": 1},
+        "printer": {"early_stop": 1},
+    }
+    assert (project.base / "data/made").read_text() == str(project.base / "cache/home")
+    assert project.report()["plain"]["steps"] == {"warmup": 2, "measured": 10}
+    recorded = project.run().facts()["container"]
+    assert (recorded["executable"], recorded["image"]) == (contained.program, contained.image)
+    (image,) = recorded["images"].values()
+    if contained.image == "/":
+        assert image == {"digest": None, "id": None, "root": "/"}
+    else:
+        assert image["digest"].startswith("sha256:")
+        assert image["root"] is None
+        (command,) = project.run().plan().trials[0].commands
+        assert command.container is not None
+        assert command.container.digest == image["digest"]
+    assert nothing_is_left(project, contained)
+
+
+def test_what_is_installed_for_one_image_is_not_taken_for_another(project: Project, podman: Engine) -> None:
+    named(project, podman)
+    project.write("plain/main.py", OBSERVED)
+    project.suite(plain=folder("plain"))
+    assert project.verb("install").code == 0
+    assert "there already" in project.verb("install").err
+    del project.environ["MILABENCH_SYSTEM"]
+    done = project.verb("run")
+    assert (done.code, "not installed: plain as it is asked for now (image /, asked for none" in done.err) == (4, True)
+
+
+STUBBORN = """trap "" TERM; while true; do echo '{"count": 1, "unit": "items"}'; sleep 0.05; done"""
+
+
+def test_ctrl_c_ends_containers(project: Project, contained: Engine) -> None:
+    project.suite(printer=shell(PRINTER, stop=10**6), other=shell(PRINTER))
+    with project.started("run", "--config", "suite.yaml") as runner:
+        wait_until(
+            lambda: contained.running() and project.base.exists() and project.run().files("printer").steps.exists()
+        )
+        runner.send_signal(signal.SIGINT)
+        assert runner.wait(60) == 130
+    assert project.run().outcomes()["printer"].kind == "interrupted"
+    assert nothing_is_left(project, contained)
+
+
+def test_max_duration_ends_a_container_that_hears_no_sigterm(project: Project, contained: Engine) -> None:
+    project.suite(printer=shell(STUBBORN, stop=10**6, max_duration=3))
+    assert project.verb("run").code == 1
+    assert project.run().outcomes()["printer"].kind == "timeout"
+    assert nothing_is_left(project, contained)
+
+
+def test_a_killed_runner_leaves_no_container(project: Project, contained: Engine) -> None:
+    project.suite(printer=shell(PRINTER, stop=10**6))
+    with project.started("run", "--config", "suite.yaml") as runner:
+        wait_until(contained.running)
+        runner.send_signal(signal.SIGKILL)
+        runner.wait(30)
+        wait_until(lambda: nothing_is_left(project, contained), timeout_s=60)
+
+
+def test_a_program_that_is_not_in_the_image_is_the_reason(project: Project, in_podman: Engine) -> None:
+    project.suite(lost={**shell(""), "command": {"argv": ["no-such-program"]}})
+    assert project.verb("run").code == 1
+    reason = project.run().outcomes()["lost"].reason
+    assert reason.startswith("its program is not in the container: ")
+    assert nothing_is_left(project, in_podman)
+
+
+def test_an_image_that_is_not_there_is_told_before_a_run(project: Project, in_podman: Engine) -> None:
+    project.suite(printer=shell(PRINTER))
+    done = project.verb("run", MILABENCH_DOCKER_IMAGE="localhost/no-such-image:1")
+    assert done.code == 4
+    assert "the container image localhost/no-such-image:1 is not there" in done.err
+    assert "podman pull localhost/no-such-image:1" in done.err
+    found = project.verb("doctor", "--json", MILABENCH_DOCKER_IMAGE="localhost/no-such-image:1").json
+    assert "no-image" in [each["code"] for each in found["findings"]]
+    assert not (project.base / "runs").exists()
+    assert in_podman.names() == []
+
+
+def test_an_image_that_cannot_be_fetched_ends_an_install(project: Project, in_podman: Engine) -> None:
+    project.suite(printer=shell(PRINTER))
+    done = project.verb("install", MILABENCH_DOCKER_IMAGE="localhost:1/no-such-image:1")
+    assert done.code == 4
+    assert "the container image localhost:1/no-such-image:1 could not be fetched" in done.err
+    assert in_podman.names() == []
+
+
+def test_a_program_that_is_not_there_is_told_before_a_run(project: Project) -> None:
+    project.write("system.yaml", "system: {docker: {image: i, executable: /nowhere/podman}}\n")
+    project.suite(printer=shell(PRINTER))
+    done = project.verb("run", "--system", "system.yaml")
+    assert done.code == 4
+    assert "there is no program /nowhere/podman, which is to start the containers" in done.err
+
+
+def test_a_plan_as_a_script_runs_by_hand(project: Project, in_podman: Engine) -> None:
+    project.suite(
+        three=shell("""for n in 1 2 3; do echo '{"count": 1, "unit": "items"}'; done; test -e /run/.containerenv""")
+    )
+    script = project.write("plan.sh", project.verb("plan", "--format", "sh").out)
+    done = subprocess.run(
+        ["sh", str(script)], env=project.environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.count("items")) == (0, 3), done.stderr
+    assert in_podman.names() == []
