@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # What tests of nodes run for real. Installed where CI is set, or by SYSTEM_PACKAGES=1: on Debian, as root.
-DEBIAN_PACKAGES := openssh-client openssh-server iproute2 iptables slurm-wlm munge
+DEBIAN_PACKAGES := openssh-client openssh-server iproute2 iptables slurm-wlm munge podman runc
 
 .PHONY: demo test check format golden performance system-packages clean
 

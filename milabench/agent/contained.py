@@ -35,22 +35,10 @@ class Contained:
         self._environ, self._began, self._log = environ, began, request["stderr"]
         folder = str(Path(request["stdout"]).parent)
         name = containers.named(folder, request.get("tag", ""), request["argv"])
-        env = containers.said(environ, {"VOIRFILE": "", **request["env"], **metrics(request)}, container.base)
-        for needed in (containers.home(container.base), folder):
-            Path(needed).mkdir(parents=True, exist_ok=True)
-        files = [path for path in containers.files_of(env) if Path(path).exists()]
-        inside = Inside(
-            argv=request["argv"],
-            cwd=request["cwd"],
-            env=env,
-            name=name,
-            folders=(folder, *files),
-            user=f"{os.geteuid()}:{os.getegid()}",
-            userns="keep-id" if os.geteuid() else "host",
-            limits=_limits(nofile),
-        )
-        self.argv = containers.started(container, inside, _group)
-        self.env = containers.environ(container, inside, environ)
+        env = {"VOIRFILE": "", **request["env"], **metrics(request)}
+        asked = Inside(argv=request["argv"], cwd=request["cwd"], env=env, name=name, folders=(folder,))
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.argv, self.env = begun(container, asked, environ, nofile)
         self.remedy = containers.ended(container, name)
         self.by_name = self.remedy is not None  # else it is a tree of processes as any other
         self.gone = not self.by_name
@@ -78,6 +66,27 @@ class Contained:
     def was_killed(self, code: int) -> bool:
         """Say whether its process was killed by SIGKILL, by the exit code of its program."""
         return self.by_name and code == _KILLED
+
+
+def begun(
+    container: Container, asked: Inside, environ: Mapping[str, str], nofile: tuple[int, int]
+) -> tuple[list[str], dict[str, str]]:
+    """Return the argv and the environment of what starts a container on this node; ``environ`` is the node's.
+
+    ``nofile`` are the limits of open files. Raises OSError where the home folder of its processes cannot be made.
+    """
+    env = containers.said(environ, asked.env, container.base)
+    files = [path for path in containers.files_of(env) if Path(path).exists()]
+    Path(containers.home(container.base)).mkdir(parents=True, exist_ok=True)
+    inside = replace(
+        asked,
+        env=env,
+        folders=(*asked.folders, *files),
+        user=f"{os.geteuid()}:{os.getegid()}",
+        userns="keep-id" if os.geteuid() else "host",
+        limits=_limits(nofile),
+    )
+    return containers.started(container, inside, _group), containers.environ(container, inside, environ)
 
 
 def read(given: Mapping[str, Any]) -> Container:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from milabench import plan as planning
 from milabench import resources
+from milabench.agent.contained import begun
+from milabench.agent.container import Container, Inside
 from milabench.agent.serve import FOLDERS, WITHHELD
 from milabench.app import preflight
 from milabench.app.options import Options
@@ -21,6 +25,7 @@ from milabench.errors import ConfigurationError, PreflightError, UsageError
 from milabench.plan import Workspace
 from milabench.problems import nearest
 
+_SHELL_OF_IMAGE = ("sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")
 _FIRST = ("standard", "quickstart", "smoke")  # of the suites milabench brings
 
 
@@ -52,13 +57,24 @@ async def dev(options: Options, console: Console, name: str, argv: Sequence[str]
         Path(command.env[folder]).mkdir(parents=True, exist_ok=True)
     secrets = {secret: options.environ[secret] for secret in job.secrets}
     outer = {key: value for key, value in options.environ.items() if key not in WITHHELD}
-    env = {**outer, **command.env, **secrets, "MILABENCH_CONFIG": json.dumps(plan.config_of(command))}
-    if argv:
-        return Session(argv=list(argv), env=env, cwd=command.cwd)
-    devices = ", ".join(map(str, command.devices))
-    console.note(f"a shell for {name}: folder {command.cwd}, devices {devices or 'none'}; `exit` leaves it")
-    console.note(f"what a run starts here: {shlex.join(command.argv)}")
-    return Session(argv=_shell(options.base, env.get("VIRTUAL_ENV")), env=env, cwd=command.cwd)
+    given = {**command.env, **secrets, "MILABENCH_CONFIG": json.dumps(plan.config_of(command))}
+    env = {**outer, **given}
+    if not argv:
+        devices = ", ".join(map(str, command.devices))
+        console.note(f"a shell for {name}: folder {command.cwd}, devices {devices or 'none'}; `exit` leaves it")
+        console.note(f"what a run starts here: {shlex.join(command.argv)}")
+    if command.container is not None:
+        inside = Inside(argv=[*argv] or _SHELL_OF_IMAGE, cwd=command.cwd, env={"VOIRFILE": "", **given})
+        return _contained(command.container, inside, outer)
+    return Session(argv=[*argv] or _shell(options.base, env.get("VIRTUAL_ENV")), env=env, cwd=command.cwd)
+
+
+def _contained(container: Container, inside: Inside, environ: Mapping[str, str]) -> Session:
+    """Return what runs it in the benchmark's container, at this terminal if it is one."""
+    terminal = ("-i", *(("-t",) if os.isatty(0) else ())) if container.kind != "apptainer" else ()
+    here = replace(container, args=(*container.args, *terminal))
+    argv, env = begun(here, inside, environ, resource.getrlimit(resource.RLIMIT_NOFILE))
+    return Session(argv=argv, env=env, cwd=inside.cwd)
 
 
 async def _installed(work: Operation, name: str) -> tuple[Workspace, Options]:

@@ -154,6 +154,16 @@ def test_a_program_that_is_not_there_is_told_before_a_run(project: Project) -> N
     assert "there is no program /nowhere/podman, which is to start the containers" in done.err
 
 
+def test_dev_runs_a_command_in_the_benchmarks_container(project: Project, in_podman: Engine) -> None:
+    project.write("plain/main.py", OBSERVED)
+    project.suite(plain=folder("plain"))
+    assert project.verb("install").code == 0
+    code = "import os, sys; print(sys.argv[1:], os.path.exists('/run/.containerenv'), os.environ['VIRTUAL_ENV'])"
+    done = project.milabench("dev", "plain", "--config", "suite.yaml", "--", "python", "-c", code, "a b")
+    assert (done.code, done.out) == (0, f"['a b'] True {project.base}/venv/plain\n"), done.err
+    assert in_podman.names() == []
+
+
 def test_a_plan_as_a_script_runs_by_hand(project: Project, in_podman: Engine) -> None:
     project.suite(
         three=shell("""for n in 1 2 3; do echo '{"count": 1, "unit": "items"}'; done; test -e /run/.containerenv""")
