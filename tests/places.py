@@ -25,6 +25,21 @@ from milabench.plan import Command, Job
 from milabench.resources import import_path
 from milabench.rundir import Files
 
+# Words that arrive as they are, whatever they are handed on by.
+TEXTS = {
+    "nothing": "",
+    "spaces": " two  words and a tab\t",
+    "quotes": 'it\'s a "quoted" `word`',
+    "JSON": '{"a": [1, "b c"], "d": "\\"e\\""}',
+    "variables": "$HOME ${PATH} $(id) $$ %h !!",
+    "patterns": "* ? [a-z] {a,b} ~ ~root",
+    "operators": "; & | > /tmp/x < /dev/null && || #",
+    "newlines": "one\ntwo\r\n\nthree\n",
+    "backslashes": "\\ \\n \\\\ \\'",
+    "options": "--help",
+    "other letters": "gemütlich, déjà vu, 日本語, 🚀",
+    "control characters": "\x01\x1b[31m\x7f",
+}
 SILENCE_S = 6.0
 
 

@@ -20,20 +20,8 @@ from milabench.agent.container import Container
 from milabench.agent.processes import children
 from milabench.execute.hosts.local import LocalHost
 from milabench.outcome import Exit, Seen, outcome
+from places import TEXTS
 
-VALUES = [
-    "a b",
-    'it\'s "quoted"',
-    '{"a": [1, {"b": null}]}',
-    "$HOME ${HOME} `id` $(id)",
-    "* ? [a] ~ ! #",
-    "two\nlines\n",
-    "été 漢字 🙂",
-    "",
-    "back\\slash\ttab",
-    "--env=X",
-    "=",
-]
 TELLS = "import json, os, sys; print(json.dumps([sys.argv[1:], os.environ.get('GIVEN')]))"
 
 
@@ -85,7 +73,7 @@ def test_a_process_runs_in_a_container_and_its_output_and_exit_code_arrive(
     assert engine.names() == []
 
 
-@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("value", TEXTS.values(), ids=TEXTS)
 def test_arguments_and_values_arrive_unchanged(
     engine: Engine, container: Container, tmp_path: Path, value: str
 ) -> None:

@@ -20,22 +20,7 @@ from milabench.errors import PreflightError
 from milabench.execute.hosts.agent import AgentHost
 from milabench.outcome import Exit
 from milabench.plan.types import Once
-from places import PLACES, Place
-
-TEXTS = {
-    "nothing": "",
-    "spaces": " two  words and a tab\t",
-    "quotes": 'it\'s a "quoted" `word`',
-    "JSON": '{"a": [1, "b c"], "d": "\\"e\\""}',
-    "variables": "$HOME ${PATH} $(id) $$ %h !!",
-    "patterns": "* ? [a-z] {a,b} ~ ~root",
-    "operators": "; & | > /tmp/x < /dev/null && || #",
-    "newlines": "one\ntwo\r\n\nthree\n",
-    "backslashes": "\\ \\n \\\\ \\'",
-    "options": "--help",
-    "other letters": "gemütlich, déjà vu, 日本語, 🚀",
-    "control characters": "\x01\x1b[31m\x7f",
-}
+from places import PLACES, TEXTS, Place
 
 
 @pytest.fixture(params=PLACES, scope="module")
