@@ -1,10 +1,10 @@
 """What a Session costs and whether it changes the rate; every figure beside a loop written by hand, in random order.
 
-A stamp: blocks of inferences that do nothing, made by the loop of a Session and by a bare one, by the host's clock. The
-rate: pairs of a loop written by hand and a Session over as many inferences of 1 ms, which wait busily or asleep; the
-ratio of the Session's throughput to the other has to lie within ±1 %, with all of its 95 % interval. Looking: the share
-of the time that a Session is not making inferences, by how long these take. Exit code 1 where a goal is missed, 3 where
-an interval is too wide to say ("undecided": measure again, on a quieter machine or with more pairs).
+A stamp: blocks of inferences that do nothing, made by the loop of a Session and by a bare one, by the host's clock.
+The rate: pairs of a few inferences of 1 ms, which wait busily or asleep, made by a Session and by a loop written by
+hand; the median ratio of the two rates has to lie within ±1 %, with all of its 95 % interval. Looking: the share of the
+time that a Session is not making inferences, by how long these take. Exit code 1 where a goal is missed, 3 where an
+interval is too wide to say ("undecided": measure again, on a quieter machine or with more pairs).
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmate import inferences
 from benchmate.context import Context, Limit
 from benchmate.device import Cpu
-from benchmate.inferences import InParts, Timer, Whole
+from benchmate.inferences import InParts, Pace, Timer, Whole
 from benchmate.overhead import per_inference
 from benchmate.session import Session, Stop, Target
 from benchmate.wire import MEASURED
@@ -31,20 +30,19 @@ from measuring import median_of, show, within
 BLOCK = 500  # inferences: short enough that most blocks are not interrupted
 STAMP_US = 0.3  # the goal
 MS = 1_000_000
-TURN = 20  # inferences of 1 ms in a chunk, at most, while the rate is compared
+CHUNK = 2  # inferences of 1 ms, while the rate is compared
 LOOKING = 0.01  # the goal, from inferences of 10 µs on
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=30, help="of loops, for the rate; at least 30 say something")
-    parser.add_argument("--inferences", type=int, default=200, help="of 1 ms in each loop of a pair")
-    parser.add_argument("--quick", action="store_true", help="fewer blocks and inferences, to try it out")
+    parser.add_argument("--pairs", type=int, default=2000, help="for the rate; at least 30 say something")
+    parser.add_argument("--quick", action="store_true", help="fewer blocks and pairs, to try it out")
     asked = parser.parse_args()
-    asked.inferences = 40 if asked.quick else asked.inferences
+    pairs = min(asked.pairs, 200) if asked.quick else asked.pairs
     with tempfile.TemporaryDirectory(prefix="milabench-performance-") as folder:
         codes = [stamps(100 if asked.quick else 600)]
-        codes += [bias(step, Path(folder), asked) for step in (busy, asleep)]
+        codes += [bias(step, Path(folder), pairs) for step in (busy, asleep)]
         looking(Path(folder), 0.2 if asked.quick else 1.0)
     return 1 if 1 in codes else max(codes)
 
@@ -118,27 +116,43 @@ def asleep() -> None:
     time.sleep(MS / 1e9)
 
 
-def bias(inference: Callable[[], None], where: Path, asked: argparse.Namespace) -> int:
-    """Print the ratio of the Session's throughput to the rate of a loop written by hand; return the exit code."""
-    longest, inferences.LONGEST_CHUNK_NS = inferences.LONGEST_CHUNK_NS, TURN * MS  # type: ignore[misc]
-    ratios = [_ratio(inference, where, asked.inferences) for _ in range(asked.pairs)]
-    inferences.LONGEST_CHUNK_NS = longest  # type: ignore[misc]
-    name = inference.__name__
-    return within(f"rate over {asked.inferences} inferences of 1 ms, {name}, to that of a loop written by hand", ratios)
+def bias(inference: Callable[[], None], where: Path, pairs: int) -> int:
+    """Print the ratio of the Session's rate to that of a loop written by hand; return the exit code.
 
+    A pair is a chunk of the Session and, before it or after it, as many inferences by hand: so short that many are not
+    interrupted.
+    """
+    made = _made_session(inference, where, Stop(observations=CHUNK * pairs))
+    by_hand_ns, ratios, keep = [0], [], made._keep
 
-def _ratio(inference: Callable[[], None], where: Path, asked: int) -> float:
-    """Return it for a pair: as many by hand after each chunk of the Session, as whatever else runs comes and goes."""
-    made = _made_session(inference, where, Stop(observations=asked))
-    keep, by_hand_ns = made._keep, 0
+    def before(calls: int) -> None:
+        by_hand_ns[0] = _by_hand(inference, calls) if random.random() < 0.5 else 0
 
     def kept(calls: int, phase: int) -> None:
-        nonlocal by_hand_ns
         keep(calls, phase)
-        by_hand_ns += _by_hand(inference, calls) if phase == MEASURED else 0
+        read = made._timer.read(calls)
+        if phase == MEASURED:
+            spent_ns = by_hand_ns[0] or _by_hand(inference, calls)
+            ratios.append(spent_ns / (sum(read["end"]) - sum(read["start"])))
 
-    made._keep = kept  # type: ignore[method-assign]
-    return (made.run().throughput.value or 0) / (asked / by_hand_ns * 1e9)
+    made._pace, made._keep = _Steady(before), kept  # type: ignore[method-assign]
+    made.run()
+    return within(f"rate of inferences of 1 ms, {inference.__name__}, to that of a loop written by hand", ratios)
+
+
+class _Steady(Pace):
+    """Chunks of one length, each with something before it."""
+
+    def __init__(self, before: Callable[[int], None]) -> None:
+        super().__init__()
+        self._before = before
+
+    def calls(self, most: int, left_ns: int) -> int:
+        calls = min(CHUNK, most)
+        self._before(calls)
+        return calls
+
+    def took(self, chunk_ns: int, look_ns: int) -> None: ...
 
 
 def _by_hand(inference: Callable[[], None], made: int) -> int:
