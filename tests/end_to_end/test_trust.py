@@ -64,3 +64,35 @@ def test_the_rate_shown_is_work_over_time_and_a_damaged_monitor_is_told(project:
     again = project.milabench("report")
     assert f"{watched.name} is empty" in again.out
     assert "not known: its monitor file is empty" in " ".join(again.out.split())
+
+
+INFERRED = """
+    import time
+    from benchmate.session import Session, Target
+
+    result = Session(Target(infer=lambda: time.sleep(0.0005), items=4, unit="samples")).run()
+    print("found", result.n, result.stop["reason"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("stop", "reason"), [(400, "observations"), ({"seconds": 0.4}, "seconds"), ({"precision": "50%"}, "precision")]
+)
+def test_inferences_end_as_the_suite_says_and_their_latency_is_told(
+    project: Project, stop: object, reason: str
+) -> None:
+    project.write("ask/main.py", INFERRED)
+    project.suite(ask=folder("ask", stop=stop))
+    assert project.verb("install").code == 0
+    shown = project.verb("run")
+    assert shown.code == 0, shown.err
+    found = project.report()["ask"]
+    (process,) = found["processes"]
+    assert (found["outcomes"], process["task"]) == ({"early_stop": 1}, "infer")
+    assert found["steps"]["warmup"] > 0
+    said = project.run().files(process["tag"]).stdout.read_text()
+    assert said == f"found {found['steps']['measured']} {reason}\n"  # the script goes on when the Session has enough
+    assert found["step_s"]["p50"]["value"] >= 0.0005
+    assert 0 < process["overhead_ns"] < 1e6
+    told = " ".join(shown.out.split())
+    assert "latency of an inference ask p50" in told
