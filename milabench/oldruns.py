@@ -28,7 +28,7 @@ class FirstRun(RunDir):
         return tuple(sorted(path.name.removesuffix(".json") for path in _first_files(self.path)))
 
     def files(self, tag: str) -> Files:
-        return replace(super().files(tag), events=self.path / f"{tag}.json")
+        return replace(super().files(tag), lines=".json")
 
 
 def open_any(path: Path) -> RunDir:

@@ -27,14 +27,15 @@ _BATCH = 256  # lines that are decoded at once
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """The files of one process, in a folder."""
+    """The files of one process, in a folder; ``lines`` is what the one of its events ends in."""
 
     folder: Path
     tag: str
+    lines: str = ".data"
 
     @property
     def events(self) -> Path:
-        return self.folder / f"{self.tag}.data"
+        return self.folder / f"{self.tag}{self.lines}"
 
     @property
     def steps(self) -> Path:
