@@ -18,6 +18,7 @@ from agents import assert_ends
 from benchmate.wire import decode_event
 from milabench.errors import PreflightError
 from milabench.execute.hosts.agent import AgentHost
+from milabench.execute.trees import send_tree
 from milabench.outcome import Exit
 from milabench.plan.types import Once
 from places import PLACES, TEXTS, Place
@@ -103,6 +104,30 @@ def test_printed_metrics_become_events_where_the_runner_is(place: Place) -> None
     assert ended(place, "echo '{\"rate\": 1.5}'", metrics="stdout").code == 0
     events = [decode_event(line) for line in (place.run / "one.data").read_bytes().splitlines()]
     assert [event.data["rate"] for event in events if event and event.event == "data"] == [1.5]
+
+
+def test_much_that_is_printed_is_all_there_with_the_exit(place: Place) -> None:
+    found = ended(place, "seq 1000000; seq 5 >&2")
+    assert (found.code, found.error) == (0, None)
+    assert place.printed() == "".join(f"{number}\n" for number in range(1, 1_000_001))
+    assert (place.run / "one.stderr").read_text() == "1\n2\n3\n4\n5\n"
+
+
+def test_folders_and_files_are_sent_to_the_node_as_they_are(place: Place, tmp_path: Path) -> None:
+    source = tmp_path / "tree"
+    (source / "inner").mkdir(parents=True)
+    (source / "inner" / "run").write_text("#!/bin/sh\necho it runs $(wc -c < ${0%/*}/../large)\n")
+    (source / "inner" / "run").chmod(0o755)
+    (source / "large").write_bytes(os.urandom(3 << 20))
+
+    async def story(host: AgentHost) -> Exit:
+        await send_tree(host, source, f"{place.cwd}/tree")
+        await send_tree(host, source / "large", f"{place.cwd}/tree/again")
+        script = "tree/inner/run; cmp tree/large tree/again && rm -r tree"
+        return await (await host.start(place.launch(script))).wait()
+
+    found: Exit = place.talk(story)
+    assert (found.code, place.printed()) == (0, f"it runs {3 << 20}\n")
 
 
 def test_many_processes_run_at_once(place: Place) -> None:

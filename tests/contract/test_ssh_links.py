@@ -380,6 +380,28 @@ def test_a_link_that_is_cut_without_a_word_loses_what_runs_and_nothing_stays(nod
         nodes["n1"].link("up")
 
 
+def test_of_what_runs_when_the_link_is_cut_what_had_come_stays_and_nothing_is_left_on_the_node(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    spool: list[str] = []
+
+    async def story(host: AgentHost) -> Exit:
+        spool.append(str((await host.hello())["spool"]))
+        process = await host.start(launch(tmp_path, "seq 100000; exec sleep 1000"))
+        while not (path := tmp_path / "one.stdout").exists() or not path.read_text().endswith("\n100000\n"):
+            await asyncio.sleep(0.02)
+        nodes["n1"].link("down")
+        return await process.wait()
+
+    try:
+        assert talk(nodes, login(nodes), story).cause == "lost"
+        assert (tmp_path / "one.stdout").read_text().count("\n") == 100_000
+        wait_until(lambda: not nodes["n1"].started(), timeout_s=30)
+        assert Path(spool[0]).name not in nodes["n1"].run("ls", str(Path(spool[0]).parent))
+    finally:
+        nodes["n1"].link("up")
+
+
 def test_a_firewall_that_swallows_everything_does_the_same(nodes: Nodes, tmp_path: Path) -> None:
     try:
         found, before = lost(nodes, tmp_path, nodes["n1"].drop)
