@@ -63,7 +63,7 @@ class Spool:
         import tempfile
 
         problem: OSError | None = None
-        prefix = f"milabench-{os.getuid()}-"
+        prefix = f"milabench-spool-{os.getuid()}-"
         for parent in self._own():
             try:
                 folder = tempfile.mkdtemp(prefix=prefix, dir=parent)  # nobody else can look into it

@@ -8,43 +8,22 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents import Elsewhere, Raw, launch, pid_in, talk
+from agents import Raw, launch, pid_in
 from benchmate import wire
+from elsewhere import elsewhere, script, until
 from harness import PRINTER, wait_until
 from milabench.agent.monitor import samples
 from milabench.execute.hosts.local import LocalHost
 from milabench.outcome import Exit
-from milabench.resources import import_path
 from milabench.rundir import Files
 from milabench.suite import Limit
-
-STEPS = """
-import sys, time
-sys.path[:0] = {path!r}
-from benchmate.context import current, writer
-from benchmate.wire import GOOD, MEASURED, StepsWriter
-context = current()
-steps, events = StepsWriter(context.steps, unit="items", zero_ns=0), writer(context)
-for step in range({count}):
-    steps.append(step * 10, step * 10 + 7, 64, MEASURED, GOOD)
-events.write("data", {{"loss": 0.5}})
-while {waits} and not __import__("os").path.exists("go"):
-    time.sleep(0.02)
-steps.close()
-"""
-
-
-def script(count: int, *, waits: bool = False) -> tuple[str, ...]:
-    return sys.executable, "-I", "-S", "-c", STEPS.format(path=import_path(), count=count, waits=waits)
 
 
 @pytest.fixture
@@ -63,19 +42,8 @@ def disk(tmp_path: Path) -> Path:
     return folder
 
 
-def elsewhere(disk: Path, story: Callable[[LocalHost], Awaitable[Any]]) -> Any:
-    return talk(story, Elsewhere, TMPDIR=str(disk))
-
-
 def spooled(disk: Path) -> list[str]:
     return sorted(path.name for path in disk.rglob("*") if path.is_file())
-
-
-async def until(happened: Callable[[], object], timeout_s: float = 60) -> None:
-    end = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        await asyncio.sleep(0.02)
 
 
 def holds(path: Path, what: str) -> bool:

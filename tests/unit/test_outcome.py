@@ -77,6 +77,8 @@ BY_ITSELF = [
     ({"signal": 15, "oom": True}, MEASURED, "killed", f"{OOM_BELOW} (killed by SIGTERM)"),
     ({"code": 0, "oom": True}, MEASURED, "ok", ""),
     ({"code": 1}, {"full_disk": True}, "failed", f"exit code 1; {NO_ROOM}"),
+    ({"code": 1, "full_disk": "/tmp/x"}, {}, "failed", "exit code 1; no room is left on the disk of its node: /tmp/x"),
+    ({"code": 0, "full_disk": "/tmp/x"}, {"rates": 3}, "ok", ""),
     ({"signal": 7}, {"full_disk": True}, "killed", f"killed by SIGBUS; {NO_ROOM}"),
     ({"code": 0}, {"full_disk": True}, "failed", f"{NO_RATE}; {NO_ROOM}"),
     ({"code": 0}, {"rates": 3, "full_disk": True}, "ok", ""),

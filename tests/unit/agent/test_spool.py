@@ -33,8 +33,10 @@ def test_folders_of_the_same_name_elsewhere_are_others(tmp_path: Path) -> None:
 
 
 def test_what_an_agent_left_that_was_killed_is_removed_and_what_another_uses_is_not(tmp_path: Path) -> None:
-    prefix = f"milabench-{os.getuid()}-"
-    left, young, foreign = (tmp_path / name for name in (f"{prefix}left", f"{prefix}young", "milabench-other"))
+    prefix = f"milabench-spool-{os.getuid()}-"
+    left, young, foreign = (
+        tmp_path / name for name in (f"{prefix}left", f"{prefix}young", f"milabench-{os.getuid()}-other")
+    )
     for each in (left, young, foreign):
         (each / "run").mkdir(parents=True)
     running = Spool({"TMPDIR": str(tmp_path)})

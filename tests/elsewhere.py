@@ -1,0 +1,44 @@
+"""A node that is not this machine, as far as files go: an agent here, whose processes' files are sent; for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from agents import Elsewhere, talk
+from milabench.execute.hosts.local import LocalHost
+from milabench.resources import import_path
+
+STEPS = """
+import sys, time
+sys.path[:0] = {path!r}
+from benchmate.context import current, writer
+from benchmate.wire import GOOD, MEASURED, StepsWriter
+context = current()
+steps, events = StepsWriter(context.steps, unit="items", zero_ns=0), writer(context)
+for step in range({count}):
+    steps.append(step * 10, step * 10 + 7, 64, MEASURED, GOOD)
+events.write("data", {{"loss": 0.5}})
+while {waits} and not __import__("os").path.exists("go"):
+    time.sleep(0.02)
+steps.close()
+"""
+
+
+def script(count: int, *, waits: bool = False) -> tuple[str, ...]:
+    return sys.executable, "-I", "-S", "-c", STEPS.format(path=import_path(), count=count, waits=waits)
+
+
+def elsewhere(disk: Path, story: Callable[[LocalHost], Awaitable[Any]]) -> Any:
+    return talk(story, Elsewhere, TMPDIR=str(disk))
+
+
+async def until(happened: Callable[[], object], timeout_s: float = 60) -> None:
+    end = time.monotonic() + timeout_s
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        await asyncio.sleep(0.02)
