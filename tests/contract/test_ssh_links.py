@@ -305,13 +305,17 @@ def test_a_user_who_may_run_nothing_is_told(nodes: Nodes, shell: str) -> None:
     assert said.startswith("node n1 (10.77.0.1)" if "such" in shell else "the agent on node n1 (10.77.0.1) has ended")
 
 
-@pytest.mark.parametrize("shell", ["/bin/dash", "/bin/sh"])
+SHELLS = ("/bin/sh", "/bin/dash", "/bin/zsh", "/bin/tcsh", "/usr/bin/fish")
+
+
+@pytest.mark.parametrize("shell", [shell for shell in SHELLS if Path(shell).exists()])
 def test_any_login_shell_will_do(nodes: Nodes, shell: str) -> None:
     passwd = nodes["n1"].folder / "etc" / "passwd"
     before = passwd.read_text()
     passwd.write_text(before.replace(f"/home/{USER}:/bin/bash", f"/home/{USER}:{shell}"))
     try:
         assert talk(nodes, login(nodes), name_of) == "n1"
+        assert "install Python 3.10 or newer there" in refusal(nodes, python="python9")
     finally:
         passwd.write_text(before)
 

@@ -24,7 +24,7 @@ MOST_NOISE = 1 << 20  # bytes that a login shell may print before
 _TIMESTAMP = (2020, 1, 1, 0, 0, 0)  # equal sources make an equal zip
 # It reads the program from its input: so any login shell takes it as it is, within single quotes.
 _STARTER = 'exec(open(0,"rb",0,closefd=False).readline())'
-_ABSENT = ("not found", "no such file", "unknown command")  # as shells say it
+_ABSENT = ("not found", "no such file", "exit code 127")  # as shells say it
 # What of the operator's environment is good for every node: where packages come from, and how to get there.
 _PASSED = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "HF_ENDPOINT"),
