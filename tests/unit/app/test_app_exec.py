@@ -1,0 +1,94 @@
+"""Which nodes a command is for, and what its end is called."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from milabench.app import exec as module
+from milabench.app.exec import Wanted, code_of, direct, targets
+from milabench.errors import UsageError
+from milabench.outcome import Exit
+from milabench.system import Node, System
+from milabench.system.types import Allocation
+
+NODES = (Node(name="n1", address="10.0.0.1"), Node(name="n2", address="10.0.0.2"))
+SYSTEM = System(arch="cpu", nodes=NODES)
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.platform, "node", lambda: "op")
+    monkeypatch.setattr(module, "addresses", lambda: ["10.0.0.9"])
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "port", "user", "local"),
+    [
+        ("10.0.0.1", "10.0.0.1", 22, None, False),
+        ("gpu-7.cluster", "gpu-7.cluster", 22, None, False),
+        ("bench@10.0.0.1", "10.0.0.1", 22, "bench", False),
+        ("bench@10.0.0.1:2222", "10.0.0.1", 2222, "bench", False),
+        ("[2001:db8::1]:2222", "2001:db8::1", 2222, None, False),
+        ("bench@[2001:db8::1]", "2001:db8::1", 22, "bench", False),
+        ("localhost", "localhost", 22, None, True),
+        ("op", "op", 22, None, True),
+        ("10.0.0.9", "10.0.0.9", 22, None, True),
+        ("bench@localhost", "localhost", 22, "bench", False),
+        ("localhost:2222", "localhost", 2222, None, False),
+    ],
+)
+def test_an_address_is_read_as_ssh_has_it(text: str, address: str, port: int, user: str | None, local: bool) -> None:
+    node = direct(text)
+    assert (node.name, node.address, node.port, node.user, node.local) == (text, address, port, user, local)
+
+
+@pytest.mark.parametrize("text", ["", "a b", "-oProxyCommand=x", "user@", "host:", "host:port", "2001:db8::1", "a@b@c"])
+def test_what_is_no_address_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="neither a node of the system nor an address"):
+        direct(text)
+
+
+def names(wanted: Wanted, system: System = SYSTEM) -> tuple[list[str], list[str]]:
+    known, others = targets(system, wanted)
+    return [node.name for node in known], [node.name for node in others]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "known", "others"),
+    [
+        ((), ["n1", "n2"], []),
+        (("n2",), ["n2"], []),
+        (("n2", "n1", "n2"), ["n2", "n1"], []),
+        (("n1", "u@h:1", "u@h:1"), ["n1"], ["u@h:1"]),
+    ],
+)
+def test_nodes_are_those_of_the_system_and_others_by_address(
+    hosts: tuple[str, ...], known: list[str], others: list[str]
+) -> None:
+    assert names(Wanted(argv=("true",), env={}, hosts=hosts)) == (known, others)
+
+
+def test_slurm_is_asked_for_within_an_allocation_only() -> None:
+    wanted = Wanted(argv=("true",), env={}, slurm=True)
+    with pytest.raises(UsageError, match="no Slurm allocation"):
+        names(wanted)
+    within = System(arch="cpu", nodes=NODES, allocation=Allocation(job="7", nodes=("n1", "n2")))
+    assert names(wanted, within) == (["n1", "n2"], [])
+
+
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [
+        ({"code": 0}, 0),
+        ({"code": 77}, 77),
+        ({"signal": signal.SIGKILL}, 137),
+        ({"signal": signal.SIGTERM, "cause": "deadline"}, 124),
+        ({"code": 0, "cause": "deadline"}, 124),
+        ({"error": "cannot be started"}, 127),
+        ({"cause": "lost", "error": "gone"}, 4),
+    ],
+)
+def test_an_end_is_called_as_shells_call_it(ended: dict[str, object], code: int) -> None:
+    assert code_of(Exit(tag="one", **ended)) == code  # type: ignore[arg-type]
