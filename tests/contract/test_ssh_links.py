@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -19,7 +20,7 @@ from agents import alive
 from harness import wait_until
 from milabench.errors import HostLost, PreflightError
 from milabench.execute.hosts import Launch
-from milabench.execute.hosts.agent import AgentHost
+from milabench.execute.hosts.agent import END_S, AgentHost
 from milabench.execute.hosts.boot import Boot
 from milabench.execute.hosts.login import Login
 from milabench.execute.hosts.ssh import SSHHost
@@ -269,6 +270,18 @@ def bashrc(nodes: Nodes, text: str) -> Iterator[None]:
 def test_what_a_login_shell_prints_before_is_passed_over(nodes: Nodes) -> None:
     with bashrc(nodes, "echo 'Welcome! milabench have'; printf 'no newline'; echo warning >&2\n"):
         assert talk(nodes, login(nodes), name_of) == "n1"
+
+
+def test_what_a_login_shell_leaves_running_keeps_nothing_waiting(nodes: Nodes, tmp_path: Path) -> None:
+    """It holds the streams of the command, which a server of SSH takes for the command's own."""
+    with bashrc(nodes, "sleep 1000 & echo $! > left\n"):
+        began = time.monotonic()
+        assert talk(nodes, login(nodes), name_of) == "n1"
+        assert "install Python 3.10" in refusal(nodes, python="python9")
+        assert time.monotonic() - began < END_S
+    for pid in nodes["n1"].started():
+        os.kill(pid, signal.SIGKILL)
+    wait_until(nodes["n1"].idle)
 
 
 def test_a_login_shell_that_prints_without_end_is_told(nodes: Nodes) -> None:

@@ -17,7 +17,8 @@ from milabench.execute.hosts.link import Link
 from milabench.execute.hosts.login import Login
 from milabench.execute.hosts.words import LastWords
 
-_CHUNK = 1 << 18
+_MOST_UNREAD = 1 << 20  # bytes that wait here; more wait at the node
+_LAST_S = 1.0  # so long after a command's end what it said last may take
 _GONE = (asyncssh.Error, OSError)
 
 
@@ -35,11 +36,11 @@ class SSHHost(AgentHost):
         connection = await link.open()
         try:
             command = f"exec {shlex.join(self._boot.command(self.login.python))}"
+            pipe = Session(link)
             try:
-                process = await connection.create_process(command, encoding=None, request_pty=False)
+                await connection.create_session(lambda: pipe, command, encoding=None, request_pty=False)
             except _GONE as error:
                 raise PreflightError(f"{self.login} lets nobody start a command: {error}") from None
-            pipe = Session(link, process)
             await self._boot.start(pipe, str(self.login), self.login.python)
         except BaseException:
             link.abort()
@@ -47,52 +48,105 @@ class SSHHost(AgentHost):
         return pipe
 
 
-class Session:
-    """The streams of a command on a node; the connection is its own and ends with it."""
+class Session(asyncssh.SSHClientSession[bytes]):
+    """The streams of a command on a node; the connection is its own and ends with it.
 
-    def __init__(self, link: Link, process: asyncssh.SSHClientProcess[bytes]) -> None:
-        self._link, self._process = link, process
+    What else holds the command's streams there (something that a start-up file of the shell left running) does not
+    keep it: it has ended when the command has.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._words = LastWords()
-        self._listener = asyncio.create_task(self._listen())
+        self._pieces = bytearray()
+        self._how: str | None = None
+        self._over = False
+        self._news, self._ended, self._writable = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._writable.set()
+
+    # What an agent's host calls ----------------------------------------------------------------------------------
 
     async def read(self) -> bytes:
-        try:
-            return await self._process.stdout.read(_CHUNK)
-        except _GONE:
-            return b""
+        while not self._pieces and not self._over:
+            self._news.clear()
+            await self._news.wait()
+        content = bytes(self._pieces)
+        self._pieces.clear()
+        if self._channel is not None and not self._over:
+            self._channel.resume_reading()
+        return content
 
     def write(self, content: bytes) -> None:
-        with suppress(*_GONE):
-            if not self._process.stdin.is_closing():
-                self._process.stdin.write(content)
+        if self._channel is not None and not self._channel.is_closing():
+            with suppress(*_GONE):
+                self._channel.write(content)
 
     async def drain(self) -> None:
-        with suppress(*_GONE):
-            await self._process.stdin.drain()
+        await self._writable.wait()
 
     def close_input(self) -> None:
-        with suppress(*_GONE):
-            self._process.stdin.write_eof()
+        if self._channel is not None and not self._channel.is_closing():
+            with suppress(*_GONE):
+                self._channel.write_eof()
 
     async def ended(self) -> str:
         """Wait for the command's end, or the connection's."""
-        await self._listener
-        with suppress(asyncio.TimeoutError, *_GONE):
-            await asyncio.wait_for(self._process.wait_closed(), END_S)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), END_S)
         lost = self._link.lost
         await self._link.close()
-        return self._ended() if lost is None else f"the connection to {self._link.login} is gone: {lost}"
+        if self._how is None and lost is not None:
+            return f"the connection to {self._link.login} is gone: {lost}"
+        said = f": {self._words}" if str(self._words) else ""
+        return f"the agent on {self._link.login} has ended: {self._how or 'how is not known'}{said}"
 
     async def kill(self) -> None:
         self._link.abort()
 
-    async def _listen(self) -> None:
-        with suppress(*_GONE):
-            while chunk := await self._process.stderr.read(_CHUNK):
-                self._words.hear(chunk)
+    # What asyncssh calls -----------------------------------------------------------------------------------------
 
-    def _ended(self) -> str:
-        code, signal = self._process.exit_status, self._process.exit_signal
-        how = f"killed by SIG{signal[0]}" if signal else f"exit code {code}"
-        said = f": {self._words}" if str(self._words) else ""
-        return f"the agent on {self._link.login} has ended: {how}{said}"
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        self._channel = chan
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        if datatype == asyncssh.EXTENDED_DATA_STDERR:
+            self._words.hear(data)
+            return
+        self._pieces += data
+        self._news.set()
+        if len(self._pieces) > _MOST_UNREAD and self._channel is not None:
+            self._channel.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._close()
+        return True  # what is being said to the command is still said
+
+    def exit_status_received(self, status: int) -> None:
+        self._exited(f"exit code {status}")
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        del core_dumped, msg, lang
+        self._exited(f"killed by SIG{signal}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._ended.set()
+        self._writable.set()
+        self._close()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def _exited(self, how: str) -> None:
+        """Take it that the command has ended; the last of what it said may still be on its way."""
+        self._how = how
+        self._ended.set()
+        asyncio.get_running_loop().call_later(_LAST_S, self._close)
+
+    def _close(self) -> None:
+        self._over = True
+        self._news.set()
