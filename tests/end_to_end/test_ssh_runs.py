@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,13 +67,17 @@ COMMAND = ("run", "--config", "suite.yaml", "--system", "system.yaml", "--force"
 
 
 @contextmanager
-def running(run: Project, nodes: Nodes, *command: str, attempts: int = 0) -> Iterator[subprocess.Popen[str]]:
+def running(
+    run: Project, nodes: Nodes, *command: str, attempts: int = 0, under: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
     """Start a run as the operator, and go on when all of its processes have printed something.
 
-    ``attempts`` is how many came to nothing before: their files are moved away.
+    ``under`` is for another machine than the operator's. ``attempts`` is how many came to nothing before: their files
+    are moved away.
     """
+    words = (sys.executable, "-m", "milabench", *(command or COMMAND))
     process = subprocess.Popen(
-        [*nodes["op"].prefix(cwd=run.folder), sys.executable, "-m", "milabench", *(command or COMMAND)],
+        [*(under or nodes["op"].prefix(cwd=run.folder)), *words],
         cwd=run.folder,
         env=run.environ,
         stdout=subprocess.PIPE,
@@ -141,19 +145,37 @@ def test_a_run_from_a_machine_that_is_no_node(run: Project, nodes: Nodes) -> Non
     assert_whole(runs(run.base)[-1], *USERS)
 
 
-def test_a_run_from_a_node(run: Project, nodes: Nodes) -> None:
-    """It is itself one of the nodes, and reaches the others by SSH."""
+@pytest.fixture
+def on_first(run: Project, nodes: Nodes) -> Sequence[str]:
+    """The argv before what is run on the first node, which has the operator's files and keys."""
     first = nodes["n1"]
     shutil.copytree(nodes.home, first.seen / "home")
     for name in ("suite.yaml", "system.yaml"):
         shutil.copy(run.folder / name, first.seen / name)
-    go(nodes)
-    done = run.milabench(*COMMAND, under=first.prefix(cwd=BASE), HOME=str(BASE / "home"))
-    assert done.code == 1, done.out + done.err  # the programs end at once: nothing is measured
-    (folder,) = runs(first.seen)
-    facts = json.loads((folder / "run.json").read_text())
-    assert {name: (folder / f"printer.{name}.stderr").read_text().strip() for name in USERS} == {n: n for n in USERS}
-    assert set(facts["nodes"]) == set(USERS)
+    run.base = first.seen
+    run.environ["HOME"] = str(BASE / "home")
+    return first.prefix(cwd=BASE)
+
+
+def test_a_run_from_a_node(run: Project, nodes: Nodes, on_first: Sequence[str]) -> None:
+    """It is itself one of the nodes, and reaches the others by SSH."""
+    with running(run, nodes, under=on_first) as process:
+        go(nodes)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    folder = runs(run.base)[-1]
+    assert set(json.loads((folder / "run.json").read_text())["nodes"]) == set(USERS)
+    assert_whole(folder, *USERS)
+
+
+def test_when_the_node_it_is_run_from_is_switched_off_the_others_end_what_runs(
+    run: Project, nodes: Nodes, on_first: Sequence[str]
+) -> None:
+    with running(run, nodes, under=on_first):
+        nodes["n1"].die()
+        for name in ("n2", "n3"):
+            wait_until(nodes[name].idle, timeout_s=30)
+    _restart(nodes, "n1")
 
 
 # What goes wrong before ----------------------------------------------------------------------------------------------
@@ -167,8 +189,7 @@ def test_all_that_keeps_nodes_from_being_used_is_told_at_once_and_nothing_is_beg
     try:
         done = run.milabench(*COMMAND, under=nodes["op"].prefix(cwd=run.folder))
     finally:
-        nodes.restart("n3")
-        wait_until(lambda: (nodes["n3"].folder / "log").read_text().count("Server listening") > 1)
+        _restart(nodes, "n3")
     assert done.code == 4
     assert "2 of 3 nodes cannot be used, and nothing was begun:" in done.err
     assert "node n2 (10.77.0.2) has changed its host key" in done.err
@@ -224,9 +245,14 @@ def _mend(nodes: Nodes, fault: str) -> None:
     elif fault == "black hole":
         nodes["n2"].drop(all_in=False)
     else:
-        before = (nodes["n2"].folder / "log").read_text().count("Server listening")
-        nodes.restart("n2")
-        wait_until(lambda: (nodes["n2"].folder / "log").read_text().count("Server listening") > before)
+        _restart(nodes, "n2")
+
+
+def _restart(nodes: Nodes, name: str) -> None:
+    log = nodes[name].folder / "log"
+    before = log.read_text().count("Server listening")
+    nodes.restart(name)
+    wait_until(lambda: log.read_text().count("Server listening") > before)
 
 
 def test_ctrl_c_ends_everything_on_all_nodes_and_keeps_what_was_measured(run: Project, nodes: Nodes) -> None:
