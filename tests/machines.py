@@ -82,13 +82,13 @@ class Machines:
                 process.kill()
             process.communicate()
 
-    def milabench(self, verb: str, *arguments: str, at: str = "op", **environ: str) -> Result:
+    def milabench(self, verb: str, *arguments: str, at: str = "op", timeout_s: float = 300, **environ: str) -> Result:
         done = subprocess.run(
             self.argv(verb, *arguments, at=at),
             env={**self.environ, **environ},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout_s,
             check=False,
         )
         return Result(done.returncode, done.stdout, done.stderr)

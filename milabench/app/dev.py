@@ -50,6 +50,9 @@ async def dev(options: Options, console: Console, name: str, argv: Sequence[str]
         await preflight.require(replace(work, options=chosen), ready, plan, preflight.OF_SHELL)
         if not plan.trials:
             raise PreflightError(f"{name} cannot run here: {plan.skipped[0].reason}")
+        if not ready.system.main.local:
+            there = ready.system.main.name
+            raise PreflightError(f"{name} would run on node {there}, and a shell opens on this machine: type it there")
         job = plan.trials[0].jobs[0]
         await work.host.request("stage", staged=[asdict(folder) for folder in job.staged])
     command = job.commands[0]

@@ -205,8 +205,8 @@ class Watch:
         return stands.waiting_s + sum(max(left, 0.0) for left in running)
 
     def _devices(self, now: float) -> list[Mapping[str, Any]]:
-        paths = self._run.monitor_paths().values()
-        return [device for path in paths for device in devices(path, round(now * 1e9))]
+        now_ns, paths = round(now * 1e9), self._run.monitor_paths()
+        return [{**device, "node": node} for node, path in paths.items() for device in devices(path, now_ns)]
 
     def _usage(self, processes: Sequence[Progress]) -> dict[str, Mapping[str, float]]:
         """Return what processes take of this machine that are known to run here by their number and environment."""

@@ -84,7 +84,7 @@ def _told(texts: Mapping[Finding, list[str]], total: int) -> Iterator[Finding]:
 
 def _on(nodes: Sequence[str], total: int) -> str:
     if len(nodes) == total:
-        return f"on all {total} nodes"
+        return "on both nodes" if total == 2 else f"on all {total} nodes"
     if len(nodes) <= MOST_NAMED:
         return f"on {', '.join(nodes)}"
     return f"on {len(nodes)} of {total} nodes ({', '.join(nodes[:MOST_NAMED])}, …)"

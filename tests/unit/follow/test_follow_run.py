@@ -191,7 +191,7 @@ def test_devices_are_those_of_the_latest_sample_while_that_is_of_now(run: Run) -
     sample = {"event": "sample", "time_ns": run.clock.ns(), "data": {"devices": devices}}
     run.record.monitor_path("local").write_text(json.dumps(sample) + "\n")
     run.begin(run.trials[0])
-    assert run.look().devices == devices
+    assert run.look().devices == [{**devices[0], "node": "local"}]
     run.clock.now_s += 60
     assert run.look().devices == []
 
