@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,13 +20,14 @@ from milabench.outcome import Exit
 from milabench.plan.types import Command, Job
 from milabench.rundir import Files
 from milabench.system import Node, System
+from milabench.system.file import SSH_PORT
+from milabench.system.hosts import named
 from milabench.system.nodes import is_here
 
 NOT_STARTED = 127  # as a shell says that there is no such command
 TOO_LONG = 124  # as timeout(1) says it
 _LOOK_S = 0.02
 _PIECE = 1 << 18
-_DIRECT = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:\s\[\]-][^@:\s\[\]]*)(?::(?P<port>\d+))?")
 
 Shows = Callable[[str, bytes, bool], None]  # the node's name, what was printed, whether to standard error
 
@@ -85,13 +85,14 @@ def targets(system: System, wanted: Wanted) -> tuple[list[Node], list[Node]]:
 
 def direct(text: str) -> Node:
     """Return the node at an address written as for SSH: ``host``, ``user@host:port``. Raises UsageError."""
-    found = _DIRECT.fullmatch(text)
-    if found is None:
-        raise UsageError(f"--host {text}: neither a node of the system nor an address such as user@host:port")
-    address = found["host"].strip("[]")
-    plain = found["user"] is None and found["port"] is None
-    here = plain and is_here(address, address, {"hostname": platform.node(), "ips": list(addresses())})
-    return Node(name=text, address=address, user=found["user"], port=int(found["port"] or 22), local=here)
+    try:
+        found = named(text)
+    except UsageError:
+        what = "neither a node of the system nor an address such as user@host:port"
+        raise UsageError(f"--host {text}: {what}") from None
+    plain = found.user is None and found.port == SSH_PORT
+    here = plain and is_here(found.address, found.address, {"hostname": platform.node(), "ips": list(addresses())})
+    return Node(name=text, address=found.address, user=found.user, port=found.port, local=here)
 
 
 def code_of(ended: Exit) -> int:

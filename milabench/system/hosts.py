@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def listed(words: Iterable[str]) -> tuple[NodeEntry, ...]:
     """Return the nodes of a list, the first one main. Raises UsageError for what names none, or one twice."""
     found: dict[str, NodeEntry] = {}
     for number, word in enumerate(words):
-        entry = _entry(word, main=number == 0)
+        entry = replace(named(word), main=number == 0)
         if entry.name in found:
             raise UsageError(f"{word}: {entry.name} is named twice")
         found[entry.name] = entry
@@ -45,7 +46,8 @@ def from_file(path: Path) -> Iterator[str]:
         yield from words[:1]
 
 
-def _entry(word: str, *, main: bool) -> NodeEntry:
+def named(word: str) -> NodeEntry:
+    """Return the node of ``[user@]host[:port]``. Raises UsageError for what is none."""
     match = _HOST.fullmatch(word)
     if match is None or not 0 < int(match["port"] or SSH_PORT) < 65536:
         raise UsageError(f"{word!r} is no node: [user@]host[:port], an IPv6 address with a port in brackets")
@@ -57,7 +59,6 @@ def _entry(word: str, *, main: bool) -> NodeEntry:
         address=host,
         port=int(match["port"] or SSH_PORT),
         user=match["user"],
-        main=main,
     )
 
 

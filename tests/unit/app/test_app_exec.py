@@ -32,6 +32,7 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> None:
         ("bench@10.0.0.1:2222", "10.0.0.1", 2222, "bench", False),
         ("[2001:db8::1]:2222", "2001:db8::1", 2222, None, False),
         ("bench@[2001:db8::1]", "2001:db8::1", 22, "bench", False),
+        ("2001:db8::1", "2001:db8::1", 22, None, False),
         ("localhost", "localhost", 22, None, True),
         ("op", "op", 22, None, True),
         ("10.0.0.9", "10.0.0.9", 22, None, True),
@@ -44,7 +45,7 @@ def test_an_address_is_read_as_ssh_has_it(text: str, address: str, port: int, us
     assert (node.name, node.address, node.port, node.user, node.local) == (text, address, port, user, local)
 
 
-@pytest.mark.parametrize("text", ["", "a b", "-oProxyCommand=x", "user@", "host:", "host:port", "2001:db8::1", "a@b@c"])
+@pytest.mark.parametrize("text", ["", "a b", "-oProxyCommand=x", "user@", "host:", "host:port", "a@b@c"])
 def test_what_is_no_address_is_told(text: str) -> None:
     with pytest.raises(UsageError, match="neither a node of the system nor an address"):
         direct(text)
