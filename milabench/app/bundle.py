@@ -17,7 +17,7 @@ from milabench.app import packed
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
 from milabench.app.signals import ended_at_once
-from milabench.app.workspace import indexes, resolve_suite, workspace
+from milabench.app.workspace import indexes, put_together, resolve_suite, workspace
 from milabench.bundle import About, Group
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError, UsageError
@@ -52,15 +52,17 @@ async def pack(options: Options, console: Console, target: Path, *, with_data: b
 
 async def _pack(work: Operation, ready: Workspace, folder: Path, target: Path, *, with_data: bool) -> ExitCode:
     plan, asked = planning.packs(ready, folder)
+    put_together(ready, plan)
     outcomes = await work.carry_out(plan, SetupLogs(work.options.base))
     if work.interrupt.asked or any(outcome.kind not in GOOD for outcome in outcomes.values()):
         return work.exit_code(outcomes, ExitCode.ENVIRONMENT)
-    groups = tuple(_group(name, parts, wheels_of(folder, name)) for name, parts in asked.items())
+    groups = tuple(_group(name, each.parts, wheels_of(folder, name)) for name, each in asked.items())
+    of_image = {each.base["python"] for each in asked.values()} if ready.system.container else ()
     about = About(
         milabench=milabench.__version__,
         arch=ready.system.arch,
         machine=platform.machine(),
-        python=bundle.minor(ready.site.python_version),
+        python=bundle.minor(next(iter(of_image), ready.site.python_version)),
         groups=groups,
         benchmarks=tuple(each.name for each in ready.suite.benchmarks),
         data=with_data,

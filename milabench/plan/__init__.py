@@ -116,8 +116,8 @@ def pins(workspace: Workspace, *, hashes: bool = False) -> tuple[Plan, dict[str,
     return pin.pin(_groups(own), hashes=hashes)
 
 
-def packs(workspace: Workspace, folder: Path) -> tuple[Plan, dict[str, Mapping[str, str]]]:
-    """Return how the packages of every install group are had as wheels below a folder, and what they are asked for."""
+def packs(workspace: Workspace, folder: Path) -> tuple[Plan, dict[str, Once]]:
+    """Return how the packages of every install group are had as wheels below a folder, and what they are for."""
     return pack.pack(_groups(_contexts(_here(workspace))), folder)
 
 

@@ -8,21 +8,20 @@ from pathlib import Path
 
 from milabench.plan.context import Context
 from milabench.plan.fetch import HERE
-from milabench.plan.setup import asked_for, environment, setup_command
-from milabench.plan.types import Command, Job, Plan, Staged, Trial
+from milabench.plan.setup import asked_for, brought, environment, setup_command
+from milabench.plan.types import Command, Job, Once, Plan, Trial
 
 DEADLINE_S = 7200.0
 
 
-def pack(groups: Mapping[str, Sequence[Context]], folder: Path) -> tuple[Plan, dict[str, Mapping[str, str]]]:
-    """Return how the wheels of install groups are had, into ``wheels_of``, and what they are asked for.
+def pack(groups: Mapping[str, Sequence[Context]], folder: Path) -> tuple[Plan, dict[str, Once]]:
+    """Return how the wheels of install groups are had, into ``wheels_of``, and the environments that they are for.
 
-    That is for this machine's processor and Python. What has no wheel is built here, and what comes by git too, so that
-    where they are installed nothing is.
+    That is for this machine's processor and Python (with a container image, its Python). What has no wheel is built
+    here, and what comes by git too, so that where they are installed nothing is.
     """
     trials = tuple(_trial(name, contexts, folder) for name, contexts in groups.items())
-    asked = {name: environment(contexts).parts for name, contexts in groups.items()}
-    return Plan(phase="pack", trials=trials), asked
+    return Plan(phase="pack", trials=trials), {name: environment(contexts) for name, contexts in groups.items()}
 
 
 def wheels_of(folder: Path, group: str) -> Path:
@@ -31,14 +30,17 @@ def wheels_of(folder: Path, group: str) -> Path:
 
 def _trial(group: str, contexts: Sequence[Context], folder: Path) -> Trial:
     first, venv = contexts[0], folder / group / "venv"
-    site = first.here
-    asked = asked_for(contexts, {each.dirs.code: str(each.benchmark.definition) for each in contexts})
+    site = first.here if first.container is None else first.site  # with an image its Python is the one that counts
     indexes = [f"--extra-index-url={url}" for url in first.system.facts.get("indexes", ())]
     wheel = ("-m", "pip", "wheel", "--wheel-dir", str(wheels_of(folder, group)))
-    steps = {**site.environment(str(venv)), "wheels": (f"{venv}/bin/python", *wheel, *indexes, *asked)}
-    commands = tuple(_here(first, f"{group}.{step}", argv) for step, argv in steps.items())
-    made = Staged(source=site.benchmate, target=site.wheel_path)
-    job = Job(tag=group, commands=commands, deadline_s=DEADLINE_S, sequence=True, staged=(made,))
+    steps = {**site.environment(str(venv)), "wheels": (f"{venv}/bin/python", *wheel, *indexes, *asked_for(contexts))}
+    job = Job(
+        tag=group,
+        commands=tuple(_here(first, f"{group}.{step}", argv) for step, argv in steps.items()),
+        deadline_s=DEADLINE_S,
+        sequence=True,
+        staged=brought(contexts, site),
+    )
     return Trial(benchmark=group, jobs=(job,))
 
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from urllib.parse import quote
 
 from milabench import package
@@ -32,7 +31,6 @@ OFFLINE = {
     "HF_DATASETS_OFFLINE": "1",
     "GIT_ALLOW_PROTOCOL": "file",
 }
-_NOWHERE: Mapping[str, str] = MappingProxyType({})
 
 
 def keeper(system: System, node: Node) -> Node:
@@ -151,6 +149,19 @@ def _install_job(group: str, contexts: Sequence[Context], first: Node) -> Job:
         if each.package is not None and overrides(each.package, "install") and str(each.code) not in seen:
             seen.add(str(each.code))
             commands.append(_by_benchfile(each, "install", _tag(each.benchmark.name, each.node, first), secrets))
+    return Job(
+        tag=tag,
+        commands=tuple(commands),
+        deadline_s=DEADLINE_S,
+        sequence=True,
+        once=environment(contexts),
+        staged=brought(contexts, site),
+        secrets=tuple(sorted(secrets)),
+    )
+
+
+def brought(contexts: Sequence[Context], site: Site) -> tuple[Staged, ...]:
+    """Return what is staged to make the environment of a group: folders, constraints, wheels, and what makes it."""
     wheel = Staged(source=site.benchmate, target=site.wheel_path)
     staged = (
         *site.staged,
@@ -158,15 +169,7 @@ def _install_job(group: str, contexts: Sequence[Context], first: Node) -> Job:
         *(_staged_bundle(site) if site.bundle else _staged_constraints(contexts)),
         wheel,
     )
-    return Job(
-        tag=tag,
-        commands=tuple(commands),
-        deadline_s=DEADLINE_S,
-        sequence=True,
-        once=environment(contexts),
-        staged=tuple({each.target: each for each in staged}.values()),
-        secrets=tuple(sorted(secrets)),
-    )
+    return tuple({each.target: each for each in staged}.values())
 
 
 def _by_node(contexts: Sequence[Context]) -> list[list[Context]]:
@@ -260,19 +263,12 @@ def _fill(contexts: Sequence[Context]) -> tuple[str, ...]:
     return (site.uv, "pip", "install", *python, *options, *asked)
 
 
-def asked_for(contexts: Sequence[Context], elsewhere: Mapping[str, str] = _NOWHERE) -> tuple[str, ...]:
-    """Return what is asked of an installer, uv or pip: the requirements of all benchmarks of a group, and benchmate.
-
-    ``elsewhere``: the folders that requirements are read in instead of where they are staged.
-    """
-    first = contexts[0]
-    folders = {each.dirs.code: elsewhere.get(each.dirs.code, each.dirs.code) for each in contexts}
-    files = {f"{folders[each.dirs.code]}/{source.name}": None for each in contexts for source, _ in _requirements(each)}
+def asked_for(contexts: Sequence[Context]) -> tuple[str, ...]:
+    """Return what is asked of an installer, uv or pip: the requirements of all benchmarks of a group, and benchmate."""
+    files = {f"{each.dirs.code}/{source.name}": None for each in contexts for source, _ in _requirements(each)}
     limits = _applied_constraints(contexts)
-    if limits is not None and not elsewhere:
-        limits = Path(_constraints_folder(first)) / limits.name
     named = [word for path in files for word in ("-r", path)]
-    constrained = ["-c", str(limits)] if limits else []
+    constrained = ["-c", f"{_constraints_folder(contexts[0])}/{limits.name}"] if limits else []
     return (*named, *constrained, _benchmate(contexts))
 
 
