@@ -118,7 +118,7 @@ def pins(workspace: Workspace, *, hashes: bool = False) -> tuple[Plan, dict[str,
 
 def packs(workspace: Workspace, folder: Path) -> tuple[Plan, dict[str, Once]]:
     """Return how the packages of every install group are had as wheels below a folder, and what they are for."""
-    return pack.pack(_groups(_contexts(_here(workspace))), folder)
+    return pack.pack(_groups(_contexts(workspace)), folder)
 
 
 def _here(workspace: Workspace) -> Workspace:

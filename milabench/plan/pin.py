@@ -88,4 +88,4 @@ def _resolve(
         *map(str, sources),
     )
     command = setup_command(context, tag, argv, {"UV_FIND_LINKS": ""}, cwd=context.dirs.base)
-    return replace(command, node=HERE, container=None)
+    return replace(command, node=HERE)

@@ -5,6 +5,7 @@ The other machine is another base, in a namespace of the kernel without any netw
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -14,6 +15,7 @@ from textwrap import dedent
 import pytest
 
 import without_network
+from containers import Engine
 from harness import OBSERVED, PRINTER, Project, Result, folder, shell
 from repository import Repository
 
@@ -128,3 +130,18 @@ def test_a_package_that_cannot_be_had_makes_no_bundle(project: Project) -> None:
     assert (done.code, "no-such-package-for-milabench" in done.err) == (4, True)
     assert not list(project.folder.glob("*.tar*"))
     assert not list((project.base / "cache/packing").iterdir())
+
+
+def test_what_is_packed_in_a_container_is_installed_in_one(project: Project, podman: Engine) -> None:
+    project.environ.update(podman.environ)
+    system = {"system": {"docker": {"executable": podman.program, "image": podman.image}}}
+    project.environ["MILABENCH_SYSTEM"] = str(project.write("system.yaml", json.dumps(system)))
+    project.write("plain/main.py", OBSERVED)
+    project.suite(plain=folder("plain"))
+    done = project.verb("bundle-env", "-o", "suite.tar")
+    assert done.code == 0, done.err
+    done = project.milabench("install", "--bundle", "suite.tar", "--base", "other")
+    assert done.code == 0, done.err
+    del project.environ["MILABENCH_SYSTEM"]
+    done = project.milabench("install", "--bundle", "suite.tar", "--base", "another")
+    assert (done.code, "it is for Python the image's, and environments of this machine" in done.err) == (4, True)
