@@ -15,6 +15,7 @@ from milabench.plan.types import Command, Ranks
 from milabench.rundir import Files, events_in
 
 REACH_S = 5.0  # so long a node tries to reach the leader's
+_MOST_NAMED = 8  # nodes
 _RUNNERS = ("config", "start")  # what a file has before its process says anything
 
 
@@ -124,9 +125,16 @@ async def _why_unreached(host: Host, address: str, port: int) -> str:
 def _reason(
     silent: Mapping[_Member, Sequence[int]], leader: _Member, whys: Mapping[str, str], port: int | None, within_s: float
 ) -> str:
-    who = "; ".join(f"{_named(ranks)} on {member.place}" for member, ranks in silent.items())
+    who = _some(f"{_named(ranks)} on {member.place}" for member, ranks in silent.items())
     where = f"{leader.ranks.address or leader.command.node}{'' if port is None else f':{port}'}"
     return f"nothing was heard within {within_s:g} s of {who}; {'; '.join(_advice(leader, whys, where))}"
+
+
+def _some(words: Iterable[str]) -> str:
+    """Return what is said of several nodes: of the first, and how many more there are."""
+    named = list(words)
+    more = len(named) - _MOST_NAMED
+    return "; ".join(named[:_MOST_NAMED]) + (f"; and {more} more nodes" if more > 0 else "")
 
 
 def _advice(leader: _Member, whys: Mapping[str, str], where: str) -> Iterator[str]:
@@ -137,8 +145,7 @@ def _advice(leader: _Member, whys: Mapping[str, str], where: str) -> Iterator[st
             f"see what its launcher printed, in {leader.command.tag}.stderr"
         )
     elif whys:
-        told = ", ".join(f"{node}: {why}" for node, why in whys.items())
-        yield f"{where}, where the ranks meet, is not reached from {told}"
+        yield f"{where}, where the ranks meet, is not reached from {_some(map(': '.join, whys.items()))}"
     else:
         yield f"the ranks meet at {where}, which every node reaches" if where else "the ranks meet"
     yield (

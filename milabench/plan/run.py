@@ -23,6 +23,7 @@ from milabench.suite.types import Benchmark, Placement
 from milabench.system.types import Device, Node
 from milabench.tokens import ExpressionError
 
+_SILENT_SHARE = 0.8  # of the time that a benchmark may take
 SLICES = "would give one process several MIG slices, and CUDA shows a process one only: place it per_gpu"
 
 
@@ -254,8 +255,11 @@ def _job(
 
 
 def _first_event_s(context: Context, commands: Sequence[Command]) -> float | None:
-    several = any(command.ranks is not None and command.ranks.nodes > 1 for command in commands)
-    return context.system.options["torchrun.first_event_s"] or None if several else None
+    """Return how long ranks on several nodes may be silent: less than the benchmark may take, so that it is told."""
+    within_s = context.system.options["torchrun.first_event_s"]
+    if not within_s or not any(command.ranks is not None and command.ranks.nodes > 1 for command in commands):
+        return None
+    return float(min(within_s, _SILENT_SHARE * context.benchmark.max_duration_s))
 
 
 def _runs_itself(package: type[BasePackage], site: Site) -> type[BasePackage]:

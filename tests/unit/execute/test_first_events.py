@@ -188,3 +188,21 @@ def test_the_error_that_a_rank_of_a_further_node_told_is_the_reason(tmp_path: Pa
     stories = {"t.n0": WAITS, "t.n1": Story(steps=1, events=told, silent=(2,), ends=Exit(tag="", code=1))}
     found, _, _ = run(tmp_path, stories)
     assert found == Outcome(kind="failed", reason="exit code 1: rank 3: ValueError: this rank is broken", tag="t.n1")
+
+
+def test_of_many_silent_nodes_some_are_named(tmp_path: Path) -> None:
+    commands = tuple(
+        Command(
+            tag=f"t.n{number}",
+            benchmark="t",
+            node=f"n{number % 2}",
+            argv=("torchrun",),
+            cwd="/",
+            metrics="none" if number else "file",
+            ranks=Ranks(leader="t.n0", first=number, count=1, nodes=20),
+        )
+        for number in range(20)
+    )
+    stories = {command.tag: HANGS for command in commands}
+    found, _, _ = run(tmp_path, stories, job=group(commands=commands))
+    assert "rank 7 on n1; and 12 more nodes; the ranks meet at n0, " in found.reason

@@ -12,15 +12,20 @@ from milabench import commands, pack
 from milabench.errors import ConfigurationError
 from milabench.plan import Command, Plan
 from milabench.plan.types import Ranks
+from milabench.suite.types import Ready
 
 CUDA = {"arch": "cuda", "gpus": 4}
+TWO = "nodes: [{name: a, ip: 10.0.0.1, main: true, interface: ib0}, {name: b, ip: 10.0.0.2}]"
 VENV = "/base/venv/b"
 MAIN = "/base/code/b/main.py"
 RANKS = ("--nproc-per-node=4", "--standalone")
 
 
 def plan_of(folder: Path, body: str, entry: str = "plan: {method: njobs, n: 1}, argv: {--x: 1}", **shape: Any) -> Plan:
-    """Return the plan of a benchmark whose benchfile returns ``body``; ``plan`` in it is the plain script."""
+    """Return the plan of a benchmark whose benchfile returns ``body``; ``plan`` in it is the plain script.
+
+    ``nodes_of`` are the nodes and options of a system file.
+    """
     benchfile = f"""
     from milabench.commands import *
     from milabench.pack import Package
@@ -44,7 +49,9 @@ def plan_of(folder: Path, body: str, entry: str = "plan: {method: njobs, n: 1}, 
     __pack__ = B
     """
     files = {"b/benchfile.py": benchfile, "b/main.py": "", "suite.yaml": f"b: {{definition: b, {entry}}}\n"}
-    return planned(folder, files, **(shape or CUDA))
+    described = shape.pop("nodes_of", None)
+    written = {"system.yaml": f"system: {{{described}}}\n"} if described else {}
+    return planned(folder, files | written, **(shape or CUDA))
 
 
 def commands_of(folder: Path, body: str, *more: str, **shape: Any) -> list[Command]:
@@ -119,6 +126,75 @@ def test_torchrun_on_two_nodes_meets_on_the_main_one(tmp_path: Path) -> None:
         assert "--rdzv-conf=timeout=360" in command.argv  # longer than the runner waits, who says what to check
         assert "--standalone" not in command.argv
         assert command.ranks == Ranks(leader=first.tag, first=4 * rank, count=4, nodes=2, address=command.node)
+
+
+@pytest.mark.parametrize(
+    ("entry", "nodes", "within_s", "waits"),
+    [
+        ("num_machines: 2", 2, 300.0, "--rdzv-conf=timeout=360"),
+        ("num_machines: 2, max_duration: 100s", 2, 80.0, "--rdzv-conf=timeout=360"),
+        ("num_machines: 1", 2, None, None),
+    ],
+)
+def test_ranks_on_several_nodes_are_to_be_heard_of_in_time(
+    tmp_path: Path, entry: str, nodes: int, within_s: float | None, waits: str | None
+) -> None:
+    entry = f"plan: {{method: njobs}}, {entry}"
+    ((job,),) = (trial.jobs for trial in plan_of(tmp_path, "TorchrunAllNodes(plan)", entry, **CUDA, nodes=nodes).trials)
+    assert job.first_event_s == within_s
+    assert [word for word in job.commands[0].argv if word.startswith("--rdzv-conf")] == ([waits] if waits else [])
+
+
+def test_without_a_first_event_torchrun_waits_as_long_as_it_does_by_itself(tmp_path: Path) -> None:
+    described = f"options: {{torchrun.first_event_s: 0}}, {TWO}"
+    entry = "plan: {method: njobs}, num_machines: 2"
+    (trial,) = plan_of(tmp_path, "TorchrunAllNodes(plan)", entry, **CUDA, nodes_of=described).trials
+    assert trial.jobs[0].first_event_s is None
+    assert not any("--rdzv-conf" in word for word in trial.commands[0].argv)
+
+
+def test_copies_of_a_training_over_several_nodes_are_groups_of_their_own(tmp_path: Path) -> None:
+    entry = "plan: {method: njobs, n: 2, share: true}, num_machines: 2"
+    found = commands_of(tmp_path, "TorchrunAllNodes(plan)", entry, **CUDA, nodes=2)
+    assert [(each.tag, each.ranks and (each.ranks.leader, each.ranks.first, each.ranks.count)) for each in found] == [
+        ("b.0.node0", ("b.0.node0", 0, 2)),
+        ("b.0.node1", ("b.0.node0", 2, 2)),
+        ("b.1.node0", ("b.1.node0", 0, 2)),
+        ("b.1.node1", ("b.1.node0", 2, 2)),
+    ]
+
+
+def test_a_process_of_one_rank_is_no_group(tmp_path: Path) -> None:
+    (found,) = commands_of(tmp_path, "TorchrunAllNodes(plan)", "plan: {method: njobs}", arch="cuda", gpus=1)
+    assert found.ranks is None
+
+
+def test_the_interface_of_a_node_is_told_unless_the_entry_says_otherwise(tmp_path: Path) -> None:
+    entry = "plan: {method: njobs}, num_machines: 2, env: {TP_SOCKET_IFNAME: eth7}"
+    first, second = commands_of(tmp_path, "TorchrunAllNodes(plan)", entry, **CUDA, nodes_of=TWO)
+    names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
+    assert [first.env.get(name) for name in names] == ["ib0", "=ib0", "eth7"]
+    assert [second.env.get(name) for name in names] == [None, None, "eth7"]
+    (alone,) = commands_of(tmp_path, "TorchrunAllNodes(plan)", "plan: {method: njobs}", **CUDA, nodes_of=TWO)
+    assert "GLOO_SOCKET_IFNAME" not in alone.env
+
+
+def test_accelerate_on_cpus_says_which_rank_each_node_is(tmp_path: Path) -> None:
+    entry = "plan: {method: njobs}, num_machines: 2"
+    found = commands_of(tmp_path, "AccelerateAllNodes(plan)", entry, arch="cpu", cpus=4, nodes=2)
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    assert [[each.env[name] for name in names] for each in found] == [["0", "2", "0", "1"], ["1", "2", "0", "1"]]
+    for command in found:
+        assert {"--cpu", "--num_processes=2", "--main_process_port=${port:29400}"} <= set(command.argv)
+        assert "--multi_gpu" not in command.argv
+
+
+def test_accelerate_with_a_device_on_each_node_is_a_group(tmp_path: Path) -> None:
+    entry = "plan: {method: njobs}, num_machines: 2"
+    found = commands_of(tmp_path, "AccelerateAllNodes(plan)", entry, arch="cuda", gpus=1, nodes=2)
+    assert all({"--multi_gpu", "--num_processes=2", "--rdzv_conf=timeout=360"} <= set(each.argv) for each in found)
+    assert [each.ranks and (each.ranks.first, each.ranks.count) for each in found] == [(0, 1), (1, 1)]
+    assert "RANK" not in found[0].env
 
 
 def test_another_launcher_takes_torchruns_place(tmp_path: Path) -> None:
@@ -220,6 +296,23 @@ def test_a_client_measures_and_its_server_serves(tmp_path: Path) -> None:
     server, client = commands_of(tmp_path, body)
     assert (server.tag, server.metrics, server.service) == ("b.server", "none", True)  # it serves: no rate is expected
     assert (client.tag, client.metrics, client.service) == ("b.client", "file", False)
+
+
+def test_a_server_is_ready_by_what_the_suite_says_and_may_be_on_another_node(tmp_path: Path) -> None:
+    body = """ClientServer(
+                self,
+                client=CmdCommand(ClientServer.new_client_pack(self), "ask", "{nodes[1].ip}"),
+                server=CmdCommand(ClientServer.new_server_pack(self), "serve"),
+                different_nodes=True,
+            )"""
+    ready = "server: {ready: {url: 'http://localhost:80/{milabench_name}', within: 2m}}"
+    entry = f"plan: {{method: njobs}}, {ready}"
+    server, client = commands_of(tmp_path, body, f"{entry}, num_machines: 2", **CUDA, nodes=2)
+    assert (server.node, server.service, client.node, client.argv[1]) == ("node1", True, "node0", "node1")
+    assert server.ready == Ready(url="http://localhost:80/b", within_s=120.0)
+    assert client.ready is None
+    server, client = commands_of(tmp_path, body.replace("{nodes[1].ip}", ""), entry, **CUDA)  # there is no other node
+    assert (server.node, client.node) == ("local", "local")
 
 
 def test_a_preparation_of_its_own_is_planned(tmp_path: Path) -> None:
