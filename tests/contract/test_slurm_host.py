@@ -56,6 +56,36 @@ def test_processes_have_the_devices_and_the_environment_of_the_job_there(
     assert (tmp_path / "one.stdout").read_text() == "n2|0,1|a 'b' $c\n*é\n"
 
 
+@pytest.mark.parametrize(
+    ("asked", "seen"),
+    [
+        (["--gpus=4"], {"n1": "0,1", "n2": "0,1"}),
+        (["--gpus=3"], {"n1": "0,1", "n2": "0"}),
+        (["--ntasks-per-node=2", "--gpus-per-task=1"], {"n1": "0,1", "n2": "0,1"}),
+        (["--gpus-per-node=fake:1"], {"n1": "0", "n2": "0"}),
+        (["--gres=none"], {"n1": "", "n2": ""}),
+    ],
+    ids=["of all", "unequal", "of tasks", "of a type", "none"],
+)
+def test_all_devices_of_the_job_are_there_however_they_were_asked_for(
+    cluster: Cluster, tmp_path: Path, asked: list[str], seen: dict[str, str]
+) -> None:
+    async def story(there: SlurmHost) -> None:
+        await (await there.start(launch(tmp_path, "echo $CUDA_VISIBLE_DEVICES"))).wait()
+
+    number = cluster.submit("sleep 600", "--nodelist=n1,n2", *asked)
+    try:
+        cluster.wait_for(number, "RUNNING")
+        found = {}
+        for node in seen:
+            talk(host(cluster, number, node), story)
+            found[node] = (tmp_path / "one.stdout").read_text().strip()
+            (tmp_path / "one.stdout").unlink()
+    finally:
+        cluster.cancel_all()
+    assert found == seen
+
+
 def test_closing_a_host_ends_what_it_runs_and_its_step(cluster: Cluster, job: int, tmp_path: Path) -> None:
     async def story(there: SlurmHost) -> None:
         await there.start(launch(tmp_path, f"setsid {SLEEP} & {SLEEP}"))
@@ -117,8 +147,8 @@ def test_a_node_that_breaks_is_told_as_slurm_tells_it(cluster: Cluster, job: int
 @pytest.mark.parametrize(
     ("node", "python", "said"),
     [
-        ("n3", "python3", "node n3: .*Requested node configuration is not available"),
-        ("n2", "python9", "node n2: .*python9.*install Python 3.10 or newer there"),
+        ("n3", "python3", "srun: .*Requested node configuration is not available"),
+        ("n2", "python9", "srun: .*python9.*install Python 3.10 or newer there"),
     ],
 )
 def test_what_cannot_be_started_is_told_with_the_node(
@@ -135,7 +165,7 @@ def test_where_there_is_no_srun_that_is_told(tmp_path: Path) -> None:
 
     environ = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
     made = SlurmHost(Placed(job="1", node="n1"), Boot.made(environ), environ)
-    with pytest.raises(PreflightError, match="node n1: there is no srun here"):
+    with pytest.raises(PreflightError, match="there is no srun here"):
         talk(made, story)
 
 

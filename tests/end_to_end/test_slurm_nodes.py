@@ -71,6 +71,31 @@ def test_a_benchmark_runs_on_all_nodes_of_a_job_with_the_devices_that_it_has_the
     assert not list((run.path).glob("*.partial"))
 
 
+@pytest.mark.parametrize(
+    ("asked", "seen"), [("--gpus=3", {"n1": [0, 1], "n2": [0]}), ("--gres=gpu:1", {"n1": [0], "n2": [0]})]
+)
+def test_benchmarks_are_placed_on_the_devices_of_the_job_and_no_others(
+    site: Project, asked: str, seen: dict[str, list[int]]
+) -> None:
+    rows = "".join(
+        f"{number}, GPU-{number}, Fake, 81559, 550.54.15, [N/A], 00000000:1{number}:00.0, 96.00\n"
+        for number in range(4)
+    )
+    tool = site.write("bin/nvidia-smi", f"#!/bin/sh\ncase \"$*\" in *-x*|*mig*) exit 2;; *) printf '{rows}';; esac\n")
+    tool.chmod(0o755)
+    site.environ["PATH"] = f"{tool.parent}:{site.environ['PATH']}"
+    told = f'echo "$CUDA_VISIBLE_DEVICES" >&2; {PRINTER}'
+    site.suite(each=shell(told, plan={"method": "per_gpu"}), every=shell(told, plan={"method": "per_node"}))
+    two = f"--sbatch=--nodes=2 --nodelist=n1,n2 {asked}"
+    done = site.milabench("submit", two, "--", "-c", "suite.yaml", "--run-name", "it", "--force")
+    assert done.code == 0, done.err
+    run = site.run()
+    assert {node: [device["id"] for device in told["devices"]] for node, told in run.facts()["nodes"].items()} == seen
+    said = {tag: run.files(tag).stderr.read_text().splitlines()[0] for tag in run.tags()}
+    placed = {f"each.D{device}": f"{device}" for device in seen["n1"]}
+    assert said == {**placed, **{f"every.{node}": ",".join(map(str, devices)) for node, devices in seen.items()}}
+
+
 def test_torchrun_trains_over_both_nodes_of_a_job(index: dict[str, str], site: Project) -> None:
     del index
     site.write("training/main.py", TRAINING)

@@ -12,13 +12,17 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from milabench.errors import PreflightError, told
+from milabench.errors import PreflightError, UsageError, told
 from milabench.execute.hosts.agent import SILENCE_S, AgentHost
 from milabench.execute.hosts.boot import Boot
 from milabench.execute.hosts.child import Child
+from milabench.system.allocation import hosts
 
 _KILL_S = 15.0  # so long srun gets to end its step
 _STEP = ("--overlap", "--nodes=1", "--ntasks=1", "--unbuffered", "--cpu-bind=none", "--mpi=none", "--export=ALL")
+_DETAILS_S = 30.0
+_ALLOTTED = re.compile(r"\bNodes=(\S+) CPU_IDs=\S* Mem=\S* GRES=(\S*)")
+_GPUS = re.compile(r"(?:^|,)gpu(?::[^:,()]+)?:(\d+)")
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER")
 _SAID = re.compile(r"(?:srun|slurmstepd[^:]*): (?:error: )?(.*)")
 # What srun says of how it ends rather than of why.
@@ -47,19 +51,36 @@ class SlurmHost(AgentHost):
 
     async def connect(self) -> Step:
         placed = self._placed
-        argv = step_argv(placed, self._boot.command(placed.python))
+        gpus = gpus_on(placed.node, await self._details())
+        argv = step_argv(placed, self._boot.command(placed.python), gpus)
         try:
             pipe = await Step.spawn(argv, self._outer, keeps_words=True)
         except FileNotFoundError:
-            raise PreflightError(f"node {placed.node}: there is no srun here: is Slurm on the PATH?") from None
+            raise PreflightError("there is no srun here: is Slurm on the PATH?") from None
         except (OSError, RuntimeError) as error:
-            raise PreflightError(f"node {placed.node}: srun cannot be started: {told(error)}") from None
+            raise PreflightError(f"srun cannot be started: {told(error)}") from None
         try:
             await self._boot.start(pipe, placed.node, placed.python)
+        except PreflightError as error:
+            await pipe.kill()
+            said = why(pipe.words.lines)
+            raise PreflightError(f"{error}; {said}" if said not in str(error) else str(error)) from None
         except BaseException:
             await pipe.kill()
             raise
         return pipe
+
+    async def _details(self) -> str:
+        """Return what Slurm says of the job, nothing where it does not."""
+        argv = ("scontrol", "show", "job", self._placed.job, "--details", "--oneliner")
+        with suppress(OSError, RuntimeError, asyncio.TimeoutError):
+            asked = await Step.spawn(argv, self._outer, keeps_words=True)
+            try:
+                return await asyncio.wait_for(_all_of(asked), _DETAILS_S)
+            finally:
+                asked.close_input()
+                await asked.kill()
+        return ""
 
 
 class Step(Child):
@@ -79,9 +100,30 @@ class Step(Child):
         await super().kill()
 
 
-def step_argv(placed: Placed, command: Iterable[str]) -> list[str]:
-    """Return what starts a command as a step of its own on a node, beside whatever else the job runs there."""
-    return ["srun", f"--jobid={placed.job}", f"--nodelist={placed.node}", *_STEP, *command]
+def step_argv(placed: Placed, command: Iterable[str], gpus: int = 0) -> list[str]:
+    """Return what starts a command as a step of its own on a node, beside whatever else the job runs there.
+
+    ``gpus`` are those of the job on the node. Where they were asked for by task, or for all nodes together, a step that
+    does not say how many it wants has too few, or cannot be made.
+    """
+    devices = [f"--gpus={gpus}"] if gpus else []
+    return ["srun", f"--jobid={placed.job}", f"--nodelist={placed.node}", *_STEP, *devices, *command]
+
+
+def gpus_on(node: str, details: str) -> int:
+    """Return how many GPUs a job has on a node, by what ``scontrol show job --details`` says; 0 where it does not."""
+    for nodes, devices in _ALLOTTED.findall(details):
+        with suppress(UsageError):
+            if node in hosts(nodes):
+                return sum(int(count) for count in _GPUS.findall(devices))
+    return 0
+
+
+async def _all_of(pipe: Child) -> str:
+    chunks = []
+    while chunk := await pipe.read():
+        chunks.append(chunk)
+    return b"".join(chunks).decode(errors="replace")
 
 
 def step_environ(environ: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from milabench.execute.hosts.slurm import Placed, step_argv, step_environ, why
+from milabench.execute.hosts.slurm import Placed, gpus_on, step_argv, step_environ, why
 
 CANCELLED = "slurmstepd-n1: error: *** STEP 1.0 ON n1 CANCELLED AT 2026-11-29T20:43:07 DUE TO TIME LIMIT ***"
 
@@ -14,6 +14,26 @@ def test_a_step_names_its_job_and_node_and_shares_what_the_job_has_there() -> No
     assert argv[:3] == ["srun", "--jobid=12", "--nodelist=gpu007"]
     assert {"--overlap", "--nodes=1", "--ntasks=1", "--unbuffered", "--cpu-bind=none"} <= set(argv)
     assert argv[-3:] == ["python3", "-c", "x"]
+
+
+DETAILS = (
+    "JobId=2 JobName=x Nodes=gpu[001-002,7] CPU_IDs=0-3 Mem=0 GRES=gpu:fake:2(IDX:0-1) "
+    "Nodes=gpu003 CPU_IDs=0 Mem=100 GRES=gpu:a100:1(IDX:0),gpu:v100:3(IDX:1-3),nic:9(IDX:0) "
+    "Nodes=cpu1 CPU_IDs=0 Mem=0 GRES= Nodes=gpu[ CPU_IDs=0 Mem=0 GRES=gpu:1 Nodes=plain CPU_IDs=0 Mem=0 GRES=gpu:4 "
+)
+
+
+@pytest.mark.parametrize(
+    ("node", "count"), [("gpu002", 2), ("gpu7", 2), ("gpu003", 4), ("cpu1", 0), ("plain", 4), ("elsewhere", 0)]
+)
+def test_the_gpus_of_a_job_on_a_node_are_counted_of_all_types(node: str, count: int) -> None:
+    assert gpus_on(node, DETAILS) == count
+
+
+def test_a_step_asks_for_all_of_them() -> None:
+    placed = Placed(job="12", node="n")
+    assert "--gpus=2" in step_argv(placed, ["x"], 2)
+    assert not any(word.startswith("--gpus") for word in step_argv(placed, ["x"], 0))
 
 
 def test_what_a_job_asked_for_is_not_asked_of_its_steps_again() -> None:
