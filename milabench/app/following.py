@@ -178,7 +178,7 @@ class _Followed:
         try:
             if self._watch is None and run.plan_path.exists():
                 self._watch = Watch(run)
-                self._news = News(self._watch, PROGRESS_S)
+                self._news = News(self._watch, PROGRESS_S, whole=True)
             if self._watch is None or self._news is None:
                 return False
             lines = list(self._news.of(self._watch.look(_READING_S), time.time()))

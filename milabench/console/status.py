@@ -73,17 +73,18 @@ def _state(status: Status, now: float) -> str:
 
 
 class News:
-    """What is new in a run since the last look at it, in lines."""
+    """What is new in a run since the last look at it, in lines; ``whole``: what had ended before the first one too."""
 
-    def __init__(self, watch: Watch, every_s: float) -> None:
-        self._watch, self._every_s = watch, every_s
+    def __init__(self, watch: Watch, every_s: float, *, whole: bool = False) -> None:
+        self._watch, self._every_s, self._whole = watch, every_s, whole
         self._seen: Status | None = None
         self._told: dict[str, float] = {}
 
     def of(self, status: Status, now: float) -> Iterator[str]:
         """Yield which trials have ended and begun, and now and then how far those are that run."""
         before, self._seen = self._seen, status
-        ended = [trial for trial in status.outcomes if before is not None and trial not in before.outcomes]
+        known = before.outcomes if before is not None else {} if self._whole else status.outcomes
+        ended = [trial for trial in status.outcomes if trial not in known]
         for trial in ended:
             yield _ending(trial, status.outcomes[trial])
         for trial, began in status.running.items():

@@ -186,9 +186,7 @@ def test_a_job_that_is_put_back_into_the_queue_goes_on_with_its_run(
     site.suite(first=shell(PRINTER), long=lasting(tmp_path / "mark"))
     run = submitted(site, "--sbatch=--requeue --nodelist=n2")
     wait_until(lambda: begun(run, "long"))
-    cluster.command("scontrol", "requeue", str(job_of(run)))
-    cluster.wait_for(job_of(run), "PENDING")
-    cluster.command("scontrol", "update", f"jobid={job_of(run)}", "starttime=now")  # else in two minutes
+    cluster.put_back(job_of(run))
     wait_until(lambda: run.journal().attempts.get("long") == 2, 120)
     (tmp_path / "mark").touch()
     done = site.milabench("submit", "--attach", "it")
