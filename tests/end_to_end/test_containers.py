@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -100,6 +101,26 @@ def test_ctrl_c_ends_containers(project: Project, contained: Engine) -> None:
         assert runner.wait(60) == 130
     assert project.run().outcomes()["printer"].kind == "interrupted"
     assert nothing_is_left(project, contained)
+
+
+def test_a_run_is_not_resumed_with_another_image(project: Project, podman_image: Engine) -> None:
+    own = replace(podman_image, image=f"{podman_image.image}-own")
+    named(project, own)
+    podman_image("tag", podman_image.image, own.image)
+    try:
+        project.suite(printer=shell(PRINTER, stop=10**6))
+        with project.started("run", "--config", "suite.yaml") as runner:
+            wait_until(podman_image.running)
+            runner.send_signal(signal.SIGINT)
+            assert runner.wait(60) == 130
+        (project.folder / "file").write_text("of another image")
+        subprocess.run(["tar", "-cf", "other.tar", "file"], cwd=project.folder, check=True)
+        podman_image("import", str(project.folder / "other.tar"), own.image)
+        done = project.milabench("resume")
+        assert done.code == 4
+        assert "when the plan was made, and is sha256:" in done.err
+    finally:
+        podman_image("image", "rm", "--force", own.image)
 
 
 def test_max_duration_ends_a_container_that_hears_no_sigterm(project: Project, contained: Engine) -> None:

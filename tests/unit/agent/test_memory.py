@@ -73,6 +73,15 @@ def test_what_version_1_says_of_a_dead_process_is_not_the_whole_machine(machine:
     assert not kills.told(7, kills.seen())
 
 
+def test_for_a_process_in_a_container_kills_of_the_whole_machine_count(machine: Machine) -> None:
+    machine.write("proc/self/cgroup", "0::/job\n")
+    machine.write("proc/vmstat", "pgfault 3\noom_kill 4\nnr_other 1\n")
+    kills = machine.kills()
+    inside, outside = kills.seen(anywhere=True), kills.seen()
+    machine.write("proc/vmstat", "pgfault 3\noom_kill 5\nnr_other 1\n")
+    assert [kills.told(7, outside), kills.told(7, inside), kills.told(8, inside)] == [False, True, False]
+
+
 @pytest.mark.parametrize("content", ["", "oom_kill many\n", "oom_kill\n"])
 def test_where_nothing_is_counted_nothing_is_told(machine: Machine, content: str) -> None:
     kills = machine.kills()

@@ -9,6 +9,7 @@ import pytest
 from milabench.errors import ConfigurationError, UsageError
 from milabench.expression import holds
 from milabench.system import Device, Operator, System, resolve, values
+from milabench.system.containers import arguments
 
 GIB = 1024**3
 FACTS: Mapping[str, Any] = {
@@ -157,6 +158,16 @@ def test_the_main_node_comes_first_and_the_ssh_port_wins(tmp_path: Path) -> None
     text = "system: {nodes: [{name: a, sshport: 7, port: 8}, {name: b, main: true, port: '9'}]}\n"
     system = from_file(tmp_path, text)
     assert [(node.name, node.address, node.port) for node in system.nodes] == [("b", "b", 9), ("a", "a", 7)]
+
+
+def test_arguments_of_containers_that_do_nothing_are_told_and_left_out(tmp_path: Path) -> None:
+    system = from_file(tmp_path, "system: {docker: {image: i, base: /b, args: [-it, --rm, --gpus=all]}}\n")
+    assert [(each.code, each.path) for each in system.warnings] == [
+        ("W111", "system.docker.base"),
+        ("W111", "system.docker.args"),
+        ("W111", "system.docker.args"),
+    ]
+    assert arguments(system.options["docker.args"]) == ("--gpus=all",)
 
 
 def test_docker_dirs_and_options_are_handed_on(tmp_path: Path) -> None:
