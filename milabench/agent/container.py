@@ -41,7 +41,9 @@ _SAID_BY_NODE = re.compile(
 _NOT_SAID = re.compile(
     r"CUDA_(HOME|PATH|ROOT)|PIP_(REQUIRE_VIRTUALENV|CACHE_DIR|CONFIG_FILE)|UV_(PYTHON|CACHE_DIR|INSTALL_DIR|CONFIG_FILE|TOOL)"
 )
-_FILES = re.compile(r"SSL_CERT_FILE|SSL_CERT_DIR|\w+_CA_BUNDLE|GIT_SSL_CAINFO|PIP_CERT|(PIP|UV)_FIND_LINKS")
+_FILES = re.compile(
+    r"SSL_CERT_FILE|SSL_CERT_DIR|\w+_CA_BUNDLE|GIT_SSL_CAINFO|PIP_CERT|(PIP|UV)_(FIND_LINKS|\w*INDEX\w*|CONSTRAINT)"
+)
 # Images set these for their own Python: they would load other modules, or compile all of them at each start.
 _EMPTIED = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
 _INFINIBAND = "/dev/infiniband"

@@ -28,7 +28,7 @@ _EXAMPLES = {
     "dirs.extra": "dirs: {extra: /scratch/extra}",
     "dirs.runs": "dirs: {runs: /scratch/runs}",
     "dirs.venv": "dirs: {venv: /scratch/venv}",
-    "docker.args": "docker: {image: 'example.org/bench:1', args: [--ipc=host, --gpus=all]}",
+    "docker.args": "docker: {image: 'example.org/bench:1', args: [--shm-size=16g]}",
     "docker.base": "docker: {image: 'example.org/bench:1', base: /tmp/workspace}",
     "docker.executable": "docker: {image: 'example.org/bench:1', executable: docker}",
     "docker.image": "arch: cuda\ndocker: {image: 'example.org/bench:${system.arch}'}",

@@ -175,6 +175,7 @@ def test_of_a_nodes_environment_a_process_is_told_what_is_not_about_its_folders(
 def test_files_that_variables_name_are_found() -> None:
     env = {"PIP_FIND_LINKS": "/wheels file:///more https://example.org/x", "SSL_CERT_FILE": "/ca.pem", "A": "/not"}
     assert [*containers.files_of(env)] == ["/wheels", "/more", "/ca.pem"]
+    assert [*containers.files_of({"UV_INDEX": "file:///simple https://x", "PIP_NO_INDEX": "1"})] == ["/simple"]
 
 
 def test_containers_are_ended_and_removed_by_name() -> None:
