@@ -103,6 +103,17 @@ def test_ctrl_c_ends_containers(project: Project, contained: Engine) -> None:
     assert nothing_is_left(project, contained)
 
 
+def test_a_second_ctrl_c_ends_containers_at_once(project: Project, in_podman: Engine) -> None:
+    project.suite(stubborn=shell(STUBBORN, stop=10**6))
+    with project.started("run", "--config", "suite.yaml") as runner:
+        wait_until(in_podman.running)
+        runner.send_signal(signal.SIGINT)
+        wait_until(lambda: "interrupts" in project.run().files("stubborn").stderr.read_text())
+        runner.send_signal(signal.SIGINT)
+        assert runner.wait(30) == 130
+        wait_until(lambda: nothing_is_left(project, in_podman))
+
+
 def test_a_run_is_not_resumed_with_another_image(project: Project, podman_image: Engine) -> None:
     own = replace(podman_image, image=f"{podman_image.image}-own")
     named(project, own)
