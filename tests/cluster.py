@@ -86,7 +86,7 @@ class Cluster:
             failed.callback(self._end)
             self._configure()
             self._start_munged()
-            self._start("slurmctld", "slurmctld", "-D", "-f", self.environ["SLURM_CONF"])
+            self.start_controller()
             for node in NODES:
                 self.start_node(node)
             failed.pop_all()
@@ -170,6 +170,14 @@ class Cluster:
     def mend_node(self, node: str) -> None:
         """Start a node again that was broken."""
         self.start_node(node)
+
+    def start_controller(self) -> None:
+        """Start what knows the jobs, again where it was stopped: it has them on its disk."""
+        self._start("slurmctld", "slurmctld", "-D", "-f", self.environ["SLURM_CONF"])
+
+    def stop_controller(self) -> None:
+        """Stop what knows the jobs: none of Slurm's commands answers then, and what runs goes on."""
+        self._stop("slurmctld", signal.SIGTERM)
 
     def number_here(self, node: str, number: int) -> int:
         """Return the number that a process of a node has on this machine; one that nothing has where it is gone."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from milabench.console import PROGRESS_S, Console
 from milabench.console.status import News
@@ -25,6 +26,8 @@ _SHORTEST_S, _LONGEST_S, _GROWTH = 0.5, 10.0, 1.3  # between two looks: the less
 _READING_S = 2.0  # of CPU, for one look at a run
 _LINES = 12  # of what a job printed are shown where it ended by a mistake
 _TIMES_TO_LEAVE = 3
+
+T = TypeVar("T")
 
 
 class _Left(Exception):
@@ -52,31 +55,43 @@ async def follow(
 
 
 async def _look_until_over(slurm: Slurm, followed: Sequence[_Followed], wish: _Wish, console: Console) -> None:
-    pause_s, silent, heeded = _SHORTEST_S, False, 0
-    while True:
-        left = [each for each in followed if not each.is_over]
-        try:
-            seen = await slurm.look([each.job for each in left])
-            if wish.times > heeded:
-                heeded = wish.times
-                await _end(slurm, [each.job for each in left], heeded)
-            silent = False
-        except SlurmError as error:  # the controller may be started again just now
-            if not silent:
-                console.note(f"warning: {error}; the jobs go on, and are looked for again")
-            seen, silent = {}, True
-        happened = [each.take(seen.get(each.job), silent=silent) for each in left]
-        if all(each.is_over for each in followed):
-            return
+    answers, pause_s, heeded = _Answers(console), _SHORTEST_S, 0
+    while left := [each for each in followed if not each.is_over]:
+        seen = await answers.of(slurm.look([each.job for each in left]))
+        happened = [each.take(seen) for each in left]
+        if wish.times >= _TIMES_TO_LEAVE:
+            raise _Left
+        jobs = [each.job for each in left if not each.is_over]
+        if wish.times > heeded and jobs:  # a controller that does not answer is asked again
+            heeded = await answers.of(_ended(slurm, jobs, wish.times)) or heeded
         pause_s = _SHORTEST_S if any(happened) else min(pause_s * _GROWTH, _LONGEST_S)
-        await wish.wait(pause_s)
+        if jobs:
+            await wish.wait(pause_s)
 
 
-async def _end(slurm: Slurm, jobs: Sequence[str], times: int) -> None:
-    """End jobs as often as the operator has asked: the first time gently."""
-    if times >= _TIMES_TO_LEAVE:
-        raise _Left
+async def _ended(slurm: Slurm, jobs: Sequence[str], times: int) -> int:
+    """End jobs as often as the operator has asked, the first time gently; return how often that was."""
     await (slurm.end(jobs) if times == 1 else slurm.cancel(jobs))
+    return times
+
+
+class _Answers:
+    """What Slurm says, where it does: a controller may be started again just now, and the jobs go on."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._silent = console, False
+
+    async def of(self, asked: Awaitable[T]) -> T | None:
+        """Return an answer, None where there is none, which is told the first time."""
+        try:
+            found = await asked
+        except SlurmError as error:
+            if not self._silent:
+                self._console.note(f"warning: {error}; the jobs go on, and Slurm is asked again")
+            self._silent = True
+            return None
+        self._silent = False
+        return found
 
 
 class _Wish:
@@ -140,15 +155,14 @@ class _Followed:
     def job(self) -> str:
         return self.submissions.latest.job
 
-    def take(self, seen: Seen | None, *, silent: bool) -> bool:
-        """Take how the job is now, and tell what is new of it and of the run; say whether anything was.
+    def take(self, jobs: Mapping[str, Seen] | None) -> bool:
+        """Take how jobs are now, None where nothing is known; tell what is new of this one and its run, if anything is.
 
-        A job that Slurm does not know any more is over; where it is ``silent``, nothing is known.
+        A job that Slurm does not know any more is over.
         """
-        if seen is None and not silent:
-            seen = self._forgotten()
         happened = self._tell_run()
-        if seen is not None:
+        if jobs is not None:
+            seen = jobs.get(self.job) or self._forgotten()
             happened = self._tell_state(seen) or happened
             if seen.is_over:
                 self._tell_run()  # what came between the two looks

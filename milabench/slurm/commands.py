@@ -11,6 +11,8 @@ from milabench.slurm.states import Seen
 
 _TIMEOUT_S = 120.0  # a controller at work on much may need a while
 _UNKNOWN = "Invalid job id"
+_LEFT_OUT = ("SLURM_", "SQUEUE_", "SCANCEL_")
+_KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS")
 
 
 class SlurmError(PreflightError):
@@ -21,7 +23,7 @@ class Slurm:
     """Slurm's commands, as the operator's environment finds them."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+        self._environ = plain(environ)
 
     async def submit(self, arguments: Sequence[str]) -> str:
         """Submit a job and return its number. Raises SlurmError with what sbatch said."""
@@ -82,6 +84,14 @@ class Slurm:
         if process.returncode != 0:
             raise SlurmError(f"{program} failed: {_said(err, program) or f'exit code {process.returncode}'}")
         return out.decode(errors="replace")
+
+
+def plain(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what makes squeue and scancel do something else than they are told.
+
+    Nor does it have what an allocation sets that this is run in: a job that is submitted is none of its steps.
+    """
+    return {name: value for name, value in environ.items() if name in _KEPT or not name.startswith(_LEFT_OUT)}
 
 
 def _said(errors: bytes, program: str) -> str:

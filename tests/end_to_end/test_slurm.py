@@ -141,6 +141,23 @@ def test_a_closed_terminal_leaves_the_job_alone(cluster: Cluster, site: Project,
     assert outcomes(run) == {"long": "ok"}
 
 
+def test_a_controller_that_is_started_again_changes_nothing(cluster: Cluster, site: Project, tmp_path: Path) -> None:
+    site.suite(long=lasting(tmp_path / "mark"))
+    with site.started("submit", "--", "-c", "suite.yaml", "--run-name", "it") as following:
+        assert following.stderr is not None
+        wait_until(lambda: list(site.base.glob("runs/*/plan.json")))
+        wait_until(lambda: begun(site.run(), "long"))
+        cluster.stop_controller()
+        try:
+            assert any("the jobs go on, and Slurm is asked again" in line for line in following.stderr)
+        finally:
+            cluster.start_controller()
+        (tmp_path / "mark").touch()
+        _, said = following.communicate(timeout=200)
+    assert following.returncode == 0, said
+    assert outcomes(site.run()) == {"long": "ok"}
+
+
 def test_a_run_that_comes_near_its_time_limit_ends_as_interrupted(
     cluster: Cluster, site: Project, tmp_path: Path
 ) -> None:

@@ -108,6 +108,11 @@ def test_a_controller_that_does_not_answer_is_told_once_and_asked_again(tmp_path
     assert sum("Unable to contact" in line for line in told) == 1
 
 
+def test_jobs_can_be_left_while_the_controller_does_not_answer(tmp_path: Path) -> None:
+    slurm = Fake(None, then=lambda count: os.kill(os.getpid(), signal.SIGINT) if count <= 3 else None)
+    assert followed(slurm, there(tmp_path, "7"))[0] == ExitCode.INTERRUPTED
+
+
 def test_a_job_that_slurm_has_forgotten_is_over(tmp_path: Path) -> None:
     code, told, _ = followed(Fake(job("7", "RUNNING"), {}), there(tmp_path, "7"))
     assert code == ExitCode.ENVIRONMENT

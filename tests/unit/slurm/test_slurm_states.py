@@ -7,6 +7,7 @@ import pytest
 from milabench.app.following import how_it_ended
 from milabench.errors import ExitCode
 from milabench.slurm import states
+from milabench.slurm.commands import plain
 from milabench.slurm.states import Seen, parse, waiting
 
 RUNNING = "12|RUNNING|None|0|n[1-2]|2026-11-29T20:33:41|2026-11-29T21:33:41|1:00:00|"
@@ -105,6 +106,12 @@ def test_how_a_job_ended_is_told_with_the_exit_code_of_its_run(how: Seen, code: 
 def test_a_state_that_is_not_known_is_none_of_an_end() -> None:
     assert not seen("STAGE_OUT").is_over
     assert not seen("COMPLETING").is_over
+
+
+def test_settings_of_slurms_commands_do_not_change_what_is_asked() -> None:
+    given = {"PATH": "/bin", "SLURM_CONF": "/x", "SLURM_JOB_ID": "1", "SQUEUE_PARTITION": "gpu", "SCANCEL_FULL": "1"}
+    kept = {"SBATCH_ACCOUNT": "mine", "SLURM_CLUSTERS": "big"}
+    assert plain({**given, **kept}) == {"PATH": "/bin", "SLURM_CONF": "/x", **kept}
 
 
 def test_the_format_asks_for_what_is_read() -> None:
