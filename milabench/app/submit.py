@@ -59,10 +59,11 @@ class Words:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """A run to submit, with what more its job asks for than others."""
+    """A run to submit, with what more its job asks for than others; ``resume`` are words to go on with it by."""
 
     submissions: Submissions
     asked: tuple[str, ...] = ()
+    resume: tuple[str, ...] = ()
 
 
 async def submit(wanted: Wanted, words: Words, options: Options, console: Console) -> list[Submissions]:
@@ -91,13 +92,17 @@ async def submit(wanted: Wanted, words: Words, options: Options, console: Consol
     return there
 
 
-async def resume(wanted: Wanted, name: str | None, options: Options, console: Console) -> list[Submissions]:
+async def resume(
+    wanted: Wanted, name: str | None, words: Sequence[str], options: Options, console: Console
+) -> list[Submissions]:
     """Submit what goes on with a run, or with the runs of one that was split, where these are not at their end.
 
-    Without a profile and arguments it asks for what the job before asked for.
+    ``words`` are options of ``milabench resume``. Without a profile and arguments it asks for what the job before
+    asked for.
     """
     given, slurm = wanted.arguments(), Slurm(options.environ)
-    left = [run for run in _found(name, options) if not _is_complete(run, console)]
+    again = "--failed" in words
+    left = [run for run in _found(name, options) if again or not _is_complete(run, console)]
     known = [records.read(run) if records.is_submitted(run) else Submissions(run=run) for run in left]
     seen = await slurm.look([each.latest.job for each in known if each.jobs])
     for each in known:
@@ -108,7 +113,8 @@ async def resume(wanted: Wanted, name: str | None, options: Options, console: Co
         profile, asked = wanted.profile, given
         if each.jobs and not given:
             profile, asked = each.latest.profile, each.latest.asked
-        there.append(await _submitted(slurm, profile, _Part(submissions=each), [*_same_nodes(each), *asked]))
+        part = _Part(submissions=each, resume=tuple(words))
+        there.append(await _submitted(slurm, profile, part, [*_same_nodes(each), *asked]))
         _tell(there[-1], console)
     return there
 
@@ -210,7 +216,7 @@ async def _submitted(slurm: Slurm, profile: str | None, part: _Part, given: Sequ
     before = part.submissions
     run, paper, extra = before.run, before.next_paper, (*given, *part.asked)
     arguments = script.arguments(paper, name=f"milabench.{run.name}", cwd=Path.cwd(), asked=extra)
-    resume = (*_MILABENCH, "resume", str(run), "--force")
+    resume = (*_MILABENCH, "resume", str(run), *part.resume)
     task = script.Task(run=run, begin=before.begin, resume=resume)
     try:
         paper.script.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ _CHOICE, _SET = ("select", "exclude"), ("base", "run_name")
 @click.option("--attach", "attached", metavar="RUN", help="Follow the jobs of a run that was submitted before.")
 @base_option
 @quiet_option
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF MILABENCH RUN]")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF RUN OR RESUME]")
 def submit(arguments: tuple[str, ...], resumed: str | None, attached: str | None, **values: Any) -> int:
     """Run a suite as a job of a Slurm cluster, and follow it to its report.
 
@@ -58,12 +58,13 @@ def submit(arguments: tuple[str, ...], resumed: str | None, attached: str | None
         given, words = _read_run(arguments)
         options = read_options({**given, "base": values["base"] or given.get("base")})
         return _go(flows.submit(_wanted(values), words, options, console), options, console, follows=follows)
-    if arguments or values["split"] or (resumed is not None and attached is not None):
-        raise UsageError("--resume and --attach are about a run that has its options: give one of them, and no others")
+    if values["split"] or (resumed is not None and attached is not None):
+        raise UsageError("--resume and --attach are about a run that is there: give one of them, and no --split")
     options = read_options(values)
     if attached is not None:
         return _go(_known(flows.attach(attached, options)), options, console, follows=True)
-    return _go(flows.resume(_wanted(values), resumed, options, console), options, console, follows=follows)
+    again = flows.resume(_wanted(values), resumed, _read_resume(arguments), options, console)
+    return _go(again, options, console, follows=follows)
 
 
 def _go(there: Coroutine[Any, Any, list[Submissions]], options: Options, console: Console, *, follows: bool) -> int:
@@ -109,15 +110,31 @@ def _read_run(arguments: Sequence[str]) -> tuple[dict[str, Any], Words]:
     from milabench.app.submit import Words
     from milabench.cli.run import run
 
-    with run.make_context("milabench submit --", list(arguments)) as context:
+    values, given = _typed(run, arguments)
+    choice = tuple(word for name in _CHOICE for word in given.get(name, ()))
+    others = tuple(word for name, words in given.items() if name not in (*_CHOICE, *_SET) for word in words)
+    return values, Words(choice=choice, others=others)
+
+
+def _read_resume(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return options of ``milabench resume`` as words."""
+    from milabench.cli.resume import resume
+
+    values, given = _typed(resume, arguments)
+    if values["run"] is not None or "base" in given:
+        raise UsageError("--resume has the run, and --base stands before `--`: give only further options behind it")
+    return tuple(word for words in given.values() for word in words)
+
+
+def _typed(command: click.Command, arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Return the values of a verb's options, and those that were typed as words. Raises click's UsageError."""
+    with command.make_context("milabench submit --", list(arguments)) as context:
         given = {
             parameter.name: _words(parameter, context.params[parameter.name])
-            for parameter in run.params
+            for parameter in command.params
             if parameter.name and context.get_parameter_source(parameter.name) == ParameterSource.COMMANDLINE
         }
-        choice = tuple(word for name in _CHOICE for word in given.get(name, ()))
-        others = tuple(word for name, words in given.items() if name not in (*_CHOICE, *_SET) for word in words)
-        return context.params, Words(choice=choice, others=others)
+        return context.params, given
 
 
 def _words(parameter: click.Parameter, value: Any) -> list[str]:

@@ -243,6 +243,8 @@ def test_each_benchmark_can_be_a_job_of_its_own(site: Project) -> None:
     assert site.milabench("submit", "--attach", "it").code == 1
     again = site.milabench("submit", "--resume", "it")
     assert (again.code, again.err.count("nothing is left to run")) == (0, 3)
+    failed = site.milabench("submit", "--resume", str(runs["bad"].path), "--", "--failed")
+    assert (failed.code, runs["bad"].journal().attempts["bad"]) == (1, 2)
 
 
 @pytest.mark.parametrize(

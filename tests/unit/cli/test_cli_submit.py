@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from milabench.cli.submit import _read_run
+from milabench.cli.submit import _read_resume, _read_run
+from milabench.errors import UsageError
 
 
 def test_options_that_were_typed_become_words_and_others_do_not() -> None:
@@ -39,3 +40,11 @@ def test_what_submit_says_itself_is_left_out() -> None:
 def test_an_option_that_run_does_not_have_is_refused() -> None:
     with pytest.raises(click.UsageError, match="--nope"):
         _read_run(("--nope",))
+
+
+def test_options_to_go_on_by_become_words() -> None:
+    assert _read_resume(("--failed", "--force")) == ("--failed", "--force")
+    assert _read_resume(()) == ()
+    for given in (("it",), ("--base", "x")):
+        with pytest.raises(UsageError, match="--resume has the run"):
+            _read_resume(given)
