@@ -17,6 +17,7 @@ import io
 import os
 import platform
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -210,11 +211,15 @@ class Record(RunDir):
         """Fold the steps of a dead process into ``rate`` lines and write its ``end``; a sealed file stays as it is.
 
         All of it is put in place at once and is on the disk then, so that a crash in the middle leaves an unsealed
-        file and nothing twice. Memory does not grow with what the process wrote. Where there is no room for that only
-        the ``end`` is added, in the room that was kept: the steps say the same. Raises DiskFull without any.
+        file and nothing twice. Memory does not grow with what the process wrote. Where there are no steps, only the
+        ``end`` is added: one line is as good as a whole file. Where there is no room for more it is, too, in the room
+        that was kept: the steps say the same. Raises DiskFull without any.
         """
         try:
-            return self._sealed_anew(command, ended)
+            folded = self.folded(command.tag)
+            if not folded.lines and _can_be_added_to(self.files(command.tag).events):
+                return self._sealed_in_place(command, ended, folded)
+            return self._sealed_anew(command, ended, folded)
         except OSError as error:
             if not is_full(error) and error.errno not in _MADE_ELSE:
                 raise
@@ -223,10 +228,10 @@ class Record(RunDir):
                 reason = f"what it left cannot be read: {error.strerror}: {error.filename}"
                 return Outcome(kind="failed", reason=reason, tag=command.tag)
         partial_of(self.files(command.tag).events).unlink(missing_ok=True)
-        return self._room.surely(lambda: self._sealed_in_place(command, ended))
+        return self._room.surely(lambda: self._sealed_in_place(command, ended, self.folded(command.tag)))
 
-    def _sealed_anew(self, command: Command, ended: Exit) -> Outcome:
-        files, folded = self.files(command.tag), self.folded(command.tag)
+    def _sealed_anew(self, command: Command, ended: Exit, folded: Folded) -> Outcome:
+        files = self.files(command.tag)
         partial = partial_of(files.events)
         with partial.open("wb") as copy:
             copied = _Copied(copy)
@@ -244,15 +249,16 @@ class Record(RunDir):
         sync(self.path)
         return verdict
 
-    def _sealed_in_place(self, command: Command, ended: Exit) -> Outcome:
+    def _sealed_in_place(self, command: Command, ended: Exit, folded: Folded) -> Outcome:
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
             copied = _Copied(nowhere)
-            verdict, end = self._judged(command, ended, copied, self.folded(command.tag))
+            verdict, end = self._judged(command, ended, copied, folded)
         if not copied.sealed:
             with self.files(command.tag).events.open("ab") as file:
                 copied.append_to(file, [("end", end)], self._now_ns())
                 file.flush()
                 os.fsync(file.fileno())
+            sync(self.path)
         return verdict
 
     def _judged(self, command: Command, ended: Exit, copied: _Copied, folded: Folded) -> tuple[Outcome, dict[str, Any]]:
@@ -322,6 +328,14 @@ class Record(RunDir):
                     os.close(lock)
                     raise PreflightError(f"{self.path} is being written by another milabench: {otherwise}") from None
                 time.sleep(0.01)
+
+
+def _can_be_added_to(path: Path) -> bool:
+    """Say whether a file is one still, of ours: a process may put anything in its place."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.W_OK)
+    except OSError:
+        return False
 
 
 def _end(ended: Exit, verdict: Outcome, now_ns: int) -> dict[str, Any]:
