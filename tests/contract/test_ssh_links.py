@@ -193,6 +193,41 @@ def test_the_users_own_configuration_of_ssh_counts_but_does_not_switch_the_look_
         config.unlink()
 
 
+@pytest.mark.parametrize(
+    "way",
+    [
+        f"ProxyJump {USER}@10.77.0.2",
+        f"ProxyCommand ssh -F none -o UserKnownHostsFile=%d/.ssh/known_hosts -i %d/.ssh/id_ed25519 -W %h:%p"
+        f" {USER}@10.77.0.2",
+    ],
+    ids=["jump", "command"],
+)
+def test_a_node_can_be_reached_through_another(nodes: Nodes, way: str) -> None:
+    config = nodes.home / ".ssh" / "config"
+    config.write_text(f"Host 10.77.0.1\n  {way}\n")
+    try:
+        assert talk(nodes, login(nodes), _way) == ("n1", "10.77.0.2")
+    finally:
+        config.unlink()
+    wait_until(nodes["n2"].idle)
+
+
+async def _way(host: AgentHost) -> tuple[str, str]:
+    """Return the node's name, and where its connection comes from."""
+    environ = (await host.request("probe", arch=None, reach={}))["facts"]["environ"]
+    return await name_of(host), environ["SSH_CONNECTION"].split()[0]
+
+
+def test_a_jump_host_whose_key_is_not_known_is_not_trusted(nodes: Nodes) -> None:
+    config = nodes.home / ".ssh" / "config"
+    config.write_text(f"Host 10.77.0.1\n  ProxyJump {USER}@10.77.0.2\n")
+    nodes.trust("n1")
+    try:
+        assert "cannot be trusted: Host key is not trusted for host 10.77.0.2" in refusal(nodes)
+    finally:
+        config.unlink()
+
+
 # What is there -----------------------------------------------------------------------------------------------------
 
 

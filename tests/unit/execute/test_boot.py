@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 import shlex
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from milabench.agent import arrive
 from milabench.errors import PreflightError
 from milabench.execute.hosts.boot import Boot, passed
 
@@ -131,3 +133,7 @@ def test_what_nodes_are_told_is_where_packages_come_from() -> None:
     mine = {"PIP_INDEX_URL": "a", "UV_INDEX": "b", "https_proxy": "c", "NO_PROXY": "d", "SSL_CERT_FILE": "e"}
     other = {"PATH": "x", "HOME": "x", "HF_TOKEN": "x", "PYTHONPATH": "x", "SSH_AUTH_SOCK": "x", "XPIP_": "x"}
     assert passed({**mine, **other}) == mine
+
+
+def test_any_python_3_can_read_the_program_to_be_told_that_it_is_too_old() -> None:
+    ast.parse(Path(arrive.__file__).read_text(), feature_version=(3, 4))
