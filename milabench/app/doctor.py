@@ -34,17 +34,27 @@ async def doctor(options: Options, console: Console) -> Look:
                 return await preflight.look(work, [(each, None) for each in await _machines(work)])
             return await preflight.look(work, await _runs(work))
         except Unreachable as error:
-            found = [_unreachable(node, why, options.environ) for node, why in error.why.items()]
+            lost: Mapping[str, str] = error.why
+            found = [_unreachable(node, why, options.environ) for node, why in lost.items()]
         except PreflightError as error:
-            found = [_no_plan(str(error), options.environ)]
-        here = replace(work, options=replace(options, system=None, environ=_outside(options.environ)))
-        looked = await preflight.look(work, [(each, None) for each in await _machines(here)])
+            lost, found = {}, [_no_plan(str(error), options.environ)]
+        looked = await preflight.look(work, [(each, None) for each in await _rest(work, lost)])
         return replace(looked, findings=(*found, *looked.findings))
 
 
 async def _machines(work: Operation) -> list[System]:
     """Return the system that options name, without a run."""
     return await work.systems(asked(work.options), make=False)
+
+
+async def _rest(work: Operation, lost: Mapping[str, str]) -> list[System]:
+    """Return the nodes that can be used as systems without a run; where there is no other, this machine alone."""
+    found = await work.systems(asked(work.options), make=False, without=lost)
+    others = [each for each in found if any(not node.local for node in each.nodes)]
+    if others:
+        return others
+    options = work.options
+    return await _machines(replace(work, options=replace(options, system=None, environ=_outside(options.environ))))
 
 
 async def _runs(work: Operation) -> list[Subject]:

@@ -87,9 +87,9 @@ class Fleet:
         Raises Unreachable with all that cannot be connected, or asked.
         """
         self.hosts |= {node.name: self.here for node in system.nodes if node.local}
-        others = [node for node in system.nodes if not node.local and node.name not in self.hosts]
+        others = [node for node in system.nodes if not node.local and node.name not in self._remote]
         if others:
-            await self.connect(system, others)
+            await self.connect(system, [node for node in others if node.name not in self.hosts])
             await self._all(system, lambda node: self._survey(node, survey), others)
         if others or (len(system.nodes) > 1 and not self._own):
             await self._all(system, lambda node: self._find_way(node, system))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -109,9 +109,17 @@ class Operation:
         return found
 
     async def systems(
-        self, runs: Sequence[Asked], *, reach: Mapping[str, list[str]] = _NOTHING, make: bool = True
+        self,
+        runs: Sequence[Asked],
+        *,
+        reach: Mapping[str, list[str]] = _NOTHING,
+        make: bool = True,
+        without: Collection[str] = (),
     ) -> list[System]:
-        """Return the system of each of several runs, as its nodes tell of themselves: they are connected for it."""
+        """Return the system of each of several runs, as its nodes tell of themselves: they are connected for it.
+
+        ``without`` are nodes that are left out, and may leave none.
+        """
         options = self.options
         facts = (await self.host.request("probe", arch=options.arch, reach=dict(reach)))["facts"]
         survey = Survey(base=str(options.base), arch=options.arch, reach=reach, make=make)
@@ -119,10 +127,10 @@ class Operation:
         for each in runs:
             with each.told_at_its_place():
                 described = resolve_system(each.options, facts)
-            told = await self.fleet.join(described, survey)
+            told = await self.fleet.join(left_out(described, without), survey)
             with each.told_at_its_place():
                 found.append(resolve_system(each.options, {**facts, **told.here}, told.remote))
-        return found
+        return [left_out(each, without) for each in found]
 
     async def recorded(self, said: SystemFile, survey: Survey, within: Allocation | None = None) -> System:
         """Return the system of nodes that are known one by one, as they are now: they are connected for it."""
@@ -306,6 +314,15 @@ async def operation(options: Options, console: Console) -> AsyncIterator[Operati
             Fleet(host, opens(options)) as fleet,
         ):
             yield Operation(options=options, console=console, fleet=fleet, interrupt=interrupt)
+
+
+def left_out(described: System, names: Collection[str]) -> System:
+    """Return a system without some of its nodes."""
+    return replace(
+        described,
+        nodes=tuple(node for node in described.nodes if node.name not in names),
+        probed={name: facts for name, facts in described.probed.items() if name not in names},
+    )
 
 
 def nodes_of(plan: Plan) -> set[str]:

@@ -125,6 +125,20 @@ def test_a_lost_node_that_is_there_again_can_be_resumed(machines: Machines) -> N
     assert set(machines.outcomes().values()) == {"early_stop"}
 
 
+def test_a_run_whose_runner_was_killed_is_gone_on_with_when_all_that_it_had_started_has_ended(
+    machines: Machines,
+) -> None:
+    with machines.started("run") as process:
+        until_held(machines)
+        process.kill()
+        process.communicate(timeout=120)
+    (machines.nodes["n2"].seen / "go").touch()
+    done = machines.milabench("resume")
+    assert done.code == 0, done.err
+    assert set(machines.outcomes().values()) == {"early_stop"}
+    assert machines.left() == {}
+
+
 def test_a_slow_node_ends_well(machines: Machines) -> None:
     machines.write_system(**{"ssh.keepalive": 5}, **QUIET)
     node = machines.nodes["n2"]
@@ -260,5 +274,6 @@ def test_doctor_tells_of_nodes_that_cannot_be_used_and_looks_on(prepared: Machin
         assert done.code == 4
         (found,) = (each for each in done.json["findings"] if each["code"] == "node-unreachable")
         assert (found["subject"], found["nodes"]) == ("n2", ["n2"])
+        assert set(done.json["nodes"]) == {"n1", "n3"}
     finally:
         prepared.write_system()

@@ -231,3 +231,16 @@ def test_agents_end_at_the_same_time_and_what_one_of_them_raises_is_told_when_al
     with pytest.raises(HostLost):
         asyncio.run(story())
     assert ended == ["b", "c"]
+
+
+def test_what_was_connected_before_another_failed_is_asked_when_that_is_left_out() -> None:
+    whole = Machine()
+
+    async def story() -> None:
+        async with fleet(FakeHost(), {"a": whole, "b": PreflightError("no route")}) as joined:
+            with pytest.raises(Unreachable):
+                await joined.join(system("a", "b"), SURVEY)
+            assert set((await joined.join(system("a"), SURVEY)).remote) == {"a"}
+
+    asyncio.run(story())
+    assert [op for op, _ in whole.requests].count("probe") == 1
