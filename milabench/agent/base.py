@@ -43,4 +43,4 @@ _END = ".mark"  # the operator's machine, which is no node, has no name
 
 
 def _folder(asked: Mapping[str, Any]) -> Path:
-    return Path(asked["base"], "cache", f".marks-{asked['session']}")
+    return Path(asked["base"], f".marks-{asked['session']}")

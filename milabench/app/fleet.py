@@ -174,7 +174,14 @@ class Fleet:
         seen: dict[str, list[str]] = {}
 
         async def mark(name: str) -> None:
-            await hosts[name].request("mark", **asked, name=name, make=survey.make)
+            try:
+                await hosts[name].request("mark", **asked, name=name, make=survey.make)
+            except HostLost:
+                raise
+            except PreflightError as error:
+                why = str(error).removeprefix("mark failed: ")
+                remedy = "make it writable for who logs in there, or choose another --base"
+                raise PreflightError(f"the base {survey.base} cannot be written to ({why}): {remedy}") from None
 
         async def look(name: str) -> None:
             seen[name] = (await hosts[name].request("marks", **asked)).get("names", [])

@@ -1,6 +1,6 @@
 """The look before a run: what the agents tell of their nodes, judged; then told, or the end of it.
 
-No network is used, and nothing is changed.
+No network is used but the connections to nodes, and nothing is changed.
 """
 
 from __future__ import annotations

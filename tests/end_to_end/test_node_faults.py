@@ -257,6 +257,15 @@ def test_nodes_that_fail_in_different_ways_are_told_together(prepared: Machines)
         prepared.write_system()
 
 
+def test_a_base_that_a_user_cannot_write_to_is_refused(prepared: Machines) -> None:
+    base = prepared.nodes["n2"].seen
+    base.chmod(0o755)
+    try:
+        refused(prepared, "node n2", f"the base {BASE} cannot be written to", "Permission denied")
+    finally:
+        base.chmod(0o777)
+
+
 def test_a_node_that_swallows_everything_is_given_up(prepared: Machines) -> None:
     prepared.write_system(**{"ssh.connect": 2})
     prepared.nodes["n2"].drop()

@@ -43,11 +43,11 @@ def test_nothing_is_left_of_the_marks(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"base": str(tmp_path), "session": "s"}
     leave(tmp_path, "node1")
     base.unmark(asked)
-    assert (seen(tmp_path), list((tmp_path / "cache").iterdir())) == ([], [])
+    assert (seen(tmp_path), list(tmp_path.iterdir())) == ([], [])
     base.unmark(asked)  # another node that has the same base was first
 
 
 def test_a_base_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "cache").write_text("no folder")
+    (tmp_path / "base").write_text("no folder")
     with pytest.raises(OSError):
-        leave(tmp_path, "node1")
+        leave(tmp_path / "base", "node1")
