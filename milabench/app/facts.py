@@ -19,7 +19,7 @@ from milabench.preflight import packages as judge_packages
 from milabench.system.types import Node, System
 
 SSH_OPTIONS = ("sshkey", "ssh.connect", "ssh.keepalive")
-_HERE = ("environ", "ips", "spool")  # what is only needed while milabench works
+_HERE = ("environ", "ips")  # what is only needed while milabench works
 # Of the main node these stand among the nodes alone.
 _OF_NODES = ("route", "interface", "shares_base", "clock_offset_ns", "python", "python_version", "machine")
 Packages = Mapping[str, list[str]]

@@ -152,7 +152,7 @@ class Fleet:
         host = self.hosts[node.name]
         hello = await host.hello()
         facts = (await host.request("probe", arch=survey.arch, reach=dict(survey.reach)))["facts"]
-        known = {name: hello[name] for name in ("python", "python_version", "machine", "spool") if name in hello}
+        known = {name: hello[name] for name in ("python", "python_version", "machine") if name in hello}
         self._remote[node.name] = {**facts, **known, "clock_offset_ns": await _clock_offset_ns(host)}
 
     async def _find_way(self, node: Node, system: System) -> None:

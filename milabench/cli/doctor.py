@@ -17,8 +17,8 @@ from milabench.errors import ExitCode
 def doctor(as_json: bool, **values: Any) -> int:
     """Find what stands in the way of a run, or would spoil its numbers; without --config look at the machine alone.
 
-    The same as `milabench run` does before anything starts. Uses no network but the way to other nodes, and changes nothing. Exit code 4 where
-    something is blocking.
+    The same as `milabench run` does before anything starts. Uses no network but the way to other nodes, and changes
+    nothing. Exit code 4 where something is blocking.
     """
     from milabench.app.doctor import doctor as flow
     from milabench.console import Console

@@ -21,7 +21,7 @@ _OF_JOB = """\
 # These nodes are those of the Slurm job {job}. Within it no file is needed: they are reached by srun then, and by SSH
 # where a file names them.
 """
-_HERE = ("environ", "ips", "spool", "indexes")  # what is of no use in a file
+_HERE = ("environ", "ips", "indexes")  # what is of no use in a file
 
 
 def text(system: System) -> str:
