@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import milabench
 from milabench import amounts, bundle
@@ -17,7 +18,7 @@ from milabench.app import packed
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
 from milabench.app.signals import ended_at_once
-from milabench.app.workspace import indexes, put_together, resolve_suite, workspace
+from milabench.app.workspace import check_index, indexes, put_together, resolve_suite, resolve_system, workspace
 from milabench.bundle import About, Group
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError, UsageError
@@ -35,8 +36,7 @@ async def pack(options: Options, console: Console, target: Path, *, with_data: b
     if not target.parent.is_dir():
         raise UsageError(f"--output {target}: there is no folder {target.parent}")
     async with operation(options, console) as work:
-        reach = {} if options.offline else indexes()
-        facts = (await work.host.request("probe", arch=options.arch, reach=reach))["facts"]
+        facts = await _facts(work, options)
         options = replace(options, shape={**options.shape, "arch": facts["arch"]})
         if await work.fetch(resolve_suite(options)):
             return work.exit_code({}, ExitCode.ENVIRONMENT) or ExitCode.ENVIRONMENT
@@ -48,6 +48,15 @@ async def pack(options: Options, console: Console, target: Path, *, with_data: b
             return await _pack(work, ready, folder, target, with_data=with_data)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _facts(work: Operation, options: Options) -> dict[str, Any]:
+    """Return the facts of this machine, with the architecture that is packed for, and its index, instead of its own."""
+    here: dict[str, Any] = (await work.host.request("probe", arch=options.arch, reach={}))["facts"]
+    arch = resolve_system(options, here).arch
+    facts: dict[str, Any] = (await work.host.request("probe", arch=arch, reach=indexes()))["facts"]
+    check_index(facts, options.environ)
+    return facts
 
 
 async def _pack(work: Operation, ready: Workspace, folder: Path, target: Path, *, with_data: bool) -> ExitCode:

@@ -145,3 +145,14 @@ def test_what_is_packed_in_a_container_is_installed_in_one(project: Project, pod
     del project.environ["MILABENCH_SYSTEM"]
     done = project.milabench("install", "--bundle", "suite.tar", "--base", "another")
     assert (done.code, "it is for Python the image's, and environments of this machine" in done.err) == (4, True)
+
+
+def test_packages_are_those_of_the_vendor_that_the_system_names(project: Project) -> None:
+    project.write("system.yaml", "system: {arch: cuda, nodes: [{name: far, ip: 192.0.2.1, main: true}]}")
+    project.write("plain/main.py", OBSERVED)
+    project.write("plain/requirements.cpu.txt", "no-such-package-for-milabench\n")
+    project.write("plain/requirements.cuda.txt", "")
+    project.suite(plain=folder("plain"))
+    done = project.verb("bundle-env", "--system", "system.yaml", "-o", "suite.tar")
+    assert done.code == 0, done.err
+    assert "for cuda on" in done.err
