@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,6 @@ from milabench.record import Record
 from milabench.resources import import_path
 from milabench.rundir import RunDir
 
-NAMES = ("n0", "n1")
 pytestmark = pytest.mark.timeout(900)
 
 TRAINING = """
@@ -113,13 +113,13 @@ class Cable:
 
 @pytest.fixture(scope="module")
 def laid() -> Iterator[Cable]:
-    cable = Cable((f"mbtc-{sys.platform}-0", f"mbtc-{sys.platform}-1"))
-    cable.remove()  # what a test run left that was killed
+    first, second = (f"mbt{os.getpid()}-c{number}" for number in range(2))  # what is left of them nodes.py removes
+    cable = Cable((first, second))
     try:
         cable.lay()
     except (OSError, subprocess.SubprocessError):
         cable.remove()
-        pytest.skip("no network namespaces can be made here")
+        pytest.skip("no network namespace can be made here")
     yield cable
     cable.remove()
 
