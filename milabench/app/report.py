@@ -85,7 +85,7 @@ def find_run(name: str | None, base: Path) -> RunDir:
         return oldruns.open_any(path.resolve() if ".." in path.parts else path)
     named = [run for run in found if run.name == name or _TIMES.sub("", run.name) == name]
     if not named:
-        for folder in (base / "runs").glob(f"{glob.escape(name)}*"):
+        for folder in (base / "runs").glob(f"{glob.escape(name)}*") if "/" not in name else ():
             _check_begun(folder)
         raise RunDirError(f"no run {name!r}: it is no folder, and no run below {base} has that name")
     if len(named) > 1:
