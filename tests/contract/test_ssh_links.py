@@ -185,8 +185,16 @@ def test_the_users_own_configuration_of_ssh_counts_but_does_not_switch_the_look_
     config.write_text("\n".join(lines))
     try:
         assert talk(nodes, login(nodes, address="friend", user=None), name_of) == "n1"
-        nodes.known_hosts.write_text("")
+        shared = nodes.home / "shared"
+        nodes.known_hosts.rename(shared)
         assert "not known yet" in refusal(nodes, address="friend", user=None)
+        config.write_text("\n".join([*lines, f"  GlobalKnownHostsFile {shared}"]))
+        assert talk(nodes, login(nodes, address="friend", user=None), name_of) == "n1"
+        assert not nodes.known_hosts.exists()
+        config.write_text("\n".join([*lines, "  Port 2222"]))
+        assert "refuses the connection" in refusal(nodes, address="friend", user=None)
+        config.write_text("Host friend\n  HostName 10.77.0.1\n  User somebody\n")
+        assert "let somebody log in" in refusal(nodes, address="friend", user=None, hostkey=nodes["n1"].host_key())
         config.write_text("Port none\n")
         assert "config line 1" in refusal(nodes)
     finally:

@@ -22,12 +22,14 @@ Matches = tuple[
 class HostKeys:
     """What is trusted of a node, and what is wrong with what it shows, told in ``problem``.
 
-    ``named`` are the files of known_hosts that the user's own configuration of SSH names, None where it names none.
+    ``own`` and ``shared`` are the files of known_hosts that the user's configuration of SSH names, as of the user and
+    of all; nothing where it names none, and the usual ones count. New keys are written into the first of ``own``.
     """
 
-    def __init__(self, login: Login, named: Iterable[str] | None) -> None:
+    def __init__(self, login: Login, own: Iterable[str] = (), shared: Iterable[str] = ()) -> None:
         self._login = login
-        self._files = [Path(name).expanduser() for name in named or ("~/.ssh/known_hosts", *GLOBAL_FILES)]
+        names = (*(own or ("~/.ssh/known_hosts",)), *(shared or GLOBAL_FILES))
+        self._files = [Path(name).expanduser() for name in names]
         self._fingerprint, self._key = _read(login)
         self._books = [] if login.hostkey is not None else [_parsed(path) for path in self._files]
         self._known: list[asyncssh.SSHKey] = []

@@ -6,6 +6,8 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Sequence
+from typing import cast
 
 import asyncssh
 from asyncssh.config import ConfigParseError
@@ -79,6 +81,7 @@ class Link(asyncssh.SSHClient):
     async def _connect(self) -> asyncssh.SSHClientConnection:
         login = self.login
         options = asyncssh.SSHClientConnectionOptions(
+            config=(),  # the user's own
             host=login.address,
             port=() if login.port in (None, SSH_PORT) else login.port,
             username=login.user or (),
@@ -89,8 +92,9 @@ class Link(asyncssh.SSHClient):
             keepalive_count_max=_MISSED,
         )
         self._user = options.username
-        named = options.known_hosts  # None where the user's configuration would switch the look off
-        self._keys = HostKeys(login, [str(each) for each in named] if isinstance(named, list) else None)
+        # `none` of the user's configuration, which would switch the look off, is as if nothing was named
+        own, shared = (options.config.get(f"{whose}KnownHostsFile") or () for whose in ("User", "Global"))
+        self._keys = HostKeys(login, cast(Sequence[str], own), cast(Sequence[str], shared))
         asked = options.config.get("HostKeyAlgorithms")
         algorithms = self._keys.algorithms(options.host_key_alias or options.host, options.port)
         connection = await asyncssh.connect(
