@@ -30,6 +30,7 @@ from benchmate.recording import Recording, Task
 from benchmate.result import Result, noise_of, speed_of
 from benchmate.statistics import Estimate, estimate, throughput
 from benchmate.stopping import group_size
+from benchmate.tally import Tally
 from benchmate.wire import MEASURED, WARMUP
 
 __all__ = ["Load", "Result", "Session", "Single", "Stop", "Target"]
@@ -119,18 +120,21 @@ class Session:
     def run(self) -> Result:
         """Load, warm up, measure; return what was found.
 
-        What the target raises comes through, and the inferences before it are kept. Raises RuntimeError when called a
-        second time.
+        What the target raises comes through, and what was measured before it is kept and told. Raises RuntimeError when
+        called a second time.
         """
         if self._is_used:
             raise RuntimeError("a Session is run once: make another one")
         self._is_used = True
-        load_s = self._load()
-        self._warm_up()
-        stopped = self._measure()
+        try:
+            load_s = self._load()
+            self._warm_up()
+            stopped = self._measure()
+        except BaseException:
+            self._say_broken_off()
+            raise
         overhead_ns = self._overhead_ns()
-        self._account.say_memory()
-        self._account.say_measured(self._measured, lambda: overhead_ns)
+        self._say_used(overhead_ns)
         self._recording.write("stop", stopped)
         result = self._result(stopped, load_s, overhead_ns)
         self._recording.close()
@@ -138,6 +142,16 @@ class Session:
         if self._recording.is_by_hand:
             sys.stderr.write(f"{TASK}: {result.describe()}\n")
         return result
+
+    def _say_used(self, overhead_ns: float | None) -> None:
+        self._account.say_memory()
+        self._account.say_measured(self._measured, lambda: overhead_ns)
+
+    def _say_broken_off(self) -> None:
+        """Say what there is to say after an error, without asking anything of the device, which may have raised it."""
+        self._say_used(None)
+        if isinstance(self._recording.rows, Tally) and self._recording.is_by_hand:
+            sys.stderr.write(f"{TASK}, broken off: {self._recording.rows.describe('inference')}\n")
 
     # In order ----------------------------------------------------------------------------------------------------
 

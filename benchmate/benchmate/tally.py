@@ -41,10 +41,11 @@ class Tally:
         """Return the counts and the durations (ns) of the good measured steps."""
         return self.written().work()
 
-    def describe(self) -> str:
+    def describe(self, step: str = "step") -> str:
+        """Return its rate in a line; ``step`` is what one row is of, in words."""
         found = throughput(*self.work())
         if not found.value:
-            return "no step was measured"
+            return f"no {step} was measured"
         error = found.relative_error
         interval = "" if error is None else f" ±{rounded(error)}"
-        return f"{found.value:.6g} {self._unit}/s{interval} over {found.n} steps"
+        return f"{found.value:.6g} {self._unit}/s{interval} over {found.n} {step}s"

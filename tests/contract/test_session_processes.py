@@ -96,7 +96,7 @@ def test_an_error_of_the_target_is_the_processes_and_what_was_measured_stays(tmp
     )
     assert done.returncode == 1
     assert "StopIteration" in done.stderr
-    assert [event for event, _ in events(tmp_path)] == ["hello", "error"]
+    assert [event for event, _ in events(tmp_path)] == ["hello", "measured", "error"]
     assert len(read_steps(tmp_path / "a.steps")) == 20
 
 

@@ -223,7 +223,39 @@ def test_what_the_target_raises_comes_through_and_the_inferences_before_it_are_k
         session(tmp_path, clock, Target(infer=infer), Stop(observations=1000)).run()
     sys.excepthook(raised.type, raised.value, raised.tb)  # as the interpreter does
     assert len(rows(tmp_path)) == 29
-    assert [event for event, _ in events(tmp_path)] == ["hello", "error"]
+    said = events(tmp_path)
+    assert [event for event, _ in said] == ["hello", "measured", "error"]
+    assert (said[1][1]["steps"], said[1][1]["overhead_ns"]) == (24, None)
+
+
+class OutOfMemory(Queue):
+    """A device that nothing can be asked of any more."""
+
+    def infer(self) -> None:
+        self.synchronize = self.event = None  # type: ignore[assignment, method-assign]
+        raise MemoryError
+
+
+def test_where_nothing_was_measured_the_memory_alone_is_told(tmp_path: Path, clock: FakeTime) -> None:
+    device = OutOfMemory(clock)
+    with pytest.raises(MemoryError):
+        session(tmp_path, clock, Target(infer=device.infer), Stop(observations=9), accelerator=device).run()
+    assert [event for event, _ in events(tmp_path)] == ["hello", "data"]
+
+
+def test_by_hand_an_error_leaves_a_line_of_what_was_measured(
+    clock: FakeTime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = iter(range(45))
+
+    def infer() -> None:
+        clock.pass_ms(10)
+        next(left)
+
+    made = Session(Target(infer=infer), accelerator=Cpu(), context=Context(), clock=clock.monotonic_ns)
+    with pytest.raises(StopIteration):
+        made.run()
+    assert capsys.readouterr().err == "infer, broken off: 100 inferences/s ±0 % over 40 inferences\n"
 
 
 def test_a_session_is_run_once(tmp_path: Path, clock: FakeTime) -> None:
