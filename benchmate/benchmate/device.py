@@ -47,7 +47,10 @@ class Accelerator(Protocol):
         """Return an event recorded now, behind all work submitted so far."""
         ...
 
-    def synchronize(self) -> None: ...
+    def synchronize(self) -> None:
+        """Submit what a lazy device has gathered, and wait until the device has done all of its work."""
+        ...
+
     def peak_memory(self) -> tuple[int, str] | None:
         """Return the most bytes the process held on the device, and who says so; None where the host is the device."""
         ...
@@ -144,6 +147,7 @@ class TorchDevice:
         return event  # type: ignore[no-any-return]
 
     def synchronize(self) -> None:
+        self.mark_step()
         self._module.synchronize()
 
     def peak_memory(self) -> tuple[int, str]:

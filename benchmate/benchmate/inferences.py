@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from operator import sub
 from typing import Any, Final, Protocol
 
-from benchmate.device import Accelerator, Event
+from benchmate.device import Accelerator
 from benchmate.wire import BASE_COLUMNS, GOOD
 
 Call = Callable[..., Any]
@@ -71,8 +71,8 @@ class Whole:
 class InParts:
     """Times what is done before an inference, the inference, and what is done with its result, each by itself.
 
-    On a device the inference's own time is that between two events which the device itself stamps; before the result
-    is gone on with, and at the end, the device is waited for.
+    On a device each part is waited for, so that none is paid for in the next one, and the inference's own time is that
+    between two events which the device itself stamps.
     """
 
     columns: Final = (*BASE_COLUMNS, *PARTS)
@@ -80,18 +80,16 @@ class InParts:
     def __init__(self, parts: tuple[Call, Call, Call], accelerator: Accelerator, clock: Stamp) -> None:
         self._parts, self._clock = parts, clock
         self._device = accelerator if accelerator.clock == "device" else None
-        self._start, self._ready, self._made, self._end = _stamps(4)
-        self._events: list[tuple[Event, Event]] = []
+        self._start, self._ready, self._made, self._end, self._on_device_ns = _stamps(5)
 
     def make(self, calls: int) -> None:
         _empty(self._end, calls)
-        self._events.clear()
         if self._device is None:
-            self._on_host(calls)
+            self._by_host(calls)
         else:
-            self._on_device(calls, self._device)
+            self._by_device(calls, self._device)
 
-    def _on_host(self, calls: int) -> None:
+    def _by_host(self, calls: int) -> None:
         (pre, infer, post), clock = self._parts, self._clock
         start, ready, done, end = self._start, self._ready, self._made, self._end
         for index in range(calls):
@@ -103,30 +101,31 @@ class InParts:
             post(made)
             end[index] = clock()
 
-    def _on_device(self, calls: int, device: Accelerator) -> None:
+    def _by_device(self, calls: int, device: Accelerator) -> None:
         (pre, infer, post), clock = self._parts, self._clock
-        start, ready, done, end = self._start, self._ready, self._made, self._end
-        event, synchronize, keep = device.event, device.synchronize, self._events.append
+        start, ready, done, end, own_ns = self._start, self._ready, self._made, self._end, self._on_device_ns
+        event, synchronize, submit = device.event, device.synchronize, device.mark_step
         for index in range(calls):
             start[index] = clock()
             given = pre()
+            synchronize()
             ready[index] = clock()
             begun = event()
             made = infer(given)
-            keep((begun, event()))
+            submit()
+            ended = event()
             synchronize()
             done[index] = clock()
             post(made)
             synchronize()
-            end[index] = clock()
+            over = clock()
+            own_ns[index] = round(begun.elapsed_time(ended) * 1e6)  # read at once: events kept are work for the GC
+            end[index] = over
 
     def read(self, calls: int) -> dict[str, array[int]]:
         finished = _finished(self._end[:calls])
         start, ready, made, end = (column[:finished] for column in (self._start, self._ready, self._made, self._end))
-        infer = array("q", map(sub, made, ready))
-        if self._device is not None:
-            events = self._events[:finished]
-            infer = array("q", (round(begun.elapsed_time(ended) * 1e6) for begun, ended in events))
+        infer = array("q", map(sub, made, ready)) if self._device is None else self._on_device_ns[:finished]
         pre, post = array("q", map(sub, ready, start)), array("q", map(sub, end, made))
         return {"start": start, "end": end, "pre": pre, "infer": infer, "post": post}
 

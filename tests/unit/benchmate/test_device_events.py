@@ -158,3 +158,11 @@ def test_what_the_opening_of_the_measurement_takes_of_the_device_is_in_no_step(
     for _ in make(skip=1, accelerator=accelerator).iterate(range(4)):
         stream.submit(MS)
     assert [end - start for start, end, *_ in rows(tmp_path)] == [MS] * 4
+
+
+def test_what_a_lazy_device_has_gathered_is_submitted_before_it_is_waited_for(
+    accelerator: Any, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerator, "_lazy", types.SimpleNamespace(mark_step=lambda: stream.submit(MS)))
+    accelerator.synchronize()
+    assert stream.done_ns == MS

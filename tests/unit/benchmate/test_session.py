@@ -192,11 +192,37 @@ def test_on_a_device_the_inference_itself_is_timed_by_the_devices_events(tmp_pat
         clock.pass_ms(0.5)  # of the host, to submit it
         device.submit(3)
 
-    target = Target(infer=infer, pre=lambda: clock.pass_ms(1), post=lambda _: device.submit(0.25), parts=True, warmup=0)
+    def pre() -> None:
+        clock.pass_ms(1)
+        device.submit(0.5)  # a copy that is only begun here
+
+    target = Target(infer=infer, pre=pre, post=lambda _: device.submit(0.25), parts=True, warmup=0)
     session(tmp_path, clock, target, Stop(observations=4), accelerator=device).run()
     columns = steps(tmp_path).columns
-    assert [columns[name][0] for name in ("pre", "infer", "post")] == [MS, 3 * MS, MS // 4]
-    assert columns["end"][0] - columns["start"][0] == 4.75 * MS
+    assert [list(columns[name]) for name in ("pre", "infer", "post")] == [[1.5 * MS] * 4, [3 * MS] * 4, [MS // 4] * 4]
+    assert columns["end"][0] - columns["start"][0] == 5.25 * MS
+
+
+class Lazy(Queue):
+    """A device that gathers what is asked of it until it is told to begin."""
+
+    def __init__(self, clock: FakeTime) -> None:
+        super().__init__(clock)
+        self.gathered_ms = 0.0
+
+    def submit(self, ms: float) -> None:
+        self.gathered_ms += ms
+
+    def mark_step(self) -> None:
+        super().submit(self.gathered_ms)
+        self.gathered_ms = 0.0
+
+
+def test_a_lazy_device_is_told_to_begin_before_an_inference_is_said_to_be_over(tmp_path: Path, clock: FakeTime) -> None:
+    device = Lazy(clock)
+    target = Target(infer=lambda: device.submit(3), parts=True)
+    session(tmp_path, clock, target, Stop(observations=4), accelerator=device).run()
+    assert set(steps(tmp_path).columns["infer"]) == {3 * MS}
 
 
 def test_the_most_memory_of_the_device_is_said(tmp_path: Path, clock: FakeTime) -> None:
