@@ -62,7 +62,7 @@ class Enough:
 
     def left_ns(self, measured_ns: int) -> int:
         """Return for how much longer to measure before time ends it, or may."""
-        ends = [int(each * 1e9) for each in (self.stop.seconds, self.stop.maximum_s) if each is not None]
+        ends = [max(1, int(each * 1e9)) for each in (self.stop.seconds, self.stop.maximum_s) if each is not None]
         return min([NEVER, *(end - measured_ns for end in ends if end > measured_ns)])
 
     def reached(self, measured: int, measured_ns: int, find: Callable[[], Estimate | None]) -> dict[str, object] | None:

@@ -89,7 +89,9 @@ def test_the_number_at_which_to_ask_again(stop: dict[str, Any], measured: int, c
         ({"seconds": 3, "maximum_s": 10}, 1, 2),
         ({"seconds": 3, "maximum_s": 10}, 4, 6),
         ({"observations": 3}, 4, None),
+        ({"seconds": 0}, 0, 1e-9),
+        ({"maximum_s": 0}, 0, 1e-9),
     ],
 )
-def test_the_time_that_is_left(stop: dict[str, Any], measured_s: int, left_s: int | None) -> None:
+def test_the_time_that_is_left(stop: dict[str, Any], measured_s: int, left_s: float | None) -> None:
     assert Enough(Stop(**stop)).left_ns(measured_s * S) == (NEVER if left_s is None else left_s * S)
