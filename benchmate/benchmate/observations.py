@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from numbers import Integral
+from typing import Final, Literal, get_args
 
 from benchmate.statistics import Estimate, estimate, next_look, precise, throughput
 from benchmate.wire import MEASURED, WARMUP
 
 NEVER: Final = 2**62
+PrecisionOf = Literal["throughput", "p50"]
+Need = Literal["first", "all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,22 +21,30 @@ class Stop:
     """When a measurement ends: at the first of the given amounts (None: no limit), or at the last where all are needed.
 
     ``observations`` and ``seconds`` are those measured, without warm-up. ``precision`` is the half-width of a 95 %
-    interval as a share of its value: of the throughput, or of the median time (``precision_of``). ``maximum_s``, in
-    seconds too, ends it whatever is missing. Raises ValueError for an amount that is none.
+    interval as a share of its value (above 0 and under 1): of the throughput, or of the median time
+    (``precision_of``). ``maximum_s``, in seconds too, ends it whatever is missing. Raises ValueError for what is none
+    of these.
     """
 
     observations: int | None = None
     seconds: float | None = None
     precision: float | None = None
-    precision_of: Literal["throughput", "p50"] = "throughput"
-    need: Literal["first", "all"] = "first"
+    precision_of: PrecisionOf = "throughput"
+    need: Need = "first"
     maximum_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("observations", "seconds", "precision", "maximum_s"):
+        for name in ("observations", "seconds", "maximum_s"):
             amount = getattr(self, name)
             if amount is not None and not 0 <= amount < math.inf:
                 raise ValueError(f"{name} is {amount!r}: expected a number that is not negative, or None")
+        if self.observations is not None and not isinstance(self.observations, Integral):
+            raise ValueError(f"observations is {self.observations!r}: expected a whole number, or None")
+        if self.precision is not None and not 0 < self.precision < 1:
+            raise ValueError(f"precision is {self.precision!r}: expected a share above 0 and under 1 (0.02 is 2 %)")
+        for name, known in (("precision_of", get_args(PrecisionOf)), ("need", get_args(Need))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: expected {' or '.join(map(repr, known))}")
 
     @property
     def is_endless(self) -> bool:

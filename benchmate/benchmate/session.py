@@ -4,7 +4,7 @@
 
     from benchmate.session import Session, Stop, Target
 
-    result = Session(Target(lambda: model(images), items=32, unit="images"), stop=Stop(precision=0.02)).run()
+    result = Session(Target(infer=lambda: model(images), items=32, unit="images"), stop=Stop(precision=0.02)).run()
     print(result.latency["p99"].value, result.throughput.value)
 
 An Observer times a loop that the user's own code owns, and ends the program; a Session owns the loop, and returns.
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Final
 
 from benchmate import verdict
@@ -50,6 +51,7 @@ class Target:
     ``load`` is called once before the first, apart from it. ``pre`` makes what ``infer`` is given, and ``post`` takes
     what it returns: both are in the latency; with ``parts`` each is told by itself too. ``warmup`` inferences are not
     measured, where no suite says how many. On a device an inference has ended when the device has done all of it.
+    Raises ValueError for numbers of items or of inferences that are none.
     """
 
     infer: Callable[..., Any]
@@ -62,10 +64,10 @@ class Target:
     parts: bool = False
 
     def __post_init__(self) -> None:
-        if self.items < 1:
-            raise ValueError(f"an inference of {self.items} items measures nothing")
-        if self.warmup < 0:
-            raise ValueError(f"{self.warmup} inferences of warm-up: expected 0 or more")
+        if not isinstance(self.items, Integral) or self.items < 1:
+            raise ValueError(f"an inference of {self.items} items: expected a whole number above 0")
+        if not isinstance(self.warmup, Integral) or self.warmup < 0:
+            raise ValueError(f"{self.warmup} inferences of warm-up: expected a whole number, 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ class Session:
     In a run of milabench the suite says when to stop and how many inferences are warm-up; ``stop`` counts where it says
     nothing, by default at least 100 inferences and 1 s of them, 10 s at most. ``clock`` returns ns. Raises ContextError
     in a group of ranks and where the process has a Session or an Observer already, DeviceError for a device not there,
-    ValueError for a stop that nothing ends.
+    ValueError for a stop that nothing ends, TypeError for a load that is none.
     """
 
     def __init__(  # noqa: PLR0913 - what it is made of, and three seams
@@ -95,6 +97,8 @@ class Session:
         context: Context | None = None,
         clock: Stamp = time.monotonic_ns,
     ) -> None:
+        if not isinstance(load, Load):
+            raise TypeError(f"{load!r} is no load: a stop is given by its name (stop=…)")
         context = current() if context is None else context
         if group_size(context) != 1:
             raise ContextError(_GROUP)

@@ -318,8 +318,14 @@ def test_a_second_one_of_the_same_steps_is_refused(tmp_path: Path, clock: FakeTi
     ("make", "words"),
     [
         (lambda: Stop(observations=-1), "observations is -1"),
+        (lambda: Stop(observations=1e3), "observations is 1000.0: expected a whole number"),
         (lambda: Stop(maximum_s=float("nan")), "maximum_s is nan"),
+        (lambda: Stop(precision=0), "precision is 0: expected a share above 0"),  # which nothing would end
+        (lambda: Stop(precision=2), "2 %"),
+        (lambda: Stop(need="any"), "need is 'any': expected 'first' or 'all'"),
+        (lambda: Stop(precision_of="p99"), "precision_of is 'p99': expected 'throughput' or 'p50'"),
         (lambda: Target(infer=print, items=0), "0 items"),
+        (lambda: Target(infer=print, items=2.5), "2.5 items"),
         (lambda: Target(infer=print, warmup=-2), "-2 inferences"),
         (lambda: Session(Target(infer=print), stop=Stop(), context=Context(), accelerator=Cpu()), "nothing would end"),
     ],
@@ -327,6 +333,11 @@ def test_a_second_one_of_the_same_steps_is_refused(tmp_path: Path, clock: FakeTi
 def test_what_makes_no_sense_is_refused(make: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_stop_in_the_place_of_the_load_is_refused() -> None:
+    with pytest.raises(TypeError, match="stop="):
+        Session(Target(infer=print), Stop(observations=5))  # type: ignore[arg-type]
 
 
 def test_by_hand_it_prints_what_it_found_and_keeps_the_samples(
