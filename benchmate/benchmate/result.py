@@ -13,7 +13,6 @@ from benchmate.statistics import QUANTILES, Estimate, Statistic
 from benchmate.verdict import Evidence, Grade, Noise, Steadiness
 from benchmate.wire import MEASURED, WARMUP, Steps
 
-OVERHEAD: Final = 0.01  # of the median latency: from there on the harness is a part of what is measured
 _S: Final = 1e-9  # of a ns
 _ALL: Final[tuple[Statistic, ...]] = ("mean", *QUANTILES)  # type: ignore[arg-type]
 _SHOWN: Final[tuple[Statistic, ...]] = ("p50", "p90", "p99")
@@ -77,11 +76,11 @@ class Result:
         shown = ", ".join(f"{name} {_told(self.latency[name])}" for name in _SHOWN)
         rate = self.throughput.value or 0.0
         lines = [
-            f"{rate:.6g} {self.unit}{_interval(self.throughput)} over {self.n} inferences",
+            f"{rate:.6g} {self.unit}{verdict.interval(self.throughput)} over {self.n} inferences",
             f"latency {shown}; first {_time(self.first_s)}",
         ]
         share = self.overhead_share
-        if share is not None and share > OVERHEAD:
+        if share is not None and share > verdict.OVERHEAD:
             lines.append(
                 f"timing an inference costs {_time(self.harness_overhead_ns * _S)}, {verdict.rounded(share)} of its p50"
             )
@@ -127,14 +126,7 @@ def _share(amount: object, seconds: float) -> float | None:
 
 
 def _told(found: Estimate) -> str:
-    return "too few" if found.value is None else f"{_time(found.value)}{_interval(found)}"
-
-
-def _interval(found: Estimate) -> str:
-    error = found.relative_error
-    if error is None:
-        return ""
-    return " (its interval is too wide to tell)" if error >= 1 else f" ±{verdict.rounded(error)}"
+    return "too few" if found.value is None else f"{_time(found.value)}{verdict.interval(found)}"
 
 
 def _time(seconds: float) -> str:

@@ -6,7 +6,7 @@ import sys
 from array import array
 
 from benchmate.statistics import throughput
-from benchmate.verdict import rounded
+from benchmate.verdict import interval
 from benchmate.wire import BASE_COLUMNS, Clock, Steps
 
 
@@ -46,6 +46,4 @@ class Tally:
         found = throughput(*self.work())
         if not found.value:
             return f"no {step} was measured"
-        error = found.relative_error
-        interval = "" if error is None else f" ±{rounded(error)}"
-        return f"{found.value:.6g} {self._unit}/s{interval} over {found.n} {step}s"
+        return f"{found.value:.6g} {self._unit}/s{interval(found)} over {found.n} {step}s"

@@ -34,6 +34,4 @@ def _of(found: BenchmarkSummary, times: StepTimes) -> Iterator[str]:
 
 def _told(found: Estimate) -> str:
     """Return a time with half its 95 % interval as a share, where that says something."""
-    error = found.relative_error
-    interval = "" if error is None else " (interval too wide)" if error >= 1 else f" ±{units.share(error)}"
-    return f"{units.seconds(found.value)}{interval}"
+    return f"{units.seconds(found.value)}{verdict.interval(found)}"

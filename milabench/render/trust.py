@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from benchmate.verdict import Grade
+from benchmate.verdict import OVERHEAD, Grade
 from milabench.render import units
 from milabench.summary import BenchmarkSummary, Precision, Summary
-from milabench.summary.types import OVERHEAD
 
 EXPLAINED: Final = "docs/explanation/numbers.md"
 _MOST_NAMES: Final = 5

@@ -20,7 +20,6 @@ EnergySource = Literal["device counter", "power samples", "RAPL of the whole mac
 
 NOTHING: Final = Estimate(n=0, value=None, low=None, high=None, method="none", verdict="too few")
 INFERENCE: Final = "infer"  # the task of a Session, whose steps are inferences
-OVERHEAD: Final = 0.01  # of a step's time; milabench's own share of it is told from there on
 
 
 class EventFile(Protocol):

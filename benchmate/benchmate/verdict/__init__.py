@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from benchmate.verdict.comparison import Ratio, Rule, Runs, ratio, ratio_of_runs
-from benchmate.verdict.evidence import Evidence, Noise, noise, pooled
-from benchmate.verdict.figures import percent, rounded, too_few
+from benchmate.verdict.evidence import OVERHEAD, Evidence, Noise, noise, pooled
+from benchmate.verdict.figures import interval, percent, rounded, too_few
 from benchmate.verdict.grading import Grade, Word, grade
 from benchmate.verdict.series import Steadiness, steadiness
 
 __all__ = [
+    "OVERHEAD",
     "Evidence",
     "Grade",
     "Noise",
@@ -18,6 +19,7 @@ __all__ = [
     "Steadiness",
     "Word",
     "grade",
+    "interval",
     "noise",
     "percent",
     "pooled",

@@ -42,6 +42,8 @@ WINDOW_S: Final = 0.1
 # What a process's own threads waited is known to the ns. In a window shorter than a scheduler's slice, one such slice,
 # or the way into the measurement, would be all of it.
 OWN_WINDOW_S: Final = 0.01
+# What measuring costs as a share of a median step: from there on it is a part of what is measured, and told.
+OVERHEAD: Final = 0.01
 # CPU of a process and time that its threads waited for one, together over wall, up to which it may be one thread's.
 ONE_THREAD: Final = 1.05
 # Limits that a loaded device runs at all the time. They set its speed and do not disturb it; where they make the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmate.statistics import QUANTILES, needed
+from benchmate.statistics import QUANTILES, Estimate, needed
 
 
 def percent(share: float | None, form: str = ".0f") -> str:
@@ -11,12 +11,20 @@ def percent(share: float | None, form: str = ".0f") -> str:
 
 
 def rounded(share: float) -> str:
-    """Return a share as a percentage of two significant digits: ``0.41 %``, ``12 %``."""
+    """Return a share, 0 or more, as a percentage of at most two significant digits: ``0.41 %``, ``12 %``."""
     if share >= 0.0995 or share == 0:
         return percent(share)
     if share < 0.00005:
         return "<0.01 %"
-    return percent(share, ".1f" if share >= 0.0095 else ".2g")
+    return percent(share, ".1f" if share >= 0.00995 else ".2g")
+
+
+def interval(found: Estimate) -> str:
+    """Return half the 95 % interval as a share of the value, to be put behind it; nothing where there is none."""
+    error = found.relative_error
+    if error is None:
+        return ""
+    return " (interval too wide)" if error >= 1 else f" ±{rounded(error)}"
 
 
 def too_few(n: int, quantile: str) -> str:
