@@ -258,7 +258,6 @@ class Record(RunDir):
                 copied.append_to(file, [("end", end)], self._now_ns())
                 file.flush()
                 os.fsync(file.fileno())
-            sync(self.path)
         return verdict
 
     def _judged(self, command: Command, ended: Exit, copied: _Copied, folded: Folded) -> tuple[Outcome, dict[str, Any]]:
@@ -292,7 +291,11 @@ class Record(RunDir):
         return False
 
     def note(self, trial: Trial, outcome: Outcome, neighbours: Sequence[str] = ()) -> None:
-        """Write what came of a trial into the journal, and which others ran at the same time."""
+        """Write what came of a trial into the journal, and which others ran at the same time.
+
+        That its files are there is on the disk before.
+        """
+        sync(self.path)
         self._room.surely(lambda: self._writer.ended(trial.id, self._attempts.get(trial.id, 1), outcome, neighbours))
 
     def add_facts(self, **facts: Any) -> None:
