@@ -122,7 +122,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         series = replace(series, durations_ns=array("q"), counts=0)
         outcome = Outcome(kind="failed", reason=reason) if outcome.kind in GOOD else outcome
     ranks = [read(lines(path), rates=False) for path in run.rank_events(tag)]
-    neighbours, speed, task = context.neighbours.get(trial, ()), speed_of(series), str(reading.measured.get("task", ""))
+    neighbours, speed = context.neighbours.get(trial, ()), speed_of(series)
     return ProcessSummary(
         tag=tag,
         benchmark=benchmark,
@@ -139,12 +139,12 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         devices=place.devices,
         ngpu=place.ngpu,
         config=reading.config,
-        task=task,
+        task=reading.task,
         neighbours=neighbours,
         warnings=(*_damage(run, tag), *_warnings(reading, tag), *_of_ranks(ranks, tag)),
         speed=speed,
         precision=_precision(reading, speed.throughput) if len(series) else None,
-        steadiness=steadiness_of(series.rates, step_of(task)),
+        steadiness=steadiness_of(series.rates, step_of(reading.task)),
         surroundings=surroundings_of(series, (reading, *ranks), _site(place, context, len(neighbours))),
     )
 

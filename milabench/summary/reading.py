@@ -69,6 +69,7 @@ class Reading:
     last_loss: float | None = None
     losses: int = 0
     nan_loss: bool = False
+    task: str = ""  # what it says it measures
     measured: dict[str, Any] = field(default_factory=dict)  # what the process says of its measurement as a whole
     rated_ns: tuple[int, int] | None = None  # when the first and the last rate were told
     device_bytes: int = 0
@@ -203,9 +204,16 @@ def _fold_told(reading: Reading, event: object, data: Any, line: dict[str, Any])
         reading.said = reading.said or legacy.last_words(line)
     elif event == "measured" and isinstance(data, dict):
         if not reading.measured or data.get("task") == "train":
-            reading.measured = data
+            reading.measured, reading.task = data, _task(data) or reading.task
+    elif event == "hello" and isinstance(data, dict):  # a process that is killed says nothing else of it
+        reading.task = reading.task or _task(data)
     elif (kind := str(event)[:_NAME]) not in legacy.SILENT:
         reading.unknown[kind] += 1
+
+
+def _task(data: dict[str, Any]) -> str:
+    task = data.get("task")
+    return task[:_NAME] if isinstance(task, str) else ""
 
 
 def _error(data: dict[str, Any]) -> str:

@@ -149,3 +149,10 @@ def test_what_a_step_is_the_process_says(make_run: MakeRun, task: Any, step: str
     found = only(run)
     assert found.step == step
     assert found.processes[0].steadiness is not None
+
+
+def test_a_process_that_was_killed_before_it_said_what_it_measured_has_said_so_when_it_began(make_run: MakeRun) -> None:
+    run = make_run(recorded=CPU, planned=plan(ALONE), columns={"net.D0": made(5, 10)})
+    run.write("net.D0", ("hello", None), ("hello", {"rank": 0}), ("hello", {"task": "infer"}), end("timeout"))
+    found = only(run)
+    assert (found.processes[0].task, found.step) == ("infer", "inference")
