@@ -49,9 +49,9 @@ class Target:
     """What is measured. ``infer`` makes one inference of ``items`` (counted in ``unit``).
 
     ``load`` is called once before the first, apart from it. ``pre`` makes what ``infer`` is given, and ``post`` takes
-    what it returns: both are in the latency; with ``parts`` each is told by itself too. ``warmup`` inferences are not
-    measured, where no suite says how many. On a device an inference has ended when the device has done all of it.
-    Raises ValueError for numbers of items or of inferences that are none.
+    what it returns: both are in the latency; with ``parts`` each is told by itself too. By hand ``warmup`` inferences
+    are not measured; a suite says itself how many. On a device an inference has ended when the device has done all of
+    it. Raises ValueError for numbers of items or of inferences that are none.
     """
 
     infer: Callable[..., Any]
