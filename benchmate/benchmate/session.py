@@ -141,8 +141,7 @@ class Session:
         self._say_used(overhead_ns)
         self._recording.write("stop", stopped)
         result = self._result(stopped, load_s, overhead_ns)
-        self._recording.close()
-        atexit.unregister(self._recording.close)
+        self._close()
         if self._recording.is_by_hand:
             sys.stderr.write(f"{TASK}: {result.describe()}\n")
         return result
@@ -156,6 +155,11 @@ class Session:
         self._say_used(None)
         if isinstance(self._recording.rows, Tally) and self._recording.is_by_hand:
             sys.stderr.write(f"{TASK}, broken off: {self._recording.rows.describe('inference')}\n")
+            self._close()  # elsewhere an error that ends the script is still to be written down
+
+    def _close(self) -> None:
+        self._recording.close()
+        atexit.unregister(self._recording.close)
 
     # In order ----------------------------------------------------------------------------------------------------
 

@@ -226,8 +226,7 @@ def of_repeats(repeats: Sequence[Estimate], runs: Sequence[Hashable] = ()) -> Es
     for run, each in known:
         by_run.setdefault(run, []).append(each.value or 0.0)
     found = mean_of_runs(list(by_run.values()))
-    half = student_t(found.degrees) * math.sqrt(found.variance) if found.degrees else None
-    return around(len(known), found.value, half, "repeats")
+    return around(len(known), found.value, student_t(found.degrees) * math.sqrt(found.variance), "repeats")
 
 
 def between(values: Sequence[float], sizes: Sequence[int] = ()) -> Estimate:

@@ -290,9 +290,11 @@ def test_by_hand_an_error_leaves_a_line_of_what_was_measured(
         clock.pass_ms(10)
         next(left)
 
+    hook = sys.excepthook
     made = Session(Target(infer=infer), accelerator=Cpu(), context=Context(), clock=clock.monotonic_ns)
     with pytest.raises(StopIteration):
         made.run()
+    assert sys.excepthook is hook  # a script that goes on with another one keeps nothing of it
     assert capsys.readouterr().err == "infer, broken off: 100 inferences/s ±0 % over 40 inferences\n"
 
 
