@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from milabench.errors import PreflightError, told
 from milabench.slurm import states
@@ -13,6 +16,8 @@ _TIMEOUT_S = 120.0  # a controller at work on much may need a while
 _UNKNOWN = "Invalid job id"
 _LEFT_OUT = ("SLURM_", "SQUEUE_", "SCANCEL_")
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS")
+# What profiles are refused, too: sbatch would wait for the job, submit several, or have what it prints elsewhere.
+_NOT_SBATCH = frozenset(f"SBATCH_{name}" for name in ("WAIT", "ARRAY_INX", "CLUSTERS", "INPUT", "ERROR"))
 
 
 class SlurmError(PreflightError):
@@ -26,12 +31,17 @@ class Slurm:
         self._environ = plain(environ)
 
     async def submit(self, arguments: Sequence[str]) -> str:
-        """Submit a job and return its number. Raises SlurmError with what sbatch said."""
-        printed = await self._call("sbatch", *arguments)
-        number = printed.strip().partition(";")[0].split()[-1:]  # a site's own plugins may print before
-        if not number or not number[0].isdecimal():
-            raise SlurmError(f"sbatch printed no number of a job, but {printed.strip()!r}")
-        return number[0]
+        """Submit a job and return its number. Raises SlurmError with what sbatch said.
+
+        A job that Slurm takes while this is cancelled is cancelled as well: nobody would know of it.
+        """
+        asked = asyncio.create_task(self._call("sbatch", *arguments))
+        try:
+            return _number(await asyncio.shield(asked))
+        except asyncio.CancelledError:
+            with suppress(SlurmError):
+                await self.cancel([_number(await asked)])
+            raise
 
     async def look(self, jobs: Sequence[str]) -> dict[str, Seen]:
         """Return how jobs are; those that Slurm has forgotten are not there. Raises SlurmError."""
@@ -78,9 +88,12 @@ class Slurm:
         try:
             out, err = await asyncio.wait_for(process.communicate(), _TIMEOUT_S)
         except asyncio.TimeoutError:
-            process.kill()
-            await process.wait()
             raise SlurmError(f"{program} says nothing for {_TIMEOUT_S:.0f} s: does Slurm's controller run?") from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # a site's own script may have started the program
+                await process.wait()
         if process.returncode != 0:
             raise SlurmError(f"{program} failed: {_said(err, program) or f'exit code {process.returncode}'}")
         return out.decode(errors="replace")
@@ -89,9 +102,20 @@ class Slurm:
 def plain(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment without what makes squeue and scancel do something else than they are told.
 
-    Nor does it have what an allocation sets that this is run in: a job that is submitted is none of its steps.
+    Nor does it have what an allocation sets that this is run in: a job that is submitted is none of its steps. A
+    cluster that only sbatch would go to is the one for all.
     """
-    return {name: value for name, value in environ.items() if name in _KEPT or not name.startswith(_LEFT_OUT)}
+    left = {name: value for name, value in environ.items() if name in _KEPT or not name.startswith(_LEFT_OUT)}
+    cluster = {"SLURM_CLUSTERS": environ["SBATCH_CLUSTERS"]} if environ.get("SBATCH_CLUSTERS") else {}
+    return cluster | {name: value for name, value in left.items() if name not in _NOT_SBATCH}
+
+
+def _number(printed: str) -> str:
+    """Return the number of a job as sbatch prints it. Raises SlurmError."""
+    number = printed.strip().partition(";")[0].split()[-1:]  # a site's own plugins may print before
+    if not number or not number[0].isdecimal():
+        raise SlurmError(f"sbatch printed no number of a job, but {printed.strip()!r}")
+    return number[0]
 
 
 def _said(errors: bytes, program: str) -> str:

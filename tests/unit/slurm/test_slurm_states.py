@@ -112,6 +112,13 @@ def test_settings_of_slurms_commands_do_not_change_what_is_asked() -> None:
     given = {"PATH": "/bin", "SLURM_CONF": "/x", "SLURM_JOB_ID": "1", "SQUEUE_PARTITION": "gpu", "SCANCEL_FULL": "1"}
     kept = {"SBATCH_ACCOUNT": "mine", "SLURM_CLUSTERS": "big"}
     assert plain({**given, **kept}) == {"PATH": "/bin", "SLURM_CONF": "/x", **kept}
+    waiting = {"SBATCH_WAIT": "1", "SBATCH_ARRAY_INX": "1-3", "SBATCH_ERROR": "err", "SBATCH_INPUT": "in"}
+    assert plain({**kept, **waiting}) == kept
+
+
+def test_a_cluster_that_is_named_for_sbatch_is_asked_by_all_commands() -> None:
+    assert plain({"SBATCH_CLUSTERS": "big"}) == {"SLURM_CLUSTERS": "big"}
+    assert plain({"SBATCH_CLUSTERS": "big", "SLURM_CLUSTERS": "small"}) == {"SLURM_CLUSTERS": "small"}
 
 
 def test_the_format_asks_for_what_is_read() -> None:
