@@ -209,7 +209,7 @@ class Session:
         self._recording.rows.extend(rows(read, self._timer.columns, self.target.items, phase))
         if phase == MEASURED:
             self._measured += len(read["start"])
-            self._measured_ns += sum(read["end"]) - sum(read["start"])
+            self._measured_ns += self._last_chunk[0]
 
     def _found(self) -> Estimate:
         """Return what is to be precise."""

@@ -84,7 +84,7 @@ def test_seconds_are_overshot_by_little(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert events(tmp_path)[-1] == ("stop", {"reason": "seconds"})
     spent = sum(read_steps(tmp_path / "a.steps").work()[1])
-    assert 0.3e9 <= spent < 3e9  # on a busy machine one inference may take long
+    assert 0.25e9 < spent < 3e9  # on a busy machine one inference may take long
 
 
 def test_an_error_of_the_target_is_the_processes_and_what_was_measured_stays(tmp_path: Path) -> None:

@@ -105,18 +105,6 @@ def test_time_between_chunks_is_in_no_inference_and_in_no_limit(tmp_path: Path, 
     assert (result.n, result.min_s, result.max_s) == (200, 0.001, 0.001)
 
 
-def test_what_the_loop_itself_takes_is_in_no_limit(tmp_path: Path, clock: FakeTime) -> None:
-    made = session(tmp_path, clock, Target(infer=taking(clock, [1])), Stop(seconds=0.2))
-    make = made._timer.make
-
-    def slow(calls: int) -> None:
-        make(calls)
-        clock.pass_ms(2 * calls)
-
-    made._timer.make = slow  # type: ignore[method-assign]
-    assert made.run().n == 200
-
-
 def test_the_suite_says_when_to_stop_and_how_many_are_warm_up(tmp_path: Path, clock: FakeTime) -> None:
     limit = Limit(skip=3, observations=4)
     target = Target(infer=taking(clock, [1]), warmup=50)
