@@ -16,6 +16,7 @@ from milabench.console.status import News
 from milabench.console.words import printable
 from milabench.errors import ExitCode, RunDirError
 from milabench.follow.run import Watch
+from milabench.outcome import GOOD
 from milabench.rundir import RunDir, is_run
 from milabench.slurm import states
 from milabench.slurm.commands import Slurm, SlurmError
@@ -59,7 +60,7 @@ async def _look_until_over(slurm: Slurm, followed: Sequence[_Followed], wish: _W
     while left := [each for each in followed if not each.is_over]:
         seen = await answers.of(slurm.look([each.job for each in left]))
         happened = [each.take(seen) for each in left]
-        if wish.times >= _TIMES_TO_LEAVE:
+        if wish.times >= _TIMES_TO_LEAVE:  # being cancelled may be lost where a wait ends at the same moment
             raise _Left
         jobs = [each.job for each in left if not each.is_over]
         if wish.times > heeded and jobs:  # a controller that does not answer is asked again
@@ -116,17 +117,27 @@ class _Wish:
 
 @contextmanager
 def _heeded(console: Console) -> Iterator[_Wish]:
-    """Take Ctrl-C as a wish. Whatever else ends this process, a closed terminal say, the jobs go on."""
-    loop, wish = asyncio.get_running_loop(), _Wish()
+    """Take Ctrl-C as a wish. Whatever else ends this process, a closed terminal say, the jobs go on.
+
+    Raises _Left, at once, where the operator does not wait any more: Slurm may not answer for minutes.
+    """
+    loop, wish, waiting = asyncio.get_running_loop(), _Wish(), asyncio.current_task()
+    assert waiting is not None
     words = ("the jobs are told to end; once more: at once", "the jobs are cancelled; once more: do not wait for that")
 
     def ask() -> None:
         wish.ask()
         console.note(f"Ctrl-C: {words[min(wish.times, 2) - 1] if wish.times <= 2 else 'left to Slurm'}")
+        if wish.times == _TIMES_TO_LEAVE:
+            waiting.cancel()
 
     loop.add_signal_handler(signal.SIGINT, ask)
     try:
         yield wish
+    except asyncio.CancelledError:
+        if wish.times < _TIMES_TO_LEAVE:
+            raise
+        raise _Left from None
     finally:
         loop.remove_signal_handler(signal.SIGINT)
 
@@ -205,14 +216,20 @@ class _Followed:
     def _conclude(self, seen: Seen) -> None:
         """Record how the job ended, and tell it."""
         self.is_over = True
-        self.submissions = self.submissions.with_end(seen)
-        self.submissions.write()
+        try:
+            self.submissions = self.submissions.ended(seen)
+        except (OSError, RunDirError) as error:
+            self._console.note(f"warning: how job {self.job} ended cannot be recorded: {error}")
+        run = self.submissions.run
+        ended = completed(run)
         self.code, words = how_it_ended(seen)
+        if seen.state == "GONE" and ended is not None:
+            self.code, words = ended, "has ended: its run is complete"
         self._console.note(f"job {self.job}{_on(self.submissions.latest.nodes)} {words}")
         if self.code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.INTERRUPTED):
             self._show_output()
-        if not _is_complete(self.submissions.run):
-            self._console.note(f"{self.submissions.run.name} is not complete: {_way_on(self.submissions.run)}")
+        if ended is None:
+            self._console.note(f"{run.name} is not complete: milabench submit --resume {run} goes on with it")
 
     def _show_output(self) -> None:
         """Show the last lines of what the job printed: there stands what was wrong."""
@@ -235,6 +252,8 @@ def how_it_ended(seen: Seen) -> tuple[ExitCode, str]:
         if seen.exit_code in list(ExitCode):
             return ExitCode(seen.exit_code), "has ended"
         return ExitCode.ENVIRONMENT, f"ended with exit code {seen.exit_code}"
+    if seen.state == "FAILED" and seen.signal == signal.SIGTERM:
+        return ExitCode.INTERRUPTED, "was told to end before it had begun"  # milabench takes that as a wish
     if seen.state == "FAILED" and seen.signal is not None:
         return ExitCode.ENVIRONMENT, f"was killed by signal {seen.signal}"
     end = ENDED[seen.state]
@@ -246,9 +265,12 @@ def _on(nodes: str) -> str:
     return f" on {nodes}" if nodes else ""
 
 
-def _is_complete(run: Path) -> bool:
-    return (run / "plan.json").exists() and RunDir(run).journal().state == "complete"
-
-
-def _way_on(run: Path) -> str:
-    return f"milabench submit --resume {run} goes on with it"
+def completed(run: Path) -> ExitCode | None:
+    """Return the exit code of a run that has come to its end, None where something is left, or cannot be read."""
+    try:
+        record = RunDir(run)
+        if not record.plan_path.exists() or record.journal().state != "complete":
+            return None
+        return ExitCode.OK if all(each.kind in GOOD for each in record.outcomes().values()) else ExitCode.FAILED
+    except RunDirError:
+        return None

@@ -35,6 +35,10 @@ class Submitted:
     nodes: str = ""
     exit_code: int | None = None
 
+    def with_end(self, seen: Seen) -> Submitted:
+        nodes = seen.nodes or self.nodes  # a job that was cancelled before it began has none
+        return replace(self, state=seen.state, reason=seen.reason, nodes=nodes, exit_code=seen.exit_code)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submissions:
@@ -62,10 +66,16 @@ class Submissions:
         return replace(self, jobs=(*self.jobs, job))
 
     def with_end(self, seen: Seen) -> Submissions:
-        """Return it with how the newest job ended."""
-        nodes = seen.nodes or self.latest.nodes  # a job that was cancelled before it began has none
-        ended = replace(self.latest, state=seen.state, reason=seen.reason, nodes=nodes, exit_code=seen.exit_code)
-        return replace(self, jobs=(*self.jobs[:-1], ended))
+        """Return it with how one of its jobs ended."""
+        return replace(self, jobs=tuple(job.with_end(seen) if job.job == seen.job else job for job in self.jobs))
+
+    def ended(self, seen: Seen) -> Submissions:
+        """Record how the job ended, and return it with that. Raises OSError, RunDirError.
+
+        What others have recorded meanwhile, a job that goes on with the run say, is kept.
+        """
+        (read(self.run) if is_submitted(self.run) else self).with_end(seen).write()
+        return self.with_end(seen)
 
     def write(self) -> None:
         """Put it where it is read."""

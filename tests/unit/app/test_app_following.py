@@ -113,6 +113,18 @@ def test_jobs_can_be_left_while_the_controller_does_not_answer(tmp_path: Path) -
     assert followed(slurm, there(tmp_path, "7"))[0] == ExitCode.INTERRUPTED
 
 
+def test_jobs_can_be_left_while_a_command_of_slurm_has_not_ended(tmp_path: Path) -> None:
+    class Silent(Fake):
+        async def look(self, jobs: Sequence[str]) -> dict[str, Seen]:
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGINT)
+                await asyncio.sleep(0.01)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    assert followed(Silent({}), there(tmp_path, "7"))[0] == ExitCode.INTERRUPTED
+
+
 def test_a_job_that_slurm_has_forgotten_is_over(tmp_path: Path) -> None:
     code, told, _ = followed(Fake(job("7", "RUNNING"), {}), there(tmp_path, "7"))
     assert code == ExitCode.ENVIRONMENT
@@ -123,6 +135,35 @@ def test_of_a_forgotten_job_that_was_seen_to_end_before_that_is_told(tmp_path: P
     (before,) = there(tmp_path, "7")
     ended = before.with_end(Seen(job="7", state="FAILED", exit_code=1, nodes="n1"))
     assert followed(Fake({}), [ended])[0] == ExitCode.FAILED
+
+
+def test_the_exit_code_of_a_complete_run_is_its_own_though_its_job_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "completed", lambda run: ExitCode.FAILED)
+    code, told, _ = followed(Fake({}), there(tmp_path, "7"))
+    assert (code, told) == (ExitCode.FAILED, ["job 7 has ended: its run is complete"])
+
+
+def test_a_job_that_goes_on_with_the_run_is_kept_when_the_end_of_the_one_before_is_recorded(tmp_path: Path) -> None:
+    (made,) = there(tmp_path, "7")
+
+    def resume(count: int) -> None:
+        if count == 2:
+            made.with_job(Submitted(job="8", profile=None, asked=(), submitted=1.0)).write()
+
+    followed(Fake(job("7", "RUNNING"), job("7", "TIMEOUT"), then=resume), [made])
+    assert [(each.job, each.state) for each in records.read(made.run).jobs] == [("7", "TIMEOUT"), ("8", "")]
+
+
+def test_an_end_that_cannot_be_recorded_is_told_and_others_are_followed(tmp_path: Path) -> None:
+    jobs = there(tmp_path, "7", "8")
+    jobs[0].run.rmdir()
+    slurm = Fake({**job("7", "CANCELLED"), **job("8", "RUNNING")}, job("8", "COMPLETED", exit_code=0))
+    code, told, _ = followed(slurm, jobs)
+    assert code == ExitCode.INTERRUPTED
+    assert told[0].startswith("warning: how job 7 ended cannot be recorded")
+    assert "job 8 has ended" in told
 
 
 def test_what_a_job_printed_is_shown_where_its_run_could_not_be(tmp_path: Path) -> None:

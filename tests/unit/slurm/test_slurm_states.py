@@ -83,6 +83,7 @@ NEAR = {"exit_code": 130, "starts": 0.0, "ends": 3500.0, "time_limit_s": 3600.0}
         (seen("FAILED", exit_code=4), ExitCode.ENVIRONMENT, "has ended"),
         (seen("FAILED", exit_code=127), ExitCode.ENVIRONMENT, "ended with exit code 127"),
         (seen("FAILED", signal=9), ExitCode.ENVIRONMENT, "was killed by signal 9"),
+        (seen("FAILED", signal=15), ExitCode.INTERRUPTED, "was told to end before it had begun"),
         (seen("FAILED", exit_code=130), ExitCode.INTERRUPTED, "has ended"),
         (seen("FAILED", **NEAR), ExitCode.INTERRUPTED, "was told to end, its time limit being near"),
         (seen("FAILED", **{**NEAR, "ends": 100.0}), ExitCode.INTERRUPTED, "has ended"),
