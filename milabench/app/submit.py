@@ -6,19 +6,20 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import milabench
 from milabench import suite
+from milabench.app.following import completed
 from milabench.app.multirun import asked
 from milabench.app.options import Options
 from milabench.app.run import path_of
 from milabench.app.workspace import find_config, resolve_suite
 from milabench.console import Console
-from milabench.errors import PreflightError, RunDirError, UsageError
+from milabench.errors import PreflightError, RunDirError, UsageError, told
 from milabench.paths import expanded
-from milabench.rundir import RunDir, is_run
+from milabench.rundir import is_run
 from milabench.slurm import profiles, records, script
 from milabench.slurm.commands import Slurm, SlurmError
 from milabench.slurm.records import Submissions, Submitted
@@ -59,9 +60,10 @@ class Words:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """A run to submit, with what more its job asks for than others; ``resume`` are words to go on with it by."""
+    """A run to submit, with what its job asks sbatch for; ``resume`` are words to go on with it by."""
 
     submissions: Submissions
+    profile: str | None = None
     asked: tuple[str, ...] = ()
     resume: tuple[str, ...] = ()
 
@@ -76,20 +78,12 @@ async def submit(wanted: Wanted, words: Words, options: Options, console: Consol
         raise UsageError("a multirun makes several runs, and a job is one: submit each with --override")
     given, path = wanted.arguments(), path_of(options)
     chosen = resolve_suite(options)
-    parts = list(_parts(chosen.benchmarks, words, path, options)) if wanted.split else [_whole(words, path, options)]
+    made = _parts(chosen.benchmarks, words, path, options) if wanted.split else [_whole(words, path, options)]
+    parts = [replace(part, profile=wanted.profile, asked=(*given, *part.asked)) for part in made]
     for part in parts:
         _check_free(part.submissions.run)
     slurm = Slurm(options.environ)
-    there: list[Submissions] = []
-    try:
-        for part in parts:
-            there.append(await _submitted(slurm, wanted.profile, part, given))
-            _tell(there[-1], console)
-    except SlurmError:
-        if there:
-            await slurm.cancel([each.latest.job for each in there])
-        raise
-    return there
+    return await _all_submitted(slurm, parts, console)
 
 
 async def resume(
@@ -98,7 +92,7 @@ async def resume(
     """Submit what goes on with a run, or with the runs of one that was split, where these are not at their end.
 
     ``words`` are options of ``milabench resume``. Without a profile and arguments it asks for what the job before
-    asked for.
+    asked for. Raises SlurmError as ``submit`` does.
     """
     given, slurm = wanted.arguments(), Slurm(options.environ)
     again = "--failed" in words
@@ -108,15 +102,14 @@ async def resume(
     for each in known:
         if each.jobs and (job := seen.get(each.latest.job)) and not job.is_over:
             raise PreflightError(f"{each.run}: its job {job.job} has not ended: milabench submit --attach {each.run}")
-    there = []
+    parts = []
     for each in known:
         profile, asked = wanted.profile, given
         if each.jobs and not given:
             profile, asked = each.latest.profile, each.latest.asked
-        part = _Part(submissions=each, resume=tuple(words))
-        there.append(await _submitted(slurm, profile, part, [*_same_nodes(each), *asked]))
-        _tell(there[-1], console)
-    return there
+        nodes = [word for word in _same_nodes(each) if word not in asked]
+        parts.append(_Part(submissions=each, profile=profile, asked=(*nodes, *asked), resume=tuple(words)))
+    return await _all_submitted(slurm, parts, console)
 
 
 def attach(name: str | None, options: Options) -> list[Submissions]:
@@ -194,7 +187,7 @@ def _newest(folder: Path) -> Path:
 
 
 def _is_complete(path: Path, console: Console) -> bool:
-    if not (path / "plan.json").exists() or RunDir(path).journal().state != "complete":
+    if completed(path) is None:
         return False
     console.note(f"{path.name}: nothing is left to run")
     return True
@@ -211,10 +204,34 @@ def _same_nodes(there: Submissions) -> list[str]:
 # Jobs ----------------------------------------------------------------------------------------------------------------
 
 
-async def _submitted(slurm: Slurm, profile: str | None, part: _Part, given: Sequence[str]) -> Submissions:
+async def _all_submitted(slurm: Slurm, parts: Sequence[_Part], console: Console) -> list[Submissions]:
+    """Submit runs and tell their jobs: all, or none is left in the queue, whatever keeps one from it."""
+    there: list[Submissions] = []
+    try:
+        for part in parts:
+            there.append(await _submitted(slurm, part))
+            console.note(f"job {there[-1].latest.job} is submitted: {there[-1].run}")
+    except BaseException:  # Ctrl-C too
+        await _cancelled(slurm, [each.latest.job for each in there], console)
+        raise
+    return there
+
+
+async def _cancelled(slurm: Slurm, jobs: Sequence[str], console: Console) -> None:
+    if not jobs:
+        return
+    try:
+        await slurm.cancel(jobs)
+    except SlurmError as error:
+        console.note(f"warning: {error}; what is submitted goes on: scancel {' '.join(jobs)}")
+    else:
+        console.note(f"cancelled again: {', '.join(f'job {job}' for job in jobs)}")
+
+
+async def _submitted(slurm: Slurm, part: _Part) -> Submissions:
     """Write the script of a run, submit it, and return the run with its job, which is recorded."""
-    before = part.submissions
-    run, paper, extra = before.run, before.next_paper, (*given, *part.asked)
+    before, extra = part.submissions, part.asked
+    run, paper = before.run, before.next_paper
     arguments = script.arguments(paper, name=f"milabench.{run.name}", cwd=Path.cwd(), asked=extra)
     resume = (*_MILABENCH, "resume", str(run), *part.resume)
     task = script.Task(run=run, begin=before.begin, resume=resume)
@@ -222,16 +239,20 @@ async def _submitted(slurm: Slurm, profile: str | None, part: _Part, given: Sequ
         paper.script.parent.mkdir(parents=True, exist_ok=True)
         paper.script.write_text(script.text(task, ["sbatch", *arguments], milabench.__version__))
     except OSError as error:
-        raise PreflightError(f"cannot write {paper.script}: {error.strerror}: choose another --base") from None
+        raise PreflightError(f"cannot write {paper.script}: {told(error)}: choose another --base") from None
     try:
         number = await slurm.submit(arguments)
     except SlurmError as error:
         _unmake(before)
-        by = f" (with profile {profile})" if profile else ""
+        by = f" (with profile {part.profile})" if part.profile else ""
         raise SlurmError(f"{error}{by}") from None
-    job = Submitted(job=number, profile=profile, asked=extra, submitted=time.time())
+    job = Submitted(job=number, profile=part.profile, asked=extra, submitted=time.time())
     submissions = before.with_job(job)
-    submissions.write()
+    try:
+        submissions.write()
+    except OSError as error:
+        await slurm.cancel([number])
+        raise PreflightError(f"cannot write {run / records.NAME}: {told(error)}: job {number} is cancelled") from None
     return submissions
 
 
@@ -244,7 +265,3 @@ def _unmake(before: Submissions) -> None:
             folder.rmdir()
         except OSError:  # something else is in it
             return
-
-
-def _tell(there: Submissions, console: Console) -> None:
-    console.note(f"job {there.latest.job} is submitted: {there.run}")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from milabench import suite
 from milabench.app.options import Options
-from milabench.app.submit import Words, _found, _parts, _same_nodes
-from milabench.errors import RunDirError
+from milabench.app.submit import Words, _all_submitted, _found, _Part, _parts, _same_nodes
+from milabench.console import Console
+from milabench.errors import PreflightError, RunDirError
+from milabench.slurm.commands import Slurm, SlurmError
 from milabench.slurm.records import Submissions, Submitted
 from milabench.slurm.states import Seen
 
@@ -78,3 +82,36 @@ def test_a_run_goes_on_where_it_was_begun(tmp_path: Path) -> None:
     assert _same_nodes(there) == []  # it was not
     (tmp_path / "it/plan.json").touch()
     assert _same_nodes(there) == ["--nodelist=n[1-2]"]
+
+
+class Queue(Slurm):
+    """Slurm that takes jobs until one is too many."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.cancelled, self._taken = most, list[str](), 0
+
+    async def submit(self, arguments: Sequence[str]) -> str:
+        self._taken += 1
+        if self._taken > self.most:
+            raise SlurmError("sbatch failed: too many jobs")
+        return str(self._taken)
+
+    async def cancel(self, jobs: Sequence[str]) -> None:
+        self.cancelled += jobs
+
+
+def test_all_runs_are_submitted_or_none_is_left_in_the_queue(tmp_path: Path) -> None:
+    parts = [_Part(submissions=Submissions(run=tmp_path / name, begin=("run",))) for name in ("a", "b", "c")]
+    queue = Queue(2)
+    with pytest.raises(SlurmError, match="too many jobs"):
+        asyncio.run(_all_submitted(queue, parts, Console(quiet=True)))
+    assert queue.cancelled == ["1", "2"]
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_job_that_cannot_be_recorded_is_cancelled(tmp_path: Path) -> None:
+    (tmp_path / "a/slurm.json.partial").mkdir(parents=True)  # in the way of a file
+    queue = Queue(1)
+    with pytest.raises(PreflightError, match=r"slurm.json: .*: job 1 is cancelled"):
+        asyncio.run(_all_submitted(queue, [_Part(submissions=Submissions(run=tmp_path / "a"))], Console(quiet=True)))
+    assert queue.cancelled == ["1"]
