@@ -103,10 +103,19 @@ def words(text: str) -> list[str]:
     if found and not found[0].startswith("-"):
         raise ValueError(f"{found[0]!r} is no argument of sbatch: they begin with -")
     for word in found:
-        option = word.partition("=")[0] if word.startswith("--") else _SHORT.get(word[:2], "")
-        if option in _REFUSED:
-            raise ValueError(f"{word.partition('=')[0]} cannot be given: {_REFUSED[option]}")
+        if (reason := _refusal(word)) is not None:
+            raise ValueError(f"{word.partition('=')[0]} cannot be given: {reason}")
     return found
+
+
+def _refusal(word: str) -> str | None:
+    """Return why a word cannot be given; sbatch takes a long option by any beginning that no other has."""
+    if not word.startswith("--"):
+        return _REFUSED.get(_SHORT.get(word[:2], ""))
+    option = word.partition("=")[0]
+    if option == "--":
+        return "arguments are milabench's own after it"
+    return next((reason for refused, reason in _REFUSED.items() if refused.startswith(option)), None)
 
 
 def _listed(known: Mapping[str, Profile], own: Path | None) -> str:

@@ -25,11 +25,12 @@ def test_items_are_written_as_after_sbatch(tmp_path: Path) -> None:
         big:
           - --nodes=2
           - -w cn-d[003-004]
+          - --wait-all-nodes=1
           - --comment="two words"
         """,
     )
     found = profiles.find("big", own)
-    assert found.arguments == ("--nodes=2", "-w", "cn-d[003-004]", "--comment=two words")
+    assert found.arguments == ("--nodes=2", "-w", "cn-d[003-004]", "--wait-all-nodes=1", "--comment=two words")
     assert (found.mark.line, found.mark.column) == (1, 1)
 
 
@@ -56,6 +57,8 @@ def test_the_profiles_that_milabench_brings_can_be_read() -> None:
         ("x: [--array=1-3]\n", "E218", (1, 5), "a run is one job: --split makes a job for each benchmark"),
         ("x: [--clusters=a]\n", "E218", (1, 5), "set SLURM_CLUSTERS"),
         ("x: [--wrap=true]\n", "E218", (1, 5), "--wrap cannot be given"),
+        ("x: [--arr=1-3]\n", "E218", (1, 5), "--arr cannot be given: a run is one job"),
+        ("x: [--exclusive, --]\n", "E218", (1, 18), "x[1]: -- cannot be given"),
     ],
 )
 def test_mistakes_are_told_with_their_place(
