@@ -62,6 +62,10 @@ def submit(arguments: tuple[str, ...], resumed: str | None, attached: str | None
         raise UsageError("--resume and --attach are about a run that is there: give one of them, and no --split")
     options = read_options(values)
     if attached is not None:
+        if arguments or values["profile"] or values["sbatch"] or not follows:
+            raise UsageError(
+                "--attach follows what was submitted: it takes --base and --quiet alone, and nothing behind `--`"
+            )
         return _go(_known(flows.attach(attached, options)), options, console, follows=True)
     again = flows.resume(_wanted(values), resumed, _read_resume(arguments), options, console)
     return _go(again, options, console, follows=follows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from milabench.cli.submit import _read_resume, _read_run
+from milabench.cli.submit import _read_resume, _read_run, submit
 from milabench.errors import UsageError
 
 
@@ -48,3 +48,9 @@ def test_options_to_go_on_by_become_words() -> None:
     for given in (("it",), ("--base", "x")):
         with pytest.raises(UsageError, match="--resume has the run"):
             _read_resume(given)
+
+
+@pytest.mark.parametrize("words", [["--no-follow"], ["--profile", "x"], ["--sbatch=--nodes=1"], ["--", "--failed"]])
+def test_what_would_change_nothing_of_a_job_that_was_submitted_is_refused(words: list[str]) -> None:
+    with pytest.raises(UsageError, match="--attach follows what was submitted"):
+        submit.main(["--attach", "it", *words], standalone_mode=False)
