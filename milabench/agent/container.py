@@ -126,7 +126,7 @@ def started(container: Container, inside: Inside, group: Callable[[str], int | N
         *inside.argv,
     ]
     if inside.name and container.kind == "docker":  # it has no --replace
-        return ["sh", "-c", f'{container.executable} rm --force "$0" >/dev/null 2>&1; exec "$@"', inside.name, *argv]
+        return ["sh", "-c", '"$1" rm --force "$0" >/dev/null 2>&1; exec "$@"', inside.name, *argv]
     return argv
 
 

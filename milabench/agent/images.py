@@ -17,6 +17,8 @@ _LOOK_S = 60
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # as images and as kernels call them
 _ABSENT = ("no such image", "image not known", "no such object")
 _CHUNK = 1 << 20
+# Nodes that share a base share the file: the first of them fetches it. apptainer makes no folder for it.
+_FETCH_FILE = 'mkdir -p "${2%/*}" && { test -e "$2" || exec "$0" "$@"; }'
 
 
 def look(container: Container, *, keep: bool = True) -> dict[str, Any]:
@@ -34,6 +36,8 @@ def look(container: Container, *, keep: bool = True) -> dict[str, Any]:
         found = _look(program, container, keep=keep)
     except subprocess.TimeoutExpired:
         version, found = "", {"image": None, "problem": f"{program} has not answered for {_LOOK_S} s"}
+    except OSError as error:  # the program is none, or an image's file cannot be read
+        version, found = "", {"image": None, "problem": f"{error.strerror or error}: {error.filename or program}"}
     return {"program": program, "version": version, **found}
 
 
@@ -65,6 +69,12 @@ def pulled(container: Container) -> list[str] | None:
     if "://" not in container.image:
         return None
     return [container.executable, "pull", file_of(container.image, container.base), container.image]
+
+
+def fetched(container: Container) -> list[str] | None:
+    """Return the argv of a process that does so, where another may have done it meanwhile; None as ``pulled``."""
+    argv = pulled(container)
+    return ["sh", "-c", _FETCH_FILE, *argv] if argv and container.kind == "apptainer" else argv
 
 
 def _read(code: int, out: str, err: str, kind: Kind) -> dict[str, Any]:
@@ -119,7 +129,7 @@ def _hashed(path: Path, known: Path, *, keep: bool) -> str:
     state: Sequence[object] = [seen.st_size, seen.st_mtime_ns]
     try:
         digests = dict(json.loads(known.read_text()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         digests = {}
     if digests.get(str(path), [None])[:-1] == state:
         return str(digests[str(path)][-1])

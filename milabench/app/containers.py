@@ -64,8 +64,8 @@ async def findings(ask: Ask, described: System, wanted: Wanted | None, base: str
 
 def fetching(container: Container, nodes: Collection[str]) -> Plan:
     """Return how an image comes to nodes: from where it is published; nothing for a file or a folder."""
-    argv = agent.pulled(container)
-    trials = tuple(_fetching(node, argv, container.base) for node in nodes) if argv else ()
+    argv = agent.fetched(container)
+    trials = tuple(_fetching(node, argv) for node in nodes) if argv else ()
     return Plan(phase="install", trials=trials)
 
 
@@ -76,9 +76,9 @@ def check_fetched(container: Container, outcomes: Mapping[str, Outcome]) -> None
         raise PreflightError(f"the container image {container.image} could not be fetched: {failed[0].reason}")
 
 
-def _fetching(node: str, argv: Iterable[str], base: str) -> Trial:
+def _fetching(node: str, argv: Iterable[str]) -> Trial:
     tag = f"image.{node}"
-    command = Command(tag=tag, benchmark=tag, node=node, argv=tuple(argv), cwd=base, metrics="none")
+    command = Command(tag=tag, benchmark=tag, node=node, argv=tuple(argv), cwd="/", metrics="none")
     return Trial(benchmark=tag, jobs=(Job(tag=tag, commands=(command,), deadline_s=PULL_S),))
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agents import assert_ends, launch, pid_in, talk
-from milabench.agent.container import Container
+from milabench.agent import images
+from milabench.agent.container import Container, file_of
 from milabench.execute.hosts.local import LocalHost
 from milabench.outcome import Exit
 from places import TEXTS
@@ -21,6 +24,10 @@ import json, os, sys
 
 words = sys.argv[1:]
 options = []
+if words[0] == "pull":
+    if os.path.exists(words[1]):
+        sys.exit(os.write(2, b"FATAL:   image file already exists") and 255)
+    sys.exit(open(words[1], "x").write(words[2]) and 0)  # its folder has to be there
 assert words.pop(0) == "exec"
 while words[0].startswith("--"):
     options.append(words.pop(0))
@@ -92,3 +99,12 @@ def test_an_image_that_is_not_there_is_the_reason(container: Container, tmp_path
     assert ended(tmp_path, container, "true").error == (
         f"the container cannot be started: could not open image {container.image} (apptainer, exit code 255)"
     )
+
+
+def test_an_image_is_fetched_once_for_nodes_that_share_a_base(container: Container, tmp_path: Path) -> None:
+    published = replace(container, image="docker://e.org/i:1")
+    argv = images.fetched(published)
+    assert argv is not None
+    for _ in range(2):
+        subprocess.run(argv, check=True)
+    assert Path(file_of(published.image, str(tmp_path))).read_text() == "docker://e.org/i:1"

@@ -48,7 +48,7 @@ def test_podman_is_told_all_that_a_process_has_without_a_container() -> None:
 def test_docker_first_removes_what_is_left_of_that_name() -> None:
     shell, option, script, name, *argv = containers.started(DOCKER, INSIDE, none)
     assert (shell, option, name) == ("sh", "-c", "milabench-0-one")
-    assert script == '/usr/bin/docker rm --force "$0" >/dev/null 2>&1; exec "$@"'
+    assert script == '"$1" rm --force "$0" >/dev/null 2>&1; exec "$@"'
     assert argv[:2] == ["/usr/bin/docker", "run"]
     assert not {"--replace", "--userns=keep-id"} & set(argv)
     assert {"--name=milabench-0-one", "--user=1000:100", "--env=A", "--pull=never"} <= set(argv)

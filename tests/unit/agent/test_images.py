@@ -97,6 +97,15 @@ def test_a_program_that_does_not_answer_is_a_problem(monkeypatch: pytest.MonkeyP
     assert images.look(container("docker"))["problem"] == "/usr/bin/docker has not answered for 60 s"
 
 
+def test_a_program_that_is_none_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*argv: str) -> subprocess.CompletedProcess[str]:
+        raise OSError(8, "Exec format error", argv[0])
+
+    monkeypatch.setattr(images, "_run", run)
+    monkeypatch.setattr(images.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert images.look(container("docker"))["problem"] == "Exec format error: /usr/bin/docker"
+
+
 def test_an_apptainer_file_is_told_by_a_hash_of_it_that_is_made_once(
     answers: dict[str, tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
