@@ -228,11 +228,13 @@ def _manifest(text: bytes, where: Path) -> Manifest:
 
 def _unpack(archive: tarfile.TarFile, path: Path, manifest: Manifest, folder: Path, base: Path) -> None:
     waiting = {each.name: each for each in manifest.files}
+    targets = {each.name: _target(each, path, folder, base) for each in manifest.files}
+    _check_ways(manifest, path)
     while member := _taken(path, archive.next):
         each = waiting.pop(member.name, None)
         if each is None:
             raise PreflightError(f"{path}: {member.name} does not stand in its manifest: it is not as it was packed")
-        target = _target(each, path, folder, base)
+        target = targets[each.name]
         target.parent.mkdir(parents=True, exist_ok=True)
         _put(archive, member, each, target, path)
     if waiting:
@@ -243,11 +245,32 @@ def _unpack(archive: tarfile.TarFile, path: Path, manifest: Manifest, folder: Pa
 def _target(each: Packed, path: Path, folder: Path, base: Path) -> Path:
     """Return where a file goes. Raises PreflightError for a name, or a link, that leads out of there."""
     name = PurePosixPath(each.name)
-    root = base if name.parts[0] in _BELOW_BASE else folder
-    led = os.path.normpath(name.parent / each.link) if each.link is not None else str(name)
-    if name.is_absolute() or ".." in name.parts or led.startswith(("/", "..")):
+    below_base = len(name.parts) > 1 and name.parts[0] in _BELOW_BASE
+    stays = each.link is None or (below_base and leads_below(name, each.link).partition("/")[0] in _BELOW_BASE)
+    if not stays or name.is_absolute() or ".." in name.parts or str(name) in (".", MANIFEST):
         raise PreflightError(f"{path}: {each.name} would be written outside of the base: no bundle of milabench's")
-    return root / name
+    return (base if below_base else folder) / name
+
+
+def leads_below(name: PurePosixPath, link: str) -> str:
+    """Return where a link of that name leads to below what the name is relative to, nothing where it leads out.
+
+    Only a link that goes up first and then down can be told without following it: where it goes down before, what it
+    goes up from may be a link itself.
+    """
+    parts = PurePosixPath(link).parts
+    up = sum(part == ".." for part in parts)
+    if link.startswith("/") or ".." in parts[up:] or up > len(name.parent.parts):
+        return ""
+    return str(PurePosixPath(*name.parent.parts[: len(name.parent.parts) - up], *parts[up:]))
+
+
+def _check_ways(manifest: Manifest, path: Path) -> None:
+    """Raise PreflightError where a file would be written through a link that the bundle has itself."""
+    links = {each.name for each in manifest.files if each.link is not None}
+    for each in manifest.files:
+        if any(str(folder) in links for folder in PurePosixPath(each.name).parents):
+            raise PreflightError(f"{path}: {each.name} would be written through a link: no bundle of milabench's")
 
 
 def _put(archive: tarfile.TarFile, member: tarfile.TarInfo, each: Packed, target: Path, path: Path) -> None:

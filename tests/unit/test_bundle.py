@@ -138,6 +138,20 @@ def linking_out(document: dict[str, Any]) -> None:
     document["files"][0]["link"] = "../../../../etc"
 
 
+def linked(name: str, link: str | None = None) -> Callable[[dict[str, Any]], None]:
+    """Return what names the first file of a bundle anew, as a link where one is given."""
+
+    def change(document: dict[str, Any]) -> None:
+        document["files"][0] |= {"name": name, "link": link}
+
+    return change
+
+
+def through_a_link(document: dict[str, Any]) -> None:
+    document["files"][0] |= {"name": "data/away", "link": "of"}
+    document["files"][1]["name"] = "data/away/file"
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -152,6 +166,13 @@ def linking_out(document: dict[str, Any]) -> None:
         (rewritten(without_arch), r"its manifest.json is damaged \(about.arch is missing\)"),
         (rewritten(leading_out, ("../../away", b"")), r"would be written outside|does not stand"),
         (rewritten(linking_out), r"code/a/run.sh would be written outside of the base"),
+        (rewritten(linked("data/a", "../../../etc")), r"data/a would be written outside of the base"),
+        (rewritten(linked("data/a", "/etc")), r"data/a would be written outside of the base"),
+        (rewritten(linked("data/a", "../venv")), r"data/a would be written outside of the base"),
+        (rewritten(linked("data/a", "of/link/../..")), r"data/a would be written outside of the base"),
+        (rewritten(linked("")), r" would be written outside of the base"),
+        (rewritten(linked("manifest.json")), r"manifest.json would be written outside of the base"),
+        (rewritten(through_a_link), r"data/away/file would be written through a link"),
     ],
 )
 def test_what_is_damaged_is_told_and_counts_for_nothing(
