@@ -35,6 +35,8 @@ async def pack(options: Options, console: Console, target: Path, *, with_data: b
     """
     if not target.parent.is_dir():
         raise UsageError(f"--output {target}: there is no folder {target.parent}")
+    if target.is_dir():
+        raise UsageError(f"--output {target}: this is a folder: name a file in it")
     async with operation(options, console) as work:
         facts = await _facts(work, options)
         options = replace(options, shape={**options.shape, "arch": facts["arch"]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 
@@ -71,7 +71,8 @@ def commands(benchmarks: Sequence[Benchmark], console: Console) -> dict[str, str
 def _own_files(program: Program) -> list[str]:
     """Return the words of a command that are files of the folder it is started in."""
     relative = (word for word in program.argv if word and not word.startswith(("/", "-")) and "\0" not in word)
-    return [word for word in relative if (Path(program.cwd) / word).is_file()]
+    # Not by Path.is_file, which raises for a word that is too long to name a file, such as a script for a shell.
+    return [word for word in relative if os.path.isfile(os.path.join(program.cwd, word))]  # noqa: PTH113, PTH118
 
 
 def _is_small(folder: Path) -> bool:
@@ -92,7 +93,9 @@ def _locked(wheels: Sequence[str]) -> Iterator[str]:
 
 
 def _below(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    return ((f"{name}/{each}", folder / each) for each in stage.files_below(folder))
+    """Yield the files below a folder: links become what they lead to, and those to nothing are left out."""
+    paths = ((each, (folder / each).resolve()) for each in stage.files_below(folder))
+    return ((f"{name}/{each}", path) for each, path in paths if path.is_file())
 
 
 def _suite(ready: Workspace, codes: Mapping[str, str]) -> str:
@@ -113,7 +116,10 @@ def _moved(benchmark: Benchmark, code: str | None) -> Benchmark:
 
 
 def _data(base: Path, groups: set[str]) -> Iterator[tuple[str, Path]]:
-    """Yield what preparing has made, and no token; links within stay links, and others become what they lead to."""
+    """Yield what preparing has made, and no token; links within stay links, and others become what they lead to.
+
+    A link to nothing that would not stay one is left out.
+    """
     for name in _OF_DATA:
         for root, folders, files in os.walk(base / name):
             parts = Path(root).relative_to(base).parts
@@ -122,8 +128,12 @@ def _data(base: Path, groups: set[str]) -> Iterator[tuple[str, Path]]:
             linked = [each for each in below if (Path(root) / each).is_symlink()]
             for each in (*files, *linked):
                 path = Path(root) / each
-                if (*parts, each) not in _SECRET and (path.is_symlink() or path.is_file()):
-                    yield str(path.relative_to(base)), path if _stays(path, base) else path.resolve()
+                if (*parts, each) in _SECRET:
+                    continue
+                if _stays_link(path, base):
+                    yield str(path.relative_to(base)), path
+                elif path.is_file():
+                    yield str(path.relative_to(base)), path.resolve()
 
 
 def _is_wanted(parts: tuple[str, ...], groups: set[str]) -> bool:
@@ -131,13 +141,13 @@ def _is_wanted(parts: tuple[str, ...], groups: set[str]) -> bool:
     return parts not in _OF_THIS_MACHINE and not of_another and not (parts[0] == "extra" and parts[-1] == _RECORDS)
 
 
-def _stays(path: Path, base: Path) -> bool:
-    """Say whether a path is no link, or one that leads to another place of the data by a relative way."""
+def _stays_link(path: Path, base: Path) -> bool:
+    """Say whether a path is a link to another place of the data, by a relative way."""
     if not path.is_symlink():
-        return True
+        return False
     target = os.readlink(path)  # noqa: PTH115 - a text, as it stands
-    led = os.path.relpath(os.path.normpath(path.parent / target), base)
-    stays = not target.startswith("/") and led.partition("/")[0] in _OF_DATA
+    led = bundle.leads_below(PurePosixPath(path.relative_to(base)), target)
+    stays = led.partition("/")[0] in _OF_DATA
     if not stays and path.is_dir():
         raise PreflightError(f"--data: {path} leads out of the base to a folder: copy it there, or leave --data out")
     return stays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import yaml
 
 from milabench import plan as planning
 from milabench.app import packed
+from milabench.app.bundle import pack
 from milabench.app.options import Options
 from milabench.app.workspace import workspace
 from milabench.bundle import Group
 from milabench.console import Console
-from milabench.errors import PreflightError
+from milabench.errors import PreflightError, UsageError
+from milabench.suite.types import Program
 
 FACTS = {"hostname": "here", "cpus": 4, "memory_bytes": 2**34, "arch": "cpu", "devices": [], "environ": {}}
 SUITE = """
@@ -85,6 +88,35 @@ def test_the_data_of_the_suites_benchmarks_is_packed_and_no_token(tmp_path: Path
     assert sorted(below) == sorted([*wanted, "data/latest", "data/away"])
     assert below["data/latest"].is_symlink()
     assert below["data/away"] == tmp_path / "elsewhere"
+
+
+def test_links_of_folders_become_what_they_lead_to_and_those_to_nothing_are_left_out(tmp_path: Path) -> None:
+    filled(tmp_path, "shared.py", "base/data/x")
+    (tmp_path / "own").mkdir()
+    for name, target in (("inside.py", "main.py"), ("outside.py", "../shared.py"), ("nothing.py", "gone.py")):
+        (tmp_path / "own" / name).symlink_to(target)
+    (tmp_path / "base/data/nothing").symlink_to(tmp_path / "gone")
+    found = files(tmp_path, with_data=True)
+    code = {name: path.name for name, path in found.items() if name.startswith("code/own/")}
+    assert code == {
+        "code/own/inside.py": "main.py",
+        "code/own/main.py": "main.py",
+        "code/own/outside.py": "shared.py",
+    }
+    assert [name for name in found if name.startswith("data/")] == ["data/x"]
+
+
+def test_a_word_of_a_command_may_be_longer_than_a_file_name(tmp_path: Path) -> None:
+    argv = ("sh", "-c", "echo " * 1000, "print.sh")
+    filled(tmp_path, "print.sh")
+    assert packed._own_files(Program(argv=argv, cwd=str(tmp_path))) == ["print.sh"]
+
+
+@pytest.mark.parametrize(("output", "why"), [("none/a.tar", "there is no folder"), (".", "this is a folder")])
+def test_what_no_bundle_can_be_written_to_is_told_first(tmp_path: Path, output: str, why: str) -> None:
+    options = Options(config="quickstart", base=tmp_path, environ={})
+    with pytest.raises(UsageError, match=why):
+        asyncio.run(pack(options, Console(quiet=True), tmp_path / output))
 
 
 def test_data_that_lies_elsewhere_is_told(tmp_path: Path) -> None:
