@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from milabench.pack import BasePackage
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")  # the node that the command is for anyway
 SILENT = "nolog"  # in a tag: the process measures nothing
 
 
@@ -38,7 +39,11 @@ class SSHCommand(TransparentCommand):
     def options(self) -> dict[str, Any]:
         nodes = self.pack.config["system"]["nodes"]
         named = {node["ip"]: node["name"] for node in reversed(nodes)} | {node["name"]: node["name"] for node in nodes}
-        return {**super().options, "node": named.get(self.host, self.host)}
+        if self.host in named:
+            return {**super().options, "node": named[self.host]}
+        if self.host in _LOOPBACK:
+            return super().options
+        raise TypeError(f"SSHCommand: no node has the name or address {self.host}: there are {', '.join(named)}")
 
 
 class DockerRunCommand(TransparentCommand):

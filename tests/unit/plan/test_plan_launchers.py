@@ -243,6 +243,12 @@ def test_what_only_says_where_leaves_the_argv_alone(tmp_path: Path, body: str) -
     (found,) = commands_of(tmp_path, body)
     assert found.argv == (f"{VENV}/bin/python", MAIN, "--x", "1")
     assert found.cwd == "/base/code/b"
+    assert found.node == commands_of(tmp_path, "plan")[0].node
+
+
+def test_a_host_that_is_no_node_is_the_benchfiles_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no node has the name or address nowhere: there are .*10\.0\.0\.2"):
+        commands_of(tmp_path, "SSHCommand(plan, 'nowhere')", arch="cuda", gpus=4, nodes_of=TWO)
 
 
 def test_a_sequence_is_a_job_of_commands_that_follow_each_other(tmp_path: Path) -> None:
