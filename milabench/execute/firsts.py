@@ -41,10 +41,14 @@ class _Member:
 
 
 def groups(commands: Sequence[Command]) -> Mapping[str, Sequence[Command]]:
-    """Return the commands of each group that is on several nodes, by the tag of its leader."""
+    """Return the commands of each group that is on several nodes, by the tag of its leader.
+
+    Not of one whose leader measures nothing (a server): what its ranks say is kept nowhere.
+    """
+    mute = {command.tag for command in commands if command.metrics == "none"}
     found: dict[str, list[Command]] = {}
     for command in commands:
-        if command.ranks is not None and command.ranks.nodes > 1:
+        if command.ranks is not None and command.ranks.nodes > 1 and command.ranks.leader not in mute:
             found.setdefault(command.ranks.leader, []).append(command)
     return found
 

@@ -20,7 +20,7 @@ _MOST_BYTES = 1 << 20  # of a log at once
 
 
 async def unready(command: Command, ready: Ready, host: Host, files: Files) -> str:
-    """Wait until a server is ready: return "" then, or why it was not within its time. Raises HostLost."""
+    """Wait until a server is ready: return "" then, or why it was not within its time."""
     clock, why = asyncio.get_running_loop().time, ""
     end = clock() + ready.within_s
     log = None if ready.log is None else _Log(ready.log, files)
@@ -36,7 +36,7 @@ async def unready(command: Command, ready: Ready, host: Host, files: Files) -> s
 async def _why_unready(command: Command, ready: Ready, host: Host) -> str:
     try:
         return str((await host.request("ready", ready=asdict(ready), cwd=command.cwd))["why"])
-    except PreflightError as error:  # of one look: the next may go well
+    except PreflightError as error:  # of one look: the next may go well; of a node that is gone the process tells
         return str(error)
 
 

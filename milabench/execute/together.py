@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -77,19 +78,23 @@ class Together:
     # Starting ----------------------------------------------------------------------------------------------------
 
     async def _start_all(self, ports: Mapping[str, int]) -> None:
-        """Start them in order; when one cannot be, those before it are ended, and sealed."""
+        """Start them in order, the ranks of a group without a pause; what cannot be ends, and seals, those before."""
         try:
-            for command in self.commands:
-                process = await self._start(command, ports)
-                self._processes.append((command, process))
-                if why := await self._why_unready(command, process):
-                    self._reasons[command.tag] = why
-                    await process.stop("silent")
-                    return
+            for _, members in itertools.groupby(self.commands, leader_of):
+                started = [await self._begun(command, ports) for command in members]
+                for command, process in started:
+                    if why := await self._why_unready(command, process):
+                        self._reasons[command.tag] = why
+                        await process.stop("silent")
+                        return
         except Exception:
             await self._stop("sibling")
             await all_of([self._ended(*each) for each in self._processes], self.setting.interrupt)
             raise
+
+    async def _begun(self, command: Command, ports: Mapping[str, int]) -> tuple[Command, Process]:
+        self._processes.append((command, await self._start(command, ports)))
+        return self._processes[-1]
 
     async def _start(self, command: Command, ports: Mapping[str, int]) -> Process:
         binding = Binding(

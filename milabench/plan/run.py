@@ -223,7 +223,7 @@ def _command(
         env={**there, **env, **environ.devices(context.system.arch, node, ids)},
         metrics=metrics,
         service=service,
-        ready=context.ready if service else None,
+        ready=context.ready if service and (ranks is None or ranks.first == 0) else None,
         ranks=ranks,
         container=context.on(node).container,
     )

@@ -15,6 +15,7 @@ from milabench.execute.hosts.fake import HANGS, FakeHost, Reply, Story, exits
 from milabench.execute.virtual import VirtualTime
 from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Plan, Trial
+from milabench.plan.types import Ranks
 from milabench.record import Record
 from milabench.suite.types import Ready
 
@@ -135,3 +136,40 @@ def test_an_interrupt_ends_the_wait(tmp_path: Path) -> None:
 
     assert time.run(collect()).kind == "interrupted"
     assert time.seconds < 1
+
+
+def test_a_server_of_ranks_on_several_nodes_is_ready_by_its_leader_once_all_have_started(tmp_path: Path) -> None:
+    common: dict[str, Any] = {"benchmark": "a", "argv": ("x",), "cwd": "/", "metrics": "none", "service": True}
+    servers = tuple(
+        Command(
+            tag=f"a.server.n{rank}",
+            node=f"n{rank}",
+            ready=None if rank else PORT,
+            ranks=Ranks(leader="a.server.n0", first=rank, count=1, nodes=2),
+            **common,
+        )
+        for rank in range(2)
+    )
+    client = Command(tag="a.client", node="n0", benchmark="a", argv=("x",), cwd="/")
+    started: list[str] = []
+
+    def script(launch: Launch) -> Story:
+        started.append(launch.command.tag)
+        return HANGS if launch.command.service else Story(step_s=10.0)
+
+    def ready(_: dict[str, Any]) -> dict[str, Any]:
+        return {"event": "ready", "why": "" if "a.server.n1" in started else "the ranks have not met"}
+
+    time = VirtualTime()
+    job = Job(tag="a", commands=(*servers, client), deadline_s=600.0, first_event_s=20.0)
+    plan = Plan(phase="run", trials=(Trial(benchmark="a", jobs=(job,)),))
+    record = Record.create(tmp_path / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns)
+
+    async def collect() -> Outcome:
+        hosts = {name: FakeHost(script, {"ready": ready}) for name in ("n0", "n1")}
+        setting = Setting(hosts=hosts, records=record, interrupt=Interrupt())
+        (found,) = [each.outcome async for each in execute(plan, setting) if isinstance(each, TrialEnded)]
+        return found
+
+    assert time.run(collect()) == Outcome(kind="ok", tag="a.client")
+    assert round(time.seconds) == 30  # three steps: nothing is waited for, and servers may be silent

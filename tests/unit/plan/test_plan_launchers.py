@@ -246,6 +246,15 @@ def test_what_only_says_where_leaves_the_argv_alone(tmp_path: Path, body: str) -
     assert found.node == commands_of(tmp_path, "plan")[0].node
 
 
+def test_of_a_server_on_several_nodes_the_leader_is_to_be_ready(tmp_path: Path) -> None:
+    entry = "plan: {method: njobs, n: 1}, num_machines: 2, server: {ready: {port: 8000}}"
+    server = "TorchrunAllNodes(PackCommand(ClientServer.new_server_pack(self)))"
+    body = f"ClientServer(self, plan, {server})"
+    found = commands_of(tmp_path, body, entry, arch="cuda", gpus=4, nodes_of=TWO)
+    ready = {command.tag: command.ready and command.ready.port for command in found}
+    assert ready == {"b.server.a": 8000, "b.server.b": None, "b": None}
+
+
 def test_a_host_that_is_no_node_is_the_benchfiles_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no node has the name or address nowhere: there are .*10\.0\.0\.2"):
         commands_of(tmp_path, "SSHCommand(plan, 'nowhere')", arch="cuda", gpus=4, nodes_of=TWO)
