@@ -171,12 +171,15 @@ class _Runner:
         if state == "done":
             return None
         outcomes: list[Outcome] = []
+        known = True
         try:
             outcomes = await self._staged(job)
         finally:
+            done = bool(outcomes) and all(outcome.kind in GOOD for outcome in outcomes)
             if not any(outcome.kind == "lost" for outcome in outcomes):  # the agent that had the lock is gone with it
-                done = bool(outcomes) and all(outcome.kind in GOOD for outcome in outcomes)
-                await host.request("end", target=target, done=done)
+                known = (await host.request("end", target=target, done=done)).get("known", True)
+        if done and not known:
+            return [Outcome(kind="lost", reason="the agent went away before it was recorded as done", tag=job.tag)]
         return outcomes
 
     async def _staged(self, job: Job) -> list[Outcome]:

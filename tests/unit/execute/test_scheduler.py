@@ -153,6 +153,14 @@ def test_what_is_there_already_starts_nothing(tmp_path: Path) -> None:
     assert host.launched == []
 
 
+def test_what_an_agent_that_is_gone_began_is_lost_and_not_done(tmp_path: Path) -> None:
+    host = FakeHost(lambda _: exits(0), {"end": {"event": "ended", "known": False}})  # as the agent after it replies
+    ended = setup(host, tmp_path)[-1]
+    assert isinstance(ended, TrialEnded)
+    reason = "the agent went away before it was recorded as done"
+    assert ended.outcome == Outcome(kind="lost", reason=reason, tag="torch")
+
+
 def test_a_taken_lock_is_waited_for(tmp_path: Path) -> None:
     host = FakeHost(lambda _: exits(0))
     states = iter(["locked", "locked", "needed"])
