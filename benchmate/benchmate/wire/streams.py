@@ -101,8 +101,8 @@ class Frames:
                 yield message
             elif (body := self._body()) is not None:
                 message = _object(body)
-                if isinstance(size := message.get("bytes"), int):
-                    self._held, self._needed = message, size
+                if "bytes" in message:
+                    self._held, self._needed = message, _size_of_raw(message)
                 else:
                     yield message
 
@@ -124,8 +124,19 @@ class Frames:
         return taken
 
 
+def _size_of_raw(message: Mapping[str, Any]) -> int:
+    """Return how many raw bytes follow a message. Raises ValueError for a number that cannot be meant."""
+    size = message["bytes"]
+    if type(size) is not int or not 0 <= size <= FRAME_BYTES:
+        raise ValueError(f"no frame: {str(size)[:80]} raw bytes")
+    return size
+
+
 def _object(body: bytes) -> dict[str, Any]:
-    message = _decode(body.decode())
+    try:
+        message = _decode(body.decode())
+    except RecursionError:
+        raise ValueError("no frame: it is nested too deep") from None
     if not isinstance(message, dict):
         raise ValueError(f"no frame: {body[:80]!r}")
     return message

@@ -384,7 +384,18 @@ def test_frames_come_out_whole_however_the_stream_is_cut(
     ]
 
 
-@pytest.mark.parametrize("text", [b"Welcome to node7\n", b"\0\0\0\x02[]", b"\0\0\0\x02{x"])
+NO_FRAMES = {
+    "text": b"Welcome to node7\n",
+    "no object": b"\0\0\0\x02[]",
+    "no JSON": b"\0\0\0\x02{x",
+    "nested too deep": (200_000).to_bytes(4, "big") + b"[" * 200_000,
+    "fewer raw bytes than none": frame({"bytes": -1}),
+    "more raw bytes than any frame has": frame({"bytes": 1 << 40}),
+    "raw bytes that are no number": frame({"bytes": True}),
+}
+
+
+@pytest.mark.parametrize("text", NO_FRAMES.values(), ids=NO_FRAMES)
 def test_what_is_no_frame_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"no frame|property name"):
         list(Frames().feed(text))
