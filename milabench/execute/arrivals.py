@@ -15,14 +15,17 @@ from typing import Any, Final
 
 from milabench.errors import PreflightError, told
 from milabench.rundir import Files
+from milabench.untrusted import mapping
 
 Message = Mapping[str, Any]
-Fetch = Callable[[str], Awaitable[Mapping[str, Any]]]  # a file's name → its account, once it has come again
-_WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+Fetch = Callable[[str], Awaitable[object]]  # a file's name → its account by its name, once it has come again
+_WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_MOST_BYTES: Final = 1 << 62  # of a file: what says more is no account of one
 _AT_ONCE_BYTES: Final = 1 << 20  # more is hashed in a thread: it takes longer than others should wait
 _PART_BYTES: Final = 1 << 18
 _RANK: Final = re.compile(r"[0-9]+\.(?:jsonl|steps)")  # what follows the tag of a further rank's file
 _LINES: Final = (".data", ".jsonl")
+_NO_ACCOUNT: Final = {"error": "its node did not say what it holds"}
 
 
 class Arrivals:
@@ -50,9 +53,11 @@ class Arrivals:
 
     def take(self, chunk: Message) -> None:
         """Write a chunk at its place; where that fails, it shows in the end. Raises ValueError for no file of these."""
-        name = chunk["file"]
+        name, offset, content = chunk["file"], chunk["offset"], chunk["blob"]
         if not self._is_expected(name):
-            raise ValueError(f"{name!r} is no file of the process")
+            raise ValueError(f"{str(name)[:80]!r} is no file of the process")
+        if not _is_size(offset):  # one below 0 would be in what the runner wrote
+            raise ValueError(f"{str(offset)[:80]!r} is no place in {name}")
         if name in self._problems:
             return
         try:
@@ -61,17 +66,18 @@ class Arrivals:
                 begin = self._begin_of(name, descriptor)
                 if chunk.get("cut"):
                     os.ftruncate(descriptor, begin)
-                _write(descriptor, chunk["blob"], begin + chunk["offset"])
+                _write(descriptor, content, begin + offset)
             finally:
                 os.close(descriptor)
         except OSError as error:
             self._problems[name] = _unwritable(error)
 
-    async def settle(self, accounts: Mapping[str, Message], fetch: Fetch) -> str | None:
-        """Check what has arrived by an account of each file, and fetch again what is not the same.
+    async def settle(self, told: object, fetch: Fetch) -> str | None:
+        """Check what has arrived by what the node has told of each file, and fetch again what is not the same.
 
         Return what could not be had, and why; None where all is there.
         """
+        accounts = self._accounts(told)
         wrong = await self._wrong(accounts)
         for name in list(wrong):
             del wrong[name]
@@ -86,16 +92,25 @@ class Arrivals:
         self._problems.pop(name, None)
         try:
             self._hashed(name, 0)  # what is there of it goes
-            return (await fetch(name)).get(name)
+            return self._accounts(await fetch(name)).get(name)
         except OSError as error:
             self._problems[name] = _unwritable(error)
         except PreflightError as error:
             self._problems[name] = str(error)
         return None
 
+    def _accounts(self, told: object) -> dict[str, Message]:
+        """Return what a node has told of the files of the process; what is no account is one that says so.
+
+        One that could not be written here has one, too, be it told of or not.
+        """
+        nothing = dict.fromkeys(self._problems, _NO_ACCOUNT)
+        expected = {name: each for name, each in mapping(told).items() if self._is_expected(name)}
+        return nothing | {name: each if _is_account(each) else _NO_ACCOUNT for name, each in expected.items()}
+
     async def _wrong(self, accounts: Mapping[str, Message]) -> dict[str, str]:
         """Return what is wrong with each file that is not as its account says."""
-        if sum(each.get("size", 0) for each in accounts.values()) <= _AT_ONCE_BYTES:
+        if sum(each["size"] for each in accounts.values() if not each.get("error")) <= _AT_ONCE_BYTES:
             return self._compared(accounts)
         return await asyncio.to_thread(self._compared, accounts)
 
@@ -104,8 +119,6 @@ class Arrivals:
         return {name: problem for name, problem in found.items() if problem}
 
     def _problem(self, name: str, account: Message) -> str | None:
-        if not self._is_expected(name):
-            return None  # it was no file of the process: nothing of it is here
         if problem := self._problems.get(name, account.get("error")):
             return str(problem)
         try:
@@ -134,7 +147,9 @@ class Arrivals:
     def _open(self, name: str) -> int:
         return os.open(f"{self._folder}/{name}", _WRITE, 0o644)
 
-    def _is_expected(self, name: str) -> bool:
+    def _is_expected(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
         if name in self._names:
             return True
         rank = self._rank is not None and name.startswith(self._rank) and _RANK.fullmatch(name[len(self._rank) :])
@@ -149,6 +164,19 @@ class Arrivals:
                 size += 1
             self._begins[name] = size
         return self._begins[name]
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_BYTES
+
+
+def _is_account(value: object) -> bool:
+    """Say whether a value is what a node tells of a file: its size and hash, or why it cannot be read."""
+    if not isinstance(value, Mapping):
+        return False
+    if value.get("error"):
+        return isinstance(value["error"], str)
+    return _is_size(value.get("size")) and isinstance(value.get("sha256"), str)
 
 
 def _unwritable(error: OSError) -> str:

@@ -81,13 +81,78 @@ def test_a_file_that_begins_anew_there_begins_anew_here(arrivals: Arrivals, tmp_
 
 
 @pytest.mark.parametrize(
-    "name", ["other.data", "../bert.data", "bert.data/x", "bert.rank1.txt", "bert.rank.steps", "run.json", ""]
+    "name",
+    [
+        "other.data",
+        "../bert.data",
+        "bert.data/x",
+        "bert.rank1.txt",
+        "bert.rank.steps",
+        "run.json",
+        "",
+        "/etc/motd",
+        None,
+        7,
+        ("x",),
+    ],
 )
-def test_no_other_file_is_written(arrivals: Arrivals, tmp_path: Path, name: str) -> None:
+def test_no_other_file_is_written(arrivals: Arrivals, tmp_path: Path, name: Any) -> None:
     with pytest.raises(ValueError, match="no file of the process"):
         arrivals.take(chunk(name, 0, b"x"))
     assert asyncio.run(arrivals.settle({name: known(b"x")}, Node(arrivals).fetch)) is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("offset", [-1, -(1 << 70), 1 << 70, 1.5, "0", None, True])
+def test_nothing_is_written_before_what_the_node_may_write_or_at_no_place(
+    arrivals: Arrivals, tmp_path: Path, offset: Any
+) -> None:
+    (tmp_path / "bert.data").write_bytes(b"start\n")
+    with pytest.raises(ValueError, match=r"no place in bert\.data"):
+        arrivals.take(chunk("bert.data", offset, b"x"))
+    assert (tmp_path / "bert.data").read_bytes() == b"start\n"
+
+
+def test_nothing_is_written_where_a_link_leads(arrivals: Arrivals, tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"mine")
+    (tmp_path / "bert.stdout").symlink_to("other")
+    node = Node(arrivals, bert_stdout=b"its")
+    arrivals.take(chunk("bert.stdout", 0, b"its"))
+    assert "it cannot be written here: Too many levels of symbolic links" in str(node.settle())
+    assert (tmp_path / "other").read_bytes() == b"mine"
+
+
+NO_ACCOUNTS = {
+    "nothing": None,
+    "a text": "whole",
+    "no size": {"sha256": "0"},
+    "less than nothing": {"size": -6, "sha256": "0"},
+    "no number": {"size": "4", "sha256": "0"},
+    "more than there can be": {"size": 1 << 80, "sha256": "0"},
+    "no hash": {"size": 4},
+    "no words": {"error": 5},
+}
+
+
+@pytest.mark.parametrize("account", NO_ACCOUNTS.values(), ids=NO_ACCOUNTS)
+def test_what_is_no_account_of_a_file_is_told_and_harms_nothing(
+    arrivals: Arrivals, tmp_path: Path, account: object
+) -> None:
+    (tmp_path / "bert.data").write_bytes(b"start\n")
+    arrivals.take(chunk("bert.data", 0, b"one\n"))
+
+    async def fetch(name: str) -> object:
+        arrivals.take(chunk(name, 0, b"one\n"))
+        return {name: account}
+
+    told = asyncio.run(arrivals.settle({"bert.data": account}, fetch))
+    assert told == "bert.data did not come whole from its node: its node did not say what it holds"
+    assert (tmp_path / "bert.data").read_bytes() == b"start\none\n"
+
+
+@pytest.mark.parametrize("told", [None, [], "files", 7])
+def test_a_node_that_tells_of_no_files_is_asked_for_none(arrivals: Arrivals, told: object) -> None:
+    assert asyncio.run(arrivals.settle(told, Node(arrivals).fetch)) is None
 
 
 @pytest.mark.parametrize("name", ["bert.rank1.jsonl", "bert.rank12.steps", "bert.stderr"])
