@@ -47,7 +47,7 @@ class AgentHost(ABC):
         self._held: dict[str, None] = {}
         self._monitored: dict[str, Any] | None = None
         self._arrivals: dict[int, Arrivals] = {}
-        self._samples: int | None = None  # the request whose monitor's file arrives
+        self._samples = 0  # the request whose monitor's file arrives
         self._settling: set[asyncio.Task[None]] = set()
         self._sending = asyncio.Lock()
         self._hello: Mapping[str, Any] | None = None
@@ -97,21 +97,24 @@ class AgentHost(ABC):
             before = self._how
             try:
                 await self._open()
+                for path in self._held:
+                    await self._hold_again(path)
             except PreflightError as error:
                 await self._break_off()
                 raise HostLost(f"{before}; and then: {error}") from None
-            for path in self._held:
-                await self._hold_again(path, before)
+            except BaseException:  # nobody waits any more: an agent that does not hold what it should runs nothing
+                await self._break_off()
+                raise
             if self._monitored is not None:
                 with suppress(PreflightError, asyncio.TimeoutError):  # what is to be run does not depend on it
                     await asyncio.wait_for(self.ask("monitor", **self._monitored), MONITOR_S)
 
-    async def _hold_again(self, path: str, before: str) -> None:
+    async def _hold_again(self, path: str) -> None:
         """Hold a file that the agent before held: one that cannot be reached may need a while to let go of it."""
         end = asyncio.get_running_loop().time() + (self._silence_s + _RELEASE_S if self.remote else 0.0)
         while not (await self.ask("hold", path=path))["held"]:
             if asyncio.get_running_loop().time() >= end:
-                raise HostLost(f"{before}; and then: another holds {path}")
+                raise HostLost(f"another holds {path}")
             await asyncio.sleep(0.5)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -161,8 +164,8 @@ class AgentHost(ABC):
         message = await self.ask(op, **fields)
         if message.get("held"):
             self._held[fields["path"]] = None
-        if op == "monitor" and "files" in message and self._samples is not None:
-            await self._settle(self._samples, message)
+        if op == "monitor" and "files" in message and self._samples in self._arrivals:
+            await self._settle(self._samples, self._arrivals.pop(self._samples), message)
         return message
 
     async def hello(self) -> Mapping[str, Any]:
@@ -236,8 +239,8 @@ class AgentHost(ABC):
             while chunk := await pipe.read():
                 for message in frames.feed(chunk):
                     self._deliver(message)
-        except (ValueError, KeyError, TypeError) as error:
-            garbled = f"what came from the agent is no reply of one ({error})"
+        except Exception as error:  # whatever it says, what waits for it is answered
+            garbled = f"what came from the agent is no reply of one ({error or type(error).__name__})"
             await pipe.kill()
         how = await pipe.ended()
         self._how = garbled or how
@@ -259,36 +262,40 @@ class AgentHost(ABC):
         future = futures.pop(message["id"], None)
         if future is None or future.done():
             return
-        if message["event"] == "exit" and message["id"] in self._arrivals:
-            task = asyncio.create_task(self._arrived(message, future))
+        if message["event"] == "exit" and (arrivals := self._arrivals.pop(message["id"], None)) is not None:
+            task = asyncio.create_task(self._arrived(message, arrivals, future))
             self._settling.add(task)
             task.add_done_callback(self._settling.discard)
         else:
             future.set_result(message)
 
-    async def _arrived(self, message: dict[str, Any], ended: asyncio.Future[dict[str, Any]]) -> None:
+    async def _arrived(
+        self, message: dict[str, Any], arrivals: Arrivals, ended: asyncio.Future[dict[str, Any]]
+    ) -> None:
         """Tell how a process ended once all that it wrote is here; what is not is its error."""
-        missing = await self._settle(message["id"], message)
+        try:
+            missing = await self._settle(message["id"], arrivals, message)
+        except Exception as problem:  # no thread can be started, say: who waits for the process is answered
+            missing = f"whether all came from its node is not known: {problem}"
         if missing is not None:
             error = message.get("error")
             message = {**message, "error": f"{error}; {missing}" if error else missing}
         if not ended.done():
             ended.set_result(message)
 
-    async def _settle(self, number: int, message: Mapping[str, Any]) -> str | None:
+    async def _settle(self, number: int, arrivals: Arrivals, message: Mapping[str, Any]) -> str | None:
         """Check what has arrived of a request's files, and let them go on the node; return what could not be had."""
-        arrivals = self._arrivals.pop(number)
 
-        async def fetch(name: str) -> Mapping[str, Any]:
+        async def fetch(name: str) -> object:
             again = next(self._numbers)
             self._arrivals[again] = arrivals
             try:
                 reply = await self._reply("fetch", self._asked(again, "fetch", {"target": number, "file": name}))
             finally:
                 self._arrivals.pop(again, None)
-            return dict(reply["files"])
+            return reply.get("files")
 
-        missing = await arrivals.settle(message.get("files", {}), fetch)
+        missing = await arrivals.settle(message.get("files"), fetch)
         self.post({"op": "arrived", "target": number})
         return missing
 
@@ -301,7 +308,6 @@ class AgentHost(ABC):
         self._exits.clear()
         self._full.clear()
         self._arrivals.clear()
-        self._samples = None
 
 
 def _beside(launch: Launch) -> dict[str, str]:
