@@ -32,6 +32,13 @@ def contained(request: pytest.FixtureRequest, project: Project) -> Engine:
     return named(project, found)
 
 
+@pytest.fixture(params=["podman", "docker"])
+def ending(request: pytest.FixtureRequest, project: Project) -> Engine:
+    """Return the same for tests of ends, which are alike wherever an image comes from."""
+    found: Engine = request.getfixturevalue(request.param)
+    return named(project, found)
+
+
 @pytest.fixture
 def in_podman(podman: Engine, project: Project) -> Engine:
     return named(project, podman)
@@ -91,16 +98,14 @@ def test_what_is_installed_for_one_image_is_not_taken_for_another(project: Proje
 STUBBORN = """trap "" TERM; while true; do echo '{"count": 1, "unit": "items"}'; sleep 0.05; done"""
 
 
-def test_ctrl_c_ends_containers(project: Project, contained: Engine) -> None:
+def test_ctrl_c_ends_containers(project: Project, ending: Engine) -> None:
     project.suite(printer=shell(PRINTER, stop=10**6), other=shell(PRINTER))
     with project.started("run", "--config", "suite.yaml") as runner:
-        wait_until(
-            lambda: contained.running() and project.base.exists() and project.run().files("printer").steps.exists()
-        )
+        wait_until(lambda: ending.running() and project.base.exists() and project.run().files("printer").steps.exists())
         runner.send_signal(signal.SIGINT)
         assert runner.wait(60) == 130
     assert project.run().outcomes()["printer"].kind == "interrupted"
-    assert nothing_is_left(project, contained)
+    assert nothing_is_left(project, ending)
 
 
 def test_a_second_ctrl_c_ends_containers_at_once(project: Project, in_podman: Engine) -> None:
@@ -134,20 +139,20 @@ def test_a_run_is_not_resumed_with_another_image(project: Project, podman_image:
         podman_image("image", "rm", "--force", own.image)
 
 
-def test_max_duration_ends_a_container_that_hears_no_sigterm(project: Project, contained: Engine) -> None:
+def test_max_duration_ends_a_container_that_hears_no_sigterm(project: Project, ending: Engine) -> None:
     project.suite(printer=shell(STUBBORN, stop=10**6, max_duration=3))
     assert project.verb("run").code == 1
     assert project.run().outcomes()["printer"].kind == "timeout"
-    assert nothing_is_left(project, contained)
+    assert nothing_is_left(project, ending)
 
 
-def test_a_killed_runner_leaves_no_container(project: Project, contained: Engine) -> None:
+def test_a_killed_runner_leaves_no_container(project: Project, ending: Engine) -> None:
     project.suite(printer=shell(PRINTER, stop=10**6))
     with project.started("run", "--config", "suite.yaml") as runner:
-        wait_until(contained.running)
+        wait_until(ending.running)
         runner.send_signal(signal.SIGKILL)
         runner.wait(30)
-        wait_until(lambda: nothing_is_left(project, contained), timeout_s=60)
+        wait_until(lambda: nothing_is_left(project, ending), timeout_s=60)
 
 
 def test_a_program_that_is_not_in_the_image_is_the_reason(project: Project, in_podman: Engine) -> None:
