@@ -47,7 +47,8 @@ _FILES = re.compile(
 # Images set these for their own Python: they would load other modules, or compile all of them at each start.
 _EMPTIED = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
 _INFINIBAND = "/dev/infiniband"
-_STOP_S = 2  # what the program itself waits between SIGTERM and SIGKILL, where it is it that replaces a container
+# What is ended by name has had its grace; podman before 4.0 takes no time when it removes.
+_NO_GRACE = "--stop-timeout=0"
 _SAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 _READABLE = 40  # characters of a tag in a name
 # What a container's program says last when it fails itself, and how it begins.
@@ -110,7 +111,7 @@ def started(container: Container, inside: Inside, group: Callable[[str], int | N
     rootfs = is_root(container)
     argv = [
         *(container.executable, "run", "--rm", "--network=host", "--ipc=host", "--pid=host", "--pull=never"),
-        *("--log-driver=none", "--security-opt=label=disable", f"--stop-timeout={_STOP_S}"),
+        *("--log-driver=none", "--security-opt=label=disable", _NO_GRACE),
         *(["--replace"] if inside.name and container.kind == "podman" else []),
         *([f"--name={inside.name}"] if inside.name else []),
         f"--user={inside.user}",
@@ -162,7 +163,7 @@ def ended(container: Container, name: str) -> list[str] | None:
     """Return the argv that ends a container with all that is in it, and removes it; none where it is a process tree."""
     match container.kind:
         case "podman":
-            return [container.executable, "rm", "--force", "--ignore", "--time=0", name]
+            return [container.executable, "rm", "--force", "--ignore", name]
         case "docker":
             return [container.executable, "rm", "--force", name]
         case "apptainer":

@@ -37,7 +37,7 @@ def groups(**files: int) -> Callable[[str], int | None]:
 def test_podman_is_told_all_that_a_process_has_without_a_container() -> None:
     assert containers.started(PODMAN, INSIDE, none) == [
         *("podman", "run", "--rm", "--network=host", "--ipc=host", "--pid=host", "--pull=never", "--log-driver=none"),
-        *("--security-opt=label=disable", "--stop-timeout=2", "--replace", "--name=milabench-0-one"),
+        *("--security-opt=label=disable", "--stop-timeout=0", "--replace", "--name=milabench-0-one"),
         *("--user=1000:100", "--userns=keep-id", "--ulimit=nofile=1024:4096"),
         *("--volume=/base:/base", "--volume=/runs/one:/runs/one", "--workdir=/base/code"),
         *("--env=HOME=/base/home", "--env=A", "--env=EMPTY="),
@@ -179,7 +179,7 @@ def test_files_that_variables_name_are_found() -> None:
 
 
 def test_containers_are_ended_and_removed_by_name() -> None:
-    assert containers.ended(PODMAN, "n") == ["podman", "rm", "--force", "--ignore", "--time=0", "n"]
+    assert containers.ended(PODMAN, "n") == ["podman", "rm", "--force", "--ignore", "n"]
     assert containers.ended(DOCKER, "n") == ["/usr/bin/docker", "rm", "--force", "n"]
     assert containers.ended(APPTAINER, "n") is None
 
