@@ -258,7 +258,7 @@ def test_lines_of_megabytes_and_bytes_that_are_no_text_harm_nothing(agent: Raw) 
 
 NO_MEMORY = (
     "import os; from milabench.agent import serve; "
-    "serve.Agent._look = lambda self: os.path.exists('fail') and bytearray(1 << 62)"
+    "serve.Agent._pace = lambda self: os.path.exists('fail') and bytearray(1 << 62)"
 )
 
 
