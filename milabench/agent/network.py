@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Collection
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 _LAST_PORT = 65535
@@ -56,11 +56,21 @@ def why_unready(ready: dict[str, Any], cwd: str) -> str:
     """Return why a server is not ready, in words; empty where it is. ``ready`` names a port, a url or a file."""
     if ready.get("port") is not None:
         whys = [why_unreached(address, ready["port"], _LOOK_S) for address in _LOOPBACK]
-        return "" if "" in whys else f"port {ready['port']}: {whys[0]}"
+        return "" if "" in whys or _listens(ready["port"]) else f"port {ready['port']}: {whys[0]}"
     if ready.get("url") is not None:
         return _why_unanswered(ready["url"])
     path = os.path.join(cwd, ready["file"])  # noqa: PTH118
     return "" if os.path.exists(path) else f"there is no {path}"  # noqa: PTH110
+
+
+def _listens(port: int) -> bool:
+    """Say whether something listens on a port, of one address of this machine alone it may be."""
+    wanted = (f"{port:04X}", "0A")  # 0A: it listens
+    for table in ("tcp", "tcp6"):
+        with suppress(OSError), open(f"/proc/net/{table}") as lines:  # noqa: PTH123
+            if any((words[1].rpartition(":")[2], words[3]) == wanted for words in map(str.split, lines)):
+                return True
+    return False
 
 
 def _why_unanswered(url: str) -> str:

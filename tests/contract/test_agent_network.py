@@ -86,8 +86,9 @@ def test_another_node_is_reached_or_it_is_said_why_not() -> None:
     assert "name" in asked("reach", address="nowhere.invalid", port=port, within_s=5.0)["why"]
 
 
-def test_a_server_is_ready_when_its_port_takes_connections(tmp_path: Path) -> None:
-    with listening() as port:
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])  # the second: no address that is tried
+def test_a_server_is_ready_when_its_port_takes_connections(tmp_path: Path, address: str) -> None:
+    with listening(address) as port:
         assert asked("ready", ready=ready(port=port), cwd=str(tmp_path))["why"] == ""
     found = asked("ready", ready=ready(port=port), cwd=str(tmp_path))["why"]
     assert found == f"port {port}: connection refused"
