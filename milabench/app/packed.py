@@ -46,8 +46,10 @@ def files(
         if own is not None and each.source is None and each.name in codes:
             yield from _below(Path(own), f"code/{codes[each.name]}")
     base = Path(ready.site.base)
-    for key in {each.source.key for each in ready.suite.benchmarks if each.source is not None}:
-        yield from _below(base / "sources" / key, f"sources/{key}")
+    commits = {each.benchmark: each.commit for each in ready.fetched}
+    sources = {each.source.key: commits[each.name] for each in ready.suite.benchmarks if each.source is not None}
+    for key, commit in sources.items():
+        yield from _repository(base / "sources" / key, f"sources/{key}", commit)
     text = folder / bundle.SUITE
     text.write_text(_suite(ready, codes))
     yield bundle.SUITE, text
@@ -96,6 +98,12 @@ def _below(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
     """Yield the files below a folder: links become what they lead to, and those to nothing are left out."""
     paths = ((each, (folder / each).resolve()) for each in stage.files_below(folder))
     return ((f"{name}/{each}", path) for each, path in paths if path.is_file())
+
+
+def _repository(folder: Path, name: str, commit: str) -> Iterator[tuple[str, Path]]:
+    """Yield what was fetched of a repository: one commit, and what says so, not those before it."""
+    yield from ((f"{name}/{path.name}", path) for path in sorted(folder.iterdir()) if path.is_file())
+    yield from _below(folder / commit, f"{name}/{commit}")
 
 
 def _suite(ready: Workspace, codes: Mapping[str, str]) -> str:

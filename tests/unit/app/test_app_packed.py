@@ -106,6 +106,26 @@ def test_links_of_folders_become_what_they_lead_to_and_those_to_nothing_are_left
     assert [name for name in found if name.startswith("data/")] == ["data/x"]
 
 
+def test_of_a_repository_the_commit_that_is_used_is_packed(tmp_path: Path) -> None:
+    filled(
+        tmp_path,
+        "key/commit",
+        "key/.milabench.json",
+        "key/now/tool/main.py",
+        "key/before/tool/main.py",
+        "key/partial/x",
+    )
+    (tmp_path / "key/now/tool/absolute.py").symlink_to(tmp_path / "key/now/tool/main.py")
+    found = dict(packed._repository(tmp_path / "key", "sources/key", "now"))
+    assert sorted(found) == [
+        "sources/key/.milabench.json",
+        "sources/key/commit",
+        "sources/key/now/tool/absolute.py",
+        "sources/key/now/tool/main.py",
+    ]
+    assert not any(path.is_symlink() for path in found.values())
+
+
 def test_a_word_of_a_command_may_be_longer_than_a_file_name(tmp_path: Path) -> None:
     argv = ("sh", "-c", "echo " * 1000, "print.sh")
     filled(tmp_path, "print.sh")
