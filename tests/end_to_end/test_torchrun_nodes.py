@@ -25,6 +25,7 @@ from milabench.agent import processes
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
 from milabench.execute.hosts import Host
 from milabench.execute.hosts.local import LocalAgent
+from milabench.launchtime import port_token
 from milabench.outcome import Outcome
 from milabench.plan import Plan, codec
 from milabench.record import Record
@@ -71,6 +72,7 @@ BENCHFILE = """
 
     __pack__ = Benchmark
 """
+LISTENS = "import socket, sys, time; server = socket.create_server(('', int(sys.argv[1]))); time.sleep(1000)"
 SYSTEM = """
     system:
       arch: cpu
@@ -209,24 +211,27 @@ def placed(run: RunDir, tag: str, ranks: int) -> list[tuple[Any, ...]]:
     return [(each["rank"], each["local_rank"], each["world_size"], each["node"], each["device_id"]) for each in hellos]
 
 
-def test_torchrun_trains_over_two_nodes_one_after_the_other(nodes: Nodes, tmp_path: Path) -> None:
-    plan = nodes.plan("torchrun")
-    for number in range(2):  # the second finds the port of the first as that left it
-        outcome, run = nodes.run(plan, tmp_path / str(number))
-        assert outcome.kind == "early_stop", outcome
-        assert placed(run, "torchrun.n0", 3) == [(0, 0, 3, "n0", 0), (1, 1, 3, "n0", 0), (2, 0, 3, "n1", 0)]
-        (steps,) = run.steps("torchrun.n0")
-        assert set(steps.columns["count"]) == {12}  # four of each rank
-        rates = [event.data for event in run.events("torchrun.n0") if event.event == "data" and "rate" in event.data]
-        assert sum(each["task"] == "train" for each in rates) == 20
+def has_met_at(run: RunDir, tag: str, port: int) -> bool:
+    (start,) = (event.data for event in run.events(tag) if event.event == "start")
+    return any(str(port) in word for word in start["command"])
 
 
-def test_accelerate_trains_over_two_cpu_machines(nodes: Nodes, tmp_path: Path) -> None:
-    outcome, run = nodes.run(nodes.plan("accelerate"), tmp_path / "run")
+def test_torchrun_and_then_accelerate_train_over_two_nodes(nodes: Nodes, tmp_path: Path) -> None:
+    outcome, run = nodes.run(nodes.plan("torchrun"), tmp_path / "first")
+    assert outcome.kind == "early_stop", outcome
+    assert placed(run, "torchrun.n0", 3) == [(0, 0, 3, "n0", 0), (1, 1, 3, "n0", 0), (2, 0, 3, "n1", 0)]
+    (steps,) = run.steps("torchrun.n0")
+    assert set(steps.columns["count"]) == {12}  # four of each rank
+    rates = [event.data for event in run.events("torchrun.n0") if event.event == "data" and "rate" in event.data]
+    assert sum(each["task"] == "train" for each in rates) == 20
+    assert has_met_at(run, "torchrun.n0", 29400)
+
+    outcome, run = nodes.run(nodes.plan("accelerate"), tmp_path / "second")
     assert outcome.kind == "early_stop", outcome
     assert placed(run, "accelerate.n0", 2) == [(0, 0, 2, "n0", 0), (1, 0, 2, "n1", 0)]
     (steps,) = run.steps("accelerate.n0")
     assert set(steps.columns["count"]) == {8}
+    assert has_met_at(run, "accelerate.n0", 29400)  # as the first left it
 
 
 def test_a_node_that_is_not_reached_is_named(nodes: Nodes, tmp_path: Path) -> None:
@@ -243,11 +248,12 @@ def test_a_node_that_is_not_reached_is_named(nodes: Nodes, tmp_path: Path) -> No
 
 
 def test_a_launcher_that_never_comes_so_far_is_explained(nodes: Nodes, tmp_path: Path) -> None:
-    plan = nodes.plan("torchrun", within="20s")
+    plan = nodes.plan("torchrun", within="5s")
     (trial,) = plan.trials
     (job,) = trial.jobs
     first, second = job.commands
-    stuck = replace(job, commands=(first, replace(second, argv=("sleep", "1000"))))
+    waiting = replace(first, argv=(sys.executable, "-c", LISTENS, port_token(29400)))  # as torchrun, and sooner
+    stuck = replace(job, commands=(waiting, replace(second, argv=("sleep", "1000"))))
     outcome, _ = nodes.run(replace(plan, trials=(replace(trial, jobs=(stuck,)),)), tmp_path / "run")
     assert outcome.kind == "failed"
     assert "rank 2 on n1" in outcome.reason
