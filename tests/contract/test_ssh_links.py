@@ -22,6 +22,7 @@ from milabench.errors import HostLost, PreflightError
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.agent import END_S, AgentHost
 from milabench.execute.hosts.boot import Boot
+from milabench.execute.hosts.link import Link
 from milabench.execute.hosts.login import Login
 from milabench.execute.hosts.ssh import SSHHost
 from milabench.outcome import Exit
@@ -103,6 +104,25 @@ def test_a_host_key_can_be_accepted_the_first_time_and_is_known_then(nodes: Node
         f"10.77.0.1 {nodes['n1'].host_key()}",
     ]
     assert talk(nodes, login(nodes), name_of) == "n1"
+
+
+def test_where_a_host_key_cannot_be_written_down_nothing_stays_connected(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aborted: list[str] = []
+    abort = Link.abort
+
+    def noted(link: Link) -> None:
+        aborted.append(str(link.login))
+        abort(link)
+
+    monkeypatch.setattr(Link, "abort", noted)
+    nodes.known_hosts.unlink(missing_ok=True)
+    nodes.known_hosts.mkdir()
+    said = refusal(nodes, accept_new=True)
+    nodes.known_hosts.rmdir()
+    assert said == f"{nodes.known_hosts} cannot be written: Is a directory"
+    assert aborted == ["node n1 (10.77.0.1)"]
 
 
 @pytest.mark.parametrize("accept_new", [False, True])

@@ -46,7 +46,11 @@ class Link(asyncssh.SSHClient):
         except (asyncssh.Error, OSError, ValueError) as error:
             raise PreflightError(f"{self.login} {self._trouble(error)}") from None
         assert self._keys is not None
-        self._keys.remember()
+        try:
+            self._keys.remember()
+        except PreflightError:
+            self.abort()
+            raise
         return self.connection
 
     async def close(self) -> None:
