@@ -67,9 +67,14 @@ class Spool:
         for parent in self._own():
             try:
                 folder = tempfile.mkdtemp(prefix=prefix, dir=parent)  # nobody else can look into it
-                self._lock = _locked(folder)
             except OSError as error:
                 problem = error
+                continue
+            try:
+                self._lock = _locked(folder)
+            except OSError as error:  # no locks on this disk
+                problem = error
+                os.rmdir(folder)  # noqa: PTH106
                 continue
             self._folder = folder
             _remove_old(parent, prefix)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -64,6 +66,19 @@ def test_a_disk_that_many_nodes_share_is_not_taken(tmp_path: Path, monkeypatch: 
     spool = Spool({"TMPDIR": str(other)})
     assert Path(spool.folder).parent == other
     spool.close()
+
+
+def test_a_disk_without_locks_is_not_taken_and_nothing_is_left_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(Spool, "_own", lambda _: [str(tmp_path)])
+    with pytest.raises(OSError, match="No locks available"):
+        Spool({}).place("/runs/r/x.data")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_is_full_when_hardly_anything_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
