@@ -2,10 +2,11 @@
 
 Every transport sends this program to the Python of a node, where nothing of milabench is yet; any Python 3 can read it,
 to be told that it is too old. What it says are lines of standard output, ``milabench <nonce> <word> <detail>``:
-``want`` (the zip), ``have`` (the agent serves from here on), ``old`` (this Python's version), ``unwritable`` (why).
-``nonce`` tells them apart from what a login shell prints.
+``want`` (the zip), ``have`` (the agent serves from here on), ``old`` (this Python's version), ``damaged`` (what came is
+not the zip), ``unwritable`` (why). ``nonce`` tells them apart from what a login shell prints.
 """
 
+import hashlib
 import os
 import sys
 import time
@@ -27,7 +28,11 @@ def arrive(digest: str, size: int, nonce: str) -> None:
         path = _kept(digest)
         if path is None:
             say("want")
-            path = _keep(digest, _taken(size))
+            content = _taken(size)
+            if hashlib.sha256(content).hexdigest() != digest:
+                say("damaged")
+                sys.exit(3)
+            path = _keep(digest, content)
     except OSError as error:
         say("unwritable", str(error))
         sys.exit(3)
@@ -45,8 +50,6 @@ def _folder() -> str:
 
 def _kept(digest: str) -> "str | None":
     """Return the zip that is there from an earlier time, whole."""
-    import hashlib
-
     path = os.path.join(_folder(), digest + ".zip")  # noqa: PTH118
     try:
         with open(path, "rb") as file:  # noqa: PTH123

@@ -10,7 +10,7 @@ import secrets
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from milabench.agent import arrive
@@ -36,9 +36,10 @@ _PASSED_PREFIXES = ("PIP_", "UV_")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
-    """The zip of the agent, and its SHA-256."""
+    """The zip of the agent, what is in it, and its SHA-256."""
 
     archive: Path
+    content: bytes = field(repr=False)
     digest: str
 
     @classmethod
@@ -51,7 +52,8 @@ class Boot:
             try:
                 if not path.exists():
                     _write(path, sources)
-                return cls(archive=path, digest=hashlib.sha256(path.read_bytes()).hexdigest())
+                content = path.read_bytes()
+                return cls(archive=path, content=content, digest=hashlib.sha256(content).hexdigest())
             except OSError as error:
                 problem = error
         raise PreflightError(f"the agent for other machines cannot be written: {problem}")
@@ -77,12 +79,11 @@ class Boot:
 
     async def _start(self, pipe: Transport) -> tuple[str, str]:
         nonce = secrets.token_hex(8)
-        content = self.archive.read_bytes()
-        pipe.write(_program(self.digest, len(content), nonce))
+        pipe.write(_program(self.digest, len(self.content), nonce))
         words = _Words(pipe, nonce)
         word, detail = await words.next()
         if word == "want":
-            pipe.write(content)
+            pipe.write(self.content)
             await pipe.drain()
             word, detail = await words.next()
         return word, detail
@@ -120,6 +121,8 @@ async def _trouble(word: str, detail: str, pipe: Transport, where: str, python: 
         )
     if word == "unwritable":
         return f"{where}: neither the home folder nor a temporary one can be written: {detail}: make room"
+    if word == "damaged":
+        return f"{where}: the agent did not come there as it was sent: try again, and see what is in between"
     if word == "noise":
         await pipe.kill()
         return f"{where}: its login shell prints without end ({detail!r}), instead of starting {python}"
@@ -179,6 +182,7 @@ def _write(path: Path, sources: Mapping[str, bytes]) -> None:
                 for name, content in sources.items():
                     archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), content, zipfile.ZIP_DEFLATED)
             file.flush()
+            os.fsync(file.fileno())  # a zip that is cut after a power failure would be taken for whole
             os.replace(file.name, path)  # noqa: PTH105
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
