@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmate.wire import LINE_BYTES
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
 from milabench.app.workspace import addresses, resolve_system
@@ -109,22 +110,20 @@ def code_of(ended: Exit) -> int:
 async def _on_all(
     work: Operation, hosts: Mapping[str, Host], wanted: Wanted, folder: Path, show: Shows
 ) -> dict[str, Exit]:
+    files = {name: Files.of(folder, f"exec{index}") for index, name in enumerate(hosts)}
     streams = [
         _Printed(name, path, show, is_error=number == 1, named=len(hosts) > 1)
-        for index, name in enumerate(hosts)
-        for number, path in enumerate(Files.of(folder, f"exec{index}").printed)
+        for name, own in files.items()
+        for number, path in enumerate(own.printed)
     ]
-    running = [
-        asyncio.create_task(_on(work, host, _launch(wanted, await _folder(host, wanted), folder, name, index)))
-        for index, (name, host) in enumerate(hosts.items())
-    ]
+    running = [asyncio.create_task(_on(work, host, wanted, name, files[name])) for name, host in hosts.items()]
     try:
+        # In a thread: who reads what is shown may let it wait, and nodes have to hear meanwhile that somebody is here.
         while not all(task.done() for task in running):
-            for stream in streams:
-                stream.show()
-            await asyncio.wait(running, timeout=_LOOK_S)
+            if not await asyncio.to_thread(lambda: sum(stream.show() for stream in streams)):
+                await asyncio.wait(running, timeout=_LOOK_S)
         for stream in streams:
-            stream.end()
+            await asyncio.to_thread(stream.end)
     finally:
         for task in running:
             task.cancel()
@@ -137,8 +136,8 @@ async def _folder(host: Host, wanted: Wanted) -> str:
     return str(Path(home, wanted.cwd))
 
 
-def _launch(wanted: Wanted, cwd: str, folder: Path, name: str, index: int) -> Launch:
-    tag = f"exec{index}"
+def _launch(wanted: Wanted, cwd: str, name: str, files: Files) -> Launch:
+    tag = files.tag
     command = Command(
         tag=tag, benchmark=tag, node=name, argv=wanted.argv, cwd=cwd, env=dict(wanted.env), metrics="none"
     )
@@ -147,28 +146,30 @@ def _launch(wanted: Wanted, cwd: str, folder: Path, name: str, index: int) -> La
         phase="run",
         job=job,
         command=command,
-        files=Files.of(folder, tag),
+        files=files,
         env={},
         first_seq=0,
         deadline_s=wanted.limit_s,
     )
 
 
-async def _on(work: Operation, host: Host, launch: Launch) -> Exit:
-    tag = launch.command.tag
+async def _on(work: Operation, host: Host, wanted: Wanted, name: str, files: Files) -> Exit:
     try:
-        process = await host.start(launch)
+        process = await host.start(_launch(wanted, await _folder(host, wanted), name, files))
         await work.interrupt.watch(process)
         try:
             return await process.wait()
         finally:
             work.interrupt.unwatch(process)
     except PreflightError as error:
-        return Exit(tag=tag, cause="lost", error=str(error))
+        return Exit(tag=files.tag, cause="lost", error=str(error))
 
 
 class _Printed:
-    """What a command prints to one of its streams; of several nodes each line bears the node's name."""
+    """What a command prints to one of its streams; of several nodes each line bears the node's name.
+
+    A line without an end is shown in parts.
+    """
 
     def __init__(self, name: str, path: Path, show: Shows, *, is_error: bool, named: bool) -> None:
         self._name, self._show, self._is_error = name, show, is_error
@@ -176,16 +177,28 @@ class _Printed:
         self._file = Growing(path)
         self._begun = b""
 
-    def show(self) -> None:
-        while piece := self._file.read(_PIECE):
-            self._begun += piece
-            whole, newline, self._begun = self._begun.rpartition(b"\n") if self._prefix else (self._begun, b"", b"")
-            self._tell(whole + newline)
+    def show(self) -> bool:
+        """Show what comes next, a piece at most, so that others have their turn; return whether there was any."""
+        piece = self._file.read(_PIECE)
+        if not self._prefix:
+            self._tell(piece)
+            return bool(piece)
+        whole, newline, self._begun = (self._begun + piece).rpartition(b"\n")
+        self._tell(whole + newline)
+        if len(self._begun) >= LINE_BYTES:
+            self._end_line()
+        return bool(piece)
 
     def end(self) -> None:
-        self.show()
+        """Show what is left: nothing more comes."""
+        while self.show():
+            pass
         if self._begun:
-            self._tell(self._begun + b"\n")
+            self._end_line()
+
+    def _end_line(self) -> None:
+        self._tell(self._begun + b"\n")
+        self._begun = b""
 
     def _tell(self, content: bytes) -> None:
         if self._prefix:

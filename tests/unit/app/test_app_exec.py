@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from milabench.app import exec as module
 from milabench.app.exec import Wanted, code_of, direct, targets
-from milabench.errors import UsageError
+from milabench.errors import HostLost, UsageError
+from milabench.execute import Interrupt
+from milabench.execute.hosts.fake import FakeHost, exits
 from milabench.outcome import Exit
+from milabench.rundir import Files
 from milabench.system import Node, System
 from milabench.system.types import Allocation
 
@@ -93,3 +101,77 @@ def test_slurm_is_asked_for_within_an_allocation_only() -> None:
 )
 def test_an_end_is_called_as_shells_call_it(ended: dict[str, object], code: int) -> None:
     assert code_of(Exit(tag="one", **ended)) == code  # type: ignore[arg-type]
+
+
+# What is shown -----------------------------------------------------------------------------------------------------
+
+
+class Shown:
+    """What was shown, and of which node."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[str, bytes, bool]] = []
+
+    def __call__(self, name: str, content: bytes, is_error: bool) -> None:
+        self.pieces.append((name, content, is_error))
+
+    def of(self, name: str) -> bytes:
+        return b"".join(content for node, content, _ in self.pieces if node == name)
+
+
+def test_who_prints_without_end_leaves_others_their_turn(tmp_path: Path) -> None:
+    path, shown = tmp_path / "x", Shown()
+    path.write_bytes(b"y\n" * (3 << 17))
+    printed = module._Printed("n1", path, shown, is_error=False, named=False)
+    assert printed.show()
+    assert len(shown.of("n1")) == 1 << 18
+    printed.end()
+    assert shown.of("n1") == path.read_bytes()
+
+
+def test_a_line_without_an_end_is_shown_in_parts_and_not_kept(tmp_path: Path) -> None:
+    path, shown = tmp_path / "x", Shown()
+    path.write_bytes(b"y" * (5 << 20))
+    printed = module._Printed("n1", path, shown, is_error=False, named=True)
+    printed.end()
+    lines = shown.of("n1").splitlines()
+    assert [len(line) - len(b"n1: ") for line in lines] == [1 << 20] * 5
+
+
+def test_a_node_that_is_lost_before_its_command_is_begun_is_told_and_the_others_run(tmp_path: Path) -> None:
+    def gone(_: dict[str, Any]) -> dict[str, Any]:
+        raise HostLost("the link is down")
+
+    hosts = {"n1": FakeHost(lambda _: exits(3)), "n2": FakeHost(remote=True, replies={"hello": gone})}
+
+    async def main() -> dict[str, Exit]:
+        work: Any = SimpleNamespace(interrupt=Interrupt())
+        return await module._on_all(work, hosts, Wanted(argv=("true",), env={}), tmp_path, Shown())
+
+    ends = asyncio.run(main())
+    assert ends["n1"].code == 3
+    assert ends["n2"] == Exit(tag="exec1", cause="lost", error="the link is down")
+
+
+def test_nodes_are_heard_while_nobody_reads_what_is_shown(tmp_path: Path) -> None:
+    """A reader that waits must not keep the runner from telling its agents that it is there."""
+    files, read = Files.of(tmp_path, "exec0"), threading.Event()
+    files.stdout.write_bytes(b"something\n")
+    heard: list[bool] = []
+
+    async def main() -> None:
+        work: Any = SimpleNamespace(interrupt=Interrupt())
+        running = asyncio.create_task(
+            module._on_all(
+                work,
+                {"n1": FakeHost()},
+                Wanted(argv=("true",), env={}),
+                tmp_path,
+                lambda *_: heard.append(read.wait(20)),
+            )
+        )
+        asyncio.get_running_loop().call_later(0.01, read.set)
+        await running
+
+    asyncio.run(main())
+    assert heard == [True]
