@@ -152,6 +152,8 @@ class Fleet:
         host = self.hosts[node.name]
         hello = await host.hello()
         facts = (await host.request("probe", arch=survey.arch, reach=dict(survey.reach)))["facts"]
+        if not all(type(each["id"]) is int and each["id"] >= 0 for each in facts["devices"]):
+            raise PreflightError("numbers of its devices are no numbers: files of the run are named by them")
         known = {name: hello[name] for name in ("python", "python_version", "machine") if name in hello}
         self._remote[node.name] = {**facts, **known, "clock_offset_ns": await _clock_offset_ns(host)}
 

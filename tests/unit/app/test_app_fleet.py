@@ -104,6 +104,16 @@ def test_a_node_may_share_the_base_of_this_machine_which_is_one_too() -> None:
     assert (told.here["shares_base"], joined.bases) == ("b", {"b": "b", "a": "b"})
 
 
+@pytest.mark.parametrize("number", ["../../x", -1, None, 1.5, True])
+def test_a_node_cannot_name_files_by_the_numbers_of_its_devices(number: object) -> None:
+    """``<benchmark>.D<number>`` is what the files of a process are called."""
+    lying = Machine(facts={"devices": [{"id": 0, "name": "GPU"}, {"id": number, "name": "GPU"}]})
+    with pytest.raises(Unreachable) as found:
+        join(FakeHost(), {"b": lying, "c": Machine()}, system("a", "b", "c", local="a"))
+    assert set(found.value.why) == {"b"}
+    assert "numbers of its devices are no numbers" in found.value.why["b"]
+
+
 def test_of_one_machine_alone_nothing_is_asked() -> None:
     here = FakeHost()
     told, _ = join(here, {}, system("a", local="a"))
