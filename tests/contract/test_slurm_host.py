@@ -16,6 +16,7 @@ from cluster import Cluster
 from harness import wait_until
 from milabench.errors import HostLost, PreflightError
 from milabench.execute.hosts.boot import Boot
+from milabench.execute.hosts.child import KNOWN
 from milabench.execute.hosts.slurm import Placed, SlurmHost
 
 SLEEP = "sleep 60123"  # nothing else sleeps so long
@@ -91,8 +92,10 @@ def test_closing_a_host_ends_what_it_runs_and_its_step(cluster: Cluster, job: in
         await there.start(launch(tmp_path, f"setsid {SLEEP} & {SLEEP}"))
         await asyncio.to_thread(wait_until, lambda: len(sleepers()) == 2)
 
+    before = {*KNOWN}
     talk(host(cluster, job), story)
     assert not sleepers()
+    assert before == KNOWN  # numbers of Slurm's programs, which may be those of orphans later
     wait_until(lambda: steps(cluster, job) == [f"{job}.batch"])
 
 

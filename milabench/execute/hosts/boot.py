@@ -47,9 +47,9 @@ class Boot:
         """Return the zip of the milabench that runs, made where the user's cache (``environ``) has none of it yet."""
         sources = dict(_sources())
         name = f"built-{_digest_of(sources)}.zip"
-        for folder in (_cache(environ), private_folder()):
-            path = folder / name
+        for folder in (functools.partial(_cache, environ), private_folder):
             try:
+                path = folder() / name
                 if not path.exists():
                     _write(path, sources)
                 content = path.read_bytes()

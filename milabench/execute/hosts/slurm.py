@@ -63,6 +63,7 @@ class SlurmHost(AgentHost):
             await self._boot.start(pipe, placed.node, placed.python)
         except PreflightError as error:
             await pipe.kill()
+            await pipe.ended()
             said = why(pipe.words.lines)
             raise PreflightError(f"{error}; {said}" if said not in str(error) else str(error)) from None
         except BaseException:
@@ -78,8 +79,8 @@ class SlurmHost(AgentHost):
             try:
                 return await asyncio.wait_for(_all_of(asked), _DETAILS_S)
             finally:
-                asked.close_input()
                 await asked.kill()
+                await asked.ended()
         return ""
 
 

@@ -6,6 +6,7 @@ import ast
 import asyncio
 import re
 import shlex
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,6 +84,18 @@ def test_equal_sources_make_an_equal_zip_wherever_it_is_kept(boot: Boot, tmp_pat
     other = Boot.made({"HOME": str(tmp_path)})
     assert other.archive.parent == tmp_path / ".cache" / "milabench" / "agents"
     assert other.digest == boot.digest
+
+
+def test_a_temporary_folder_is_made_only_where_the_cache_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    Boot.made({"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert list(temporary.iterdir()) == []
+    other = Boot.made({"XDG_CACHE_HOME": "/dev/null"})
+    assert other.archive.parent.parent == temporary
 
 
 def test_it_is_made_once(boot: Boot) -> None:
