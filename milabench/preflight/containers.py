@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from milabench.agent.container import Container
+from milabench.agent.container import Container, file_of, is_root
 from milabench.agent.images import pulled
 from milabench.plan.site import Image
 from milabench.plan.types import Command
@@ -79,8 +79,15 @@ def _unusable(container: Container, problem: str, where: str) -> Finding:
         subject=container.executable,
         what=f"{container.executable} does not say what {container.image} is{where}: {problem}",
         consequence="no benchmark can start",
-        remedy=f"see what it says by hand: {container.executable} image inspect {shlex.quote(container.image)}",
+        remedy=f"see what it says by hand: {shlex.join(_looking(container))}",
     )
+
+
+def _looking(container: Container) -> list[str]:
+    """Return the argv that shows what an image is, or where it is a folder whether its program runs at all."""
+    if container.kind == "apptainer":
+        return [container.executable, "inspect", file_of(container.image, container.base)]
+    return [container.executable, *(["--version"] if is_root(container) else ["image", "inspect", container.image])]
 
 
 def _no_image(container: Container, where: str) -> Finding:

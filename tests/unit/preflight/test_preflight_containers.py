@@ -50,6 +50,20 @@ def test_what_stands_in_the_way_of_containers_is_told(
     assert what in only.what
 
 
+@pytest.mark.parametrize(
+    ("executable", "image", "typed"),
+    [
+        ("podman", "a b:1", "podman image inspect 'a b:1'"),
+        ("podman", "/srv/root", "podman --version"),
+        ("apptainer", "/srv/bench.sif", "apptainer inspect /srv/bench.sif"),
+    ],
+)
+def test_what_a_program_says_can_be_seen_by_hand(executable: str, image: str, typed: str) -> None:
+    container = Container(executable=executable, image=image, base="/base")
+    (only,) = findings(container, {"n1": Found(program=executable, problem="Exec format error")})
+    assert only.remedy == f"see what it says by hand: {typed}"
+
+
 def test_where_all_is_there_nothing_is_told() -> None:
     same = replace(PLANNED, container=replace(CONTAINER, digest="sha256:a"))
     assert [*findings(CONTAINER, {"n1": THERE, "n2": THERE}, (same,))] == []
