@@ -130,7 +130,7 @@ class Cluster:
         """Return the numbers of the jobs that have not ended."""
         return [int(line) for line in self.command("squeue", "--noheader", "--format=%A").split()]
 
-    def reach_time_limit(self, job: int, *, seconds: int = 1) -> None:
+    def reach_time_limit(self, job: int, *, seconds: int) -> None:
         """Let a running job come to its time limit so soon; Slurm looks for that every ten seconds or so."""
         self.command("scontrol", "update", f"jobid={job}", f"endtime=now+{seconds}seconds")
 

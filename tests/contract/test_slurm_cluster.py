@@ -19,13 +19,6 @@ def test_a_job_has_the_nodes_and_gpus_it_asks_for(cluster: Cluster, tmp_path: Pa
     assert {line.split()[1] for line in found} <= {str(number) for number in range(GPUS)}
 
 
-def test_a_job_that_reaches_its_time_limit_is_ended(cluster: Cluster) -> None:
-    job = cluster.submit("sleep 600")
-    cluster.wait_for(job, "RUNNING")
-    cluster.reach_time_limit(job)
-    assert cluster.wait_for(job, *ENDED) == "TIMEOUT"
-
-
 def test_a_node_that_breaks_takes_its_job_with_it_and_can_be_mended(cluster: Cluster) -> None:
     job = cluster.submit("sleep 600", "--nodelist=n3")
     cluster.wait_for(job, "RUNNING")
