@@ -19,6 +19,7 @@ from milabench.agent.metrics import PrintedMetrics
 from milabench.agent.spawn import many_descriptors, spawn
 
 SWEEP_S = 1.0  # what outlives a process by itself gets this long between SIGTERM and SIGKILL
+TOGETHER_S = 0.5  # who ends a run from outside (Slurm, systemd) sends SIGTERM to all of it, in no order
 VERIFY_S = 10.0  # then a process that SIGKILL did not end (an uninterruptible wait) is reported as such
 CHUNK = 1 << 14  # of a process's output at a time: reading the metrics in so much takes a few ms at most
 _PIPE_BYTES = 1 << 20  # no pipe holds more, unless root made it so
@@ -79,9 +80,12 @@ class Supervised:
         """Begin to end the process: SIGTERM now, SIGKILL after ``grace_s``. The first cause given stays.
 
         A process that has ended by itself keeps that as its end, also before the agent has waited for it; what it
-        left behind is being ended already.
+        left behind is being ended already. But SIGTERM a moment before may have been meant for all of the run.
         """
         if self._has_ended():
+            if cause in ("interrupt", "lost") and self._heard_sigterm():
+                self._cause = self._cause or cause
+                self.wake_at = time.monotonic()
             return
         if cause is not None and self._cause is None:
             self._say(_SAID[cause])
@@ -124,7 +128,7 @@ class Supervised:
             self.wake_at = self._kill_at + VERIFY_S
             self.kill()
         elif not self._orphans:
-            self._finish(None)
+            self._finish_unless_more_is_told()
         elif self._kill_at is None:
             self._end_all(SWEEP_S)
         elif time.monotonic() >= self._kill_at:
@@ -145,6 +149,7 @@ class Supervised:
             self.stop("deadline", grace_s=5.0)
         if self._kill_at is None:
             self.wake_at = self._deadline
+            self.settle()
             return
         if now >= self._kill_at and not self._killed:
             self._killed = True
@@ -152,8 +157,7 @@ class Supervised:
         if now >= self._kill_at + VERIFY_S:
             self._finish(self._lost())
         self.wake_at = self._kill_at + VERIFY_S if self._killed else self._kill_at
-        if self._contained is not None and self._contained.gone:
-            self.settle()
+        self.settle()
 
     def readable(self) -> bool:
         """Take a part of what the process printed; return False at the end of its output. Raises OSError."""
@@ -174,7 +178,17 @@ class Supervised:
         """Say whether the process itself has ended, be it that the agent has not waited for it yet."""
         if self._status is not None or self._finished:
             return True
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return self._dead() is not None
+
+    def _dead(self) -> os.waitid_result | None:
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+
+    def _heard_sigterm(self) -> bool:
+        """Say whether it has ended by SIGTERM."""
+        if self._status is not None:
+            return os.WIFSIGNALED(self._status) and os.WTERMSIG(self._status) == signal.SIGTERM
+        dead = self._dead()
+        return dead is not None and (dead.si_code, dead.si_status) == (os.CLD_KILLED, signal.SIGTERM)
 
     def _tree(self) -> list[int]:
         return processes.below([self.pid] if self._status is None else self._orphans)
@@ -219,6 +233,14 @@ class Supervised:
         if self._metrics is not None:
             self._metrics.feed(chunk)
         return len(chunk)
+
+    def _finish_unless_more_is_told(self) -> None:
+        """Report it; where SIGTERM ended it without a cause, when that of the whole run would have been told."""
+        until = (self._ended or 0.0) + TOGETHER_S
+        if self._cause is None and self._error is None and self._heard_sigterm() and time.monotonic() < until:
+            self.wake_at = until
+        else:
+            self._finish(None)
 
     def _finish(self, error: str | None) -> None:
         self._finished = True

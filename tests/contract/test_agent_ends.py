@@ -172,6 +172,26 @@ def test_a_crash_before_a_wish_to_stop_wins_over_it(agent: Raw, cause: str) -> N
     assert (found["code"], found["cause"]) == (3, None)
 
 
+@pytest.mark.parametrize(
+    ("wish", "cause"), [("interrupt", "interrupt"), ("limit", None), ("SIGTERM", "lost"), (None, None)]
+)
+def test_sigterm_to_all_of_a_run_is_no_end_of_a_process_by_itself(
+    agent: Raw, wish: str | None, cause: str | None
+) -> None:
+    number = agent.start("exec sleep 1000")
+    pid = agent.reply(number)["pid"]
+    frozen(agent)
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not alive(pid))
+    if wish == "SIGTERM":
+        agent.signal(signal.SIGTERM)
+    elif wish is not None:
+        agent.stop(number, wish)
+    agent.signal(signal.SIGCONT)
+    found = agent.exit(number)
+    assert (found["signal"], found["cause"]) == (signal.SIGTERM, cause)
+
+
 def test_a_crash_before_a_deadline_wins_over_it(agent: Raw) -> None:
     began = time.monotonic()
     number = agent.start("while ! test -e go; do sleep 0.01; done; exit 3", deadline_s=5)
