@@ -23,7 +23,7 @@ class Ports:
     def __init__(self, hosts: Mapping[str, Host]) -> None:
         self._hosts = hosts
         self._taken: dict[str, set[int]] = defaultdict(set)
-        self._asking = asyncio.Lock()
+        self._asking: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @asynccontextmanager
     async def of(self, commands: Sequence[Command]) -> AsyncIterator[Mapping[str, int]]:
@@ -44,7 +44,7 @@ class Ports:
                 self._taken[nodes[leader]].discard(port)
 
     async def _take(self, node: str, lowest: int) -> int:
-        async with self._asking:
+        async with self._asking[node]:  # a node that does not answer holds up no other
             taken = self._taken[node]
             reply = await self._hosts[node].request("port", lowest=lowest, taken=sorted(taken))
             port = int(reply["port"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.fake import HANGS, FakeHost, Reply, Story
+from milabench.execute.ports import Ports
 from milabench.execute.virtual import VirtualTime
 from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Plan, Trial
@@ -167,6 +169,28 @@ def test_groups_that_run_at_the_same_time_have_different_ports(tmp_path: Path) -
         start = next(event.data for event in RunDir(tmp_path / "run").events(command.tag) if event.event == "start")
         found[command.tag] = start["command"][1].rpartition(":")[2]
     assert found == {"t.n0.1": "29400", "t.n1.1": "29400", "t.n0.2": "29401", "t.n1.2": "29401"}
+
+
+def test_a_node_that_does_not_answer_holds_up_no_ports_of_others() -> None:
+    class Hung(FakeHost):
+        async def request(self, op: str, **fields: Any) -> dict[str, Any]:
+            await asyncio.sleep(60)
+            return await super().request(op, **fields)
+
+    async def story() -> float:
+        ports = Ports({"n0": Hung(), "n1": FakeHost()})
+
+        async def taken(number: int) -> float:
+            async with ports.of([member(number, ranks=None)]) as given:
+                assert given == {f"t.n{number}": 29400}
+                return asyncio.get_running_loop().time()
+
+        began = asyncio.get_running_loop().time()
+        slow, quick = await asyncio.gather(taken(0), taken(1))
+        assert slow - began >= 60
+        return quick - began
+
+    assert VirtualTime().run(story()) < 1
 
 
 def test_steps_of_a_node_that_ends_after_the_leader_count(tmp_path: Path) -> None:
