@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -49,6 +50,8 @@ def machines(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     place = tmp_path_factory.mktemp("training")
     with started(place / "nodes", ("n1", "n2")) as nodes:
         found = Machines(place / "project", nodes)
+        # The Python that milabench has there too: an environment made from elsewhere is one made there.
+        found.write_system(nodes={"n1": {"python": sys.executable}})
         found.project.write("training/main.py", TRAINING)
         found.project.write("training/requirements.in", "torch\n")
         found.project.write("training/benchfile.py", BENCHFILE)
