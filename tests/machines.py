@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +16,7 @@ from milabench.rundir import RunDir, runs
 from nodes import BASE, USER, Nodes
 
 _NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+_OF_SUITES = ("install", "prepare", "run", "plan", "doctor")
 
 # The base of the machine whose network this is, then the program in the place of the shell.
 _ENTER = f"""set -e
@@ -32,8 +33,12 @@ class Machines:
         self.project, self.nodes = Project(folder_), machines
         self.write_system()
 
-    def write_system(self, *names: str, nodes: Mapping[str, Mapping[str, Any]] = _NOTHING, **options: Any) -> Path:
-        """Write ``system.yaml`` with nodes, all where none is named, and options.
+    @property
+    def system(self) -> Path:
+        return self.project.folder / "system.yaml"
+
+    def write_system(self, *names: str, nodes: Mapping[str, Mapping[str, Any]] = _NOTHING, **system: Any) -> None:
+        """Write ``system.yaml`` with nodes, all where none is named; ``system`` is what else it says.
 
         ``nodes`` has what is otherwise with some. The one called n2 is logged into as another user.
         """
@@ -42,33 +47,32 @@ class Machines:
             user = {"user": USER} if name == "n2" else {}
             entry = {"name": name, "ip": self.nodes[name].address, "main": number == 0}
             entries.append({**entry, **user, **nodes.get(name, {})})
-        system = {"arch": "cpu", "nodes": entries, "options": {"ssh.keepalive": 0.5, "ssh.connect": 10, **options}}
-        return self.project.write("system.yaml", json.dumps({"system": system}))
+        options = {"ssh.keepalive": 0.5, "ssh.connect": 10, **system.pop("options", {})}
+        found = {"arch": "cpu", "nodes": entries, "options": options, **system}
+        self.system.parent.mkdir(parents=True, exist_ok=True)
+        self.system.write_text(json.dumps({"system": found}))
 
     def argv(self, verb: str, *arguments: str, at: str = "op") -> list[str]:
-        """Return milabench with the suite and the system, as the operator starts it on one of the machines.
+        """Return milabench as the operator starts it on one of the machines, with the suite where it takes one.
 
         There it has that machine's network, name and base; the rest is of this one, Python above all.
         """
-        known = (
-            []
-            if verb in ("resume", "report", "status", "system")
-            else ["--config", str(self.project.folder / "suite.yaml")]
-        )
-        system = ["--system", str(self.project.folder / "system.yaml")] if known else []
+        files = [f"--config={self.project.folder}/suite.yaml", f"--system={self.system}"] if verb in _OF_SUITES else []
         node = self.nodes[at]
         there = ["nsenter", "--target", str(node.pid), "--net", "--uts", "unshare", "--mount", "sh", "-c", _ENTER, "sh"]
-        return [*there, str(node.seen), sys.executable, "-m", "milabench", verb, *known, *system, *arguments]
+        return [*there, str(node.seen), sys.executable, "-m", "milabench", verb, *files, *arguments]
 
     @property
     def environ(self) -> dict[str, str]:
-        return {**self.project.environ, **self.nodes.environ()}
+        environ = {**self.project.environ, **self.nodes.environ()}
+        environ.pop("SSH_AUTH_SOCK", None)
+        return environ
 
     @contextmanager
-    def started(self, verb: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, verb: str, *arguments: str, at: str = "op") -> Iterator[subprocess.Popen[str]]:
         """Start milabench as the operator does, and end it at the end of the block whatever happens."""
         process = subprocess.Popen(
-            self.argv(verb, *arguments),
+            self.argv(verb, *arguments, at=at),
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -88,6 +92,7 @@ class Machines:
             env={**self.environ, **environ},
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=timeout_s,
             check=False,
         )
@@ -104,11 +109,13 @@ class Machines:
 
     def left(self) -> dict[str, list[str]]:
         """Return what runs on machines beside their sshd."""
-        return {
-            node.name: [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in found]
-            for node in self.nodes.machines.values()
-            if (found := [pid for pid in node.started() if _lives(pid)])
-        }
+        found = {node.name: [_words(pid) for pid in node.started()] for node in self.nodes.machines.values()}
+        return {name: words for name, each in found.items() if (words := [word for word in each if word])}
+
+    def spooled(self) -> list[str]:
+        """Return the files in which agents still keep what processes wrote, of nodes that are up."""
+        up = [node for node in self.nodes.nodes if node.process is not None and node.process.poll() is None]
+        return [line for node in up for line in node.run("find", "/var/tmp", "-name", "*.data").split()]
 
 
 def end(run: RunDir, tag: str) -> Mapping[str, Any]:
@@ -119,8 +126,7 @@ def end(run: RunDir, tag: str) -> Mapping[str, Any]:
     return found
 
 
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X") and pid != 0
-    except OSError:
-        return False
+def _words(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
+    return ""

@@ -113,9 +113,17 @@ class Node:
         """Return what runs there beside its sshd and what that has for each connection."""
         return [pid for pid in self.pids() if pid != self.pid and _name_of(pid) not in (None, "sshd", "sshd-session")]
 
+    def connections(self) -> list[int]:
+        """Return what its sshd has for each connection."""
+        return [pid for pid in self.pids() if pid != self.pid and (_name_of(pid) or "").startswith("sshd")]
+
     def idle(self) -> bool:
         """Whether nothing runs there that somebody has started."""
         return self.started() == []
+
+    def listened(self) -> int:
+        """Return how often its sshd has begun to take connections."""
+        return (self.folder / "log").read_text(errors="replace").count("Server listening")
 
     def host_key(self) -> str:
         return " ".join((self.folder / "etc" / "host_key.pub").read_text().split()[:2])
@@ -140,7 +148,7 @@ class Node:
 
     def kill_sshd(self) -> None:
         """Kill its sshd, with what that has for each connection; nothing else."""
-        for pid in [pid for pid in self.pids() if (_name_of(pid) or "").startswith("sshd")]:
+        for pid in (self.pid, *self.connections()):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         assert self.process is not None
@@ -183,11 +191,26 @@ class Nodes:
         return {"HOME": str(self.home), "MILABENCH_BASE": str(BASE)}
 
     def restart(self, name: str) -> None:
-        """Start a node's sshd (again), or the node where it died."""
+        """Start a node's sshd (again), or the node where it died, and wait until it takes connections."""
         node = self[name]
-        if node.name != "op":
-            node.link("up")
+        node.link("up")
+        before = node.listened()
         _start(node)
+        wait_until(lambda: node.listened() > before)
+
+    def mend(self) -> None:
+        """Undo what tests did to nodes: cables, firewalls, servers, known hosts, what lies in bases and spools."""
+        for node in self.nodes:
+            node.link("up")
+            if node.process is None or node.process.poll() is not None:
+                self.restart(node.name)
+            node.run("iptables", "--flush", "INPUT")
+            node.run("find", "/var/tmp", "-mindepth", "1", "-delete")
+        for node in self.machines.values():
+            node.seen.chmod(0o777)
+            for path in node.seen.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.trust()
 
     @contextmanager
     def entered(self, name: str = "op") -> Iterator[None]:
@@ -224,28 +247,18 @@ def why_not() -> str | None:
 
 
 @contextmanager
-def started(
-    folder: Path, names: Sequence[str] = ("n1", "n2", "n3"), *, shared: Sequence[str] = (), trusted: bool = True
-) -> Iterator[Nodes]:
-    """Yield machines whose files lie in a folder; those named in ``shared`` have one base together."""
+def started(folder: Path, names: Sequence[str] = ("n1", "n2", "n3"), *, shared: Sequence[str] = ()) -> Iterator[Nodes]:
+    """Yield machines whose files lie in a folder, or skip; those named in ``shared`` have one base together."""
+    if (reason := why_not()) is not None:
+        pytest.skip(reason)
     _sweep()
     made = Nodes(folder)
     try:
         _make(made, names, shared)
-        if trusted:
-            made.trust()
+        made.trust()
         yield made
     finally:
         made.close()
-
-
-@pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Nodes]:
-    """Three nodes and an operator who has their host keys; each test has its own."""
-    if (reason := why_not()) is not None:
-        pytest.skip(reason)
-    with started(tmp_path / "nodes") as made:
-        yield made
 
 
 # Making ------------------------------------------------------------------------------------------------------------
@@ -267,11 +280,7 @@ def _make(made: Nodes, names: Sequence[str], shared: Sequence[str]) -> None:
             _furnish(node, made)
         _start(node)
     for node in made.nodes:
-        wait_until(partial(_listens, node))
-
-
-def _listens(node: Node) -> bool:
-    return "Server listening" in (node.folder / "log").read_text(errors="replace")
+        wait_until(node.listened)
 
 
 def _is_gone(node: Node) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import pytest
-
 from containers import Engine
-from harness import OBSERVED, PRINTER, Project, folder, shell
-from nodes import Node, started, why_not
+from harness import OBSERVED, PRINTER, folder, shell
+from machines import Machines
+from nodes import Node, started
 
+EVERYWHERE = {"plan": {"method": "per_node"}}
 INSIDE = """
     import os
     assert os.path.exists("/run/.containerenv")
@@ -32,28 +31,19 @@ def with_cgroups(node: Node) -> None:
 
 
 def test_benchmarks_run_in_containers_on_every_node(tmp_path: Path, podman: Engine) -> None:
-    if (reason := why_not()) is not None:
-        pytest.skip(reason)
     with started(tmp_path / "nodes", ("n1", "n2")) as made:
         for node in made.nodes:
             with_cgroups(node)
-        project = Project(tmp_path / "project")
-        project.environ |= made.environ()
-        nodes = [
-            {"name": each.name, "ip": each.address, "user": "root", "main": each.name == "n1"} for each in made.nodes
-        ]
-        system = {"arch": "cpu", "nodes": nodes, "docker_image": podman.image}
-        project.write("system.yaml", json.dumps({"system": system}))
-        project.write("plain/main.py", INSIDE + OBSERVED)
-        everywhere = {"plan": {"method": "per_node"}}
-        project.suite(plain={**folder("plain"), **everywhere}, printer={**shell(PRINTER), **everywhere})
-        files = (f"--config={project.folder}/suite.yaml", f"--system={project.folder}/system.yaml")
-        done = project.milabench("run", "--all", *files, under=made["op"].prefix())
+        machines = Machines(tmp_path / "project", made)
+        machines.write_system(nodes={"n2": {"user": "root"}}, docker_image=podman.image)
+        machines.project.write("plain/main.py", INSIDE + OBSERVED)
+        machines.project.suite(plain=folder("plain", **EVERYWHERE), printer=shell(PRINTER, **EVERYWHERE))
+        done = machines.milabench("run", "--all")
         assert done.code == 0, done.err
-        found = sorted((made["op"].seen / "runs").glob("*/run.json"))
-        images = json.loads(found[-1].read_text())["container"]["images"]
+        images = machines.run().facts()["container"]["images"]
         assert {name: image["root"] for name, image in images.items()} == {"n1": "/", "n2": "/"}
-        tags = {path.name for path in found[-1].parent.glob("*.steps")}
-        assert tags == {"plain.n1.steps", "plain.n2.steps", "printer.n1.steps", "printer.n2.steps"}
+        wanted = {f"{name}.{node}": "early_stop" for name in ("plain", "printer") for node in ("n1", "n2")}
+        assert machines.outcomes() == wanted
+        assert all([*machines.run().steps(tag)] for tag in wanted)
         for node in made.nodes:
             assert node.run("podman", "ps", "--all", "--quiet", "--filter=name=milabench-") == ""

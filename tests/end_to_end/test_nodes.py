@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
 from harness import OBSERVED, PRINTER, folder, shell
-from machines import Machines, end
-from nodes import UID, started, why_not
+from machines import Machines
+from nodes import BASE, UID, started
 
 PREPARE = """
     import os
@@ -20,10 +19,14 @@ PREPARE = """
     (folder / "made-on").write_text(os.uname().nodename)
 """
 BENCHFILE = """
+    import milabench
     from milabench.pack import Package
 
     class Plain(Package):
         prepare_script = "prepare.py"
+
+        async def install(self):
+            (self.dirs.code / "by").write_text(milabench.__file__)
 
     __pack__ = Plain
 """
@@ -34,8 +37,6 @@ NAMES = ("n1", "n2", "n3")
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     """Yield three nodes, of which the last has the base of the first, and a suite that runs on all."""
-    if (reason := why_not()) is not None:
-        pytest.skip(reason)
     place = tmp_path_factory.mktemp("machines")
     with started(place / "nodes", NAMES, shared=("n1", "n3")) as nodes:
         found = Machines(place / "project", nodes)
@@ -50,23 +51,45 @@ def in_all(machines: Machines, path: str) -> list[str]:
     return [name for name in NAMES if (machines.nodes[name].seen / path).exists()]
 
 
+def test_a_node_that_cannot_install_fails_alone_and_says_so(machines: Machines) -> None:
+    in_the_way = machines.nodes["n2"].seen / "venv"
+    in_the_way.write_text("no folder")
+    try:
+        done = machines.milabench("run", "--all", "--select", "plain")
+    finally:
+        in_the_way.unlink()
+    assert (done.code, "FAIL plain" in done.err, "(plain.n2)" in done.out) == (1, True, True), done.out + done.err
+    assert in_all(machines, "venv/plain/.milabench.json") == ["n1", "n3"]
+
+
 def test_all_of_a_suite_from_a_machine_that_is_no_node(machines: Machines) -> None:
+    """From install to run, on each node; where it is installed already nothing is."""
     done = machines.milabench("install")
     assert (done.code, "ok plain" in done.err) == (0, True), done.err
     assert in_all(machines, "venv/plain/.milabench.json") == list(NAMES)
-    assert (machines.nodes["n2"].seen / "venv/plain").stat().st_uid == UID  # by the user that logs in there
+    assert {path.stat().st_uid for path in (machines.nodes["n2"].seen / "venv/plain").iterdir()} == {UID}
+    for name in NAMES:
+        assert (machines.nodes[name].seen / "code/plain/by").read_text().startswith(f"{BASE}/cache/tools/milabench-")
+    python = f"{BASE}/venv/plain/bin/python"
+    found = machines.nodes["n2"].run(python, "-c", "import benchmate; print(benchmate.__file__)")
+    assert found.startswith(f"{BASE}/venv/plain/lib/")
+    logs = [path.name for path in (machines.nodes["op"].seen / "extra/setup").iterdir()]
+    assert "plain.packages.stdout" in logs
+    assert not [name for name in logs if name.startswith("plain.n3")]  # it has the base of n1
     assert not (machines.nodes["op"].seen / "venv").exists()
     assert machines.milabench("prepare").code == 0
     made = [(machines.nodes[name].seen / "data/made-on").read_text() for name in NAMES]
-    assert made == ["n1", "n2", "n1"]  # n3 has the base of n1
+    assert made == ["n1", "n2", "n1"]
     done = machines.milabench("run")
     assert (done.code, "3 nodes" in done.out) == (0, True), done.err
     run = machines.run()
     wanted = {f"{name}.{node}": "early_stop" for name in ("plain", "printer") for node in NAMES}
     assert machines.outcomes() == wanted
     assert sorted(run.monitor_paths()) == list(NAMES)
-    assert all(run.steps(tag) for tag in wanted)
+    assert all([*run.steps(tag)] for tag in wanted)
     assert machines.left() == {}
+    again = machines.milabench("install")
+    assert (again.code, "there already" in again.err) == (0, True), again.err
 
 
 def test_a_run_says_of_each_node_what_it_is(machines: Machines) -> None:
@@ -101,7 +124,7 @@ def test_a_system_file_is_made_of_hosts_and_taken_again(machines: Machines) -> N
     assert done.code == 0, done.err
     assert [line.strip() for line in done.out.splitlines() if "- name" in line] == [f"- name: {name}" for name in NAMES]
     assert "# has the base of n1" in done.out
-    (machines.project.folder / "system.yaml").write_text(done.out)
+    machines.system.write_text(done.out)
     try:
         assert machines.milabench("doctor").code == 0
     finally:
@@ -126,20 +149,6 @@ def test_a_machine_that_has_another_environment_is_told(machines: Machines) -> N
         (site / "more-1.0.dist-info").rmdir()
 
 
-def test_a_run_is_gone_on_with_on_its_nodes(machines: Machines) -> None:
-    run = machines.run()
-    lines = run.journal_path.read_text().splitlines()
-    kept = [line for line in lines if json.loads(line)["event"] in ("sitting", "started")]
-    run.journal_path.write_text("".join(f"{line}\n" for line in kept))
-    for tag in run.tags():
-        path = run.files(tag).events
-        path.write_text("".join(line for line in path.read_text().splitlines(True) if '"event": "end"' not in line))
-    done = machines.milabench("resume", "--force", str(run.path.relative_to(machines.nodes["op"].seen / "runs")))
-    assert done.code == 0, done.err
-    assert {end(run, tag)["outcome"] for tag in run.tags()} == {"early_stop"}
-    assert machines.left() == {}
-
-
 def test_all_of_a_suite_from_a_node(machines: Machines) -> None:
     machines.write_system("n1", "n2")
     done = machines.milabench("run", "--all", at="n1")  # its own environment is of the Python that milabench has here
@@ -149,4 +158,6 @@ def test_all_of_a_suite_from_a_node(machines: Machines) -> None:
     }
     nodes = machines.run("n1").facts()["nodes"]
     assert {name: each["local"] for name, each in nodes.items()} == {"n1": True, "n2": False}
+    reported = {each["name"]: each["n"] for each in machines.milabench("report", "--json", at="n1").json["benchmarks"]}
+    assert reported == {"plain": 2, "printer": 2}
     assert machines.left() == {}
