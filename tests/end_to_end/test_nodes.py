@@ -108,16 +108,9 @@ def test_a_report_has_what_all_nodes_measured(machines: Machines) -> None:
     assert {name: (each["n"], each["failed"]) for name, each in found.items()} == {"plain": (3, 0), "printer": (3, 0)}
 
 
-def test_doctor_looks_at_every_node_and_changes_none(machines: Machines) -> None:
-    before = in_all(machines, "cache/tools")
-    done = machines.milabench("doctor", "--json")
-    assert set(done.json["nodes"]) == {*NAMES}
-    assert in_all(machines, "cache/tools") == before
-    shared = [each for each in done.json["findings"] if each["code"] == "clock-not-kept"]
-    assert all(each["what"].startswith("on all 3 nodes: ") for each in shared)
-
-
-def test_a_system_file_is_made_of_hosts_and_taken_again(machines: Machines) -> None:
+def test_by_a_system_file_made_of_hosts_doctor_looks_at_every_node_and_changes_none(
+    machines: Machines,
+) -> None:
     addresses = [machines.nodes[name].address for name in NAMES]
     hosts = ",".join((addresses[0], f"bench@{addresses[1]}", addresses[2]))
     done = machines.milabench("system", "--hosts", hosts)
@@ -125,10 +118,15 @@ def test_a_system_file_is_made_of_hosts_and_taken_again(machines: Machines) -> N
     assert [line.strip() for line in done.out.splitlines() if "- name" in line] == [f"- name: {name}" for name in NAMES]
     assert "# has the base of n1" in done.out
     machines.system.write_text(done.out)
+    before = in_all(machines, "cache/tools")
     try:
-        assert machines.milabench("doctor").code == 0
+        done = machines.milabench("doctor", "--json")
     finally:
         machines.write_system()
+    assert (done.code, {*done.json["nodes"]}) == (0, {*NAMES}), done.err
+    assert in_all(machines, "cache/tools") == before
+    shared = [each for each in done.json["findings"] if each["code"] == "clock-not-kept"]
+    assert all(each["what"].startswith("on all 3 nodes: ") for each in shared)
 
 
 def test_a_run_can_be_looked_at_where_it_is_kept(machines: Machines) -> None:
