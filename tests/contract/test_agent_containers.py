@@ -22,7 +22,8 @@ from milabench.execute.hosts.local import LocalHost
 from milabench.outcome import Exit, Seen, outcome
 from places import TEXTS
 
-TELLS = "import json, os, sys; print(json.dumps([sys.argv[1:], os.environ.get('GIVEN')]))"
+_GIVEN = "{name: value for name, value in os.environ.items() if name.startswith('T_')}"
+TELLS = f"import json, os, sys; print(json.dumps([sys.argv[1:], {_GIVEN}]))"
 
 
 @pytest.fixture
@@ -73,13 +74,14 @@ def test_a_process_runs_in_a_container_and_its_output_and_exit_code_arrive(
     assert engine.names() == []
 
 
-@pytest.mark.parametrize("value", TEXTS.values(), ids=TEXTS)
-def test_arguments_and_values_arrive_unchanged(
-    engine: Engine, container: Container, tmp_path: Path, value: str
-) -> None:
-    argv = ("python3", "-c", TELLS, value, "last")
-    assert ended(engine, tmp_path, "", container, argv=argv, env={"GIVEN": value}).code == 0
-    assert json.loads(printed(tmp_path)) == [[value, "last"], value]
+def test_arguments_and_values_arrive_unchanged(engine: Engine, container: Container, tmp_path: Path) -> None:
+    env = {f"T_{number}": text for number, text in enumerate(TEXTS.values())}
+    argv = ("python3", "-c", TELLS, *TEXTS.values(), "last")
+    assert ended(engine, tmp_path, "", container, argv=argv, env=env).code == 0
+    (*arguments, last), variables = json.loads(printed(tmp_path))
+    assert dict(zip(TEXTS, arguments, strict=True)) == TEXTS
+    assert last == "last"
+    assert variables == env
 
 
 def test_what_is_outside_of_the_base_is_as_the_image_has_it_at_each_start(
