@@ -18,6 +18,7 @@ from milabench.console import Console
 from milabench.errors import PreflightError
 from milabench.plan.environ import redacted, secrets
 from milabench.preflight import Finding
+from milabench.system import allocation
 from milabench.system.types import System
 
 
@@ -53,19 +54,15 @@ async def _rest(work: Operation, lost: Mapping[str, str]) -> list[System]:
     others = [each for each in found if any(not node.local for node in each.nodes)]
     if others:
         return others
-    options = work.options
-    return await _machines(replace(work, options=replace(options, system=None, environ=_outside(options.environ))))
+    options = work.options  # this machine alone is looked at, be it in an allocation
+    alone = replace(options, system=None, environ=allocation.outside(options.environ))
+    return await _machines(replace(work, options=alone))
 
 
 async def _runs(work: Operation) -> list[Subject]:
     several = asked(work.options)
     spaces = await work.workspaces(several, make=False)
     return [subject(with_plan(each, ready)) for each, ready in zip(several, spaces, strict=True)]
-
-
-def _outside(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the allocation that milabench is in: this machine alone is looked at."""
-    return {name: value for name, value in environ.items() if not name.startswith("SLURM_")}
 
 
 def _unreachable(node: str, why: str, environ: Mapping[str, Any]) -> Finding:

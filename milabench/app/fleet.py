@@ -230,7 +230,7 @@ async def _failures(names: Iterable[str], do: Callable[[str], Awaitable[None]]) 
     ended = await asyncio.gather(*(do(name) for name in listed), return_exceptions=True)
     failed: dict[str, str] = {}
     for name, error in zip(listed, ended, strict=True):
-        if isinstance(error, PreflightError | HostLost):
+        if isinstance(error, PreflightError):
             failed[name] = str(error)
         elif isinstance(error, BaseException):
             raise error

@@ -30,7 +30,7 @@ from milabench.app.workspace import (
     site,
 )
 from milabench.console import Console
-from milabench.errors import ExitCode, HostLost, PreflightError
+from milabench.errors import ExitCode, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
 from milabench.execute.hosts import MONITOR_S, Host
 from milabench.execute.hosts.local import LocalHost
@@ -293,7 +293,7 @@ class Operation:
     async def _monitor(self, name: str, **settings: Any) -> None:
         try:
             await asyncio.wait_for(self.hosts[name].request("monitor", **settings), MONITOR_S)
-        except (PreflightError, HostLost, asyncio.TimeoutError) as problem:
+        except (PreflightError, asyncio.TimeoutError) as problem:
             if settings["path"] is not None:
                 told = str(problem) or f"it has not begun after {MONITOR_S:.0f} s"
                 self.console.note(f"warning: the node{self.fleet.named([name])} is not monitored: {told}")

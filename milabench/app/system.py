@@ -35,7 +35,9 @@ async def describe(asked: Asked, options: Options, console: Console) -> System:
     """
     entries, within = _entries(asked, options)
     async with operation(options, console) as work:
-        known = system.resolve(None, {}, options.shape, replace(options.operator, environ=_without_slurm(options)))
+        known = system.resolve(
+            None, {}, options.shape, replace(options.operator, environ=allocation.outside(options.environ))
+        )
         said = SystemFile(arch=options.arch, nodes=entries, options=known.options)
         survey = Survey(base=str(options.base), arch=options.arch, make=False)
         found = await work.recorded(said, survey, within)
@@ -56,10 +58,6 @@ def _entries(asked: Asked, options: Options) -> tuple[tuple[NodeEntry, ...], All
     return (NodeEntry(name="local", address=_own_address(), main=True, local=True),), None
 
 
-def _without_slurm(options: Options) -> dict[str, str]:
-    return {name: value for name, value in options.environ.items() if not name.startswith("SLURM_")}
-
-
 def _own_address() -> str:
     """Return an address that others may know this machine by, the loopback where it has no other."""
     usable = (each for each in addresses() if not (found := ip_address(each)).is_loopback and not found.is_link_local)
@@ -73,7 +71,7 @@ def _named(found: System) -> System:
     names = {
         node.name: own[node.name]
         for node in found.nodes
-        if (node.name == "local" or _is_address(node.address)) and _fits(own.get(node.name, ""), used)
+        if (node.name == "local" or hosts.is_address(node.address)) and _fits(own.get(node.name, ""), used)
     }
 
     def renamed(node: Node) -> Node:
@@ -89,11 +87,3 @@ def _named(found: System) -> System:
 
 def _fits(hostname: str, used: Counter[str]) -> bool:
     return NAME.fullmatch(hostname) is not None and used[hostname] == 1
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from typing import Any
 
 from milabench.console.words import Usage
-from milabench.errors import HostLost, PreflightError
+from milabench.errors import PreflightError
 from milabench.plan.types import Command
 
 EVERY_S = 5.0  # looking at the processes of a node costs it more than a frame does
@@ -27,7 +27,7 @@ class Meter:
         """Ask the agents of the nodes that processes run on; where nobody answers, nothing is known."""
         try:
             answer = await ask(sorted({command.node for command in commands}))
-        except (HostLost, PreflightError):
+        except PreflightError:
             answer = {}
         self.take(answer.get("processes", {}), answer.get("devices", []), commands)
 

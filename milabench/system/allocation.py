@@ -24,6 +24,11 @@ def read(environ: Mapping[str, str]) -> Allocation | None:
     return Allocation(job=job, nodes=tuple(hosts(nodes)), here=environ.get("SLURMD_NODENAME"))
 
 
+def outside(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the allocation that it is of."""
+    return {name: value for name, value in environ.items() if not name.startswith("SLURM_")}
+
+
 def entries(found: Allocation) -> list[NodeEntry]:
     """Return its nodes; the first is where Slurm runs its script, and the main one."""
     return [

@@ -52,7 +52,7 @@ def named(word: str) -> NodeEntry:
     if match is None or not 0 < int(match["port"] or SSH_PORT) < 65536:
         raise UsageError(f"{word!r} is no node: [user@]host[:port], an IPv6 address with a port in brackets")
     host = match["host"].strip("[]")
-    if not NAME.fullmatch(host) and not _is_address(host):
+    if not NAME.fullmatch(host) and not is_address(host):
         raise UsageError(f"{word!r} is no node: a name has letters, digits and . _ : -")
     return NodeEntry(
         name=host if NAME.fullmatch(host) else f"node-{host.replace(':', '-').strip('-')}",
@@ -62,7 +62,8 @@ def named(word: str) -> NodeEntry:
     )
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Say whether a text is an IP address, be it with the zone of a link."""
     try:
         ip_address(text.partition("%")[0])
     except ValueError:

@@ -11,7 +11,8 @@ import asyncssh
 from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
 
 from milabench.errors import PreflightError
-from milabench.execute.hosts.login import SSH_PORT, Login
+from milabench.execute.hosts.login import Login
+from milabench.system.file import SSH_PORT
 
 GLOBAL_FILES = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 Matches = tuple[

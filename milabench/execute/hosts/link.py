@@ -16,7 +16,8 @@ from milabench.agent import processes
 from milabench.errors import PreflightError
 from milabench.execute.hosts.child import KNOWN
 from milabench.execute.hosts.hostkeys import HostKeys
-from milabench.execute.hosts.login import SSH_PORT, Login
+from milabench.execute.hosts.login import Login
+from milabench.system.file import SSH_PORT
 
 _MISSED = 3  # keep-alives that may stay without an answer
 _CLOSE_S = 5.0

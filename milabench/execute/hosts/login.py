@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-SSH_PORT = 22
+from milabench.system.file import SSH_PORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
