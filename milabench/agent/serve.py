@@ -38,6 +38,7 @@ from milabench.agent.tail import Leaders, Tail
 
 GRACE_S = 5.0
 LINGER_S = 10.0  # at the end a runner gets this long to take the last replies
+UNHEARD_S = 1.0  # and one that nothing was heard of for too long, this long
 TICK_S = 0.001  # while streams are read, what is due is looked at so often
 # These must not reach a benchmark: it would import the wrong modules, or compile them anew at every start; take itself
 # for a rank of another group (of the job that milabench runs in); or write into another process's files.
@@ -79,6 +80,7 @@ class Agent:
         self._reading = True
         self._closing = self._told_to_end = self._bereaved = False
         self._silence = Silence()
+        self._linger_s = LINGER_S
         self._ticked = 0.0
         self._last_at: float | None = None
         self._ops: dict[str, Callable[[Request], dict[str, Any] | None]] = {
@@ -110,7 +112,7 @@ class Agent:
             while not self._closing or self._running or self._aside:
                 self._turn()
             self._monitoring.close()
-            self._last_at = time.monotonic() + LINGER_S
+            self._last_at = time.monotonic() + self._linger_s
             while (self._replies or self._monitoring or self._forwarding) and time.monotonic() < self._last_at:
                 self._turn()
         finally:
@@ -322,6 +324,7 @@ class Agent:
         self._monitoring.tick()
         self._pace()
         if self._silence.too_long and not self._closing and not self._hears():
+            self._linger_s = UNHEARD_S
             self._close()
 
     def _hears(self) -> bool:

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 
 from agents import Raw, assert_ends, frozen, pid_in
+from milabench.agent.serve import LINGER_S
 
 SILENCE_S = 1.0
 LONG = {"x" * 100_000: {"record": "/nowhere"}}  # one that is asked for by so long a name is answered as long
@@ -73,7 +74,9 @@ def test_a_runner_that_takes_none_is_not(agent: Raw) -> None:
         for _ in range(MANY):
             agent.send("missing", onces=LONG)
     assert_ends(pid, timeout_s=30)
+    ended = time.monotonic()
     assert agent.process.wait(30) == 0
+    assert time.monotonic() - ended < LINGER_S / 2  # nobody is waited for who is not there
 
 
 def test_an_agent_that_was_held_up_itself_hears_what_was_said_meanwhile(agent: Raw) -> None:
