@@ -71,20 +71,21 @@ def test_processes_have_the_devices_and_the_environment_of_the_job_there(
 def test_all_devices_of_the_job_are_there_however_they_were_asked_for(
     cluster: Cluster, tmp_path: Path, asked: list[str], seen: dict[str, str]
 ) -> None:
-    async def story(there: SlurmHost) -> None:
-        await (await there.start(launch(tmp_path, "echo $CUDA_VISIBLE_DEVICES"))).wait()
+    async def told(node: str) -> str:
+        (folder := tmp_path / node).mkdir()
+        async with host(cluster, number, node) as there:
+            await (await there.start(launch(folder, "echo $CUDA_VISIBLE_DEVICES"))).wait()
+        return (folder / "one.stdout").read_text().strip()
+
+    async def all_told() -> dict[str, str]:
+        return dict(zip(seen, await asyncio.gather(*map(told, seen)), strict=True))
 
     number = cluster.submit("sleep 600", "--nodelist=n1,n2", *asked)
     try:
         cluster.wait_for(number, "RUNNING")
-        found = {}
-        for node in seen:
-            talk(host(cluster, number, node), story)
-            found[node] = (tmp_path / "one.stdout").read_text().strip()
-            (tmp_path / "one.stdout").unlink()
+        assert asyncio.run(asyncio.wait_for(all_told(), 120)) == seen
     finally:
         cluster.cancel_all()
-    assert found == seen
 
 
 def test_closing_a_host_ends_what_it_runs_and_its_step(cluster: Cluster, job: int, tmp_path: Path) -> None:
