@@ -25,6 +25,7 @@ _UNINSTRUMENTED = (
     " file may say why; an instrument is a generator, which yields the phases that it waits for)"
 )
 _ENOUGH = "measured the wanted amount"
+INFERENCE = "infer"  # the task of a Session, whose steps are inferences
 Cause = Literal["limit", "deadline", "interrupt", "sibling", "lost", "silent"]
 
 
@@ -67,6 +68,8 @@ class Seen:
 
     rates: int = 0
     warmups: int = 0
+    skip: int | None = None  # how many are to be made, where that is known
+    task: str = ""  # what it says it measures
     counts: tuple[int, int] | None = None  # the least and the most that a measured step did
     expects_rate: bool = True
     stopped: bool = False  # it reached the wanted amount
@@ -82,6 +85,10 @@ class Seen:
         """Whether the wanted amount was measured, as the process says, and there is something to show for it."""
         return self.stopped and (self.rates > 0 or not self.expects_rate)
 
+    @property
+    def step(self) -> str:
+        return step_of(self.task)
+
     @classmethod
     def of(
         cls,
@@ -96,7 +103,7 @@ class Seen:
 
         ``counts``: the least and the most that one of the measured steps did.
         """
-        rates, told = 0, 0
+        rates, told, skip, task = 0, 0, None, ""
         stopped = nan_loss = under_voir = False
         error = refused = None
         for event in events:
@@ -106,6 +113,10 @@ class Seen:
                     rates += is_rate and event.data.get("task") == "train"
                     told += is_rate and event.data.get("task") == "warmup"
                     nan_loss |= "loss" in event.data and _is_no_number(event.data["loss"])
+                case "config" if skip is None:
+                    skip = _skip(event.data)
+                case "hello" if not task and isinstance(event.data, dict):
+                    task = str(event.data.get("task", ""))
                 case "stop":
                     stopped = True
                 case "phase":
@@ -119,6 +130,8 @@ class Seen:
         return cls(
             rates=max(rates, measured),
             warmups=max(told, warmups),
+            skip=skip,
+            task=task,
             counts=counts,
             expects_rate=expects_rate,
             stopped=stopped,
@@ -132,6 +145,19 @@ class Seen:
         """Return the same with the last that a process printed as its error, where it told none itself."""
         said = _last_exception(lines) or next((line.strip() for line in reversed(lines) if line.strip()), None)
         return self if self.error or said is None else replace(self, error=said[:200])
+
+
+def step_of(task: str) -> str:
+    """Return what a step of a task is, in words: a Session's is an inference."""
+    return "inference" if task == INFERENCE else "step"
+
+
+def _skip(config: object) -> int | None:
+    """Return how many steps a process was told to make before the measured ones; None where its script says that."""
+    blocks = config.get("voir") if isinstance(config, dict) else None
+    options = blocks.get("options", {}) if blocks and isinstance(blocks, dict) else None
+    skip = options.get("skip") if isinstance(options, dict) else None
+    return int(skip) if wire.is_number(skip) else None
 
 
 def _last_exception(lines: Sequence[str]) -> str | None:
@@ -231,7 +257,18 @@ def _too_long(ended: Exit, seen: Seen) -> str:
         return f"reached its deadline: {after}"
     below = f"; {_OOM_BELOW}" if ended.oom else ""
     idle = "" if seen.idle_s is None else f", nothing measured or told in the last {seen.idle_s:.0f} s"
-    return f"reached max_duration: {after}, {seen.rates} steps measured{idle}{below}"
+    return f"reached max_duration: {after}, {_progress(seen)}{idle}{below}"
+
+
+def _progress(seen: Seen) -> str:
+    """Return how far a process came that had too little time, and what to do where it measured nothing at all."""
+    if seen.rates or not seen.warmups:
+        return f"{seen.rates} {seen.step}s measured"
+    if seen.skip is not None and seen.warmups >= seen.skip:
+        return f"in its first measured {seen.step}, after {seen.warmups} of warm-up (raise max_duration)"
+    of = f" of {seen.skip}" if seen.skip is not None else ""
+    fewer = "lower voir.options.skip" if seen.skip is not None else "make fewer of them"
+    return f"still in warm-up: {seen.warmups}{of} {seen.step}s (raise max_duration, or {fewer})"
 
 
 def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:
@@ -246,12 +283,17 @@ def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:
 
 def _no_rate(seen: Seen) -> str:
     if seen.warmups:
-        return f"no rate: only {seen.warmups} warm-up steps (voir.options.skip says how many are; 0: none)"
+        return f"no rate: only {seen.warmups} warm-up {seen.step}s (voir.options.skip says how many are; 0: none)"
     if seen.refused:
         return f"no rate: what it printed was refused: {seen.refused}"
+    if seen.task == INFERENCE:
+        return "no rate: no inference was made: a Session makes them in its run()"
     if seen.under_voir:
         return f"no rate: the voirfile's instruments ran and {_UNINSTRUMENTED}"
-    return "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
+    return (
+        "no rate: no step was seen (an Observer around the loader, a Session's run(), or JSON lines that a `command`"
+        " prints)"
+    )
 
 
 def without_work(counts: tuple[int, int] | None) -> str | None:

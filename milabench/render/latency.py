@@ -7,9 +7,10 @@ from typing import Final
 
 from benchmate import verdict
 from benchmate.statistics import Estimate
+from milabench.outcome import INFERENCE
 from milabench.render import units
 from milabench.summary import BenchmarkSummary, Summary
-from milabench.summary.types import INFERENCE, StepTimes
+from milabench.summary.types import StepTimes
 
 _SHOWN: Final = ("p50", "p90", "p99", "p99.9")
 

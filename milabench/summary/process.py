@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmate.statistics import Estimate
 from benchmate.wire import Lines, is_number
-from milabench.outcome import GOOD, KINDS, Kind, Outcome, without_work
+from milabench.outcome import GOOD, KINDS, Kind, Outcome, step_of, without_work
 from milabench.plan.environ import SELECTION_VARIABLES
 from milabench.plan.types import Command, Plan
 from milabench.summary import legacy
@@ -22,7 +22,7 @@ from milabench.summary.reading import Reading, read
 from milabench.summary.series import Series, read_series
 from milabench.summary.speed import speed_of, steadiness_of
 from milabench.summary.surroundings import Site, surroundings_of
-from milabench.summary.types import Losses, Memory, Precision, ProcessSummary, Run, step_of
+from milabench.summary.types import Losses, Memory, Precision, ProcessSummary, Run
 from milabench.summary.watched import Watched
 
 _DEVICE = re.compile(r"D\d+")
@@ -116,7 +116,8 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
     repeat = place.repeat if place else next((int(m[1]) for part in parts if (m := _REPEAT.fullmatch(part))), 0)
     trial = place.trial if place else f"{benchmark}.R{repeat}" if repeat else benchmark
     place = place or _legacy_place(reading.config, benchmark, trial, repeat, context.cpu)
-    series = series or Series(unit=reading.unit, printed=reading.rates, warmup=reading.warmup)
+    if series is None:
+        series = Series(unit=reading.unit, printed=reading.rates, warmup=reading.warmup)
     outcome = _outcome(reading, context.outcomes.get(trial), measured=len(series) > 0)
     if reason := without_work(series.extremes):
         series = replace(series, durations_ns=array("q"), counts=0)

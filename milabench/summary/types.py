@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 from benchmate.statistics import Estimate
 from benchmate.verdict import Evidence, Grade, Noise, Steadiness, grade
 from benchmate.wire import Steps
-from milabench.outcome import Kind, Outcome
+from milabench.outcome import Kind, Outcome, step_of
 from milabench.plan.types import Plan, Skip
 from milabench.summary.series import Series
 
@@ -19,7 +19,6 @@ MemorySource = Literal["device", "host"]
 EnergySource = Literal["device counter", "power samples", "RAPL of the whole machine", "IPMI of the whole machine"]
 
 NOTHING: Final = Estimate(n=0, value=None, low=None, high=None, method="none", verdict="too few")
-INFERENCE: Final = "infer"  # the task of a Session, whose steps are inferences
 
 
 class EventFile(Protocol):
@@ -345,11 +344,6 @@ class BenchmarkSummary:
     def step(self) -> str:
         """What a step of it is, in words."""
         return step_of(next((process.task for process in self.processes if process.task), ""))
-
-
-def step_of(task: str) -> str:
-    """Return what a step of a task is, in words: a Session's is an inference."""
-    return "inference" if task == INFERENCE else "step"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,6 +120,12 @@ CASES = {
     # It does not end.
     "deadline": late("2 s, 4 steps measured, nothing measured or told in the last 2 s", f"{STEPS} sleep 1000"),
     "silence": late("2 s, 0 steps measured, nothing measured or told in the last 2 s", "sleep 1000", measured=0),
+    "warm-up": late(
+        "2 s, still in warm-up: 1 of 2 steps (raise max_duration, or lower voir.options.skip), nothing"
+        " measured or told in the last …",
+        """echo '{"count": 10}'; sleep 1000""",
+        measured=0,
+    ),
     "ignores-sigterm": late(
         "7 s, 4 steps measured, nothing measured or told in the last 7 s",
         f"trap '' TERM; {STEPS} while true; do sleep 0.1; done",

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from benchmate.wire import Event, is_number
 from milabench.outcome import GOOD, KINDS, Cause, Exit, Outcome, Seen, outcome, worst
 
-NO_RATE = "no rate: no step was seen (an Observer around the loader, or JSON lines that a `command` prints)"
+NO_RATE = (
+    "no rate: no step was seen (an Observer around the loader, a Session's run(), or JSON lines that a `command`"
+    " prints)"
+)
 NOTHING = "count is not above 0: {} (what the Observer's `count` or end_step() is given)"
 UNINSTRUMENTED = (
     "no rate: the voirfile's instruments ran and measured no step: the script went over no loader that an Observer"
@@ -39,6 +42,18 @@ BY_ITSELF = [
         {"warmups": 4},
         "failed",
         "no rate: only 4 warm-up steps (voir.options.skip says how many are; 0: none)",
+    ),
+    (
+        {"code": 0},
+        {"warmups": 4, "task": "infer"},
+        "failed",
+        "no rate: only 4 warm-up inferences (voir.options.skip says how many are; 0: none)",
+    ),
+    (
+        {"code": 0},
+        {"task": "infer", "under_voir": True},
+        "failed",
+        "no rate: no inference was made: a Session makes them in its run()",
     ),
     ({"code": 0}, {"under_voir": True}, "failed", UNINSTRUMENTED),
     ({"code": 0}, {"under_voir": True, "rates": 3}, "ok", ""),
@@ -103,6 +118,34 @@ ENDED = [
         "timeout",
         "reached max_duration: ended after 600 s, 7 steps measured, nothing measured or told in the last 580 s",
     ),
+    (
+        LATE,
+        {"warmups": 2, "skip": 5, "idle_s": 2.1},
+        "timeout",
+        "reached max_duration: ended after 600 s, still in warm-up: 2 of 5 steps (raise max_duration, or lower"
+        " voir.options.skip), nothing measured or told in the last 2 s",
+    ),
+    (
+        LATE,
+        {"warmups": 2, "skip": 5, "task": "infer"},
+        "timeout",
+        "reached max_duration: ended after 600 s, still in warm-up: 2 of 5 inferences (raise max_duration, or lower"
+        " voir.options.skip)",
+    ),
+    (
+        LATE,
+        {"warmups": 2, "task": "infer"},
+        "timeout",
+        "reached max_duration: ended after 600 s, still in warm-up: 2 inferences (raise max_duration, or make"
+        " fewer of them)",
+    ),
+    (
+        LATE,
+        {"warmups": 5, "skip": 5},
+        "timeout",
+        "reached max_duration: ended after 600 s, in its first measured step, after 5 of warm-up (raise max_duration)",
+    ),
+    (LATE, {"task": "infer"}, "timeout", "reached max_duration: ended after 600 s, 0 inferences measured"),
     (
         {**LATE, "oom": True},
         {"rates": 7},
@@ -240,3 +283,22 @@ def test_the_last_words_of_a_process_are_its_error_where_it_told_none(
     seen: Seen, lines: list[str], error: str | None
 ) -> None:
     assert seen.with_last_words(lines).error == error
+
+
+@pytest.mark.parametrize(
+    ("config", "skip"),
+    [
+        ({"voir": {"options": {"skip": 3}}}, 3),
+        ({"voir": {"options": {"stop": 60}}}, None),
+        ({"voir": {"other": {}}}, None),
+        ({"voir": {}}, None),
+        ({"voir": {"options": {"skip": "3"}}}, None),
+        ({"voir": None}, None),
+        ({}, None),
+        (7, None),
+    ],
+)
+def test_what_was_to_be_warm_up_is_read_from_its_configuration(config: object, skip: int | None) -> None:
+    told = [Event(event="config", data=config), Event(event="hello", data={"task": "infer"})]
+    seen = Seen.of(told, warmups=2, expects_rate=True)
+    assert (seen.skip, seen.warmups, seen.task) == (skip, 2, "infer")

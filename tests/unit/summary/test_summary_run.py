@@ -48,6 +48,15 @@ def test_steps_are_exact_and_win_over_rate_lines(make_run: MakeRun) -> None:
     assert (found.unit, found.warmup_steps, found.measured_steps) == ("FLOP/s", 1, 2)
 
 
+def test_of_a_process_that_came_no_further_than_warm_up_that_is_told(make_run: MakeRun) -> None:
+    run = make_run(columns={"mm": steps((0, 10, 1, 0), (10, 20, 2, 0), unit="images")})
+    run.write("mm", *rates(7, 7, task="warmup"), end("timeout"))
+    found = only(summarize(run))
+    (process,) = found.processes
+    assert (found.warmup_steps, found.measured_steps, found.perf) == (2, 0, None)
+    assert (process.warmup, process.unit, process.speed.first_s, process.speed.times) == (2, "images/s", 0.01, None)
+
+
 @pytest.mark.parametrize("counts", [(0, 0), (3, -7)])
 def test_steps_that_did_nothing_or_less_are_no_measurement_whatever_the_run_said(
     make_run: MakeRun, counts: tuple[int, int]
