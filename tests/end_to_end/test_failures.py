@@ -99,7 +99,7 @@ CASES = {
     "sigterm": killed("killed by SIGTERM", f"{STEPS} kill -TERM $$; sleep 9"),
     "real-time-signal": killed("killed by SIGRTMIN+1", f"{STEPS} kill -35 $$; sleep 9"),
     # It ends well and has measured nothing.
-    "no-rate": failed("no rate: no step was seen (an Observer around the loader, or …)", "echo hello", measured=0),
+    "no-rate": failed("no rate: no step was seen (an Observer around the loader, a …)", "echo hello", measured=0),
     "warm-up-only": failed(
         "no rate: only 1 warm-up steps (voir.options.skip says how many are; 0: none)",
         """echo '{"count": 10}'""",
@@ -120,7 +120,7 @@ CASES = {
     # It does not end.
     "deadline": late("2 s, 4 steps measured, nothing measured or told in the last 2 s", f"{STEPS} sleep 1000"),
     "silence": late("2 s, 0 steps measured, nothing measured or told in the last 2 s", "sleep 1000", measured=0),
-    "warm-up": late(
+    "slow-start": late(
         "2 s, still in warm-up: 1 of 2 steps (raise max_duration, or lower voir.options.skip), nothing"
         " measured or told in the last …",
         """echo '{"count": 10}'; sleep 1000""",
