@@ -37,7 +37,7 @@ class Limit:
 
     @property
     def stop(self) -> Stop:
-        return Stop(observations=self.observations, seconds=self.seconds, precision=self.precision)
+        return Stop.of_limit(self.observations, self.seconds, self.precision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

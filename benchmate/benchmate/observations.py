@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Final, Literal, get_args
 
 from benchmate.statistics import Estimate, estimate, next_look, precise, throughput
@@ -14,16 +13,24 @@ from benchmate.wire import MEASURED, WARMUP
 NEVER: Final = 2**62
 PrecisionOf = Literal["throughput", "p50"]
 Need = Literal["first", "all"]
+MOST_S: Final = 1e9  # 31 years
+_SECONDS: Final = "a number of seconds from 0 to 1e9"
+_EXPECTED: Final = {
+    "observations": "a whole number above 0",
+    "seconds": _SECONDS,
+    "maximum_s": _SECONDS,
+    "precision": "a share above 0 and under 1 (0.02 is 2 %)",
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: see benchmate.target
 class Stop:
     """When a measurement ends: at the first of the given amounts (None: no limit), or at the last where all are needed.
 
     ``observations`` and ``seconds`` are those measured, without warm-up. ``precision`` is the half-width of a 95 %
     interval as a share of its value (above 0 and under 1): of the throughput, or of the median time
-    (``precision_of``). ``maximum_s``, in seconds too, ends it whatever is missing. Raises ValueError for what is none
-    of these.
+    (``precision_of``). ``maximum_s``, in seconds too, ends it whatever is missing. Raises TypeError for what is no
+    number, ValueError for one that is none of these.
     """
 
     observations: int | None = None
@@ -34,17 +41,30 @@ class Stop:
     maximum_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("observations", "seconds", "maximum_s"):
+        for name in ("observations", "seconds", "precision", "maximum_s"):
             amount = getattr(self, name)
-            if amount is not None and not 0 <= amount < math.inf:
-                raise ValueError(f"{name} is {amount!r}: expected a number that is not negative, or None")
-        if self.observations is not None and not isinstance(self.observations, Integral):
-            raise ValueError(f"observations is {self.observations!r}: expected a whole number, or None")
+            if amount is not None and (isinstance(amount, bool) or not isinstance(amount, Real)):
+                raise TypeError(f"{name} is {amount!r}: expected {_EXPECTED[name]}, or None")
+        if self.observations is not None and not (isinstance(self.observations, Integral) and self.observations > 0):
+            raise ValueError(f"observations is {self.observations!r}: expected {_EXPECTED['observations']}, or None")
+        for name in ("seconds", "maximum_s"):
+            amount = getattr(self, name)
+            if amount is not None and not 0 <= amount <= MOST_S:
+                raise ValueError(f"{name} is {amount!r}: expected {_EXPECTED[name]}, or None")
         if self.precision is not None and not 0 < self.precision < 1:
-            raise ValueError(f"precision is {self.precision!r}: expected a share above 0 and under 1 (0.02 is 2 %)")
+            raise ValueError(f"precision is {self.precision!r}: expected {_EXPECTED['precision']}")
         for name, known in (("precision_of", get_args(PrecisionOf)), ("need", get_args(Need))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: expected {' or '.join(map(repr, known))}")
+
+    @classmethod
+    def of_limit(cls, observations: int | None, seconds: float | None, precision: float | None) -> Stop:
+        """Return the stop of a process's limit, which may ask for none, or for more seconds than there are."""
+        return cls(
+            observations=None if observations is None else max(1, observations),
+            seconds=None if seconds is None else min(seconds, MOST_S),
+            precision=precision,
+        )
 
     @property
     def is_endless(self) -> bool:
@@ -67,7 +87,7 @@ class Enough:
 
     def next_count(self, measured: int) -> int:
         """Return the number of observations at which to ask again, if time does not run out before."""
-        counts = [] if self.stop.observations is None else [max(1, self.stop.observations)]
+        counts = [] if self.stop.observations is None else [self.stop.observations]
         counts += [] if self.stop.precision is None else [self._look]
         return min([NEVER, *(count for count in counts if count > measured)])
 
@@ -138,7 +158,7 @@ class Observations:
     _durations_ns: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._enough = Enough(Stop(observations=self.observations, seconds=self.seconds, precision=self.precision))
+        self._enough = Enough(Stop.of_limit(self.observations, self.seconds, self.precision))
 
     def add(self, now_ns: int, *, rate: float | None = None, count: int = 0, duration_ns: int = 0) -> int:
         """Take one: a rate, or what was done in a time. Returns its phase."""

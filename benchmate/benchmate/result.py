@@ -18,7 +18,7 @@ _ALL: Final[tuple[Statistic, ...]] = ("mean", *QUANTILES)  # type: ignore[arg-ty
 _SHOWN: Final[tuple[Statistic, ...]] = ("p50", "p90", "p99")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: see benchmate.target
 class Result:
     """The measurement of a Session. Times in s, estimates with 95 % intervals; a value is None where n is too small.
 
@@ -67,7 +67,9 @@ class Result:
         return verdict.grade(self.throughput, (self.steadiness,), (self.noise,))
 
     def too_few(self, statistic: Statistic) -> str | None:
-        """Return why a quantile has no value, in words; None where it has one."""
+        """Return why a quantile has no value, in words; None where it has one. Raises ValueError for none of them."""
+        if statistic not in self.latency:
+            raise ValueError(f"no statistic {statistic!r}: expected one of {', '.join(self.latency)}")
         found = self.latency[statistic]
         return verdict.too_few(found.n, statistic) if found.value is None else None
 

@@ -15,10 +15,8 @@ from __future__ import annotations
 import atexit
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from numbers import Integral
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 from benchmate import verdict
 from benchmate.account import Account
@@ -32,6 +30,7 @@ from benchmate.result import Result, noise_of, speed_of
 from benchmate.statistics import Estimate, estimate, throughput
 from benchmate.stopping import group_size
 from benchmate.tally import Tally
+from benchmate.target import Target, watched
 from benchmate.wire import MEASURED, WARMUP
 
 __all__ = ["Load", "Result", "Session", "Single", "Stop", "Target"]
@@ -44,33 +43,7 @@ _GROUP: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What is measured. ``infer`` makes one inference of ``items`` (counted in ``unit``).
-
-    ``load`` is called once before the first, apart from it. ``pre`` makes what ``infer`` is given, and ``post`` takes
-    what it returns: both are in the latency; with ``parts`` each is told by itself too. By hand ``warmup`` inferences
-    are not measured; a suite says itself how many. On a device an inference has ended when the device has done all of
-    it. Raises ValueError for numbers of items or of inferences that are none.
-    """
-
-    infer: Callable[..., Any]
-    items: int = 1
-    unit: str = "inferences"
-    load: Callable[[], object] | None = None
-    pre: Callable[[], Any] | None = None
-    post: Callable[[Any], object] | None = None
-    warmup: int = 5
-    parts: bool = False
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.items, Integral) or self.items < 1:
-            raise ValueError(f"an inference of {self.items} items: expected a whole number above 0")
-        if not isinstance(self.warmup, Integral) or self.warmup < 0:
-            raise ValueError(f"{self.warmup} inferences of warm-up: expected a whole number, 0 or more")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Single:
     """One inference at a time, each begun when the one before it has ended."""
 
@@ -84,7 +57,7 @@ class Session:
     In a run of milabench the suite says when to stop and how many inferences are warm-up; ``stop`` counts where it says
     nothing, by default at least 100 inferences and 1 s of them, 10 s at most. ``clock`` returns ns. Raises ContextError
     in a group of ranks and where the process has a Session or an Observer already, DeviceError for a device not there,
-    ValueError for a stop that nothing ends, TypeError for a load that is none.
+    ValueError for a stop that nothing ends, TypeError for a target, a load or a stop that is none.
     """
 
     def __init__(  # noqa: PLR0913 - what it is made of, and three seams
@@ -97,8 +70,7 @@ class Session:
         context: Context | None = None,
         clock: Stamp = time.monotonic_ns,
     ) -> None:
-        if not isinstance(load, Load):
-            raise TypeError(f"{load!r} is no load: a stop is given by its name (stop=…)")
+        _check(target, load, stop)
         context = current() if context is None else context
         if group_size(context) != 1:
             raise ContextError(_GROUP)
@@ -106,7 +78,8 @@ class Session:
         self.warmup = context.limit.skip if context.voir else target.warmup
         self._accelerator, doubt = of_process(context) if accelerator is None else (accelerator, "")
         self._clock = clock
-        self._timer = _timer(target, self._accelerator, clock)
+        self._timer = _timer(_watched(target), self._accelerator, clock)  # until the first inference is made
+        self._is_first = True
         what = Task(name=TASK, unit=target.unit, clock="monotonic", columns=self._timer.columns)
         self._recording = Recording(context, self._accelerator, what)
         self._account = Account(TASK, self._accelerator, self._recording.write)
@@ -202,6 +175,8 @@ class Session:
         finally:
             self._last_chunk = (self._clock() - begun, self._clock())
             self._keep(calls, phase)
+        if self._is_first:
+            self._is_first, self._timer = False, _timer(self.target, self._accelerator, self._clock)
         return calls
 
     def _keep(self, calls: int, phase: int) -> None:
@@ -244,6 +219,15 @@ class Session:
         )
 
 
+def _check(target: object, load: object, stop: object) -> None:
+    if not isinstance(target, Target):
+        raise TypeError(f"{target!r} is no target: make it one, Session(Target(infer=…))")
+    if not isinstance(load, Load):
+        raise TypeError(f"{load!r} is no load: a stop is given by its name (stop=…)")
+    if stop is not None and not isinstance(stop, Stop):
+        raise TypeError(f"{stop!r} is no stop: make it one, Stop(observations=…), Stop(seconds=…), Stop(precision=…)")
+
+
 def _stop(context: Context, given: Stop | None) -> Stop:
     """Return the suite's stop, where it says when; else that of the script."""
     suite = context.limit.stop
@@ -251,6 +235,13 @@ def _stop(context: Context, given: Stop | None) -> Stop:
     if stop.is_endless:
         raise ValueError("nothing would end this measurement: give a Stop observations, seconds or a precision")
     return stop
+
+
+def _watched(target: Target) -> Target:
+    """Return a target of which what is returned is looked at."""
+    if target.post is None:
+        return replace(target, infer=watched(target.infer, "infer"))
+    return replace(target, post=watched(target.post, "post"))
 
 
 def _timer(target: Target, accelerator: Accelerator, clock: Stamp) -> Timer:

@@ -125,3 +125,8 @@ def test_a_process_has_one_writer_so_that_its_sequence_has_no_gap(tmp_path: Path
 
 def test_a_run_by_hand_has_no_file_of_events() -> None:
     assert writer(Context()) is None
+
+
+def test_a_limit_of_nothing_or_of_more_than_there_is_has_a_stop() -> None:
+    stop = Limit(observations=0, seconds=1e300).stop
+    assert (stop.observations, stop.seconds) == (1, 1e9)

@@ -23,8 +23,8 @@ def never() -> Estimate:
     [
         ({"observations": 5}, 4, 100, None),
         ({"observations": 5}, 5, 0, "observations"),
-        ({"observations": 0}, 0, 0, None),
-        ({"observations": 0}, 1, 0, "observations"),
+        ({"observations": 1}, 0, 0, None),
+        ({"observations": 1}, 1, 0, "observations"),
         ({"seconds": 2.5}, 1, 2.5, "seconds"),
         ({"seconds": 2.5}, 1000, 2.4, None),
         ({"seconds": 2.5}, 0, 9, None),
@@ -72,7 +72,7 @@ def test_what_somebody_else_decides_is_not_decided_here() -> None:
     ("stop", "measured", "count"),
     [
         ({"observations": 60}, 0, 60),
-        ({"observations": 0}, 0, 1),
+        ({"observations": 1}, 0, 1),
         ({"observations": 60, "precision": 0.1}, 0, PRECISE_FROM),
         ({"observations": 60, "seconds": 100, "need": "all"}, 60, NEVER),
         ({"seconds": 1}, 7, NEVER),
