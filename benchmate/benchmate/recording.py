@@ -30,6 +30,10 @@ class Task:
     unit: str
     clock: Clock
     columns: tuple[str, ...] = BASE_COLUMNS
+    one: str = (  # what to do where its rows have a writer already
+        "make one Observer, in the process that measures, and wrap every loader with it (or one Session); processes of"
+        " a group need a RANK each"
+    )
 
 
 class Recording:
@@ -75,10 +79,7 @@ class Recording:
         try:
             return StepsWriter(path, unit=task.unit, clock=task.clock, zero_ns=zero_ns, columns=task.columns)
         except FileExistsError:
-            error = ContextError(
-                f"{path} is there already, and has one writer: make one Observer, in the process that measures, and"
-                " wrap every loader with it (or one Session); processes of a group need a RANK each"
-            )
+            error = ContextError(f"{path} is there already, and has one writer: {task.one}")
             self.write("error", error_data(error))  # no hook is set yet that would
             raise error from None
 

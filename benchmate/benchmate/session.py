@@ -41,6 +41,10 @@ _GROUP: Final = (
     "a Session measures the inferences of one process, and this is one of a group of ranks: each would end its loop"
     " when it has enough, and the others would wait for it; go over the inputs with an Observer there"
 )
+_ONE: Final = (
+    "under milabench a process has one Session, or one Observer; measure another one in a process of its own: as a"
+    " further entry of the suite, or by a `matrix` of the entry"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +84,7 @@ class Session:
         self._clock = clock
         self._timer = _timer(_watched(target), self._accelerator, clock)  # until the first inference is made
         self._is_first = True
-        what = Task(name=TASK, unit=target.unit, clock="monotonic", columns=self._timer.columns)
+        what = Task(name=TASK, unit=target.unit, clock="monotonic", columns=self._timer.columns, one=_ONE)
         self._recording = Recording(context, self._accelerator, what)
         self._account = Account(TASK, self._accelerator, self._recording.write)
         self._pace, self._last_chunk = Pace(), (0, 0)  # how long it took, and when it ended

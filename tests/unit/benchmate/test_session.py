@@ -302,7 +302,9 @@ def test_in_a_group_it_is_refused_with_the_way_out(tmp_path: Path, clock: FakeTi
 
 def test_a_second_one_of_the_same_steps_is_refused(tmp_path: Path, clock: FakeTime) -> None:
     session(tmp_path, clock, Target(infer=taking(clock, [1])))
-    with pytest.raises(ContextError, match="one Session"):
+    with pytest.raises(
+        ContextError, match=r"a\.steps is there already.* one Session.* entry of the suite, or by a `matrix`"
+    ):
         session(tmp_path, clock, Target(infer=taking(clock, [1])))
 
 
