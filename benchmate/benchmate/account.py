@@ -26,6 +26,10 @@ class Account:
     def is_open(self) -> bool:
         return self._begun is not None
 
+    def moved_to(self, accelerator: Accelerator) -> None:
+        """Ask another device from now on."""
+        self._accelerator = accelerator
+
     def begin(self) -> None:
         self._begun = usage()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -185,10 +186,34 @@ def of_process(context: Context) -> tuple[Accelerator, str]:
 
     Raises DeviceError when the one that was asked for is not there.
     """
+    if context.arch is None and not is_torch_imported() and (why := _no_torch()):
+        return Cpu(), why
     if has_torch():
         return fetch(context=context), ""
     timed = context.arch not in (None, "cpu")
     return Cpu(), f"torch is not there: steps on {context.arch} are timed by the host's clock" if timed else ""
+
+
+def of_imported(context: Context) -> tuple[Accelerator, str]:
+    """Return the same for a process that imports torch itself, if it needs it: without it there is the host alone.
+
+    Where a device is asked for torch is imported here. Raises DeviceError as ``of_process`` does.
+    """
+    return of_process(context) if context.arch or is_torch_imported() else (Cpu(), "")
+
+
+def is_torch_imported() -> bool:
+    return sys.modules.get("torch") is not None
+
+
+def _no_torch() -> str:
+    """Import torch, where it is installed; return why that cannot be done."""
+    try:
+        if has_torch():
+            _torch()
+    except DeviceError as error:
+        return f"steps are timed by the host's clock: {error}"
+    return ""
 
 
 def has_torch() -> bool:
@@ -216,7 +241,7 @@ def _probe() -> str:
 def _torch() -> Any:
     try:
         return importlib.import_module("torch")
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # a library of its own may be damaged
         raise DeviceError(f"torch is needed for this device: {error}") from error
 
 

@@ -21,7 +21,7 @@ from typing import Final
 from benchmate import verdict
 from benchmate.account import Account
 from benchmate.context import Context, ContextError, current
-from benchmate.device import Accelerator, of_process
+from benchmate.device import Accelerator, is_torch_imported, of_imported
 from benchmate.inferences import Call, InParts, Pace, Stamp, Timer, Whole, rows
 from benchmate.observations import NEVER, Enough, Stop
 from benchmate.overhead import per_inference
@@ -78,9 +78,12 @@ class Session:
         context = current() if context is None else context
         if group_size(context) != 1:
             raise ContextError(_GROUP)
+        self._context = context
         self.target, self.load, self.stop = target, load, _stop(context, stop)
         self.warmup = context.limit.skip if context.voir else target.warmup
-        self._accelerator, doubt = of_process(context) if accelerator is None else (accelerator, "")
+        self._accelerator, doubt = of_imported(context) if accelerator is None else (accelerator, "")
+        # The target may import torch yet, which takes seconds: it is not imported here for one that does without.
+        self._is_device_open = accelerator is None and context.arch is None and not is_torch_imported()
         self._clock = clock
         self._timer = _timer(_watched(target), self._accelerator, clock)  # until the first inference is made
         self._is_first = True
@@ -146,8 +149,20 @@ class Session:
             return None
         begun = self._clock()
         self.target.load()
+        self._look_for_device()
         self._accelerator.synchronize()
         return (self._clock() - begun) / 1e9
+
+    def _look_for_device(self) -> None:
+        """Measure on the device that torch sees, where the target has imported it meanwhile."""
+        if not self._is_device_open or not is_torch_imported():
+            return
+        self._is_device_open = False
+        self._accelerator, _ = of_imported(self._context)
+        self._account.moved_to(self._accelerator)
+        self._timer = _timer(_watched(self.target), self._accelerator, self._clock)
+        if self._accelerator.arch != "cpu":
+            self.note(f"measured on {self._accelerator.name}, since the target imported torch")
 
     def _warm_up(self) -> None:
         left = self.warmup
@@ -180,7 +195,9 @@ class Session:
             self._last_chunk = (self._clock() - begun, self._clock())
             self._keep(calls, phase)
         if self._is_first:
-            self._is_first, self._timer = False, _timer(self.target, self._accelerator, self._clock)
+            self._is_first = False
+            self._look_for_device()
+            self._timer = _timer(self.target, self._accelerator, self._clock)
         return calls
 
     def _keep(self, calls: int, phase: int) -> None:

@@ -10,7 +10,17 @@ import pytest
 
 from benchmate import device
 from benchmate.context import Context
-from benchmate.device import Cpu, DeviceError, TorchDevice, autocast_dtype, fetch, set_tf32, set_threads
+from benchmate.device import (
+    Cpu,
+    DeviceError,
+    TorchDevice,
+    autocast_dtype,
+    fetch,
+    of_imported,
+    of_process,
+    set_tf32,
+    set_threads,
+)
 
 
 def module(count: int) -> types.SimpleNamespace:
@@ -103,6 +113,22 @@ def test_without_torch_the_cpu_is_there_and_nothing_else(monkeypatch: pytest.Mon
     assert isinstance(fetch(context=Context()), Cpu)
     with pytest.raises(DeviceError, match="torch is needed"):
         fetch("cuda", Context())
+
+
+def test_a_torch_that_cannot_be_imported_fails_nobody_who_asked_for_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: str) -> None:
+        raise OSError("libtorch.so: no such file")
+
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(device, "has_torch", lambda: True)
+    monkeypatch.setattr(device.importlib, "import_module", broken)
+    accelerator, doubt = of_process(Context())
+    assert isinstance(accelerator, Cpu)
+    assert doubt.endswith("by the host's clock: torch is needed for this device: libtorch.so: no such file")
+    assert of_imported(Context())[1] == ""
+    for find in (of_process, of_imported):
+        with pytest.raises(DeviceError, match="libtorch"):
+            find(Context(arch="cuda"))
 
 
 def test_host_events_tell_milliseconds() -> None:

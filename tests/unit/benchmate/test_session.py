@@ -8,6 +8,7 @@ from array import array
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -225,6 +226,43 @@ def test_a_lazy_device_is_told_to_begin_before_an_inference_is_said_to_be_over(t
     target = Target(infer=lambda: device.submit(3), parts=True)
     session(tmp_path, clock, target, Stop(observations=4), accelerator=device).run()
     assert set(steps(tmp_path).columns["infer"]) == {3 * MS}
+
+
+@pytest.fixture
+def imported(monkeypatch: pytest.MonkeyPatch, clock: FakeTime) -> Callable[[], Queue]:
+    """Return what imports a torch that sees a device; it is installed, and nobody has imported it."""
+    device = Queue(clock)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr("benchmate.device.has_torch", lambda: True)
+    monkeypatch.setattr("benchmate.device.fetch", lambda context: device)
+
+    def load() -> Queue:
+        monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+        return device
+
+    return load
+
+
+def test_torch_is_imported_for_no_target_that_does_without(
+    tmp_path: Path, clock: FakeTime, imported: Callable[[], Queue]
+) -> None:
+    session(tmp_path, clock, Target(infer=taking(clock, [1])), Stop(observations=3), accelerator=None).run()
+    assert "torch" not in sys.modules
+    assert dict(events(tmp_path))["hello"]["device"] == "cpu"
+
+
+@pytest.mark.parametrize("by", ["load", "infer"])
+def test_the_device_is_waited_for_from_when_the_target_has_imported_torch(
+    tmp_path: Path, clock: FakeTime, imported: Callable[[], Queue], by: str
+) -> None:
+    load = {"load": imported} if by == "load" else {}
+    target = Target(infer=lambda: imported().submit(3), **load)
+    result = session(tmp_path, clock, target, Stop(observations=10), accelerator=None).run()
+    assert (result.min_s, result.max_s) == (0.003, 0.003)
+    assert result.first_s == (0.003 if by == "load" else 0)
+    said = events(tmp_path)
+    assert [event for event, _ in said] == ["hello", "note", "data", "measured", "stop"]
+    assert said[1][1]["message"].endswith("since the target imported torch")
 
 
 def test_the_most_memory_of_the_device_is_said(tmp_path: Path, clock: FakeTime) -> None:
