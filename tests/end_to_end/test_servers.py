@@ -121,7 +121,7 @@ def test_a_server_that_is_never_ready_has_failed_with_what_it_printed_last(
 
 
 def test_a_url_that_does_not_answer_well_is_not_ready(project: Project, served: Callable[..., int]) -> None:
-    port = served({"url": "http://127.0.0.1:{port}/elsewhere", "within": "15s"})
+    port = served({"url": "http://127.0.0.1:{port}/elsewhere", "within": "8s"})
     assert project.verb("run").code == 1
     (failure,) = project.report()["served"]["failures"]
-    assert f"was not ready within 15 s: http://127.0.0.1:{port}/elsewhere answers 404" in failure["reason"]
+    assert f"was not ready within 8 s: http://127.0.0.1:{port}/elsewhere answers 404" in failure["reason"]
