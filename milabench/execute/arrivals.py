@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from benchmate import wire
 from milabench.errors import PreflightError, told
 from milabench.rundir import Files
 from milabench.untrusted import mapping
@@ -21,6 +22,7 @@ Message = Mapping[str, Any]
 Fetch = Callable[[str], Awaitable[object]]  # a file's name → its account by its name, once it has come again
 _WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _MOST_BYTES: Final = 1 << 62  # of a file: what says more is no account of one
+_AHEAD_BYTES: Final = wire.StepsHeader.SIZE  # of steps the rows come before the header
 _AT_ONCE_BYTES: Final = 1 << 20  # more is hashed in a thread: it takes longer than others should wait
 _PART_BYTES: Final = 1 << 18
 _RANK: Final = re.compile(r"[0-9]+\.(?:jsonl|steps)")  # what follows the tag of a further rank's file
@@ -63,10 +65,13 @@ class Arrivals:
         try:
             descriptor = self._open(name)
             try:
-                begin = self._begin_of(name, descriptor)
+                place = offset + (begin := self._begin_of(name, descriptor))
                 if chunk.get("cut"):
                     os.ftruncate(descriptor, begin)
-                _write(descriptor, content, begin + offset)
+                if place > os.fstat(descriptor).st_size + _AHEAD_BYTES:
+                    self._problems[name] = "what comes before a part of it is missing"
+                else:
+                    _write(descriptor, content, place)
             finally:
                 os.close(descriptor)
         except OSError as error:

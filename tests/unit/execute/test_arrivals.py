@@ -6,11 +6,16 @@ import asyncio
 import errno
 import hashlib
 import os
+import re
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from milabench.errors import HostLost
 from milabench.execute import arrivals as module
@@ -103,6 +108,22 @@ def test_no_other_file_is_written(arrivals: Arrivals, tmp_path: Path, name: Any)
     assert list(tmp_path.iterdir()) == []
 
 
+PARTS = ("bert", ".rank", "1", "\u0661", ".steps", ".jsonl", ".data", ".stdout", "/", "..", ".", "\0", "\n", "run.json")
+
+
+@given(parts=st.lists(st.sampled_from(PARTS), max_size=7), offset=st.integers(-3, 9) | st.integers())
+@settings(max_examples=80, deadline=None)
+def test_whatever_a_node_calls_a_file_it_is_one_of_the_process_in_its_folder(parts: list[str], offset: int) -> None:
+    with tempfile.TemporaryDirectory() as outer:
+        run = Path(outer, "runs", "one")
+        run.mkdir(parents=True)
+        with suppress(ValueError):
+            Arrivals.of_process(Files.of(run, "bert")).take(chunk("".join(parts), offset, b"x"))
+        files = [path for path in Path(outer).rglob("*") if path.is_file()]
+        assert all(path.parent == run for path in files)
+        assert all(re.fullmatch(r"bert\.(data|steps|stdout|stderr|rank[0-9]+\.(steps|jsonl))", p.name) for p in files)
+
+
 @pytest.mark.parametrize("offset", [-1, -(1 << 70), 1 << 70, 1.5, "0", None, True])
 def test_nothing_is_written_before_what_the_node_may_write_or_at_no_place(
     arrivals: Arrivals, tmp_path: Path, offset: Any
@@ -111,6 +132,19 @@ def test_nothing_is_written_before_what_the_node_may_write_or_at_no_place(
     with pytest.raises(ValueError, match=r"no place in bert\.data"):
         arrivals.take(chunk("bert.data", offset, b"x"))
     assert (tmp_path / "bert.data").read_bytes() == b"start\n"
+
+
+@pytest.mark.parametrize("offset", [65, 1 << 40])
+def test_a_part_is_not_put_beyond_what_is_there_and_the_file_is_fetched(
+    arrivals: Arrivals, tmp_path: Path, offset: int
+) -> None:
+    """A file of steps has a hole for its header at first; any other is of what was lost, or as large as a node says."""
+    (tmp_path / "bert.data").write_bytes(b"start\n")
+    arrivals.take(chunk("bert.data", offset, b"late"))
+    assert (tmp_path / "bert.data").read_bytes() == b"start\n"
+    node = Node(arrivals, bert_data=b"one\n")
+    assert (node.settle(), node.asked) == (None, ["bert.data"])
+    assert (tmp_path / "bert.data").read_bytes() == b"start\none\n"
 
 
 def test_nothing_is_written_where_a_link_leads(arrivals: Arrivals, tmp_path: Path) -> None:
