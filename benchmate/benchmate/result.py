@@ -25,7 +25,8 @@ class Result:
     ``samples``: a row for each inference, warm-up too. ``throughput``: items a second, of the time that inferences
     took. ``latency``: of an inference; ``parts``: of what it is made of (``pre``, ``infer``, ``post``), where asked.
     ``first_s``: the very first, warm-up or not; ``load_s``: what loading took. ``stop``: what ended it.
-    ``harness_overhead_ns``: what timing an inference costs. ``noise`` is by the process's own account.
+    ``harness_overhead_ns``: what the timed loop takes for an inference beside the call, between its stamps and outside
+    of them. ``noise`` is by the process's own account.
     """
 
     samples: Steps = field(repr=False)
@@ -57,7 +58,10 @@ class Result:
 
     @property
     def overhead_share(self) -> float | None:
-        """What timing costs as a share of the median latency."""
+        """What the timed loop takes beside the call, by the median latency: of next to nothing above 1.
+
+        A part of it lies between the stamps, and is in the latency.
+        """
         median_s = self.latency["p50"].value
         return self.harness_overhead_ns * _S / median_s if median_s else None
 
@@ -84,7 +88,8 @@ class Result:
         share = self.overhead_share
         if share is not None and share > verdict.OVERHEAD:
             lines.append(
-                f"timing an inference costs {_time(self.harness_overhead_ns * _S)}, {verdict.rounded(share)} of its p50"
+                f"the loop that times it takes {_time(self.harness_overhead_ns * _S)} an inference beside the call,"
+                " a part of which is in the latency: let an inference do more"
             )
         lines += [f"{word}: {reason}" for word, reason in zip(self.grade.words, self.grade.reasons, strict=True)]
         return "\n  ".join(lines)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from benchmate.verdict import OVERHEAD, Grade
+from milabench.outcome import INFERENCE
 from milabench.render import units
 from milabench.summary import BenchmarkSummary, Precision, Summary
 
@@ -21,6 +22,10 @@ _MOSTLY_TIMED = (
 )
 _TIMED = (
     "measuring itself took {share} of {what}'s time ({cost} of {took}): {step}s are too short to be timed one by one"
+)
+_TIMED_APART = (  # stamps before and after each: what lies between one's end and the next one's begin is in neither
+    "the loop that times {what} takes {cost} beside it, a part of which is in the {took} that {what} is said to take"
+    ": {step}s are too short to be timed one by one"
 )
 _ENDED: Final = {
     "seconds": " by its seconds (voir.options.stop.seconds)",
@@ -119,6 +124,7 @@ def _overhead(found: BenchmarkSummary) -> str:
     cost_ns, times = worst.surroundings.overhead_ns or 0.0, worst.speed.times
     took = units.seconds(times.quantiles["p50"].value if times else None)
     wording = _MOSTLY_TIMED if (worst.overhead or 0.0) >= _MOSTLY else _TIMED
+    wording = _TIMED_APART if worst.task == INFERENCE else wording
     return "overhead: " + wording.format(
         share=units.share(worst.overhead),
         cost=units.seconds(cost_ns / 1e9),

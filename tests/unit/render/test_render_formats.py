@@ -424,5 +424,8 @@ def test_what_is_said_of_inferences_calls_them_so() -> None:
     costly = replace(INFERENCES, surroundings=replace(PROCESS.surroundings, overhead_ns=360_000.0))
     found = benchmark("bert", processes=(costly,), trust=trust("ok", overhead=costly.overhead, unsteady=3))
     written = text.render(of(found), 250)
-    assert "took 3.0 % of an inference's time (360 µs of 12.0 ms): inferences are too short to be timed" in written
+    assert (
+        "the loop that times an inference takes 360 µs beside it, a part of which is in the 12.0 ms that an inference"
+        " is said to take: inferences are too short to be timed one by one"
+    ) in written
     assert "the first 3 measured inferences were not steady yet" in written
