@@ -43,14 +43,23 @@ def talk(story: Callable[[LocalHost], Awaitable[Any]], kind: type[LocalHost] = L
 
 
 def launch(
-    folder: Path, script: str, *, phase: Phase = "run", env: dict[str, str] | None = None, **keys: Any
+    folder: Path,
+    script: str,
+    *,
+    phase: Phase = "run",
+    tag: str = "one",
+    env: dict[str, str] | None = None,
+    **keys: Any,
 ) -> Launch:
-    """Return the launch of a line of shell; ``keys`` are those of its job, some those of its command."""
-    own = {"metrics": "none", "argv": ("sh", "-c", script)}
-    own |= {name: keys.pop(name) for name in ("metrics", "argv", "container") if name in keys}
-    command = Command(tag="one", benchmark="one", node="local", cwd=str(folder), env=env or {}, **own)
-    job = Job(tag="one", commands=(command,), **{"deadline_s": None, **keys})
-    files = Files.of(folder, "one")
+    """Return the launch of a line of shell, whose files lie in a folder; it works there if nothing else is said.
+
+    ``keys`` are those of its job, some those of its command.
+    """
+    own = {"metrics": "none", "argv": ("sh", "-c", script), "cwd": str(folder), "node": "local"}
+    own |= {name: keys.pop(name) for name in ("metrics", "argv", "container", "cwd", "node") if name in keys}
+    command = Command(tag=tag, benchmark="one", env=env or {}, **own)
+    job = Job(tag=tag, commands=(command,), **{"deadline_s": None, **keys})
+    files = Files.of(folder, tag)
     return Launch(phase=phase, job=job, command=command, files=files, env={}, first_seq=0, deadline_s=job.deadline_s)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import nodes
-from agents import ENVIRON
+from agents import ENVIRON, launch
 from cluster import NO_SLURM, Cluster, is_possible
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.agent import AgentHost
@@ -21,7 +21,6 @@ from milabench.execute.hosts.local import LocalHost
 from milabench.execute.hosts.login import Login
 from milabench.execute.hosts.slurm import Placed, SlurmHost
 from milabench.execute.hosts.ssh import SSHHost
-from milabench.plan import Command, Job
 from milabench.resources import import_path
 from milabench.rundir import Files
 
@@ -67,28 +66,9 @@ class Place:
 
         return asyncio.run(asyncio.wait_for(main(), timeout_s))
 
-    def launch(self, script: str = "", *, tag: str = "one", argv: tuple[str, ...] = (), **keys: Any) -> Launch:
-        """Return the launch of a line of shell, or of ``argv``; further keys are those of its job."""
-        metrics, env = keys.pop("metrics", "none"), keys.pop("env", {})
-        command = Command(
-            tag=tag,
-            benchmark="one",
-            node="n1",
-            argv=argv or ("sh", "-c", script),
-            cwd=self.cwd,
-            env=env,
-            metrics=metrics,
-        )
-        job = Job(tag=tag, commands=(command,), **{"deadline_s": None, **keys})
-        return Launch(
-            phase="run",
-            job=job,
-            command=command,
-            files=Files.of(self.run, tag),
-            env={},
-            first_seq=0,
-            deadline_s=job.deadline_s,
-        )
+    def launch(self, script: str = "", **keys: Any) -> Launch:
+        """Return the launch of a line of shell, or of ``argv``, on the node; further keys are those of `launch`."""
+        return launch(self.run, script, node="n1", cwd=self.cwd, **keys)
 
     def printed(self, tag: str = "one") -> str:
         return Files.of(self.run, tag).stdout.read_text()

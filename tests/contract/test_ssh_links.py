@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from agents import alive
+from agents import alive, launch
 from harness import wait_until
 from milabench.errors import HostLost, PreflightError
 from milabench.execute.hosts import Launch
@@ -27,8 +27,6 @@ from milabench.execute.hosts.link import Link
 from milabench.execute.hosts.login import Login
 from milabench.execute.hosts.ssh import SSHHost
 from milabench.outcome import Exit
-from milabench.plan import Command, Job
-from milabench.rundir import Files
 from nodes import BASE, USER, Nodes, started
 
 LINK_S, SILENCE_S = 0.5, 3.0
@@ -75,13 +73,9 @@ def refusal(nodes: Nodes, **keys: Any) -> str:
     return str(found.value)
 
 
-def launch(run: Path, script: str) -> Launch:
-    command = Command(
-        tag="one", benchmark="one", node="n1", argv=("sh", "-c", script), cwd=str(BASE), env={}, metrics="none"
-    )
-    job = Job(tag="one", commands=(command,), deadline_s=None)
-    files = Files.of(run, "one")
-    return Launch(phase="run", job=job, command=command, files=files, env={}, first_seq=0, deadline_s=None)
+def at_base(run: Path, script: str) -> Launch:
+    """Return the launch of a line of shell on the first node."""
+    return launch(run, script, node="n1", cwd=str(BASE))
 
 
 # Who is there ------------------------------------------------------------------------------------------------------
@@ -436,7 +430,7 @@ def lost(nodes: Nodes, run: Path, fault: Callable[[], object], trap: str) -> tup
     daemon = f"(setsid sh -c '{trap}; echo $$ > pid; sleep 1000' &)"
 
     async def story(host: AgentHost) -> tuple[Exit, list[int]]:
-        process = await host.start(launch(run, f"{daemon}; while ! test -s pid; do :; done; seq 100000; sleep 1000"))
+        process = await host.start(at_base(run, f"{daemon}; while ! test -s pid; do :; done; seq 100000; sleep 1000"))
         while not (path := run / "one.stdout").exists() or not path.read_text().endswith("\n100000\n"):
             await asyncio.sleep(0.02)
         before = nodes["n1"].started()
@@ -471,7 +465,7 @@ def test_when_sshd_is_killed_what_runs_is_lost_and_ends_and_the_next_request_con
     mended: Nodes, tmp_path: Path
 ) -> None:
     async def story(host: AgentHost) -> tuple[Exit, str, str]:
-        process = await host.start(launch(tmp_path, "sleep 1000"))
+        process = await host.start(at_base(tmp_path, "sleep 1000"))
         mended["n1"].kill_sshd()
         found = await process.wait()
         with pytest.raises(HostLost) as gone:
@@ -518,5 +512,5 @@ def test_a_runner_that_stops_answering_is_taken_for_gone_by_the_agent(nodes: Nod
 
 
 async def _sleeping(host: AgentHost, run: Path) -> None:
-    await host.start(launch(run, "sleep 1000 & echo $$ > pid; sleep 1000"))
+    await host.start(at_base(run, "sleep 1000 & echo $$ > pid; sleep 1000"))
     await asyncio.sleep(1000)
