@@ -13,7 +13,7 @@ from operator import sub
 from typing import Any, Final, Protocol
 
 from benchmate.device import Accelerator
-from benchmate.wire import BASE_COLUMNS, GOOD
+from benchmate.wire import BASE_COLUMNS, GOOD, PARTS
 
 Call = Callable[..., Any]
 Stamp = Callable[[], int]  # ns
@@ -21,7 +21,6 @@ Stamp = Callable[[], int]  # ns
 MOST_CALLS: Final = 1 << 13  # of a chunk
 LONGEST_CHUNK_NS: Final = 100_000_000  # so that a follower sees it go on, and a killed process loses little
 RARELY: Final = 100  # times as long as the look after it a chunk is, or longer
-PARTS: Final = ("pre", "infer", "post")
 
 
 class Timer(Protocol):

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from benchmate import statistics, verdict
-from benchmate.inferences import PARTS
 from benchmate.statistics import QUANTILES, Estimate, Statistic
 from benchmate.verdict import Evidence, Grade, Noise, Steadiness
-from benchmate.wire import MEASURED, WARMUP, Steps
+from benchmate.wire import MEASURED, PARTS, WARMUP, Steps
 
 _S: Final = 1e-9  # of a ns
 _ALL: Final[tuple[Statistic, ...]] = ("mean", *QUANTILES)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from milabench.summary import (
     Precision,
     ProcessSummary,
     Speed,
+    StepTimes,
     Summary,
     Surroundings,
 )
@@ -124,12 +125,14 @@ def _estimate(found: Estimate) -> dict[str, Any]:
 
 def _times(speed: Speed) -> dict[str, Any]:
     """Return the first step's time and those of the measured ones; a quantile for which n is too small is null."""
-    times = speed.times
-    if times is None:
-        return {"first_step_s": speed.first_s, "step_s": None}
+    step_s = None if speed.times is None else _step_times(speed.times)
+    parts = {name: _step_times(times) for name, times in speed.parts.items()}
+    return {"first_step_s": speed.first_s, "step_s": step_s, "part_s": parts or None}
+
+
+def _step_times(times: StepTimes) -> dict[str, Any]:
     quantiles = {name: _estimate(found) for name, found in times.quantiles.items()}
-    step = {"n": times.n, "min": times.min_s, "max": times.max_s, "mean": _estimate(times.mean), **quantiles}
-    return {"first_step_s": speed.first_s, "step_s": step}
+    return {"n": times.n, "min": times.min_s, "max": times.max_s, "mean": _estimate(times.mean), **quantiles}
 
 
 def _grade(grade: Grade) -> dict[str, Any]:

@@ -31,6 +31,15 @@ def _of(found: BenchmarkSummary, times: StepTimes) -> Iterator[str]:
         yield verdict.too_few(times.n, few[0])
     yield f"longest {units.seconds(times.max_s)}"
     yield f"first {units.seconds(found.speed.first_s)}"
+    for part, of_part in found.speed.parts.items():
+        yield f"{part} {', '.join(_of_part(of_part))}"
+
+
+def _of_part(times: StepTimes) -> Iterator[str]:
+    """Return median and p99 of a part, where n suffices for them."""
+    for name in ("p50", "p99"):
+        if times.quantiles[name].value is not None:
+            yield f"{name} {_told(times.quantiles[name])}"
 
 
 def _told(found: Estimate) -> str:

@@ -12,7 +12,7 @@ from benchmate.statistics import Estimate, Statistic, of_repeats, scaled
 from milabench.outcome import GOOD
 from milabench.summary.devices import ecc_of, measuring
 from milabench.summary.grouping import grouped
-from milabench.summary.speed import CENTRAL, central, step_times, together
+from milabench.summary.speed import CENTRAL, central, step_times, times_of_parts, together
 from milabench.summary.types import Precision, ProcessSummary, Speed, StepTimes, Trust
 
 
@@ -64,7 +64,14 @@ def speed_of(processes: Sequence[ProcessSummary], repeats: Sequence[Estimate]) -
         throughput=of_repeats(repeats, _runs(processes)),
         times=_times(measuring(processes)),
         first_s=max(firsts, default=None),
+        parts=_parts(measuring(processes)),
     )
+
+
+def _parts(processes: Sequence[ProcessSummary]) -> Mapping[str, StepTimes]:
+    if len(processes) == 1:
+        return processes[0].speed.parts
+    return times_of_parts([process.series.parts for process in processes])
 
 
 def _times(processes: Sequence[ProcessSummary]) -> StepTimes | None:

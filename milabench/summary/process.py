@@ -120,7 +120,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         series = Series(unit=reading.unit, printed=reading.rates, warmup=reading.warmup)
     outcome = _outcome(reading, context.outcomes.get(trial), measured=len(series) > 0)
     if reason := without_work(series.extremes):
-        series = replace(series, durations_ns=array("q"), counts=0)
+        series = replace(series, durations_ns=array("q"), counts=0, parts={})
         outcome = Outcome(kind="failed", reason=reason) if outcome.kind in GOOD else outcome
     ranks = [read(lines(path), rates=False) for path in run.rank_events(tag)]
     neighbours, speed = context.neighbours.get(trial, ()), speed_of(series)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import compress, repeat
 from operator import truediv
 from typing import Final
 
-from benchmate.wire import WARMUP, Steps
+from benchmate.wire import GOOD, MEASURED, PARTS, WARMUP, Steps
 
 _NO_TIME: Final = 1 << 63  # ns: more than a column holds
 
@@ -21,7 +21,8 @@ class Series:
     There may be millions: what is kept is 16 bytes a step, 24 where they did not all do the same. ``rates`` are those
     of the steps, in ``unit``: count / (end − start). ``counts`` is what each step did, one number where all did the
     same. ``warmup``: steps that are not in it. ``first_ns``: how long the very first step took, warm-up included; None
-    where the file has no possible time. ``begin_ns`` and ``end_ns`` (wall clock) are those of the measurement.
+    where the file has no possible time. ``parts``: the ns of each part of them, by name, where they were timed by
+    themselves. ``begin_ns`` and ``end_ns`` (wall clock) are those of the measurement.
     """
 
     unit: str = ""
@@ -30,6 +31,7 @@ class Series:
     printed: array[float] = field(default_factory=lambda: array("d"), repr=False)
     warmup: int = 0
     first_ns: int | None = None
+    parts: Mapping[str, array[int]] = field(default_factory=dict, repr=False)
     begin_ns: int | None = None
     end_ns: int | None = None
     rates: array[float] = field(init=False, repr=False, compare=False)
@@ -86,6 +88,7 @@ class _Gathering:
         self._durations = array("q")
         self._counts: int | array[int] = 0
         self._first_ns: int | None = None
+        self._parts: dict[str, array[int]] = {}
         self._begin_ns: int | None = None
         self._end_ns: int | None = None
 
@@ -103,7 +106,15 @@ class _Gathering:
             self._begin_ns = part.zero_ns + good.start[0]
         self._end_ns = part.zero_ns + good.end[-1]
         self._add_counts(good.count)
+        self._add_parts(part.columns)
         self._durations.extend(good.durations_ns)
+
+    def _add_parts(self, columns: Mapping[str, array[int]]) -> None:
+        names = [name for name in PARTS if name in columns]
+        if names:
+            measured = [row == (MEASURED, GOOD) for row in zip(columns["phase"], columns["status"], strict=True)]
+            for name in names:
+                self._parts.setdefault(name, array("q")).extend(compress(columns[name], measured))
 
     def _add_counts(self, counts: array[int]) -> None:
         """Add what steps did: as one number for as long as it is the same."""
@@ -124,6 +135,7 @@ class _Gathering:
             counts=self._counts,
             warmup=self._warmup,
             first_ns=self._first_ns,
+            parts=self._parts,
             begin_ns=self._begin_ns,
             end_ns=self._end_ns,
         )

@@ -25,6 +25,7 @@ def speed_of(series: Series) -> Speed:
         throughput=throughput(series),
         times=step_times(series.durations_ns),
         first_s=None if series.first_ns is None else series.first_ns * _NS,
+        parts=times_of_parts([series.parts]),
     )
 
 
@@ -52,6 +53,18 @@ def step_times(durations_ns: array[int], known: Mapping[Statistic, Estimate] | N
         mean=found["mean"],
         quantiles={name: found[name] for name in _TAILS},
     )
+
+
+def times_of_parts(several: Sequence[Mapping[str, array[int]]]) -> dict[str, StepTimes]:
+    """Return how long each part of steps took that were timed part by part, of all processes together."""
+    found: dict[str, StepTimes] = {}
+    for name in dict.fromkeys(name for parts in several for name in parts):
+        values = array("q")
+        for parts in several:
+            values.extend(parts.get(name, ()))
+        if (times := step_times(values)) is not None:
+            found[name] = times
+    return found
 
 
 def central(durations_ns: array[int]) -> dict[Statistic, Estimate]:

@@ -113,12 +113,14 @@ class Speed:
     """How fast measured steps were made. ``throughput``: all that was done over all the time it took, per s.
 
     Of steps told as rates each is taken to have done the same. ``times`` are None then. ``first_s``: the very first
-    step, warm-up included (of several processes the longest).
+    step, warm-up included (of several processes the longest). ``parts``: the times of what an inference is made of,
+    where they were told.
     """
 
     throughput: Estimate = NOTHING
     times: StepTimes | None = None
     first_s: float | None = None
+    parts: Mapping[str, StepTimes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

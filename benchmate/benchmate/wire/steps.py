@@ -15,6 +15,7 @@ from typing import BinaryIO, ClassVar, Final, Literal
 STEPS_VERSION: Final = 1
 COLUMNS: Final = ("start", "end", "count", "phase", "status", "intended", "pre", "infer", "post", "worker")
 BASE_COLUMNS: Final = COLUMNS[:5]
+PARTS: Final = COLUMNS[6:9]  # ns, of what an inference is made of
 WARMUP: Final = 0
 MEASURED: Final = 1
 GOOD: Final = 0

@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from render_samples import PROCESS, benchmark, empty, estimate, sample, trust
+from render_samples import PROCESS, TIMES, benchmark, empty, estimate, sample, trust
 from rich.console import Console
 
 from benchmate.verdict import Grade, Noise, Word
@@ -418,6 +418,23 @@ def test_a_benchmark_of_inferences_tells_its_latency_with_tails() -> None:
     ]
     assert "latency" not in text.render(of(trained), 250)
     assert json.loads(FORMATS["json"](of(found)))["benchmarks"][0]["processes"][0]["task"] == "infer"
+
+
+def test_parts_of_inferences_are_told_by_themselves() -> None:
+    many = replace(TIMES, quantiles={**TIMES.quantiles, "p99": estimate(0.02, 0.001)})
+    speed = replace(INFERENCES.speed, parts={"pre": TIMES, "infer": many})
+    found = benchmark("bert", processes=(replace(INFERENCES, speed=speed),), speed=speed)
+    (told,) = [line for line in text.render(of(found), 250).splitlines() if "longest" in line]
+    assert " ".join(told.split()).endswith(
+        "first 1.50 s, pre p50 12.0 ms ±0.83 %, infer p50 12.0 ms ±0.83 %, p99 20.0 ms ±5.0 %"
+    )
+    (written,) = json.loads(FORMATS["json"](of(found)))["benchmarks"]
+    for each in (written, written["processes"][0]):
+        assert {name: (part["n"], part["max"]) for name, part in each["part_s"].items()} == {
+            "pre": (60, 0.05),
+            "infer": (60, 0.05),
+        }
+    assert json.loads(FORMATS["json"](of(benchmark("x"))))["benchmarks"][0]["part_s"] is None
 
 
 def test_what_is_said_of_inferences_calls_them_so() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -76,6 +77,24 @@ def test_steps_that_overlap_others_count_for_nothing() -> None:
     found = read_series(parts([(0, 5, 1, MEASURED, OVERLAPPED), (5, 9, 1, MEASURED, GOOD)], 10))
     assert found is not None
     assert (len(found), found.first_ns, found.begin_ns) == (1, 5, 10**18 + 5)
+
+
+def test_parts_of_measured_inferences_are_kept_and_their_times_told() -> None:
+    cut = []
+    for first in (0, 3):
+        made = columns([(1000 * row, 1000 * row + 90, 1, int(row > 0), GOOD) for row in range(first, first + 3)])
+        more = {"pre": array("q", [7, 8, 9]), "infer": array("q", [70, 80, 90]), "worker": array("q", [0, 1, 2])}
+        cut.append(replace(made, columns={**made.columns, **more}))
+    series = read_series(cut)
+    assert series is not None
+    assert series.parts == {"pre": array("q", [8, 9, 7, 8, 9]), "infer": array("q", [80, 90, 70, 80, 90])}
+    found = speed.speed_of(series).parts
+    assert {name: (times.n, round(times.min_s * 1e9), round(times.max_s * 1e9)) for name, times in found.items()} == {
+        "pre": (5, 7, 9),
+        "infer": (5, 70, 90),
+    }
+    assert speed.times_of_parts([series.parts, series.parts])["pre"].n == 10
+    assert speed.speed_of(Series()).parts == {}
 
 
 def test_of_rates_alone_each_step_is_taken_to_have_done_the_same() -> None:
