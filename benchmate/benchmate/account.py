@@ -53,13 +53,15 @@ class Account:
             data = {"memory_peak_bytes": self._memory_bytes, "source": source, "device": self._accelerator.name}
             self._write("data", {"task": "main", **data})
 
-    def say_measured(self, steps: int, overhead_ns: Callable[[], float | None]) -> None:
+    def say_measured(self, steps: int, overhead_ns: Callable[[], float | None], load_s: float | None = None) -> None:
         """Write what was used while steps were measured, and what measuring one cost: nothing where there was none.
 
-        ``overhead_ns`` returns None where that is not to be found out any more.
+        ``overhead_ns`` returns None where that is not to be found out any more. ``load_s``: what loading took before,
+        where there was any.
         """
         used = self.used()
         if used is not None and steps > 0:
             cost_ns = overhead_ns()
             overhead = {"overhead_ns": None if cost_ns is None else round(cost_ns)}
-            self._write("measured", {"task": self._task, "steps": steps, **used, **overhead})
+            load = {} if load_s is None else {"load_s": load_s}
+            self._write("measured", {"task": self._task, "steps": steps, **used, **overhead, **load})

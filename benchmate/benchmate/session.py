@@ -92,6 +92,7 @@ class Session:
         self._account = Account(TASK, self._accelerator, self._recording.write)
         self._pace, self._last_chunk = Pace(), (0, 0)  # how long it took, and when it ended
         self._measured = self._measured_ns = 0
+        self._load_s: float | None = None
         self._is_used = False
         if doubt:
             self.note(doubt)
@@ -111,7 +112,7 @@ class Session:
             raise RuntimeError("a Session is run once: make another one")
         self._is_used = True
         try:
-            load_s = self._load()
+            self._load_s = self._load()
             self._warm_up()
             stopped = self._measure()
         except BaseException:
@@ -120,7 +121,7 @@ class Session:
         overhead_ns = self._overhead_ns()
         self._say_used(overhead_ns)
         self._recording.write("stop", stopped)
-        result = self._result(stopped, load_s, overhead_ns)
+        result = self._result(stopped, overhead_ns)
         self._close()
         if self._recording.is_by_hand:
             sys.stderr.write(f"{TASK}: {result.describe()}\n")
@@ -128,7 +129,7 @@ class Session:
 
     def _say_used(self, overhead_ns: float | None) -> None:
         self._account.say_memory()
-        self._account.say_measured(self._measured, lambda: overhead_ns)
+        self._account.say_measured(self._measured, lambda: overhead_ns, self._load_s)
 
     def _say_broken_off(self) -> None:
         """Say what there is to say after an error, without asking anything of the device, which may have raised it."""
@@ -220,7 +221,7 @@ class Session:
         idle = Target(infer=_nothing, pre=pre, post=post, parts=self.target.parts)
         return per_inference(_timer(idle, self._accelerator, self._clock), _whole(idle))
 
-    def _result(self, stopped: dict[str, object], load_s: float | None, overhead_ns: float) -> Result:
+    def _result(self, stopped: dict[str, object], overhead_ns: float) -> Result:
         samples = self._recording.rows.written()
         durations_ns = samples.good().durations_ns
         rate, latency, parts = speed_of(samples)
@@ -232,7 +233,7 @@ class Session:
             min_s=min(durations_ns, default=0) / 1e9,
             max_s=max(durations_ns, default=0) / 1e9,
             first_s=(samples.columns["end"][0] - samples.columns["start"][0]) / 1e9,
-            load_s=load_s,
+            load_s=self._load_s,
             stop=stopped,
             harness_overhead_ns=overhead_ns,
             steadiness=verdict.steadiness(durations_ns, "its latency"),

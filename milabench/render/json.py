@@ -127,7 +127,7 @@ def _times(speed: Speed) -> dict[str, Any]:
     """Return the first step's time and those of the measured ones; a quantile for which n is too small is null."""
     step_s = None if speed.times is None else _step_times(speed.times)
     parts = {name: _step_times(times) for name, times in speed.parts.items()}
-    return {"first_step_s": speed.first_s, "step_s": step_s, "part_s": parts or None}
+    return {"first_step_s": speed.first_s, "step_s": step_s, "part_s": parts or None, "load_s": speed.load_s}
 
 
 def _step_times(times: StepTimes) -> dict[str, Any]:

@@ -31,6 +31,8 @@ def _of(found: BenchmarkSummary, times: StepTimes) -> Iterator[str]:
         yield verdict.too_few(times.n, few[0])
     yield f"longest {units.seconds(times.max_s)}"
     yield f"first {units.seconds(found.speed.first_s)}"
+    if found.speed.load_s is not None:
+        yield f"loading {units.seconds(found.speed.load_s)}"
     for part, of_part in found.speed.parts.items():
         yield f"{part} {', '.join(_of_part(of_part))}"
 

@@ -59,12 +59,14 @@ def slots_of(processes: Sequence[ProcessSummary]) -> dict[str, Estimate]:
 
 def speed_of(processes: Sequence[ProcessSummary], repeats: Sequence[Estimate]) -> Speed:
     """Return how fast a benchmark was; ``repeats``: the throughput of each."""
+    loads = [process.speed.load_s for process in processes if process.speed.load_s is not None]
     firsts = [process.speed.first_s for process in processes if process.speed.first_s is not None]
     return Speed(
         throughput=of_repeats(repeats, _runs(processes)),
         times=_times(measuring(processes)),
         first_s=max(firsts, default=None),
         parts=_parts(measuring(processes)),
+        load_s=max(loads, default=None),
     )
 
 

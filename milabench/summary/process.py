@@ -123,7 +123,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         series = replace(series, durations_ns=array("q"), counts=0, parts={})
         outcome = Outcome(kind="failed", reason=reason) if outcome.kind in GOOD else outcome
     ranks = [read(lines(path), rates=False) for path in run.rank_events(tag)]
-    neighbours, speed = context.neighbours.get(trial, ()), speed_of(series)
+    neighbours, speed = context.neighbours.get(trial, ()), replace(speed_of(series), load_s=_load_s(reading))
     return ProcessSummary(
         tag=tag,
         benchmark=benchmark,
@@ -148,6 +148,11 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         steadiness=steadiness_of(series.rates, step_of(reading.task)),
         surroundings=surroundings_of(series, (reading, *ranks), _site(place, context, len(neighbours))),
     )
+
+
+def _load_s(reading: Reading) -> float | None:
+    load_s = reading.measured.get("load_s")
+    return float(load_s) if is_number(load_s) and load_s >= 0 else None
 
 
 def _site(place: Place, context: Context, neighbours: int) -> Site:

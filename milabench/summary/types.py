@@ -114,13 +114,14 @@ class Speed:
 
     Of steps told as rates each is taken to have done the same. ``times`` are None then. ``first_s``: the very first
     step, warm-up included (of several processes the longest). ``parts``: the times of what an inference is made of,
-    where they were told.
+    where they were told. ``load_s``: what loading took, where that was told (of several processes the longest).
     """
 
     throughput: Estimate = NOTHING
     times: StepTimes | None = None
     first_s: float | None = None
     parts: Mapping[str, StepTimes] = field(default_factory=dict)
+    load_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,7 @@ def test_loading_is_in_no_inference(tmp_path: Path, clock: FakeTime) -> None:
     target = Target(infer=taking(clock, [1]), load=lambda: clock.pass_ms(500), warmup=0)
     result = session(tmp_path, clock, target, Stop(observations=2)).run()
     assert (result.load_s, result.first_s, result.warmup) == (0.5, 0.001, 0)
+    assert dict(events(tmp_path))["measured"]["load_s"] == 0.5
 
 
 @pytest.mark.parametrize(

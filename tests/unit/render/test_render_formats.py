@@ -422,14 +422,15 @@ def test_a_benchmark_of_inferences_tells_its_latency_with_tails() -> None:
 
 def test_parts_of_inferences_are_told_by_themselves() -> None:
     many = replace(TIMES, quantiles={**TIMES.quantiles, "p99": estimate(0.02, 0.001)})
-    speed = replace(INFERENCES.speed, parts={"pre": TIMES, "infer": many})
+    speed = replace(INFERENCES.speed, parts={"pre": TIMES, "infer": many}, load_s=2.5)
     found = benchmark("bert", processes=(replace(INFERENCES, speed=speed),), speed=speed)
     (told,) = [line for line in text.render(of(found), 250).splitlines() if "longest" in line]
     assert " ".join(told.split()).endswith(
-        "first 1.50 s, pre p50 12.0 ms ±0.83 %, infer p50 12.0 ms ±0.83 %, p99 20.0 ms ±5.0 %"
+        "first 1.50 s, loading 2.50 s, pre p50 12.0 ms ±0.83 %, infer p50 12.0 ms ±0.83 %, p99 20.0 ms ±5.0 %"
     )
     (written,) = json.loads(FORMATS["json"](of(found)))["benchmarks"]
     for each in (written, written["processes"][0]):
+        assert each["load_s"] == 2.5
         assert {name: (part["n"], part["max"]) for name, part in each["part_s"].items()} == {
             "pre": (60, 0.05),
             "infer": (60, 0.05),

@@ -48,6 +48,15 @@ def test_steps_are_exact_and_win_over_rate_lines(make_run: MakeRun) -> None:
     assert (found.unit, found.warmup_steps, found.measured_steps) == ("FLOP/s", 1, 2)
 
 
+def test_of_several_processes_the_longest_loading_is_told(make_run: MakeRun) -> None:
+    run = make_run(columns={tag: steps((0, 10, 1, 1)) for tag in ("a.D0", "a.D1", "a.D2")})
+    for tag, told in (("a.D0", 2.5), ("a.D1", 3), ("a.D2", "7")):
+        run.write(tag, ("measured", {"task": "infer", "steps": 1, "load_s": told}), end())
+    found = only(summarize(run))
+    assert sorted(process.speed.load_s or 0 for process in found.processes) == [0, 2.5, 3]
+    assert found.speed.load_s == 3
+
+
 def test_of_a_process_that_came_no_further_than_warm_up_that_is_told(make_run: MakeRun) -> None:
     run = make_run(columns={"mm": steps((0, 10, 1, 0), (10, 20, 2, 0), unit="images")})
     run.write("mm", *rates(7, 7, task="warmup"), end("timeout"))
