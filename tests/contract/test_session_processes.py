@@ -12,6 +12,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from benchmate.wire import read_steps
 
 CONFIG = {"name": "a", "voir": {"options": {"skip": 2, "stop": {"observations": 50, "seconds": 60}}}}
@@ -59,6 +61,25 @@ def test_by_hand_it_returns_and_prints_its_result() -> None:
     assert done.stderr.startswith("infer: ")
     assert re.search(r"over 20 inferences\n  latency p50 \d+\.?\d* ms", done.stderr)
     assert "p99 too few" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("Session(Target(infer=lambda: time.sleep(0.001)), stop=Stop(observations=20)).run()", "infer: "),
+        (
+            "from benchmate.observe import Observer\nfor _ in Observer().iterate([[0]] * 20): time.sleep(0.001)",
+            "train: ",
+        ),
+    ],
+)
+def test_by_hand_a_torch_that_is_broken_is_nobodys_who_does_without(tmp_path: Path, script: str, said: str) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('libtorch.so: no such file')\n")
+    source = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{script}"
+    env = {name: value for name, value in environ(None).items() if name != "MILABENCH_ARCH"}
+    done = subprocess.run(argv(source), env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(said)
 
 
 def test_under_milabench_the_suite_ends_it_and_the_script_goes_on(tmp_path: Path) -> None:
