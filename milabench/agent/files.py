@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,8 +15,11 @@ def partial_of(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield where to write what takes the place of a file, by a rename, once it is whole; what fails leaves nothing."""
-    partial = partial_of(path)
+    """Yield where to write what takes the place of a file, by a rename, once it is whole; what fails leaves nothing.
+
+    Nobody else writes there, whoever makes the same file at the same time, on whichever node of a shared base.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
         partial.replace(path)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from milabench.agent import stage as staging
+from milabench.agent.files import replacing
 from milabench.agent.stage import stage
 
 
@@ -97,3 +103,23 @@ def test_a_fresh_folder_holds_nothing_of_an_earlier_install(source: Path, tmp_pa
     stage(str(source), str(target), fresh=True)
     assert not (target / "cloned").exists()
     assert (target / "main.py").read_text() == "one"
+
+
+def test_several_that_make_the_same_wheel_at_the_same_time_all_have_it(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makers, wheel = 3, tmp_path / "wheels" / "benchmate-1-py3-none-any.whl"
+    together = threading.Barrier(makers, timeout=10)
+
+    @contextmanager
+    def slow(path: Path) -> Iterator[Path]:
+        with replacing(path) as partial:
+            yield partial
+            together.wait()
+
+    monkeypatch.setattr(staging, "replacing", slow)
+    with ThreadPoolExecutor(makers) as threads:
+        for made in [threads.submit(stage, str(source), str(wheel)) for _ in range(makers)]:
+            made.result()
+    assert [path.name for path in wheel.parent.iterdir()] == [wheel.name]
+    assert zipfile.ZipFile(wheel).testzip() is None
