@@ -39,6 +39,7 @@ class Code(enum.Enum):
     MISSING_KEY = ("E216", "a key that is needed is not given")
     PER_NODE = ("E217", "a key that contradicts plan: {method: per_node}")
     SBATCH = ("E218", "an argument that a profile of submit cannot give to sbatch")
+    SAME_MACHINE = ("E219", "two nodes of a system have the same address and port")
 
     WRONG_TYPE = ("E301", "a value of the wrong kind")
     OUT_OF_RANGE = ("E302", "a number outside its range")

@@ -90,6 +90,7 @@ class Fleet:
         others = [node for node in system.nodes if not node.local and node.name not in self._remote]
         if others:
             await self.connect(system, [node for node in others if node.name not in self.hosts])
+            await self._tell_apart(system)
             await self._all(system, lambda node: self._survey(node, survey), others)
         if others or (len(system.nodes) > 1 and not self._own):
             await self._all(system, lambda node: self._find_way(node, system))
@@ -109,6 +110,22 @@ class Fleet:
                 self._opened.append(way)
 
         await self._all(system, one, nodes)
+
+    async def _tell_apart(self, system: System) -> None:
+        """See that each node is a machine of its own. Raises Unreachable with those that are another's.
+
+        Of an allocation that is Slurm's to say, which may have several on one machine.
+        """
+        if len(system.nodes) == 1 or system.allocation is not None:
+            return
+        names: dict[object, str] = {}
+        same: dict[str, str] = {}
+        for node in system.nodes:
+            identity = (await self.hosts[node.name].hello()).get("identity")
+            if identity is not None and (other := names.setdefault(identity, node.name)) != node.name:
+                same[node.name] = f"it is the machine that node {other} is, by another address: leave one of them out"
+        if same:
+            raise Unreachable(same, len(system.nodes))
 
     @property
     def bases(self) -> Mapping[str, str]:

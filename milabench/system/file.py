@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -137,6 +137,8 @@ class _Reader:
                 continue
             if any(found.name == other.name for other, _ in nodes):
                 self._wrong(item, f"system.nodes[{index}]", f"has the name {found.name} of another", Code.EQUAL_NAMES)
+            else:
+                self._is_another(found, item, [other for other, _ in nodes])
             nodes.append((found, item))
         mains = [(entry, item) for entry, item in nodes if entry.main]
         for entry, item in mains[1:]:
@@ -146,6 +148,14 @@ class _Reader:
             message = f"no node is main: the first one, {nodes[0][0].name}, is taken (write main: true)"
             self._problems.add(Code.NO_MAIN, message, node.mark, path="system.nodes")
         return tuple(sorted((entry for entry, _ in nodes), key=lambda entry: not entry.main))
+
+    def _is_another(self, entry: NodeEntry, item: Node, before: Sequence[NodeEntry]) -> None:
+        """See that no node before is the same machine."""
+        place = (entry.address, entry.port)
+        if same := next((each.name for each in before if (each.address, each.port) == place), None):
+            at = item.value["ip"] if isinstance(item.value, dict) and "ip" in item.value else item
+            message = f"has the address {entry.address} and the port {entry.port} of {same}: a machine is one node"
+            self._wrong(at, f"node {entry.name}", message, Code.SAME_MACHINE)
 
     def _node(self, node: Node, path: str) -> NodeEntry | None:
         entries = self._entries(node, path, KEYS["nodes"].inside)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from milabench.agent import greeting
-from milabench.agent.greeting import Silence, hello, private_folder
+from milabench.agent.greeting import Silence, hello, identity, private_folder
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,24 @@ def test_a_private_folder_is_this_users_alone(temporary: Path) -> None:
     folder = private_folder()
     assert (folder.parent, folder.stat().st_mode & 0o777) == (temporary, 0o700)
     assert private_folder() == folder
+
+
+def test_agents_of_one_machine_are_known_by_its_boot_and_the_folder_of_their_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("proc/sys/kernel/random/boot_id", "proc/self/ns/net"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a\n")
+    first = identity(tmp_path)
+    assert first is not None
+    assert identity(tmp_path) == first
+    (tmp_path / "proc/sys/kernel/random/boot_id").write_text("b\n")
+    assert identity(tmp_path) != first
+    before, elsewhere = identity(tmp_path), tmp_path / "tmp"
+    elsewhere.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    assert identity(tmp_path) != before
+    assert identity(tmp_path / "nowhere") is None
 
 
 @pytest.mark.parametrize("trap", ["a link", "open to all", "a file"])

@@ -114,6 +114,18 @@ def test_a_node_cannot_name_files_by_the_numbers_of_its_devices(number: object) 
     assert "numbers of its devices are no numbers" in found.value.why["b"]
 
 
+def test_a_machine_that_is_two_nodes_is_refused() -> None:
+    same, other = {**HELLO, "identity": "boot n1"}, {**HELLO, "identity": "boot n2"}
+    others = {"a": Machine(hello=same), "b": Machine(hello=other), "c": Machine(hello=same), "d": Machine()}
+    with pytest.raises(Unreachable) as raised:
+        join(FakeHost(), others, system("a", "b", "c", "d"))
+    assert str(raised.value).splitlines() == [
+        "1 of 4 nodes cannot be used, and nothing was begun:",
+        "node c: it is the machine that node a is, by another address: leave one of them out",
+    ]
+    assert raised.value.exit_code == 4
+
+
 def test_of_one_machine_alone_nothing_is_asked() -> None:
     here = FakeHost()
     told, _ = join(here, {}, system("a", local="a"))
