@@ -33,9 +33,9 @@ _TIME_ERROR = 5  # what adjtimex() returns for a clock that nothing keeps right
 def conditions(asked: Mapping[str, Any]) -> Known:
     """Return the conditions of this node.
 
-    ``asked`` has ``arch``, ``folders`` (path by name), ``files`` (paths, to say which are there), ``environments`` and
-    ``data`` (what makes them needed once, by name); ``nofile`` are the limits that benchmarks start with, where this
-    process has raised its own.
+    ``asked`` has ``arch``, ``folders`` (path by name), ``files`` (paths, to say which are there), ``needed`` (folders,
+    to say which are not), ``environments`` and ``data`` (what makes them needed once, by name); ``nofile`` are the
+    limits that benchmarks start with, where this process has raised its own.
     """
     busy = busy_cores()  # first: what follows is work, too
     return {
@@ -43,6 +43,7 @@ def conditions(asked: Mapping[str, Any]) -> Known:
         "disks": {name: disk(Path(path)) for name, path in asked["folders"].items()},
         "shared_memory": disk(_SHARED) if _is_folder(_SHARED) else None,
         "files": [path for path in asked["files"] if _is_file(Path(path))],
+        "absent": [path for path in asked.get("needed", ()) if not _is_folder(Path(path))],
         "limits": limits(asked.get("nofile")),
         "cpu": cpu(),
         "memory": memory(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from milabench import plan as planning
@@ -30,7 +31,7 @@ OF_PREPARE = (*_OF_CONTAINERS, "not-installed", "installed-otherwise", "folder-n
 TOLD_BY_PREPARE = ("environment-changed", "secret-missing", "token-missing", "disk-low")
 
 
-_OF_RUNS = ("files", "environments", "data")  # what nodes tell of runs, not of themselves
+_OF_RUNS = ("files", "absent", "environments", "data")  # what nodes tell of runs, not of themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,7 @@ def _asked(options: Options, node: Node, parts: Sequence[Part | None]) -> dict[s
         "arch": next(arches, "cpu"),
         "folders": _folders(options) if node.local else _folders_there(options, node),
         "files": sorted({file for _, each in runs for file in each.tokens}),
+        "needed": [] if node.local else sorted(_outside(options, (each for _, each in runs))),
         "environments": {_key(n, name): asdict(once) for n, each in runs for name, once in each.environments.items()},
         "data": {_key(n, name): asdict(once) for n, each in runs for name, once in each.data.items()},
     }
@@ -208,6 +210,11 @@ def _folders_there(options: Options, node: Node) -> dict[str, str]:
     kept = {each: str(options.base / each) for each in ("data", "cache")}
     spool, small = temporary or "/var/tmp", temporary or "/tmp"  # noqa: S108 - they are only looked at
     return {"base": str(options.base), **kept, "tmp": small, "spool": spool}
+
+
+def _outside(options: Options, runs: Iterable[Wanted]) -> set[str]:
+    """Return the folders that processes start in, but those below the base, which are made by install and prepare."""
+    return {folder for each in runs for folder in each.folders if not Path(folder).is_relative_to(options.base)}
 
 
 def _tokens(options: Options) -> Iterator[str]:

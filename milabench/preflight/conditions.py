@@ -115,12 +115,16 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """All of it; ``processes`` is None where it is not known which there are. ``no_shared_memory``: there is none."""
+    """All of it; ``processes`` is None where it is not known which there are. ``no_shared_memory``: there is none.
+
+    ``absent`` are folders that processes start in and that are not there.
+    """
 
     disks: Mapping[str, Disk] = field(default_factory=dict)
     shared_memory: Disk | None = None
     no_shared_memory: bool = False
     files: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
     limits: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
     cpu: Cpu = Cpu()
     memory: Memory = Memory()
@@ -142,6 +146,7 @@ class Conditions:
             shared_memory=Disk(**told["shared_memory"]) if told.get("shared_memory") else None,
             no_shared_memory="shared_memory" in told and told["shared_memory"] is None,
             files=frozenset(told.get("files", ())),
+            absent=frozenset(told.get("absent", ())),
             limits={name: (soft, hard) for name, (soft, hard) in told.get("limits", {}).items()},
             cpu=Cpu(**{**told.get("cpu", {}), "limited_khz": tuple(limited) if limited else None}),
             memory=Memory(**told.get("memory", {})),

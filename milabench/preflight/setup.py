@@ -23,6 +23,7 @@ def findings(conditions: Conditions, wanted: Wanted) -> Iterator[Finding]:
         yield from _environments(conditions, wanted)
     if "prepare" not in wanted.ahead:
         yield from _data(conditions, wanted)
+    yield from _folders(conditions, wanted)
     yield from _secrets(wanted)
     if not wanted.offline:
         yield from _gated(conditions, wanted)
@@ -109,6 +110,19 @@ def _data(conditions: Conditions, wanted: Wanted) -> Iterator[Finding]:
             consequence="these benchmarks would fail for want of their data, or measure other data",
             remedy=_type("prepare", wanted),
         )
+
+
+def _folders(conditions: Conditions, wanted: Wanted) -> Iterator[Finding]:
+    for folder, names in wanted.folders.items():
+        if folder in conditions.absent:
+            yield Finding(
+                code="no-folder",
+                severity="blocking",
+                subject=folder,
+                what=f"the folder that {', '.join(names)} runs in is not there: {folder}",
+                consequence="its processes cannot start: the folder of a command is not sent to nodes",
+                remedy="put it there, let `cwd` name one that is on every node, or make it a definition, which is sent",
+            )
 
 
 def _secrets(wanted: Wanted) -> Iterator[Finding]:

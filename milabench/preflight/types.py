@@ -67,6 +67,15 @@ class Wanted:
         return {name: self.plan.configs.get(name, {}) for name in names}
 
     @property
+    def folders(self) -> dict[str, list[str]]:
+        """The benchmarks that have processes start in a folder, by its path; in containers it is another matter."""
+        found: dict[str, dict[str, None]] = {}
+        for each in (command for trial in self.plan.trials for command in _commands(trial)):
+            if each.container is None:
+                found.setdefault(each.cwd, {})[each.benchmark] = None
+        return {folder: [*names] for folder, names in found.items()}
+
+    @property
     def processes(self) -> int:
         """How many processes run at the same time, at most."""
         return self._at_once(_processes)

@@ -377,6 +377,11 @@ def test_limits_of_open_files_that_are_given_are_those_of_benchmarks(monkeypatch
     assert (told["nofile"], told["nproc"]) == ([16, None], [64, 64])
 
 
+def test_folders_that_are_needed_are_told_where_they_are_none() -> None:
+    told = conditions.conditions({**ASKED, "needed": ["/", "/nowhere", __file__]})
+    assert told["absent"] == ["/nowhere", __file__]
+
+
 def test_all_of_it_can_be_sent(tmp_path: Path) -> None:
     asked = {**ASKED, "folders": {"base": str(tmp_path)}, "files": [str(tmp_path / "token"), __file__]}
     found = json.loads(json.dumps(conditions.conditions(asked)))

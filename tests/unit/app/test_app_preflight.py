@@ -18,7 +18,7 @@ from milabench.console import Console
 from milabench.errors import PreflightError
 from milabench.execute import Interrupt
 from milabench.execute.hosts.fake import FakeHost
-from milabench.plan import Once, Plan
+from milabench.plan import Command, Job, Once, Plan, Trial
 from milabench.preflight import Finding, Wanted
 from milabench.system.types import Device, Node, System
 
@@ -106,6 +106,21 @@ def test_the_run_is_looked_for_where_its_name_leads(tmp_path: Path) -> None:
         check(operation, wanted())
         folders = host.requests[0][1]["folders"]
         assert (folders["runs"], folders["tmp"]) == (str(path), "/fast")
+
+
+def test_folders_that_commands_start_in_are_asked_for_on_other_nodes(tmp_path: Path) -> None:
+    def command(cwd: str) -> Command:
+        return Command(tag="a", benchmark="a", node="local", argv=("x",), cwd=cwd)
+
+    job = Job(tag="a", commands=(command("/srv/b"), command("/srv/a"), command(f"{tmp_path}/code/a")), deadline_s=1)
+    runs = wanted(plan=Plan(phase="run", trials=(Trial(benchmark="a", jobs=(job,)),)), environments={})
+    operation, host = work({"absent": ["/srv/a"]}, tmp_path)
+    there = replace(SYSTEM, nodes=(replace(SYSTEM.main, local=False),))
+    with pytest.raises(PreflightError, match="^the folder that a runs in is not there: /srv/a"):
+        check(operation, (there, runs[1]))
+    assert host.requests[0][1]["needed"] == ["/srv/a", "/srv/b"]
+    check(operation, runs, force=True)
+    assert host.requests[-1][1]["needed"] == []
 
 
 def test_a_token_is_looked_for_where_benchmarks_look_and_where_a_login_leaves_it(tmp_path: Path) -> None:

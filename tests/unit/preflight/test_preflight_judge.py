@@ -614,6 +614,12 @@ SET_UP: dict[str, tuple[Conditions, tuple[str, str, str], str, str]] = {
         "torch (extra 1.0 added)",
         "rm -r /base/venv/torch",
     ),
+    "a command's folder": (
+        replace(GOOD, absent=frozenset({"/", "/elsewhere"})),
+        ("no-folder", "blocking", "/"),
+        "the folder that bert runs in is not there: /",
+        "let `cwd` name one that is on every node",
+    ),
     "not prepared": (
         replace(GOOD, data=frozenset()),
         ("not-prepared", "blocking", "bert"),
