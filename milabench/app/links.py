@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 _SILENCE = 12  # times the interval in which a node is asked whether it is there
 
 
-def opens(options: Options) -> Opens:
-    """Return what opens the pipe to a node that is not this machine; the agent is packed when the first one asks."""
+def opens(options: Options, tell: Callable[[str], object]) -> Opens:
+    """Return what opens the pipe to a node that is not this machine; the agent is packed when the first one asks.
+
+    ``tell`` is told of each host key that is new and trusted.
+    """
 
     @functools.cache
     def boot() -> Boot:
@@ -34,7 +37,7 @@ def opens(options: Options) -> Opens:
         from milabench.execute.hosts.ssh import SSHHost  # asyncssh takes a while to import
 
         silence_s = _SILENCE * float(system.options["ssh.keepalive"])
-        return SSHHost(login(node, system, options), boot(), options.environ, silence_s)
+        return SSHHost(login(node, system, options), boot(), options.environ, silence_s, tell)
 
     return open_
 

@@ -311,7 +311,7 @@ async def operation(options: Options, console: Console) -> AsyncIterator[Operati
     with heeded(interrupt, console):
         async with (
             LocalHost(resources.import_path(), options.environ) as host,
-            Fleet(host, opens(options)) as fleet,
+            Fleet(host, opens(options, console.note)) as fleet,
         ):
             yield Operation(options=options, console=console, fleet=fleet, interrupt=interrupt)
 

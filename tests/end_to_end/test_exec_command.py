@@ -133,6 +133,8 @@ def test_where_one_node_cannot_be_used_nothing_is_begun(machines: Machines) -> N
     assert not (machines.nodes["n1"].seen / "begun").exists()
     found = execute(machines, *on_nodes(machines, "--accept-new-host-keys", host=None), "true")
     assert found.code == 0
+    (told,) = (line for line in found.err.splitlines() if "is known from now on" in line)
+    assert told.startswith(f"node n2 ({machines.nodes['n2'].address}) is known from now on: ssh-ed25519 SHA256:")
     assert machines.nodes["n2"].host_key() in machines.nodes.known_hosts.read_text()
 
 

@@ -89,10 +89,13 @@ class HostKeys:
             )
         return False
 
-    def remember(self) -> None:
-        """Write down a key that was accepted for the first time. Raises PreflightError."""
+    def remember(self) -> str | None:
+        """Write down a key that was accepted for the first time, and return what was; None: there was none to write.
+
+        Raises PreflightError.
+        """
         if self._new is None:
-            return
+            return None
         (pattern, key), self._new, path = self._new, None, self._files[0]
         line = " ".join((pattern, *key.export_public_key().decode().split()[:2])) + "\n"
         try:
@@ -103,6 +106,7 @@ class HostKeys:
                 file.write(b"\n" * bool(text and not text.endswith("\n")) + line.encode())
         except OSError as error:
             raise PreflightError(f"{path} cannot be written: {error.strerror}") from None
+        return f"{self._login} is known from now on: {_named(key)}, written into {path}"
 
 
 def _read(login: Login) -> tuple[str | None, asyncssh.SSHKey | None]:

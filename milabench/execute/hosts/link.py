@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import asyncssh
@@ -25,10 +25,13 @@ _ROUTES = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOW
 
 
 class Link(asyncssh.SSHClient):
-    """A connection to a node: ``connection`` when it is made, ``lost`` when it is gone, with the reason."""
+    """A connection to a node: ``connection`` when it is made, ``lost`` when it is gone, with the reason.
 
-    def __init__(self, login: Login) -> None:
-        self.login = login
+    ``tell`` is told of a host key that is new and trusted.
+    """
+
+    def __init__(self, login: Login, tell: Callable[[str], object]) -> None:
+        self.login, self._tell = login, tell
         self.connection: asyncssh.SSHClientConnection | None = None
         self.lost: str | None = None
         self._keys: HostKeys | None = None
@@ -48,10 +51,12 @@ class Link(asyncssh.SSHClient):
             raise PreflightError(f"{self.login} {self._trouble(error)}") from None
         assert self._keys is not None
         try:
-            self._keys.remember()
+            written = self._keys.remember()
         except PreflightError:
             self.abort()
             raise
+        if written is not None:
+            self._tell(written)
         return self.connection
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import ClassVar
 
@@ -23,16 +23,26 @@ _GONE = (asyncssh.Error, OSError)
 
 
 class SSHHost(AgentHost):
-    """A pipe to an agent on the node of a login; of ``environ`` only what every node is told goes there."""
+    """A pipe to an agent on the node of a login; of ``environ`` only what every node is told goes there.
+
+    ``tell`` is told, in a line, of a host key that is new and trusted.
+    """
 
     remote: ClassVar[bool] = True
 
-    def __init__(self, login: Login, boot: Boot, environ: Mapping[str, str], silence_s: float = SILENCE_S) -> None:
+    def __init__(
+        self,
+        login: Login,
+        boot: Boot,
+        environ: Mapping[str, str],
+        silence_s: float = SILENCE_S,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
         super().__init__(passed(environ), silence_s)
-        self.login, self._boot = login, boot
+        self.login, self._boot, self._tell = login, boot, tell
 
     async def connect(self) -> Session:
-        link = Link(self.login)
+        link = Link(self.login, self._tell)
         connection = await link.open()
         try:
             command = f"exec {shlex.join(self._boot.command(self.login.python))}"

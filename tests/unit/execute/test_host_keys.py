@@ -70,13 +70,16 @@ def test_certificates_are_asked_for_where_an_authority_is_known(known_hosts: Pat
 def test_a_key_that_is_not_known_is_written_down_only_when_that_is_asked_for(known_hosts: Path) -> None:
     made = keys(known_hosts)
     assert not made.accepts("n1", 22, HERE)
-    made.remember()
+    assert made.remember() is None
     assert "not known yet" in str(made.problem)
     assert not known_hosts.exists()
     made = keys(known_hosts, accept_new=True)
     assert made.accepts("n1", 2222, HERE)
     assert not known_hosts.exists()  # before the other end has proven that it has the key
-    made.remember()
+    assert made.remember() == (
+        f"node n1 is known from now on: ssh-ed25519 {HERE.get_fingerprint()}, written into {known_hosts}"
+    )
+    assert made.remember() is None
     assert known_hosts.read_text() == f"[n1]:2222 {public(HERE)}\n"
     assert (known_hosts.stat().st_mode & 0o777, known_hosts.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
