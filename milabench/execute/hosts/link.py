@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import socket
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -22,6 +23,25 @@ from milabench.system.file import SSH_PORT
 _MISSED = 3  # keep-alives that may stay without an answer
 _CLOSE_S = 5.0
 _ROUTES = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
+_OF_ASYNCIO = "Connect call failed"
+_NUMBERED = re.compile(rf"\[Errno (\d+)\] {_OF_ASYNCIO}")
+
+
+def plain(error: Exception) -> Exception:
+    """Return an error of connecting in the words of the operating system; asyncio has its own for it.
+
+    Of several addresses of a node a refusal says most: something is there.
+    """
+    if not isinstance(error, OSError) or isinstance(error, socket.gaierror):
+        return error
+    if error.errno is None:
+        numbers = [int(number) for number in _NUMBERED.findall(str(error))]
+    else:
+        numbers = [error.errno] if _OF_ASYNCIO in str(error) else []
+    if not numbers:
+        return error
+    number = errno.ECONNREFUSED if errno.ECONNREFUSED in numbers else numbers[0]
+    return OSError(number, os.strerror(number))
 
 
 class Link(asyncssh.SSHClient):
@@ -48,7 +68,7 @@ class Link(asyncssh.SSHClient):
         except asyncio.TimeoutError:
             raise PreflightError(f"{self.login}: {self._silent()}") from None
         except (asyncssh.Error, OSError, ValueError) as error:
-            raise PreflightError(f"{self.login} {self._trouble(error)}") from None
+            raise PreflightError(f"{self.login} {self._trouble(plain(error))}") from None
         assert self._keys is not None
         try:
             written = self._keys.remember()
@@ -155,10 +175,14 @@ class Link(asyncssh.SSHClient):
                 return f"has an address that is not known ({error.strerror}): mend its `ip`"
             case ConnectionRefusedError():
                 return "refuses the connection, nothing listens on that port: is sshd running there, on that port?"
+            case OSError() if error.errno == errno.ETIMEDOUT:
+                return "gives no answer: the node is down, or a firewall drops what goes there: see `ping`"
             case OSError() if error.errno in _ROUTES:
                 return f"cannot be reached ({error.strerror}): see `ip route get` for its address"
             case OSError() if error.filename:
                 return f"needs {error.filename}, which cannot be read ({error.strerror})"
+            case OSError() if error.errno:
+                return f"cannot be connected to: {error.strerror}"
             case _:
                 return f"cannot be connected to: {error}"
 
