@@ -19,14 +19,15 @@ COLUMNS: Final = (
     *("verdict", "verdict_reasons", "noise", "steadiness", "unsteady_steps", "overhead_share"),
     *("precision_asked", "precision_reached"),
     *("energy_j", "energy_per_unit_j", "watts", "energy_source", "throttled", "ecc_corrected", "ecc_uncorrected"),
+    *("throughput_by_device", "uneven"),
 )
 
 
 def render(summary: Summary) -> str:
     """Return a header and a row for each benchmark, skipped and missing ones included (see ``status``).
 
-    ``devices`` are joined by spaces, ``labels`` (``key=value``), ``reasons`` and the like by ``; ``; what is not
-    known is empty.
+    ``devices`` are joined by spaces, ``labels`` (``key=value``), ``throughput_by_device``, ``reasons`` and the like by
+    ``; ``; what is not known is empty.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
@@ -115,6 +116,8 @@ def _trust(found: BenchmarkSummary) -> dict[str, object]:
         "throttled": "; ".join(trust.throttled),
         "ecc_corrected": ecc.corrected if ecc else None,
         "ecc_uncorrected": ecc.uncorrected if ecc else None,
+        "throughput_by_device": "; ".join(f"{slot}={each.value}" for slot, each in found.by_slot.items()),
+        "uneven": "; ".join(f"{each.name}={each.share:+.4g}" for each in trust.evenness.apart),
     }
 
 

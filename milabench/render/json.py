@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from benchmate.statistics import Estimate
-from benchmate.verdict import Grade, Noise
+from benchmate.verdict import Evenness, Grade, Noise
 from milabench.summary import (
     BenchmarkSummary,
     Ecc,
@@ -68,6 +68,7 @@ def _benchmark(found: BenchmarkSummary) -> dict[str, Any]:
         "unsteady_steps": found.trust.unsteady,
         "throughput": _estimate(found.speed.throughput),
         "throughput_by_device": {slot: _estimate(each) for slot, each in found.by_slot.items()},
+        "uneven": _uneven(found.trust.evenness),
         "repeats": [_estimate(each) for each in found.repeats],
         **_times(found.speed),
         "verdict": _grade(found.trust.grade),
@@ -137,6 +138,12 @@ def _step_times(times: StepTimes) -> dict[str, Any]:
 
 def _grade(grade: Grade) -> dict[str, Any]:
     return {"word": grade.word, "reasons": list(grade.reasons)}
+
+
+def _uneven(found: Evenness) -> dict[str, Any] | None:
+    if not found.apart:
+        return None
+    return {"median": found.median, "of": found.of, "apart": {each.name: each.share for each in found.apart}}
 
 
 def _noise(noise: Noise) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from benchmate.verdict import OVERHEAD, Grade
+from benchmate.verdict import OVERHEAD, Evenness, Grade
 from milabench.outcome import INFERENCE
 from milabench.render import units
 from milabench.summary import BenchmarkSummary, Precision, Summary
@@ -59,11 +59,13 @@ def _of(found: BenchmarkSummary) -> Iterator[str]:
     if trust.ecc is not None and trust.ecc.uncorrected:
         errors = f"{trust.ecc.uncorrected} memory error{'s' * (trust.ecc.uncorrected != 1)}"
         yield f"memory: the devices could not correct {errors} (ECC) while measuring: results may be wrong"
-    if trust.grade.word != "ok":
-        shown = _shown(trust.grade)
-        more = len(trust.grade.reasons) - len(shown)
+    if trust.evenness.apart:
+        yield _uneven(trust.evenness, found.unit)
+    if (graded := _but_for_uneven(trust.grade)).word != "ok":
+        shown = _shown(graded)
+        more = len(graded.reasons) - len(shown)
         rest = f"; and {more} more, in --json" if more else ""
-        yield f"{trust.grade.word}: {'; '.join(shown)}{rest}"
+        yield f"{graded.word}: {'; '.join(shown)}{rest}"
     if apart := _apart(found):
         yield apart
     if trust.noise.verdict == "unknown" and trust.noise.reasons:
@@ -81,6 +83,23 @@ def _of(found: BenchmarkSummary) -> Iterator[str]:
         )
     if trust.ecc is not None and trust.ecc.corrected:
         yield f"memory: the devices corrected {trust.ecc.corrected} errors (ECC) while measuring"
+
+
+def _uneven(even: Evenness, unit: str) -> str:
+    """Return which devices, or nodes, are slow or fast, the slowest first; of many how many others."""
+    told = [f"{each.name} at {units.rate(each.rate, unit)} ({each.told})" for each in even.apart[:_MOST_NAMES]]
+    more = len(even.apart) - len(told)
+    rest = f" and {more} other{'s' * (more > 1)}, in --json" if more else ""
+    return f"uneven: {', '.join(told)}{rest}; the median of {even.of} is {units.rate(even.median, unit)}"
+
+
+def _but_for_uneven(grade: Grade) -> Grade:
+    """Return a grade without what is told of slow and fast devices with their rates."""
+    left = [(reason, word) for reason, word in zip(grade.reasons, grade.words, strict=False) if word != "uneven"]
+    if len(left) == len(grade.words):
+        return grade
+    reasons, words = tuple(reason for reason, _ in left), tuple(word for _, word in left)
+    return Grade(word=next(iter(words), "ok"), reasons=reasons, words=words)
 
 
 def _shown(grade: Grade) -> list[str]:

@@ -116,9 +116,11 @@ def trust_of(processes: Sequence[ProcessSummary], rate: Estimate) -> Trust:
     series = [process.steadiness for process in several if process.steadiness is not None]
     noises = [process.surroundings.noise for process in several]
     evidences = [process.surroundings.evidence for process in several]
+    even = verdict.evenness(slots_of(processes))
     overheads = [process.overhead for process in several if process.overhead is not None]
     return Trust(
-        grade=verdict.grade(rate, series, noises),
+        grade=verdict.grade(rate, series, noises, even),
+        evenness=even,
         steadiness=dict(Counter(found.kind for found in series)),
         unsteady=max((found.warmup for found in series), default=0),
         noise=verdict.pooled(noises),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from benchmate.statistics import Estimate
-from benchmate.verdict import Evidence, Grade, Noise, Steadiness, grade
+from benchmate.verdict import Evenness, Evidence, Grade, Noise, Steadiness, grade
 from benchmate.wire import Steps
 from milabench.outcome import Kind, Outcome, step_of
 from milabench.plan.types import Plan, Skip
@@ -285,10 +285,12 @@ class Trust:
 
     ``steadiness`` counts processes by what their series are; ``unsteady``: steps that were measured before a series
     was steady, the most of any process. ``overhead``: what measuring cost as a share of a step, the most of any.
-    ``precision``: where it was asked for, the least of any.
+    ``precision``: where it was asked for, the least of any. ``evenness``: of the devices, or nodes, that have
+    processes to themselves.
     """
 
     grade: Grade = Grade(word="ok")
+    evenness: Evenness = Evenness()
     steadiness: Mapping[str, int] = field(default_factory=dict)
     unsteady: int = 0
     noise: Noise = Noise(verdict="unknown")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmate.verdict.comparison import Ratio, Rule, Runs, ratio, ratio_of_runs
+from benchmate.verdict.evenness import UNEVEN, Apart, Evenness, evenness
 from benchmate.verdict.evidence import OVERHEAD, Evidence, Noise, noise, pooled
 from benchmate.verdict.figures import interval, percent, rounded, too_few
 from benchmate.verdict.grading import Grade, Word, grade
@@ -10,6 +11,9 @@ from benchmate.verdict.series import Steadiness, steadiness
 
 __all__ = [
     "OVERHEAD",
+    "UNEVEN",
+    "Apart",
+    "Evenness",
     "Evidence",
     "Grade",
     "Noise",
@@ -18,6 +22,7 @@ __all__ = [
     "Runs",
     "Steadiness",
     "Word",
+    "evenness",
     "grade",
     "interval",
     "noise",

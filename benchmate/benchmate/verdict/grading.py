@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from benchmate.statistics import WIDE, Estimate
+from benchmate.verdict.evenness import Evenness
 from benchmate.verdict.evidence import Noise, counted, pooled
 from benchmate.verdict.figures import percent
 from benchmate.verdict.series import Steadiness
 
-Word = Literal["ok", "too few", "noisy", "drifting", "bimodal", "wide"]
+Word = Literal["ok", "too few", "noisy", "uneven", "drifting", "bimodal", "wide"]
 
-_ORDER: Final[tuple[Word, ...]] = ("too few", "noisy", "drifting", "bimodal", "wide")
+_ORDER: Final[tuple[Word, ...]] = ("too few", "noisy", "uneven", "drifting", "bimodal", "wide")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +29,20 @@ class Grade:
     words: tuple[Word, ...] = ()
 
 
-def grade(estimate: Estimate, steadiness: Iterable[Steadiness] = (), noise: Iterable[Noise] = ()) -> Grade:
+def grade(
+    estimate: Estimate,
+    steadiness: Iterable[Steadiness] = (),
+    noise: Iterable[Noise] = (),
+    even: Evenness | None = None,
+) -> Grade:
     """Return one word for a number from its estimate, and the steadiness and noise of each process it comes from.
 
-    The first that holds of: too few, noisy, drifting, bimodal, wide; else ok. That a series was too short to be
-    judged, or noise unknown, is not held against a number.
+    The first that holds of: too few, noisy, uneven, drifting, bimodal, wide; else ok. That a series was too short to be
+    judged, or noise unknown, is not held against a number. ``even``: how equal the devices or nodes are of which it is
+    the mean.
     """
     series, machine = tuple(steadiness), tuple(noise)
-    found = [*_of_estimate(estimate), *_of_noise(machine), *_of_series(series)]
+    found = [*_of_estimate(estimate), *_of_noise(machine), *_of_devices(even or Evenness()), *_of_series(series)]
     words = {word for word, _ in found}
     word: Word = next((word for word in _ORDER if word in words), "ok")
     reasons = {reason: word for word, reason in sorted(found, key=lambda pair: _ORDER.index(pair[0]))}
@@ -58,6 +65,11 @@ def _of_noise(machine: Sequence[Noise]) -> Iterator[tuple[Word, str]]:
     found = pooled(machine)
     for reason in found.reasons if found.verdict == "noisy" else ():
         yield "noisy", reason
+
+
+def _of_devices(even: Evenness) -> Iterator[tuple[Word, str]]:
+    for each in even.apart:
+        yield "uneven", f"{each.name} is {each.told} than the median of {even.of}"
 
 
 def _of_series(series: Sequence[Steadiness]) -> Iterator[tuple[Word, str]]:

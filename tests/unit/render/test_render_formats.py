@@ -11,7 +11,7 @@ import pytest
 from render_samples import PROCESS, TIMES, benchmark, empty, estimate, sample, trust
 from rich.console import Console
 
-from benchmate.verdict import Grade, Noise, Word
+from benchmate.verdict import Grade, Noise, Word, evenness
 from milabench.render import FORMATS, text
 from milabench.summary import BenchmarkSummary, Ecc, Energy, RunFacts, Summary, Trust
 
@@ -447,3 +447,13 @@ def test_what_is_said_of_inferences_calls_them_so() -> None:
         " is said to take: inferences are too short to be timed one by one"
     ) in written
     assert "the first 3 measured inferences were not steady yet" in written
+
+
+def test_of_many_slow_devices_the_slowest_are_named_and_others_counted() -> None:
+    rates = {f"D{each}": estimate(50.0 + each if each < 7 else 100.0, 1.0) for each in range(16)}
+    even = evenness(rates)
+    grade = Grade(word="noisy", reasons=("busy", "D0 is slower"), words=("noisy", "uneven"))
+    told = " ".join(_trusted(of(benchmark("x", trust=Trust(grade=grade, evenness=even)))))
+    assert told.startswith("x uneven: D0 at 50.00 items/s (50 % slower), D1 at 51.00 items/s (49 % slower), ")
+    last = "D4 at 54.00 items/s (46 % slower) and 2 others, in --json; the median of 16 is 100.0 items/s"
+    assert f"{last} x noisy: busy" in told

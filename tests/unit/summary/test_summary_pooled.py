@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from dataclasses import replace
 
@@ -203,3 +205,47 @@ def test_the_interval_of_pooled_runs_is_by_how_much_the_runs_differ_as_in_a_comp
     assert found.by_slot["D0"].high == pytest.approx(found.rate.high)
     (compared,) = compare(summarize([once, again]), summarize([once])).benchmarks  # type: ignore[list-item]
     assert (compared.before.throughput, compared.before.high) == (found.rate.value, found.rate.high)
+
+
+def of_nodes(make_run: MakeRun, times_s: dict[str, float]) -> FakeRun:
+    """Return a run of a benchmark on every node, which took so many seconds there for the same."""
+    run = make_run(
+        recorded=CPU,
+        planned=plan({"net": [[(f"net.{node}", node, (0,))] for node in times_s]}),
+        columns={f"net.{node}": made(5, seconds) for node, seconds in times_s.items()},
+    )
+    for node in times_s:
+        run.write(f"net.{node}", end(), config={"plan": {"method": "per_node"}})
+    return run
+
+
+def test_a_node_that_is_slower_than_the_others_is_told_in_every_form(make_run: MakeRun) -> None:
+    summary = summarize(of_nodes(make_run, {"n1": 10, "n2": 20, "n3": 10.1}))
+    (found,) = summary.benchmarks
+    assert found.trust.grade.word == "uneven"
+    assert found.perf == pytest.approx(1000 * (1 / 10 + 1 / 20 + 1 / 10.1) / 3, rel=0.02)  # as it always was
+    told = "uneven: n2 at 50.00 items/s (50 % slower); the median of 3 is 99.01 items/s"
+    for written in (text.render(summary, 200), FORMATS["markdown"](summary)):
+        assert told in written
+        assert "n2 is" not in written
+    document = json.loads(FORMATS["json"](summary))["benchmarks"][0]
+    assert document["verdict"]["reasons"] == ["n2 is 50 % slower than the median of 3"]
+    assert document["uneven"] == {
+        "median": pytest.approx(99.01, rel=1e-4),
+        "of": 3,
+        "apart": {"n2": pytest.approx(-0.495)},
+    }
+    (row,) = csv.DictReader(io.StringIO(FORMATS["csv"](summary)))
+    assert row["verdict"] == "uneven"
+    rates = dict(each.split("=") for each in row["throughput_by_device"].split("; "))
+    assert {node: round(float(rate), 2) for node, rate in rates.items()} == {"n1": 100.0, "n2": 50.0, "n3": 99.01}
+    assert row["uneven"] == "n2=-0.495"
+
+
+def test_nodes_that_are_about_as_fast_are_not_told_apart(make_run: MakeRun) -> None:
+    found = only(of_nodes(make_run, {"n1": 10, "n2": 10.4, "n3": 10.1}))
+    assert (found.trust.grade.word, found.trust.evenness.apart) == ("ok", ())
+
+
+def test_of_devices_too_the_slow_one_is_told(make_run: MakeRun) -> None:
+    assert [each.name for each in only(of_devices(make_run, 1)).trust.evenness.apart] == ["D1"]
