@@ -208,7 +208,7 @@ class Agent:
     def _stop(self, request: Request) -> None:
         process = self._running.get(request["target"])
         if process is not None:
-            process.stop(request["cause"], request["grace_s"])
+            process.stop(request["cause"], request["grace_s"], request.get("why"))
 
     def _hold(self, request: Request) -> dict[str, Any]:
         """Lock a file for as long as this agent lives: until all that it started has ended.

@@ -25,7 +25,6 @@ CHUNK = 1 << 14  # of a process's output at a time: reading the metrics in so mu
 _PIPE_BYTES = 1 << 20  # no pipe holds more, unless root made it so
 _SAID = {
     "limit": "enough is measured: the process and all that it started are ended",
-    "deadline": "max_duration is reached: the process is ended",
     "interrupt": "the operator interrupts: the process is ended",
     "sibling": "a process that it belongs with failed: this one is ended",
     "lost": "the runner is gone: the process is ended",
@@ -53,6 +52,8 @@ class Supervised:
         self.id: int = request["id"]
         self.tag: str = request.get("tag", "")
         self._report = report
+        limited_by = request.get("limited_by", "max_duration")
+        self._said = {**_SAID, "deadline": f"{limited_by} is reached: the process is ended"}
         self._stderr: str = request["stderr"]
         self._cause: str | None = None
         self._error: str | None = None
@@ -76,8 +77,10 @@ class Supervised:
 
     # What the agent calls --------------------------------------------------------------------------------------
 
-    def stop(self, cause: str | None, grace_s: float) -> None:
+    def stop(self, cause: str | None, grace_s: float, why: str | None = None) -> None:
         """Begin to end the process: SIGTERM now, SIGKILL after ``grace_s``. The first cause given stays.
+
+        ``why`` is what its log says of it, where the cause does not say it all.
 
         A process that has ended by itself keeps that as its end, also before the agent has waited for it; what it
         left behind is being ended already. But SIGTERM a moment before may have been meant for all of the run.
@@ -88,7 +91,7 @@ class Supervised:
                 self.wake_at = time.monotonic()
             return
         if cause is not None and self._cause is None:
-            self._say(_SAID[cause])
+            self._say(f"{why}: the process is ended" if why else self._said[cause])
         self._cause = self._cause or cause
         self._end_all(grace_s)
 

@@ -150,6 +150,7 @@ def _launch(wanted: Wanted, cwd: str, name: str, files: Files) -> Launch:
         env={},
         first_seq=0,
         deadline_s=wanted.limit_s,
+        limited_by="--timeout",
     )
 
 

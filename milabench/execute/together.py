@@ -84,8 +84,8 @@ class Together:
                 started = [await self._begun(command, ports) for command in members]
                 for command, process in started:
                     if why := await self._why_unready(command, process):
-                        self._reasons[command.tag] = why
-                        await process.stop("silent")
+                        self._reasons[command.tag] = f"{why}; {self._last_of(command)}"
+                        await process.stop("silent", why=f"it {why}")
                         return
         except Exception:
             await self._stop("sibling")
@@ -115,7 +115,7 @@ class Together:
         return process
 
     async def _why_unready(self, command: Command, process: Process) -> str:
-        """Wait until a service is ready; return why it is not within its time, and the last that it printed."""
+        """Wait until a service is ready; return why it is not within its time."""
         if command.ready is None:
             return ""
         host, files = self.setting.hosts[command.node], self.setting.records.files(command.tag)
@@ -123,14 +123,14 @@ class Together:
         ended = asyncio.ensure_future(process.wait())
         try:
             await asyncio.wait((looking, ended), return_when=asyncio.FIRST_COMPLETED)
-            why = "ended before it was ready" if ended.done() else looking.result()
+            return "ended before it was ready" if ended.done() else looking.result()
         finally:
             looking.cancel()
             ended.cancel()
-        if not why:
-            return ""
+
+    def _last_of(self, command: Command) -> str:
         said = " | ".join(line.strip() for line in self.setting.records.log_tail(command.tag, _LAST_LINES))
-        return f"{why}; it printed {'nothing' if not said else f'last: {said[-300:]}'}"
+        return f"it printed {'nothing' if not said else f'last: {said[-300:]}'}"
 
     # While they run ----------------------------------------------------------------------------------------------
 

@@ -123,6 +123,7 @@ def test_the_exit_code_is_that_of_the_command(
 def test_a_command_that_takes_too_long_is_ended(machines: Machines) -> None:
     found = execute(machines, *on_nodes(machines, "--timeout", "0.5", host=None), "sleep", "1000")
     assert found.code == 124
+    assert "n2: milabench: --timeout is reached: the process is ended\n" in found.err
 
 
 def test_where_one_node_cannot_be_used_nothing_is_begun(machines: Machines) -> None:

@@ -116,6 +116,9 @@ def test_a_server_that_is_never_ready_has_failed_with_what_it_printed_last(
     assert failure["reason"] == (
         f"was not ready within 5 s: port {port}: connection refused; it printed last: no weights in /models"
     )
+    log = project.run().files("served.server").stderr.read_text()
+    said = f"milabench: it was not ready within 5 s: port {port}: connection refused: the process is ended"
+    assert said in log.splitlines()
     assert project.run().tags() == ("served.server",)  # the client was not started
     assert project.processes() == []
 

@@ -23,7 +23,7 @@ class Launch:
     """A command with all that is only known when it starts: its files, its configuration, secrets.
 
     ``group`` are the files that the metrics of its ranks stand beside: its own, or those of the command that leads
-    their group; None where it has no metrics.
+    their group; None where it has no metrics. ``limited_by`` is what sets the deadline, as its user knows it.
     """
 
     phase: Phase
@@ -34,13 +34,17 @@ class Launch:
     first_seq: int
     deadline_s: float | None
     group: Files | None = None
+    limited_by: str = "max_duration"
 
 
 class Process(Protocol):
     """One started process."""
 
-    async def stop(self, cause: Cause, grace_s: float | None = None) -> None:
-        """End it: SIGTERM, and SIGKILL after a grace, that of the cause where none is given."""
+    async def stop(self, cause: Cause, grace_s: float | None = None, why: str | None = None) -> None:
+        """End it: SIGTERM, and SIGKILL after a grace, that of the cause where none is given.
+
+        ``why`` is what its log says of that, where there is more to say than the cause.
+        """
 
     async def full(self) -> None:
         """Return when it says, as the leader of a group, that enough is measured; it waits to be ended then."""

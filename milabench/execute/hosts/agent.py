@@ -141,6 +141,7 @@ class AgentHost(ABC):
             "stop": job.stop,
             "limit": asdict(job.limit),
             "deadline_s": launch.deadline_s,
+            "limited_by": launch.limited_by,
             "phase": launch.phase,
             "stdout": str(launch.files.stdout),
             "stderr": str(launch.files.stderr),
@@ -328,9 +329,9 @@ class AgentProcess:
     async def full(self) -> None:
         await self._full.wait()
 
-    async def stop(self, cause: Cause, grace_s: float | None = None) -> None:
+    async def stop(self, cause: Cause, grace_s: float | None = None, why: str | None = None) -> None:
         grace_s = GRACE_S[cause] if grace_s is None else grace_s
-        self._host.post({"op": "stop", "target": self._number, "cause": cause, "grace_s": grace_s})
+        self._host.post({"op": "stop", "target": self._number, "cause": cause, "grace_s": grace_s, "why": why})
 
     async def wait(self) -> Exit:
         message = await asyncio.shield(self._ended)

@@ -130,7 +130,8 @@ class FakeProcess:
         deadline_s = launch.deadline_s
         self._deadline = deadline_s and self._loop.call_later(deadline_s, self._end, "deadline", GRACE_S["deadline"])
 
-    async def stop(self, cause: Cause, grace_s: float | None = None) -> None:
+    async def stop(self, cause: Cause, grace_s: float | None = None, why: str | None = None) -> None:
+        del why
         self._end(cause, GRACE_S[cause] if grace_s is None else grace_s)
 
     async def full(self) -> None:
