@@ -44,6 +44,7 @@ async def facts(work: Operation, ready: Workspace, plan: Plan, found: Iterable[F
         "python": sys.version.split()[0],
         "argv": [redacted(word, secrets(options.environ)) for word in sys.argv[1:]],
         "config": options.config,
+        "system_file": str(options.system.absolute()) if options.system else None,
         "sources": list(ready.suite.sources),
         "base": str(options.base),
         "started": time.time(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import milabench
@@ -63,7 +64,7 @@ async def resume(asked: Resumed, options: Options, console: Console, ended: Call
             left = _left(record, plan, asked)
             now = await _now(work, record, described)
             if left.trials:
-                there = replace(work, options=replace(options, run_name=str(run.path)))
+                there = replace(work, options=_options_of(record, options, run))
                 side_by_side = record.facts().get("side_by_side") is True
                 begun = preflight.begun(options, left, described, side_by_side=side_by_side)
                 found = await preflight.check(there, [begun], force=asked.force)
@@ -76,6 +77,12 @@ async def resume(asked: Resumed, options: Options, console: Console, ended: Call
             record.release()
             raise
         return await fill(work, left, record, ended)
+
+
+def _options_of(record: RunDir, options: Options, run: RunDir) -> Options:
+    """Return the options with what the run was begun with: what is told to type is about the same nodes."""
+    file = record.facts().get("system_file")
+    return replace(options, run_name=str(run.path), system=Path(file) if file else options.system)
 
 
 def _left(run: RunDir, plan: Plan, asked: Resumed) -> Plan:

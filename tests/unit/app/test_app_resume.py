@@ -171,3 +171,13 @@ def test_a_trial_whose_processes_have_all_ended_is_not_run_again(
     assert resumed(tmp_path, monkeypatch, host, {}) == ExitCode.OK
     assert host.launched == []
     assert RunDir(tmp_path / "run").outcomes()["b"].kind == "ok"
+
+
+def test_what_is_told_to_type_names_the_nodes_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_off(tmp_path)
+    record = Record.reopen(tmp_path / "run")
+    record.add_facts(system_file="/srv/nodes.yaml")
+    record.release()
+    few = FakeHost(replies={"conditions": {"conditions": {"limits": {"nofile": [20, 20]}}}})
+    with pytest.raises(PreflightError, match="milabench doctor --base .* --system /srv/nodes.yaml$"):
+        resumed(tmp_path, monkeypatch, few, {})
