@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmate.wire import LINE_BYTES
+from milabench.app.fleet import Unreachable
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
 from milabench.app.workspace import addresses, resolve_system
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError, UsageError
 from milabench.execute.hosts import Host, Launch
+from milabench.execute.hosts.login import UNKNOWN_ADDRESS
 from milabench.follow.growing import Growing
 from milabench.outcome import Exit
 from milabench.plan.types import Command, Job
+from milabench.problems import nearest
 from milabench.rundir import Files
 from milabench.system import Node, System
 from milabench.system.file import SSH_PORT
@@ -53,9 +56,14 @@ async def exec_(options: Options, console: Console, wanted: Wanted, show: Shows)
     """
     system = resolve_system(options, {"hostname": platform.node()})
     known, direct = targets(system, wanted)
+    asked = replace(system, nodes=(*known, *direct))
     async with operation(options, console) as work:
-        await work.fleet.connect(system, [node for node in known if not node.local])
-        await work.fleet.connect(replace(system, allocation=None), [node for node in direct if not node.local])
+        await work.fleet.connect(asked, [node for node in known if not node.local])
+        try:
+            await work.fleet.connect(replace(asked, allocation=None), [node for node in direct if not node.local])
+        except Unreachable as error:
+            check_names(error.why, options.system, [node.name for node in system.nodes])
+            raise
         hosts = {node.name: work.host if node.local else work.hosts[node.name] for node in (*known, *direct)}
         with tempfile.TemporaryDirectory(prefix="milabench-exec-") as folder:
             ends = await _on_all(work, hosts, wanted, Path(folder), show)
@@ -82,6 +90,15 @@ def targets(system: System, wanted: Wanted) -> tuple[list[Node], list[Node]]:
     chosen = dict.fromkeys(wanted.hosts)
     known = [names[name] for name in chosen if name in names]
     return known, [direct(name) for name in chosen if name not in names]
+
+
+def check_names(why: Mapping[str, str], file: Path | None, names: Sequence[str]) -> None:
+    """Raise UsageError for what is neither the address nor, with a system file, the name of a node there."""
+    for text, reason in why.items() if file is not None else ():
+        if UNKNOWN_ADDRESS in reason:
+            near = nearest(text, names)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise UsageError(f"--host {text}: no node {text} in {file}: {', '.join(names)}; nor a known address{hint}")
 
 
 def direct(text: str) -> Node:

@@ -139,6 +139,19 @@ def test_where_one_node_cannot_be_used_nothing_is_begun(machines: Machines) -> N
     assert machines.nodes["n2"].host_key() in machines.nodes.known_hosts.read_text()
 
 
+def test_a_node_that_is_mistyped_is_told_with_those_there_are(machines: Machines) -> None:
+    found = execute(machines, *on_nodes(machines, "--host", "n9", host="n1"), "true")
+    assert found.code == 2
+    assert "--host n9: no node n9 in" in found.err
+    assert ": n1, n2; nor a known address" in found.err
+
+
+def test_nodes_that_were_not_asked_for_are_not_counted(machines: Machines) -> None:
+    machines.nodes.trust("n1")
+    found = execute(machines, *on_nodes(machines, host="n2"), "true")
+    assert (found.code, found.err.startswith("milabench: node n2 (")) == (4, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from milabench.app import exec as module
-from milabench.app.exec import Wanted, code_of, direct, targets
+from milabench.app.exec import Wanted, check_names, code_of, direct, targets
 from milabench.errors import HostLost, UsageError
 from milabench.execute import Interrupt
 from milabench.execute.hosts.fake import FakeHost, exits
@@ -51,6 +51,16 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_address_is_read_as_ssh_has_it(text: str, address: str, port: int, user: str | None, local: bool) -> None:
     node = direct(text)
     assert (node.name, node.address, node.port, node.user, node.local) == (text, address, port, user, local)
+
+
+def test_what_is_neither_a_node_of_the_file_nor_an_address_is_told_with_the_nodes() -> None:
+    file, why = Path("nodes.yaml"), {"nod2": "node nod2 has an address that is not known (Name not known): mend its ip"}
+    with pytest.raises(UsageError) as raised:
+        check_names(why, file, ["node1", "node2"])
+    said = "--host nod2: no node nod2 in nodes.yaml: node1, node2; nor a known address; did you mean 'node2'?"
+    assert str(raised.value) == said
+    check_names(why, None, ["local"])
+    check_names({"n3": "node n3 refuses the connection"}, file, ["n1"])
 
 
 @pytest.mark.parametrize("text", ["", "a b", "-oProxyCommand=x", "user@", "host:", "host:port", "a@b@c"])
