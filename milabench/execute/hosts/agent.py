@@ -23,6 +23,7 @@ END_S = 30.0  # so long an agent gets to end all that it started, and itself, wh
 GREET_S = 60.0  # so long it gets for its first word
 SILENCE_S = 60.0  # an agent elsewhere that hears nothing for so long takes it that nobody is there
 _ALIVE_PARTS = 6  # so often it hears something in that time
+_PATIENCE = 4  # so many times what it took to find out that a node cannot be reached it is not tried again
 _RELEASE_S = 20.0  # so long an agent that is gone may need to end what it ran, before another can hold its files
 
 T = TypeVar("T", bound="AgentHost")
@@ -32,7 +33,8 @@ class AgentHost(ABC):
     """A pipe to an agent; use as an asynchronous context manager.
 
     An agent that has ended, or cannot be reached any more, takes what it ran with it; the next request starts another,
-    which holds the same files and monitors the same run. ``environ`` is the environment that it is given, or, on
+    which holds the same files and monitors the same run. One that cannot be reached again is not tried for a while, but
+    for ``clock``, which asks whether it is there. ``environ`` is the environment that it is given, or, on
     another machine, what is added to the environment there; ``silence_s`` is for agents elsewhere (``SILENCE_S``).
     """
 
@@ -53,6 +55,7 @@ class AgentHost(ABC):
         self._hello: Mapping[str, Any] | None = None
         self._how = ""
         self._reviving = asyncio.Lock()
+        self._refused: tuple[float, str] | None = None  # until when it is not tried again, and why
         self._pipe: Transport | None = None
         self._reader: asyncio.Task[None] | None = None
         self._alive: asyncio.Task[None] | None = None
@@ -89,19 +92,29 @@ class AgentHost(ABC):
             await asyncio.sleep(self._silence_s / _ALIVE_PARTS)
             self.post({"op": "alive"})
 
-    async def _revive(self) -> None:
-        """Start another agent where there is none any more; it holds what the one before held. Raises HostLost."""
+    async def _revive(self, *, at_once: bool = False) -> None:
+        """Start another agent where there is none any more; it holds what the one before held. Raises HostLost.
+
+        Where that took long and failed it is not tried again for a while, unless ``at_once``: what follows need not
+        wait for it.
+        """
         async with self._reviving:
             if self._reader is None or not self._reader.done():
                 return
-            before = self._how
+            clock = asyncio.get_running_loop().time
+            if self._refused is not None and clock() < self._refused[0] and not at_once:
+                raise HostLost(self._refused[1])
+            before, self._refused, began, reached = self._how, None, clock(), False
             try:
                 await self._open()
+                reached = True
                 for path in self._held:
                     await self._hold_again(path)
             except PreflightError as error:
                 await self._break_off()
-                raise HostLost(f"{before}; and then: {error}") from None
+                why = f"{before}; and then: {error}"
+                self._refused = None if reached else (clock() + _PATIENCE * (clock() - began), why)
+                raise HostLost(why) from None
             except BaseException:  # nobody waits any more: an agent that does not hold what it should runs nothing
                 await self._break_off()
                 raise
@@ -155,7 +168,7 @@ class AgentHost(ABC):
         return AgentProcess(self, number, command.tag, ended, full)
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
-        await self._revive()
+        await self._revive(at_once=op == "clock")
         if op == "monitor":
             self._monitored = fields if fields["path"] is not None else None
         if op == "stage" and self.remote:

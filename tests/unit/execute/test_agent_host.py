@@ -14,6 +14,7 @@ from benchmate.wire import Frames, frame
 from milabench.errors import HostLost, PreflightError
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.agent import AgentHost
+from milabench.execute.virtual import VirtualTime
 from milabench.outcome import Exit
 from milabench.plan import Command, Job
 from milabench.rundir import Files
@@ -79,6 +80,20 @@ class Played(AgentHost):
             raise PreflightError("nobody is there")
         self.agents.append(Agent(self._plays.pop(0)))
         return self.agents[-1]
+
+
+class Tried(Played):
+    """One that counts how often somebody tries to connect, and that may come back."""
+
+    tries = 0
+
+    async def connect(self) -> Agent:
+        self.tries += 1
+        await asyncio.sleep(15.0)
+        return await super().connect()
+
+    def come_back(self, says: Says) -> None:
+        self._plays.append(says)
 
 
 def serving(**replies: Callable[[Agent, Message], None]) -> Says:
@@ -238,3 +253,37 @@ def test_an_agent_that_nobody_waits_for_any_more_is_not_taken_for_one_that_was_g
     silent: Says = lambda agent, request: None  # noqa: E731
     clock = serving(clock=lambda agent, request: agent.say({"id": request["id"], "event": "clock", "time_ns": 5}))
     assert talk(story, serving(start=goes), silent, clock) == [False, True, False]
+
+
+def test_a_node_that_could_not_be_reached_again_is_not_tried_for_a_while_but_to_see_whether_it_is_there(
+    tmp_path: Path,
+) -> None:
+    def answer(agent: Agent, request: Message) -> None:
+        agent.say({"id": request["id"], "event": "clock", "time_ns": 1})
+
+    def go(agent: Agent, request: Message) -> None:
+        del request
+        agent.go()
+
+    async def story() -> None:
+        async with Tried(serving(port=go)) as host:
+            for _ in range(3):
+                with pytest.raises(HostLost) as raised:
+                    await host.request("port")
+            assert str(raised.value) == "the agent is gone; and then: nobody is there"
+            with pytest.raises(HostLost, match="nobody is there"):
+                await host.start(launch(tmp_path))
+            assert host.tries == 2  # to connect, and once again
+            with pytest.raises(HostLost):
+                await host.request("clock")
+            assert host.tries == 3
+            await asyncio.sleep(61.0)
+            with pytest.raises(HostLost):
+                await host.request("port")
+            assert host.tries == 4
+            host.come_back(serving(clock=answer, port=answer))
+            assert (await host.request("clock"))["time_ns"] == 1
+            assert (await host.request("port"))["time_ns"] == 1
+            assert host.tries == 5
+
+    VirtualTime().run(story())
