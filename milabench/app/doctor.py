@@ -39,7 +39,10 @@ async def doctor(options: Options, console: Console) -> Look:
             found = [_unreachable(node, why, options.environ) for node, why in lost.items()]
         except PreflightError as error:
             lost, found = {}, [_no_plan(str(error), options.environ)]
-        looked = await preflight.look(work, [(each, None) for each in await _rest(work, lost)])
+        rest = await _rest(work, lost)
+        names = {node.name for each in rest for node in each.nodes}
+        total = len(names) + len(lost) if lost and any(not node.local for each in rest for node in each.nodes) else None
+        looked = await preflight.look(work, [(each, None) for each in rest], total)
         return replace(looked, findings=(*found, *looked.findings))
 
 

@@ -119,15 +119,18 @@ async def require(work: Operation, ready: Workspace, plan: Plan, codes: Collecti
             work.console.note(f"warning: {_line(each)}")
 
 
-async def look(work: Operation, subjects: Sequence[Subject]) -> Look:
-    """Look at all nodes: for each of several runs, or with None at its machines alone."""
+async def look(work: Operation, subjects: Sequence[Subject], total: int | None = None) -> Look:
+    """Look at all nodes: for each of several runs, or with None at its machines alone.
+
+    ``total`` is how many nodes there are, where these are not all.
+    """
     parts = [preflight.apart(*subject) for subject in subjects]
     nodes = {node.name: node for described, _ in subjects for node in described.nodes}
     asked = {name: _asked(work.options, node, [each.get(name) for each in parts]) for name, node in nodes.items()}
     replies = await work.fleet.ask(asked, "conditions")
     told = {name: reply.get("conditions", {}) for name, reply in replies.items()}
     by_node = {name: list(_judged(told[name], [each.get(name) for each in parts])) for name in nodes}
-    found = preflight.together(by_node)
+    found = preflight.together(by_node, total)
     for described, each in subjects:
         found += preflight.compared(described, each)
         found += await containers.findings(work.fleet.ask, described, each, str(work.options.base))

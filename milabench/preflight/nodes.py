@@ -55,17 +55,18 @@ def _plans(plan: Plan) -> dict[str, list[Trial]]:
     return found
 
 
-def together(found: Mapping[str, Iterable[Finding]]) -> list[Finding]:
+def together(found: Mapping[str, Iterable[Finding]], total: int | None = None) -> list[Finding]:
     """Return what was found on nodes, the worst first: the same on many of them once, with their names.
 
-    Where more than a few tell of the same in other figures, one of them is an example.
+    Where more than a few tell of the same in other figures, one of them is an example. ``total`` is how many nodes
+    there are, where not all were looked at.
     """
     alike: dict[tuple[str, str, str], dict[Finding, list[str]]] = {}
     for node, findings in found.items():
         for each in findings:
             key = (each.code, each.severity, each.subject)
             alike.setdefault(key, {}).setdefault(each, []).append(node)
-    told = [finding for texts in alike.values() for finding in _told(texts, len(found))]
+    told = [finding for texts in alike.values() for finding in _told(texts, total or len(found))]
     return sorted(told, key=lambda each: SEVERITIES.index(each.severity))
 
 

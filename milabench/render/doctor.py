@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 from milabench.preflight import SEVERITIES, Finding, Severity
@@ -30,12 +31,17 @@ def _lines(findings: Sequence[Finding]) -> Iterator[str]:
             continue
         counts.append(f"{len(found)} {_TITLES[severity] if len(found) > 1 else severity}")
         yield _TITLES[severity]
-        for each in found:
-            yield f"  {each.what}"
-            yield f"      so:  {each.consequence}"
-            yield f"      do:  {each.remedy}"
+        for (_, consequence, remedy), alike in groupby(found, _said_once):
+            yield from (f"  {each.what}" for each in alike)
+            yield f"      so:  {consequence}"
+            yield f"      do:  {remedy}"
         yield ""
     yield f"{'ready' if is_ready(findings) else 'not ready'}: {', '.join(counts) or 'nothing found'}"
+
+
+def _said_once(finding: Finding) -> tuple[str, str, str]:
+    """Return what is told once of findings that follow each other: several nodes that cannot be reached, say."""
+    return finding.code, finding.consequence, finding.remedy
 
 
 def document(findings: Sequence[Finding], conditions: Mapping[str, Mapping[str, Any]]) -> str:

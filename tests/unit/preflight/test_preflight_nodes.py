@@ -127,6 +127,12 @@ def test_the_same_on_many_nodes_is_told_once_with_their_names(where: list[int], 
     assert only.nodes == (() if total == 1 else tuple(f"n{number}" for number in where))
 
 
+def test_where_not_all_nodes_were_looked_at_they_are_named() -> None:
+    assert [each.what for each in together({"n2": [finding()]}, 3)] == ["on n2: it is so"]
+    assert [each.what for each in together({"n1": [finding()], "n2": [finding()]}, 3)] == ["on n1, n2: it is so"]
+    assert [each.what for each in together({"n2": [finding()]})] == ["it is so"]
+
+
 def test_the_same_in_many_figures_is_told_by_an_example() -> None:
     by_node = {name: [finding(what=f"{number} cores are busy")] for number, name in enumerate(names(5))}
     assert [each.what for each in together(by_node)] == ["on all 5 nodes, for example n0: 0 cores are busy"]

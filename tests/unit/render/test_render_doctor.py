@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from milabench import preflight
@@ -41,6 +42,13 @@ def test_findings_stand_under_their_severities_with_consequence_and_remedy() -> 
         "      do:  mend it\n"
         "\n"
         "not ready: 1 blocking, 2 warnings, 1 note\n"
+    )
+
+
+def test_what_to_do_about_several_that_are_alike_is_told_once() -> None:
+    first = finding("a", "blocking")
+    assert doctor.text((first, replace(first, what="another a"))) == (
+        "blocking\n  the a\n  another a\n      so:  harm\n      do:  mend it\n\nnot ready: 2 blocking\n"
     )
 
 
