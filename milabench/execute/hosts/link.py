@@ -17,7 +17,7 @@ from milabench.agent import processes
 from milabench.errors import PreflightError
 from milabench.execute.hosts.child import KNOWN
 from milabench.execute.hosts.hostkeys import HostKeys
-from milabench.execute.hosts.login import Login
+from milabench.execute.hosts.login import UNKNOWN_ADDRESS, Login
 from milabench.system.file import SSH_PORT
 
 _MISSED = 3  # keep-alives that may stay without an answer
@@ -171,18 +171,8 @@ class Link(asyncssh.SSHClient):
                 return f"needs a key that cannot be read ({error}): load one that has a passphrase by `ssh-add`"
             case ConfigParseError():
                 return f"cannot be looked up: {error}: mend that file"
-            case socket.gaierror():
-                return f"has an address that is not known ({error.strerror}): mend its `ip`"
-            case ConnectionRefusedError():
-                return "refuses the connection, nothing listens on that port: is sshd running there, on that port?"
-            case OSError() if error.errno == errno.ETIMEDOUT:
-                return "gives no answer: the node is down, or a firewall drops what goes there: see `ping`"
-            case OSError() if error.errno in _ROUTES:
-                return f"cannot be reached ({error.strerror}): see `ip route get` for its address"
-            case OSError() if error.filename:
-                return f"needs {error.filename}, which cannot be read ({error.strerror})"
-            case OSError() if error.errno:
-                return f"cannot be connected to: {error.strerror}"
+            case OSError():
+                return _of_the_system(error)
             case _:
                 return f"cannot be connected to: {error}"
 
@@ -201,3 +191,19 @@ class Link(asyncssh.SSHClient):
         if isinstance(error, (ConnectionResetError, asyncssh.ConnectionLost)):
             return "the other side closed it: its sshd was ended, or the node went down"
         return str(error)
+
+
+def _of_the_system(error: OSError) -> str:
+    match error:
+        case socket.gaierror():
+            return f"{UNKNOWN_ADDRESS} ({error.strerror}): mend its `ip`"
+        case ConnectionRefusedError():
+            return "refuses the connection, nothing listens on that port: is sshd running there, on that port?"
+        case _ if error.errno == errno.ETIMEDOUT:
+            return "gives no answer: the node is down, or a firewall drops what goes there: see `ping`"
+        case _ if error.errno in _ROUTES:
+            return f"cannot be reached ({error.strerror}): see `ip route get` for its address"
+        case _ if error.filename:
+            return f"needs {error.filename}, which cannot be read ({error.strerror})"
+        case _:
+            return f"cannot be connected to: {error.strerror or error}"

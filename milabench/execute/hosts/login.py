@@ -7,6 +7,8 @@ from pathlib import Path
 
 from milabench.system.file import SSH_PORT
 
+UNKNOWN_ADDRESS = "has an address that is not known"  # what is said of a node that cannot be looked up
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
