@@ -255,6 +255,7 @@ def test_an_unknown_host_key_is_refused_and_told_by_doctor_unless_new_ones_are_a
     (found,) = (each for each in done.json["findings"] if each["code"] == "node-unreachable")
     assert (found["subject"], found["nodes"]) == ("n2", ["n2"])
     assert set(done.json["nodes"]) == {"n1", "n3"}
+    assert not [each for each in done.json["findings"] if "on both nodes" in each["what"]]  # there are three
     assert machines.milabench("run", "--accept-new-host-keys").code == 0
     for node in machines.nodes.nodes:
         assert node.host_key() in machines.nodes.known_hosts.read_text()
