@@ -31,14 +31,18 @@ def report(names: Sequence[str], base: Path) -> Summary:
         several = {path.resolve(): run for path, run in found}
         if len(several) < len(found):
             raise RunDirError("the same run is given twice: pooled with itself it would seem surer than it is")
-        summary = summarize(list(several.values()))
-        left = [way for path, run in found if path == run.path and (way := _left(run))]
-        going = [run.path.name for run in several.values() if run.is_being_written()]
-    told = [f"{name} is still being run: what is not there yet counts as lost or missing" for name in going]
-    told += left
-    summary = replace(summary, warnings=(*told, *summary.warnings))
+        summary = of_runs(list(several.values()), [run for path, run in found if path == run.path])
     shown = (str(path) for path, _ in found)
     return replace(summary, runs=tuple(replace(run, path=path) for run, path in zip(summary.runs, shown, strict=True)))
+
+
+def of_runs(several: Sequence[RunDir], here: Sequence[RunDir]) -> Summary:
+    """Return the summary of runs, with how to go on with those that are not complete, of those that are ``here``."""
+    summary = summarize(several)
+    going = [run.path.name for run in several if run.is_being_written()]
+    told = [f"{name} is still being run: what is not there yet counts as lost or missing" for name in going]
+    told += filter(None, map(_left, here))
+    return replace(summary, warnings=(*told, *summary.warnings))
 
 
 def _left(run: RunDir) -> str:

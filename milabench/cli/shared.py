@@ -158,10 +158,10 @@ def show(summary: Summary) -> None:
 
 def show_run(record: RunDir) -> None:
     """Report on a run that has just ended; where nobody reads it, the exit code still says how the run went."""
-    from milabench.summary import summarize
+    from milabench.app.report import of_runs
 
     with unless_unread():
-        show(summarize([record]))
+        show(of_runs([record], [record]))
 
 
 def read_options(values: dict[str, Any]) -> Options:

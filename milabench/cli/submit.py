@@ -149,7 +149,7 @@ def _words(parameter: click.Parameter, value: Any) -> list[str]:
 
 
 def _show_all(runs: Sequence[RunDir]) -> None:
-    from milabench.summary import summarize
+    from milabench.app.report import of_runs
 
     with unless_unread():
-        show(summarize(list(runs)))
+        show(of_runs(runs, runs))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
+from milabench.render import units
 from milabench.summary import BenchmarkSummary, Speed, Summary
 
 COLUMNS: Final = (
@@ -32,7 +33,7 @@ def render(summary: Summary) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_row(found) for found in summary.benchmarks)
+    writer.writerows(_row(found, summary.facts) for found in summary.benchmarks)
     for absent in summary.missing:
         writer.writerow(
             {
@@ -48,7 +49,7 @@ def render(summary: Summary) -> str:
     return text.getvalue()
 
 
-def _row(found: BenchmarkSummary) -> dict[str, object]:
+def _row(found: BenchmarkSummary, facts: Mapping[str, Any]) -> dict[str, object]:
     return {
         "name": found.name,
         "status": "skipped" if found.skipped else "failed" if found.failed else "ok",
@@ -72,7 +73,7 @@ def _row(found: BenchmarkSummary) -> dict[str, object]:
         "weight": found.weight,
         "enabled": str(found.enabled).lower(),
         "labels": "; ".join(f"{key}={value}" for key, value in found.labels.items()),
-        "reasons": found.skipped or "; ".join(_reasons(found)),
+        "reasons": found.skipped or "; ".join(_reasons(found, facts)),
         **_speed(found.speed),
         **_trust(found),
     }
@@ -121,6 +122,6 @@ def _trust(found: BenchmarkSummary) -> dict[str, object]:
     }
 
 
-def _reasons(found: BenchmarkSummary) -> Iterator[str]:
+def _reasons(found: BenchmarkSummary, facts: Mapping[str, Any]) -> Iterator[str]:
     for failure in found.failures:
-        yield f"{failure.tag}: {failure.outcome}: {failure.reason}".removesuffix(": ")
+        yield f"{failure.tag}: {failure.outcome}: {units.reason(failure, facts)}".removesuffix(": ")

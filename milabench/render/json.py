@@ -86,7 +86,7 @@ def _benchmark(found: BenchmarkSummary) -> dict[str, Any]:
         "weight": found.weight,
         "enabled": found.enabled,
         "labels": dict(found.labels),
-        "failures": [{"tag": fail.tag, "outcome": fail.outcome, "reason": fail.reason} for fail in found.failures],
+        "failures": [asdict(fail) for fail in found.failures],
         "skipped": found.skipped,
         "processes": [_process(process) for process in found.processes],
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 from benchmate import verdict
 from milabench.amounts import GIB
-from milabench.summary import BenchmarkSummary, Memory
+from milabench.summary import BenchmarkSummary, Failure, Memory
+from milabench.summary.areas import nodes
 
 DASH: Final = "–"
 _PREFIXES: Final = ("n", "µ", "m", "", "k", "M", "G", "T", "P", "E")
@@ -123,6 +124,13 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def reason(found: Failure, facts: Mapping[str, Any]) -> str:
+    """Return why a process failed, with its node where its tag does not have it and the run is on several."""
+    if found.node in (None, *found.tag.split(".")) or len(nodes(facts)) < 2:
+        return found.reason
+    return f"{found.reason} (on {found.node})".lstrip()
 
 
 def spread(found: BenchmarkSummary) -> str:

@@ -166,7 +166,11 @@ def processes(summary: Summary) -> str:
 
 def sections(summary: Summary) -> Iterator[Section]:
     """Yield what stands below the table: every failure, what did not run, and what to know about the numbers."""
-    failures = [(fail.tag, fail.outcome, fail.reason) for found in summary.benchmarks for fail in found.failures]
+    failures = [
+        (fail.tag, fail.outcome, units.reason(fail, summary.facts))
+        for found in summary.benchmarks
+        for fail in found.failures
+    ]
     missing = [(absent.benchmark, absent.reason) for absent in summary.missing]
     skipped = [(skip.benchmark, skip.reason) for skip in summary.skipped]
     titled = (

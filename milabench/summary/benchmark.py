@@ -6,6 +6,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchmate.statistics import Estimate, around, between, estimate, mean, std
@@ -16,7 +17,8 @@ from milabench.summary.devices import energy_of, measuring, per_unit
 from milabench.summary.grouping import grouped
 from milabench.summary.pooled import rate_of, repeats_of, slots_of, speed_of, trust_of, whole
 from milabench.summary.score import performance, score, trimmed
-from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary
+from milabench.summary.series import Series
+from milabench.summary.types import BenchmarkSummary, Failure, Losses, Memory, ProcessSummary, Speed
 
 
 def summarize_benchmark(
@@ -24,7 +26,7 @@ def summarize_benchmark(
 ) -> BenchmarkSummary:
     """Pool the processes of a benchmark; ``skipped`` says why there is none of it."""
     outcomes = Counter(process.outcome for process in processes)
-    counted = [process for process in processes if process.outcome != "skipped"]
+    counted = _without_lost([process for process in processes if process.outcome != "skipped"])
     n, failed = len(counted), sum(process.outcome not in GOOD for process in counted)
     rates = _pooled(counted)
     kept = trimmed(rates)
@@ -55,7 +57,7 @@ def summarize_benchmark(
         enabled=enabled_of(config),
         labels=_labels(config),
         failures=tuple(
-            Failure(tag=process.tag, outcome=process.outcome, reason=process.reason)
+            Failure(tag=process.tag, outcome=process.outcome, reason=process.reason, node=process.surroundings.node)
             for process in counted
             if process.outcome not in GOOD
         ),
@@ -68,6 +70,27 @@ def summarize_benchmark(
         trust=trust_of(counted, rate),
         energy=energy,
         energy_per_unit=per_unit(energy, counted),
+    )
+
+
+def _without_lost(processes: list[ProcessSummary]) -> list[ProcessSummary]:
+    """Return processes without what lost ones had measured, where any went well: only that they failed counts.
+
+    It makes no difference when they were lost. Milabench leaves out what it finds no end of.
+    """
+    if not any(process.outcome in GOOD for process in measuring(processes)):
+        return processes
+    return [_unmeasured(process) if process.outcome == "lost" else process for process in processes]
+
+
+def _unmeasured(process: ProcessSummary) -> ProcessSummary:
+    return replace(
+        process,
+        series=Series(unit=process.unit),
+        speed=Speed(),
+        steadiness=None,
+        precision=None,
+        surroundings=replace(process.surroundings, window_ns=None),
     )
 
 

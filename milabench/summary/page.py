@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from milabench.errors import AbsentFileError, RunDirError
-from milabench.outcome import GOOD, Outcome
+from milabench.outcome import Outcome
 from milabench.plan.types import Plan, Skip
 from milabench.summary.process import Context, Place, places, summarize_process
 from milabench.summary.reading import Reading
 from milabench.summary.surroundings import Site, seen_from
 from milabench.summary.types import ProcessSummary, Run, RunFacts
+from milabench.summary.unstarted import never_started, without_file
 from milabench.summary.watched import uncovered, watched
 
-_GONE = Outcome(kind="lost", reason="its .data file is gone; the journal says it went well")
 _DIGITS = re.compile(r"(\d+)")
 _SKIPPED = re.compile(r"Skip (?P<benchmark>\S+) because (?P<reason>.+)", re.DOTALL)  # as milabench writes it
 
@@ -58,15 +57,16 @@ def read_page(run: Run, index: int) -> Page:
         watched=seen,
     )
     found = {tag: summarize_process(run, tag, context) for tag in _in_order(run, planned)}
-    processes = list(_with_beside([each for each in found.values() if isinstance(each, ProcessSummary)], context))
+    started = list(_with_beside([each for each in found.values() if isinstance(each, ProcessSummary)], context))
     others = {tag: each for tag, each in found.items() if isinstance(each, Reading)}
-    unstarted = _unstarted(plan, {process.benchmark for process in processes}, outcomes) if plan else {}
+    begun = {process.benchmark for process in started}
+    unstarted = _unstarted(plan, begun, outcomes) if plan else {}
+    processes = _in_plan(planned, [*started, *never_started(context, begun, found.keys())])
     skipped = [*(plan.skipped if plan else ()), *_skipped(others.values())]
     skipped.extend(Skip(benchmark=name, reason=why.reason) for name, why in unstarted.items() if why.kind == "skipped")
-    warnings.extend((*_of_none(others), *_in_part(planned, {process.tag for process in processes}, outcomes)))
-    warnings.extend((*seen.warnings, *uncovered(processes), *_changed(facts), *_attempts(run)))
+    warnings.extend((*_of_none(others), *seen.warnings, *uncovered(started), *_changed(facts), *_attempts(run)))
     return Page(
-        run=_name(run, facts, processes),
+        run=_name(run, facts, started),
         facts=facts,
         planned=tuple(dict.fromkeys(trial.benchmark for trial in plan.trials)) if plan else (),
         configs=plan.configs if plan else {},
@@ -195,6 +195,12 @@ def _in_order(run: Run, planned: Mapping[str, Place]) -> list[str]:
     return sorted(run.tags(), key=lambda tag: (order.get(tag, len(order)), _natural(tag)))
 
 
+def _in_plan(planned: Mapping[str, Place], processes: Sequence[ProcessSummary]) -> list[ProcessSummary]:
+    """Return processes in the plan's order, others after them as they are."""
+    order = {tag: number for number, tag in enumerate(planned)}
+    return sorted(processes, key=lambda process: order.get(process.tag, len(order)))
+
+
 def _natural(tag: str) -> tuple[tuple[bool, int, str], ...]:
     parts = (part for part in _DIGITS.split(tag) if part)
     return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts)
@@ -205,20 +211,5 @@ def _unstarted(plan: Plan, started: set[str], outcomes: Mapping[str, Outcome]) -
     found: dict[str, Outcome] = {}
     for trial in plan.trials:
         if trial.benchmark not in started and trial.benchmark not in found:
-            unknown = Outcome(kind="interrupted", reason="the run ended before its turn")
-            came = outcomes.get(trial.id, unknown)
-            found[trial.benchmark] = _GONE if came.kind in GOOD else came
+            found[trial.benchmark] = without_file(outcomes.get(trial.id))
     return found
-
-
-def _in_part(planned: Mapping[str, Place], there: set[str], outcomes: Mapping[str, Outcome]) -> Iterator[str]:
-    """Tell of benchmarks of which only some processes were started, or some files are gone."""
-    counts: dict[str, Counter[str]] = {}
-    for tag, place in planned.items():
-        came = outcomes.get(place.trial)
-        absent = "went well and have no .data file any more" if came and came.kind in GOOD else "were never started"
-        counts.setdefault(place.benchmark, Counter())["" if tag in there else absent] += 1
-    for name, found in counts.items():
-        if found[""]:
-            told = ((many, what) for what, many in found.items() if what)
-            yield from (f"{name}: {many} of {found.total()} planned processes {what}" for many, what in told)

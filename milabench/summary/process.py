@@ -112,7 +112,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
     if place is None and (_is_of_none(reading) or legacy.is_setup(reading.config)):
         return reading
     benchmark = place.benchmark if place else str(reading.config.get("name") or tag.split(".", 1)[0])
-    parts = _parts(reading.config, tag, benchmark)
+    parts = parts_of(reading.config, tag, benchmark)
     repeat = place.repeat if place else next((int(m[1]) for part in parts if (m := _REPEAT.fullmatch(part))), 0)
     trial = place.trial if place else f"{benchmark}.R{repeat}" if repeat else benchmark
     place = place or _legacy_place(reading.config, benchmark, trial, repeat, context.cpu)
@@ -128,7 +128,7 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         tag=tag,
         benchmark=benchmark,
         repeat=(context.index, repeat),
-        place=_without_repeat(parts),
+        place=without_repeat(parts),
         slot=_slot(reading.config, parts, place, planned=tag in context.planned),
         outcome=outcome.kind,
         reason=outcome.reason,
@@ -187,7 +187,7 @@ def lines(path: Path) -> Iterator[bytes]:
     yield from (_TOO_LONG for _ in passed)
 
 
-def _parts(config: Mapping[str, Any], tag: str, benchmark: str) -> list[str]:
+def parts_of(config: Mapping[str, Any], tag: str, benchmark: str) -> list[str]:
     """Return the parts of a tag after the benchmark's name."""
     written = config.get("tag")
     if isinstance(written, list) and written:
@@ -195,7 +195,7 @@ def _parts(config: Mapping[str, Any], tag: str, benchmark: str) -> list[str]:
     return tag.removeprefix(benchmark).lstrip(".").split(".")
 
 
-def _without_repeat(parts: list[str]) -> str:
+def without_repeat(parts: list[str]) -> str:
     return ".".join(part for part in parts if not _REPEAT.fullmatch(part))
 
 
@@ -208,7 +208,7 @@ def _slot(config: Mapping[str, Any], parts: list[str], place: Place, *, planned:
     if device is not None and not planned:
         return f"D{device}"
     if any(_DEVICE.fullmatch(part) for part in parts):
-        return _without_repeat(parts)
+        return without_repeat(parts)
     if place.several and _method(config) == "per_node":
         return place.node
     return None if device is None else f"D{device}"

@@ -258,11 +258,12 @@ class ProcessSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A process that failed, and why."""
+    """A process that failed, or was planned and never started, and why; ``node``: where, as far as a plan says it."""
 
     tag: str
     outcome: Kind
     reason: str
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,10 +305,12 @@ class Trust:
 class BenchmarkSummary:
     """All processes of one benchmark, of all devices and repeats.
 
-    ``n`` counts processes; ``failed`` those with an outcome other than ok, early_stop and skipped. ``perf`` is the mean
-    rate in ``unit``; ``std`` (ddof 0, absolute), ``sem`` = std/√(number of rates) and ``interval`` (95 %, of the mean)
-    are of the same rates: one minimum and one maximum are left out where there are at least five. The score is made of
-    it. ``rate`` is what is shown: what one process did over the time it took, where steps have times, else perf.
+    ``n`` counts processes, planned ones too that never started where others did; ``failed`` those with an outcome other
+    than ok, early_stop and skipped. ``perf`` is the mean rate in ``unit``, without what lost processes had measured
+    where others went well; ``std`` (ddof 0, absolute), ``sem`` = std/√(number of rates) and ``interval`` (95 %, of the
+    mean) are of the same rates: one minimum and one maximum are left out where there are at least five. The score is
+    made of it. ``rate`` is what is shown: what one process did over the time it took, where steps have times, else
+    perf.
     ``speed`` is that of the whole benchmark, processes that run at the same time together; ``by_slot`` of each device
     (or node), and ``repeats`` of each repeat. ``energy_per_unit``: J for each unit of work. ``ngpu``: devices that one
     job uses, 0 on a CPU. ``seconds``: the longest process of each repeat, summed. A skipped benchmark has n = 0, no

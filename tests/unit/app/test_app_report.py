@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from milabench.app.report import find_run, report
+from milabench.cli.shared import show_run
 from milabench.errors import RunDirError
 from milabench.plan import Plan
 from milabench.record import Record
@@ -110,3 +111,13 @@ def test_a_run_that_was_cut_off_is_reported_with_how_to_go_on(tmp_path: Path, st
     run.release()
     line = f"{folder.name} is not complete: milabench resume '{folder}' goes on with it"
     assert (line in report([str(folder)], tmp_path).warnings) == told
+
+
+def test_the_report_at_the_end_of_a_run_says_itself_that_the_run_is_not_complete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs" / f"mine.{TIME}"
+    run = Record.create(folder, plan=Plan(phase="run", trials=(), configs={}), facts={"started": 1.0}, suite={})
+    run.finish("incomplete")
+    show_run(run)
+    assert f"mine.{TIME} is not complete: milabench resume" in " ".join(capsys.readouterr().out.split())

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmate.verdict import Grade, Noise, Word, evenness
 from milabench.render import FORMATS, text
-from milabench.summary import BenchmarkSummary, Ecc, Energy, RunFacts, Summary, Trust
+from milabench.summary import BenchmarkSummary, Ecc, Energy, Failure, RunFacts, Summary, Trust
 
 KEYS = (
     *("name", "n", "failed", "outcomes", "perf", "unit", "std", "sem", "ngpu", "devices"),
@@ -186,7 +186,7 @@ def test_json_is_the_documented_document() -> None:
         "failures": [],
     }
     assert failing["failures"] == [
-        {"tag": "resnet50.D1", "outcome": "timeout", "reason": "reached max_duration\nafter 600 s"}
+        {"tag": "resnet50.D1", "outcome": "timeout", "reason": "reached max_duration\nafter 600 s", "node": None}
     ]
     assert (failing["peak_memory_source"], failing["losses"]["nan"]) == ("host", True)
     assert (skipped["n"], skipped["perf"], skipped["score"], skipped["skipped"]) == (0, None, None, "needs 2 nodes")
@@ -457,3 +457,22 @@ def test_of_many_slow_devices_the_slowest_are_named_and_others_counted() -> None
     assert told.startswith("x uneven: D0 at 50.00 items/s (50 % slower), D1 at 51.00 items/s (49 % slower), ")
     last = "D4 at 54.00 items/s (46 % slower) and 2 others, in --json; the median of 16 is 100.0 items/s"
     assert f"{last} x noisy: busy" in told
+
+
+@pytest.mark.parametrize(
+    ("tag", "nodes", "told"),
+    [
+        ("x.D0", ("a", "b"), "x.D0 lost it went away (on b)"),
+        ("x.b.D0", ("a", "b"), "x.b.D0 lost it went away"),
+        ("x.D0", ("b",), "x.D0 lost it went away"),
+    ],
+)
+def test_a_failure_is_told_with_its_node_where_that_is_not_plain(tag: str, nodes: tuple[str, ...], told: str) -> None:
+    failure = Failure(tag=tag, outcome="lost", reason="it went away", node="b")
+    found = of(benchmark("x", failed=1, failures=(failure,)))
+    summary = replace(found, facts={"nodes": {name: {"name": name} for name in nodes}})
+    assert told in [" ".join(line.split()) for line in text.render(summary, 120).splitlines()]
+    (row,) = csv.DictReader(io.StringIO(FORMATS["csv"](summary)))
+    assert row["reasons"].replace(":", "") == told
+    (document,) = json.loads(FORMATS["json"](summary))["benchmarks"]
+    assert document["failures"] == [{"tag": tag, "outcome": "lost", "reason": "it went away", "node": "b"}]

@@ -157,10 +157,14 @@ def test_a_benchmark_whose_events_were_removed_is_not_said_to_be_missing_though_
     )
 
 
-def test_one_of_several_processes_whose_events_were_removed_was_started_all_the_same(tmp_path: Path) -> None:
+def test_one_of_several_processes_whose_events_were_removed_is_lost_though_it_went_well(tmp_path: Path) -> None:
     run = kept(tmp_path)
     run.files("net.D1").events.unlink()
-    assert "net: 1 of 2 planned processes went well and have no .data file any more" in summarize(run).warnings
+    net = next(found for found in summarize(run).benchmarks if found.name == "net")
+    assert (net.n, net.failed) == (2, 1)
+    assert [(fail.tag, fail.outcome, fail.reason) for fail in net.failures] == [
+        ("net.D1", "lost", "its .data file is gone; the journal says it went well")
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "nothing"])

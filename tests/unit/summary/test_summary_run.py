@@ -262,11 +262,11 @@ def test_repeats_and_tags_stand_in_the_order_of_the_plan(make_run: MakeRun) -> N
     for tag in ("z.R1.D0", "z.D10", "z.D2", "extra.D10", "extra.D2"):
         run.write(tag, *rates(1), end())
     z, extra = summarize(run).benchmarks
-    assert [process.tag for process in z.processes] == ["z.D2", "z.D10", "z.R1.D0"]
-    assert [process.repeat for process in z.processes] == [(0, 0), (0, 0), (0, 1)]
+    assert [process.tag for process in z.processes] == [*(f"z.D{index}" for index in range(11)), "z.R1.D0"]
+    assert [process.repeat for process in z.processes] == [*[(0, 0)] * 11, (0, 1)]
     assert [process.tag for process in extra.processes] == ["extra.D2", "extra.D10"]
-    assert z.score == 3.0  # D2, D10 and, of the second repeat, D0
-    assert summarize(run).warnings == ("z: 9 of 12 planned processes were never started",)
+    assert z.score == 3.0 * 3 / 12  # D2, D10 and, of the second repeat, D0
+    assert (z.n, z.failed, {fail.reason for fail in z.failures}) == (12, 9, {"the run ended before its turn"})
 
 
 def test_what_makes_numbers_doubtful_is_told(make_run: MakeRun) -> None:
