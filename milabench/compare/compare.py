@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from milabench.compare import work
 from milabench.compare.alarms import Judged, judge
-from milabench.compare.facts import differences
+from milabench.compare.facts import differences, without_code
 from milabench.compare.failures import failing
 from milabench.compare.overall import SCORE, overall, scores
 from milabench.compare.repeats import Repeats, measured, rates
@@ -15,6 +15,7 @@ from milabench.compare.sides import Entry, entries
 from milabench.compare.types import Absent, BenchmarkComparison, Comparison, Verdict
 from milabench.compare.verdicts import by_ratio, with_ratio, without_ratio
 from milabench.summary import Summary
+from milabench.summary.areas import Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ def compare(before: Summary, after: Summary, tolerance: float | None = None) -> 
         throughputs[SCORE] = whole.before, whole.after
     judged = judge(throughputs, tolerance)
     benchmarks = tuple(_benchmark(name, pair, judged) for name, pair in pairs.items())
-    facts = differences(before.facts, after.facts)
+    facts = differences(_common(before, after), _common(after, before))
     return Comparison(
         before=before.runs,
         after=after.runs,
@@ -112,6 +113,20 @@ def _known(summary: Summary) -> dict[str, str]:
     """Return the benchmarks of a summary, each with why it was skipped where it was."""
     started = {found.name: found.skipped or "" for found in summary.benchmarks}
     return started | {absent.benchmark: "" for absent in summary.missing}
+
+
+def _common(own: Summary, other: Summary) -> Facts:
+    """Return the facts of a run without the code that only benchmarks have which the other was not to run."""
+    there, known = _known(other), _definitions(own)
+    both = {folder for name, folder in known.items() if name in there}
+    return without_code(own.facts, {folder for folder in known.values() if folder not in both})
+
+
+def _definitions(summary: Summary) -> dict[str, str]:
+    """Return the folders of the benchmarks of a summary by their names, as far as their configs tell them."""
+    found = {each.name: [process.config.get("definition") for process in each.processes] for each in summary.benchmarks}
+    started = {name: next((each for each in several if isinstance(each, str)), "") for name, several in found.items()}
+    return started | {absent.benchmark: absent.definition for absent in summary.missing}
 
 
 def _warnings(before: Summary, after: Summary, pairs: Mapping[str, _Pair]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from milabench.compare.types import Change
@@ -33,6 +33,14 @@ def differences(before: Facts, after: Facts) -> Differences:
         elif one:
             same.append(f"{area} ({len(one)} packages)" if area.startswith(ENVIRONMENT) else area)
     return Differences(changed=tuple(changed), same=tuple(same), unknown=tuple(unknown))
+
+
+def without_code(facts: Facts, folders: Collection[str]) -> Facts:
+    """Return facts without the code of these folders."""
+    code = facts.get("code")
+    if not folders or not isinstance(code, Mapping):
+        return facts
+    return {**facts, "code": {path: digest for path, digest in code.items() if path not in folders}}
 
 
 def _changes(area: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Change]:

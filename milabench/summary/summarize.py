@@ -84,6 +84,7 @@ def _missing(pages: Sequence[Page], there: set[str], configs: Mapping[str, Mappi
             reason=f"{outcome.kind}: {outcome.reason}" if outcome.reason else outcome.kind,
             weight=weight_of(configs.get(name, {})),
             enabled=enabled_of(configs.get(name, {})),
+            definition=str(configs.get(name, {}).get("definition") or ""),
         )
         for name, outcome in outcomes.items()
     )

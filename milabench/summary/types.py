@@ -270,7 +270,7 @@ class Failure:
 class Missing:
     """A benchmark of the plan of which nothing was started. It counts ln 1 in the score.
 
-    ``outcome`` is that of its trial; ``reason`` has it too.
+    ``outcome`` is that of its trial; ``reason`` has it too. ``definition`` is its folder, where its config says it.
     """
 
     benchmark: str
@@ -278,6 +278,7 @@ class Missing:
     reason: str
     weight: float
     enabled: bool
+    definition: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from compare_samples import FIVE, benchmark, of, process, summary
 
 from milabench.compare import Change, compare
 from milabench.compare.facts import differences
+from milabench.summary import Missing
 
 FACTS: dict[str, Any] = {
     "milabench": "0.1.0",
@@ -100,6 +102,26 @@ def test_each_fact_that_changed_is_told_with_both_values(
 def test_an_environment_of_one_run_only_is_not_known_of_both() -> None:
     found = differences(FACTS, {**FACTS, "environments": {"jax": ["jax==1"]}})
     assert (found.changed, found.unknown) == ((), ("environment torch", "environment jax"))
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["started", "never started"])
+def test_only_the_code_of_benchmarks_in_both_runs_is_compared(missing: bool) -> None:
+    """B ran some of A's benchmarks (``--select``); where they are of one folder it is compared."""
+    code = {"/src/bert": "aa", "/src/prep": "bb", "/src/shared": "cc"}
+    a, b, c = (
+        benchmark(name, FIVE, {"definition": f"/src/{of}"})
+        for name, of in (("a", "bert"), ("b", "shared"), ("c", "shared"))
+    )
+    prep = benchmark("prep", FIVE, {"definition": "/src/prep"})
+    whole = summary(a, b, c, *(() if missing else (prep,)), facts={**FACTS, "code": code})
+    if missing:
+        absent = Missing(benchmark="prep", outcome="lost", reason="", weight=1.0, enabled=True, definition="/src/prep")
+        whole = replace(whole, missing=(absent,))
+    for digest, found in (("aa", []), ("ab", [("bert", "aa", "ab")])):
+        selected = summary(a, b, facts={**FACTS, "code": {"/src/bert": digest, "/src/shared": "cc"}})
+        told = compare(whole, selected).changed
+        assert [(each.name, each.before, each.after) for each in told if each.area == "code"] == found
+        assert not [each for each in compare(selected, whole).changed if each.name in ("prep", "shared")]
 
 
 def test_what_a_run_of_another_tool_does_not_tell_is_unknown() -> None:
