@@ -16,7 +16,8 @@ from agents import Raw, alive, assert_ends, launch, pid_in, talk
 from hardware import RECORDINGS, nvml_file, printing, tool
 from harness import monitors, wait_until
 from milabench.agent.monitor import samples
-from milabench.execute.hosts import local
+from milabench.execute.hosts import agent as agent_host
+from milabench.execute.hosts.child import Child
 from milabench.execute.hosts.local import LocalHost
 
 LONG_S = 3600.0
@@ -42,6 +43,11 @@ def state(folder: Path, name: str) -> dict[str, str]:
     said = [line["data"]["sources"][name] for line in lines(folder, "monitor")[-1:]]
     said += [line["data"] for line in lines(folder, "source") if line["data"]["name"] == name]
     return {key: value for key, value in said[-1].items() if key != "name"}
+
+
+def agent_of(host: LocalHost) -> asyncio.subprocess.Process:
+    assert isinstance(host._pipe, Child)
+    return host._pipe.process
 
 
 async def until(happened: Callable[[], object], timeout_s: float = 60) -> None:
@@ -270,11 +276,10 @@ def test_without_a_monitor_nothing_is_known_of_devices(tmp_path: Path) -> None:
 
 def test_one_that_was_killed_is_started_again_and_begins_with_its_header(tmp_path: Path) -> None:
     async def story(host: LocalHost) -> None:
-        assert host._child is not None
-        (pid,) = monitors(host._child.pid)
+        (pid,) = monitors(agent_of(host).pid)
         os.kill(pid, signal.SIGKILL)
         await until(lambda: len(lines(tmp_path, "monitor")) == 2)
-        (other,) = monitors(host._child.pid)
+        (other,) = monitors(agent_of(host).pid)
         assert other != pid
 
     monitored(tmp_path, story)
@@ -313,7 +318,7 @@ def test_ones_that_could_live_are_started_again_however_many_were_killed(tmp_pat
 def test_another_agent_waits_for_its_monitor_no_longer_than_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "MONITOR_S", 0.5)
+    monkeypatch.setattr(agent_host, "MONITOR_S", 0.5)
     path = tmp_path / f"here{samples.SUFFIX}"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -321,12 +326,11 @@ def test_another_agent_waits_for_its_monitor_no_longer_than_the_first(
     async def story(host: LocalHost) -> None:
         await host.request("monitor", **settings(tmp_path))
         os.close(reader)  # to open it will hang from now on
-        assert host._child is not None
-        os.kill(host._child.pid, signal.SIGKILL)
-        await host._child.wait()
+        os.kill(agent_of(host).pid, signal.SIGKILL)
+        await agent_of(host).wait()
         await until(lambda: host._reader is not None and host._reader.done())
         assert (await asyncio.wait_for(host.request("usage"), 30))["event"] == "usage"
-        (pid,) = monitors(host._child.pid)
+        (pid,) = monitors(agent_of(host).pid)
         os.kill(pid, signal.SIGKILL)
 
     talk(story)
@@ -356,8 +360,7 @@ def test_one_that_hangs_does_not_keep_its_agent(tmp_path: Path) -> None:
 def test_it_is_no_part_of_a_process_and_keeps_nothing_open_after_the_end(tmp_path: Path) -> None:
     async def story(host: LocalHost) -> int:
         process = await host.start(launch(tmp_path, "echo $$ > pid; exec sleep 1000"))
-        assert host._child is not None
-        (pid,) = monitors(host._child.pid)
+        (pid,) = monitors(agent_of(host).pid)
         pid_in(tmp_path / "pid")
         await process.stop("interrupt")
         await process.wait()
@@ -386,9 +389,8 @@ def test_two_runs_of_one_agent_have_a_file_each(tmp_path: Path) -> None:
 
 def test_another_agent_goes_on_with_the_file_of_one_that_was_killed(tmp_path: Path) -> None:
     async def story(host: LocalHost) -> None:
-        assert host._child is not None
-        os.kill(host._child.pid, signal.SIGKILL)
-        await host._child.wait()
+        os.kill(agent_of(host).pid, signal.SIGKILL)
+        await agent_of(host).wait()
         await until(lambda: host._reader is not None and host._reader.done())
         await host.request("usage")
         await until(lambda: len(lines(tmp_path, "monitor")) == 2)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from milabench.agent import processes
 from milabench.errors import PreflightError, UsageError, told
 from milabench.execute.hosts.agent import SILENCE_S, AgentHost
 from milabench.execute.hosts.boot import Boot
@@ -93,8 +94,8 @@ class Step(Child):
 
     async def kill(self) -> None:
         """End the step: srun does so when it is asked to end; a killed one would leave that to the agent."""
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGTERM)
+        if self.process.returncode is None:  # by its number: send_signal would wait for one that has just ended,
+            processes.kill([self.process.pid], signal.SIGTERM)  # whom asyncio waits for
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.process.wait(), _KILL_S)
             return
