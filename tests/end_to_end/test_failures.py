@@ -210,7 +210,7 @@ def test_a_failure_is_told_with_its_kind_and_reason_wherever_it_is_told(
     assert matches(journal.reason, case.reason), journal.reason
     (end,) = [event.data for event in project.run().events(name) if event.event == "end"]
     assert (end["outcome"], end["reason"]) == (journal.kind, journal.reason)
-    assert found["failures"] == [{"tag": name, "outcome": journal.kind, "reason": journal.reason}]
+    assert found["failures"] == [{"tag": name, "outcome": journal.kind, "reason": journal.reason, "node": "local"}]
     assert (found["n"], found["failed"], found["outcomes"], found["score"]) == (1, 1, {case.kind: 1}, 0)
     assert found["steps"]["measured"] == case.measured
     assert re.search(rf"^FAIL {name} \({case.kind}, [\d.]+ s\): {re.escape(journal.reason)}$", result.err, re.MULTILINE)

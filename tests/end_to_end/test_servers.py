@@ -111,8 +111,9 @@ def test_a_server_that_is_never_ready_has_failed_with_what_it_printed_last(
     port = served({"port": 0, "within": "5s"}, "broken")
     done = project.verb("run")
     assert done.code == 1
-    (failure,) = project.report()["served"]["failures"]
-    assert failure["tag"] == "served.server"
+    failure, client = project.report()["served"]["failures"]
+    assert (failure["tag"], client["tag"]) == ("served.server", "served.client")
+    assert "never started" in client["reason"]
     assert failure["reason"] == (
         f"was not ready within 5 s: port {port}: connection refused; it printed last: no weights in /models"
     )
@@ -126,5 +127,5 @@ def test_a_server_that_is_never_ready_has_failed_with_what_it_printed_last(
 def test_a_url_that_does_not_answer_well_is_not_ready(project: Project, served: Callable[..., int]) -> None:
     port = served({"url": "http://127.0.0.1:{port}/elsewhere", "within": "8s"})
     assert project.verb("run").code == 1
-    (failure,) = project.report()["served"]["failures"]
+    failure, _ = project.report()["served"]["failures"]  # and the client, which has not started
     assert f"was not ready within 8 s: http://127.0.0.1:{port}/elsewhere answers 404" in failure["reason"]
