@@ -80,7 +80,7 @@ def test_out_of_memory_is_told_as_such(project: Project, limited: Callable[..., 
     outcome = project.run().outcomes()["greedy"]
     assert (outcome.kind, outcome.reason) == ("killed", reason)
     assert "FAIL greedy (killed" in done.err
-    assert found["greedy"]["failures"] == [{"tag": "greedy", "outcome": "killed", "reason": reason}]
+    assert found["greedy"]["failures"] == [{"tag": "greedy", "outcome": "killed", "reason": reason, "node": "local"}]
     assert (found["greedy"]["steps"]["measured"], found["greedy"]["score"]) == (4, 0)
     assert project.processes() == []
     assert_whole(project)
