@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from benchmate import wire
 from harness import wait_until
 from milabench.agent.processes import descendants
-from milabench.execute.hosts import Launch
+from milabench.execute.hosts import Host, Launch
 from milabench.execute.hosts.local import LocalHost
 from milabench.outcome import Exit
 from milabench.plan import Command, Job, Phase
@@ -40,6 +40,11 @@ def talk(story: Callable[[LocalHost], Awaitable[Any]], kind: type[LocalHost] = L
             return await story(host)
 
     return asyncio.run(asyncio.wait_for(main(), 60))
+
+
+async def send_tree(host: Host, source: Path, target: str) -> None:
+    """Make ``target`` on a host's node hold what ``source``, a folder or a file, holds here."""
+    await host.request("stage", staged=[{"source": str(source), "target": target, "fresh": False}])
 
 
 def launch(

@@ -117,21 +117,10 @@ class Project:
     @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """Start milabench, and end it at the end of the block whatever happens."""
-        process = subprocess.Popen(
-            self._argv(arguments),
-            cwd=self.folder,
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
         try:
-            yield process
+            with living(self._argv(arguments), cwd=self.folder, env=self.environ) as process:
+                yield process
         finally:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
             for pid in self.processes():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -169,6 +158,19 @@ def printing_until(mark: Path) -> str:
 def folder(definition: str, *, stop: int = 10, skip: int = 2, **keys: Any) -> dict[str, Any]:
     """Return an entry of a benchmark folder."""
     return {"definition": definition, "voir": {"options": {"stop": stop, "skip": skip}}, **_placed(keys)}
+
+
+@contextmanager
+def living(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a program in a session of its own, and end it at the end of the block whatever happens."""
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(argv, text=True, start_new_session=True, **piped, **options)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
 def wait_until(happened: Callable[[], object], timeout_s: float = 60) -> None:

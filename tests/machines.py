@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from harness import Project, Result
+from harness import Project, Result, living
 from milabench.rundir import RunDir, runs
 from nodes import BASE, USER, Nodes
 
@@ -71,20 +71,8 @@ class Machines:
     @contextmanager
     def started(self, verb: str, *arguments: str, at: str = "op") -> Iterator[subprocess.Popen[str]]:
         """Start milabench as the operator does, and end it at the end of the block whatever happens."""
-        process = subprocess.Popen(
-            self.argv(verb, *arguments, at=at),
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        try:
+        with living(self.argv(verb, *arguments, at=at), env=self.environ) as process:
             yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
 
     def milabench(self, verb: str, *arguments: str, at: str = "op", timeout_s: float = 300, **environ: str) -> Result:
         done = subprocess.run(

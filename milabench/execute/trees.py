@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any, Final, Protocol
 from milabench.agent.receive import digest
 from milabench.agent.stage import files_below, is_wheel, stage
 from milabench.errors import PreflightError, told
-from milabench.execute.hosts import Host
 
 _PART_BYTES: Final = 1 << 18  # at a time, and what else is to be sent goes between
+_MAKING: Final = threading.Lock()
 
 
 class Sender(Protocol):
@@ -76,14 +77,6 @@ class _Tree:
         return {**fields, "files": self.files, "links": self.links}
 
 
-async def send_tree(host: Host, source: Path, target: str, *, fresh: bool = False) -> None:
-    """Make ``target`` on a node hold what ``source``, a folder or a file, holds here; only what changed travels.
-
-    Raises PreflightError, HostLost.
-    """
-    await host.request("stage", staged=[{"source": str(source), "target": target, "fresh": fresh}])
-
-
 async def send_staged(sender: Sender, staged: Sequence[Mapping[str, Any]]) -> None:
     """Stage folders on the node of an agent. Raises PreflightError, HostLost."""
     for each in staged:
@@ -94,10 +87,16 @@ async def send_staged(sender: Sender, staged: Sequence[Mapping[str, Any]]) -> No
 
 
 async def _send(sender: Sender, source: str, target: str, *, fresh: bool) -> None:
-    if is_wheel(source, target):  # made here, once, where the same folder is
-        await asyncio.to_thread(stage, source, target)
+    if is_wheel(source, target):  # made here, where the same folder is
+        await asyncio.to_thread(_make, source, target)
         source = target
     await _send_tree(sender, await asyncio.to_thread(_Tree.of, Path(source), target), fresh=fresh)
+
+
+def _make(source: str, wheel: str) -> None:
+    """Make a wheel where it is not there yet: once, however many nodes it goes to."""
+    with _MAKING:
+        stage(source, wheel)
 
 
 async def _send_tree(sender: Sender, tree: _Tree, *, fresh: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -169,8 +169,3 @@ def _span_s(text: str) -> float | None:
     for part in parts if len(parts) > 1 else [*parts, "0"]:
         seconds = seconds * 60 + int(part)
     return seconds + int(days or 0) * 86400
-
-
-def cannot_begin(reasons: Iterable[str]) -> bool:
-    """Say whether one of these reasons is one that somebody has to do something about."""
-    return any(_YOURS in waiting(reason) for reason in reasons)

@@ -1,4 +1,4 @@
-"""A project, and an agent, for each test."""
+"""A project, and an agent, for each test; clusters and nodes for each file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from agents import Raw
 from cluster import NO_SLURM, Cluster, is_possible
 from containers import docker, engine, podman
 from harness import Project
+from nodes import Nodes, started
 
 __all__ = ["docker", "engine", "podman"]
 
@@ -32,3 +33,20 @@ def cluster() -> Iterator[Cluster]:
         pytest.skip(NO_SLURM)
     with Cluster() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    with started(tmp_path_factory.mktemp("nodes") / "all", ("n1", "n2")) as found:
+        yield found
+
+
+@pytest.fixture
+def nodes(two_nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    """Two nodes, as they are seen from the operator's machine; what a test changes of them it mends."""
+    monkeypatch.setenv("HOME", str(two_nodes.home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    two_nodes.trust()
+    with two_nodes.entered("op"):
+        yield two_nodes
+    assert two_nodes["n1"].started() == []

@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 
-from agents import assert_ends
+from agents import assert_ends, send_tree
 from benchmate.wire import decode_event
 from milabench.errors import PreflightError
 from milabench.execute.hosts.agent import AgentHost
-from milabench.execute.trees import send_tree
 from milabench.outcome import Exit
 from milabench.plan.types import Once
 from places import PLACES, TEXTS, Place

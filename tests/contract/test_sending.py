@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from agents import Elsewhere, launch, pid_in, talk
+from agents import Elsewhere, launch, pid_in, send_tree, talk
 from harness import wait_until
 from milabench.errors import HostLost, PreflightError
 from milabench.execute.hosts.local import LocalHost
-from milabench.execute.trees import send_tree
 
 MIB = 1 << 20
 

@@ -14,34 +14,9 @@ import pytest
 from cluster import Cluster
 from harness import PRINTER, Project, Result, printing_until, shell, wait_until
 from milabench.rundir import RunDir
+from trainings import training, write_training
 
 TWO = "--sbatch=--nodes=2 --nodelist=n1,n2 --gres=gpu:2"
-TRAINING = """
-    import torch
-    from torch import distributed
-
-    from benchmate.distributed import joined
-    from benchmate.observe import Observer
-
-    with joined():
-        observer = Observer(unit="items")
-        for batch in observer.iterate([torch.ones(4)] * 10_000):
-            total = batch.clone()
-            distributed.all_reduce(total)
-            assert total[0] == distributed.get_world_size() == 2
-"""
-BENCHFILE = """
-    from milabench.commands import TorchrunAllNodes
-    from milabench.pack import Package
-
-    class Benchmark(Package):
-        base_requirements = "requirements.in"
-
-        def build_run_plan(self):
-            return TorchrunAllNodes(super().build_run_plan())
-
-    __pack__ = Benchmark
-"""
 
 
 @pytest.fixture
@@ -98,9 +73,7 @@ def test_benchmarks_are_placed_on_the_devices_of_the_job_and_no_others(
 
 def test_torchrun_trains_over_both_nodes_of_a_job(index: dict[str, str], site: Project) -> None:
     del index
-    site.write("training/main.py", TRAINING)
-    site.write("training/requirements.in", "torch\n")
-    site.write("training/benchfile.py", BENCHFILE)
+    write_training(site, training(2))
     limit = {"voir": {"options": {"stop": 20, "skip": 2}}}
     entry = {"definition": "training", "num_machines": 2, "plan": {"method": "njobs", "n": 1}, **limit}
     site.suite(training=entry)

@@ -31,23 +31,10 @@ from milabench.plan import Plan, codec
 from milabench.record import Record
 from milabench.resources import import_path
 from milabench.rundir import RunDir
+from trainings import training, write_training
 
 pytestmark = pytest.mark.timeout(900)
 
-TRAINING = """
-    import torch
-    from torch import distributed
-
-    from benchmate.distributed import joined
-    from benchmate.observe import Observer
-
-    with joined():
-        observer = Observer(unit="items")
-        for batch in observer.iterate([torch.ones(4)] * 10_000):
-            total = batch.clone()
-            distributed.all_reduce(total)
-            assert total[0] == distributed.get_world_size()
-"""
 ACCELERATED = """
     import torch
     from accelerate import Accelerator
@@ -59,18 +46,6 @@ ACCELERATED = """
     for batch in observer.iterate([torch.ones(4)] * 10_000):
         total = accelerator.reduce(batch.clone())
         assert total[0] == accelerator.num_processes == 2
-"""
-BENCHFILE = """
-    from milabench.commands import AccelerateAllNodes, TorchrunAllNodes
-    from milabench.pack import Package
-
-    class Benchmark(Package):
-        base_requirements = "requirements.in"
-
-        def build_run_plan(self):
-            return {launcher}
-
-    __pack__ = Benchmark
 """
 LISTENS = "import socket, sys, time; server = socket.create_server(('', int(sys.argv[1]))); time.sleep(1000)"
 SYSTEM = """
@@ -151,13 +126,11 @@ def installed(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     del index
     project = Project(tmp_path_factory.mktemp("training"))
     launchers = {
-        "torchrun": (TRAINING, "TorchrunAllNodes(super().build_run_plan(), cpu_ranks=2)"),
+        "torchrun": (training(3), "TorchrunAllNodes(super().build_run_plan(), cpu_ranks=2)"),
         "accelerate": (ACCELERATED, "AccelerateAllNodes(super().build_run_plan())"),
     }
     for name, (script, launcher) in launchers.items():
-        project.write(f"{name}/main.py", script)
-        project.write(f"{name}/requirements.in", "torch\naccelerate\n")
-        project.write(f"{name}/benchfile.py", BENCHFILE.format(launcher=launcher))
+        write_training(project, script, name=name, launcher=launcher, requirements="torch\naccelerate\n")
     options = {"voir": {"options": {"stop": 20, "skip": 2}}}
     common: dict[str, Any] = {"plan": {"method": "njobs"}, "install_group": "training", **options}
     project.suite(**{name: {"definition": name, **common} for name in launchers})

@@ -11,35 +11,10 @@ import pytest
 from harness import folder
 from machines import Machines
 from nodes import started, why_not
+from trainings import training, write_training
 
 pytestmark = pytest.mark.timeout(900)
 BUNDLE = "suite.tar"
-TRAINING = """
-    import torch
-    from torch import distributed
-
-    from benchmate.distributed import joined
-    from benchmate.observe import Observer
-
-    with joined():
-        observer = Observer(unit="items")
-        for batch in observer.iterate([torch.ones(4)] * 10_000):
-            total = batch.clone()
-            distributed.all_reduce(total)
-            assert total[0] == distributed.get_world_size()
-"""
-BENCHFILE = """
-    from milabench.commands import TorchrunAllNodes
-    from milabench.pack import Package
-
-    class Training(Package):
-        base_requirements = "requirements.in"
-
-        def build_run_plan(self):
-            return TorchrunAllNodes(super().build_run_plan())
-
-    __pack__ = Training
-"""
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +27,7 @@ def machines(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
         found = Machines(place / "project", nodes)
         # The Python that milabench has there too: an environment made from elsewhere is one made there.
         found.write_system(nodes={"n1": {"python": sys.executable}})
-        found.project.write("training/main.py", TRAINING)
-        found.project.write("training/requirements.in", "torch\n")
-        found.project.write("training/benchfile.py", BENCHFILE)
+        write_training(found.project, training(2))
         found.project.suite(training=folder("training", stop=20, num_machines=2))
         packed = found.project.verb("bundle-env", "-o", str(found.project.folder / BUNDLE), timeout_s=800, **index)
         assert packed.code == 0, packed.err

@@ -189,3 +189,9 @@ def sample() -> Summary:
 def empty() -> Summary:
     run = RunFacts(name="nothing", started="", path="/runs/nothing")
     return Summary(runs=(run,), benchmarks=(), missing=(), skipped=(), score={"milabench": None})
+
+
+def of(*benchmarks: BenchmarkSummary) -> Summary:
+    """Return a summary of these benchmarks, of one run."""
+    runs = (RunFacts(name="r", started="", path="/r"),)
+    return Summary(runs=runs, benchmarks=benchmarks, missing=(), skipped=(), score={})
