@@ -79,6 +79,8 @@ class Seen:
     under_voir: bool = False  # its voirfile's instruments ran
     idle_s: float | None = None  # how long before its end its last step or event came
     full_disk: bool = False  # no room was left where it writes
+    world_size: int | None = None  # how many ranks its group has, as it says
+    partial: str = ""  # why what was measured is not the rate of its whole group
 
     @property
     def enough(self) -> bool:
@@ -103,7 +105,7 @@ class Seen:
 
         ``counts``: the least and the most that one of the measured steps did.
         """
-        rates, told, skip, task = 0, 0, None, ""
+        rates, told, skip, task, world_size = 0, 0, None, "", None
         stopped = nan_loss = under_voir = False
         error = refused = None
         for event in events:
@@ -116,7 +118,8 @@ class Seen:
                 case "config" if skip is None:
                     skip = _skip(event.data)
                 case "hello" if not task and isinstance(event.data, dict):
-                    task = str(event.data.get("task", ""))
+                    task, size = str(event.data.get("task", "")), event.data.get("world_size")
+                    world_size = size if type(size) is int else world_size
                 case "stop":
                     stopped = True
                 case "phase":
@@ -139,6 +142,7 @@ class Seen:
             error=error,
             refused=refused,
             under_voir=under_voir,
+            world_size=world_size,
         )
 
     def with_last_words(self, lines: Sequence[str]) -> Seen:
@@ -278,6 +282,8 @@ def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:
         return "failed", _no_rate(seen)
     if seen.expects_rate and (reason := without_work(seen.counts)):
         return "failed", reason
+    if seen.expects_rate and seen.partial:
+        return "failed", seen.partial
     return ("early_stop", _ENOUGH) if stopped else ("ok", "")
 
 

@@ -28,11 +28,12 @@ from benchmate import wire
 from milabench import __version__, journal
 from milabench.durable import partial_of, sync, write, write_json
 from milabench.errors import DiskFull, PreflightError
+from milabench.eventfile import decoded
 from milabench.fold import Folded
 from milabench.outcome import GOOD, UNDECIDED, Exit, Outcome, Seen, outcome, worst
 from milabench.plan import Command, Plan, Trial, codec
 from milabench.room import Room, is_full
-from milabench.rundir import RunDir, Seals, decoded, events_in, is_run, tail
+from milabench.rundir import RunDir, Seals, is_run, tail
 
 _GLANCE_S = 0.2  # whoever looks whether a run is being written has its lock for a moment: that is no runner
 _MADE_ELSE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO})  # of its files
@@ -273,22 +274,19 @@ class Record(RunDir):
         if ended.code:
             seen = replace(seen, error=self.first_error(command.ranks.leader if command.ranks else command.tag))
             seen = seen.with_last_words(tail(files.stderr, _LAST_LINES))
-        now_ns = self._now_ns()
+        group = self.group(command.tag)
+        account, now_ns = group.account(seen.world_size), self._now_ns()
         last_s = max([min(copied.last_ns, now_ns) / 1e9, *(line["time"] for line in folded.lines)])
         seen = replace(
             seen,
-            nan_loss=seen.nan_loss or any(map(self._has_nan_loss, self.rank_events(command.tag))),
+            nan_loss=seen.nan_loss or group.has_nan_loss(),
+            partial=account.why,
             idle_s=min(max(now_ns / 1e9 - last_s, 0), ended.seconds),
             full_disk=self._room.is_short(),
         )
         verdict = outcome(ended, seen)
-        return verdict, copied.seals.end(_end(ended, verdict, now_ns))
-
-    def _has_nan_loss(self, path: Path) -> bool:
-        """Say whether a further rank told a loss that is no number: what one rank loses the group has lost."""
-        with contextlib.suppress(OSError):
-            return Seen.of(events_in(path), expects_rate=False).nan_loss
-        return False
+        ranks = {"ranks": len(account.measured)} if len(account.measured) > 1 else {}
+        return verdict, copied.seals.end({**_end(ended, verdict, now_ns), **ranks})
 
     def note(self, trial: Trial, outcome: Outcome, neighbours: Sequence[str] = ()) -> None:
         """Write what came of a trial into the journal, and which others ran at the same time.

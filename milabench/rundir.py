@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import glob
-import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from benchmate import wire
 from milabench import journal
 from milabench.agent.monitor import samples
 from milabench.errors import AbsentFileError, RunDirError
+from milabench.eventfile import events_in
 from milabench.fold import Folded, fold
+from milabench.group import Group, Planned, planned
 from milabench.journal import Journal
 from milabench.outcome import GOOD, KINDS, UNDECIDED, Outcome
 from milabench.plan import Command, Plan, codec
-
-_BATCH = 256  # lines that are decoded at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,32 +187,25 @@ class RunDir:
         yield from events_in(self.files(tag).events)
 
     def steps(self, tag: str) -> Iterator[wire.Steps]:
-        """Yield the steps of a process in parts, of all its ranks where it leads a group; none where there are none.
-
-        They are put together as ``Steps.with_ranks`` says.
-        """
-        with contextlib.suppress(OSError, wire.WireError):
-            ranks: list[Iterator[wire.Steps]] | None = None
-            for part in wire.read_steps_in_parts(self.files(tag).steps):
-                if ranks is None:
-                    ranks = [each for path in self._rank_steps(tag) if (each := _parts(path, part.unit)) is not None]
-                others = [rank for rank in (next(each, None) for each in ranks) if rank is not None]
-                whole = part.with_ranks(others)
-                yield whole
-                if len(whole) < len(part) or len(others) < len(ranks):
-                    return
+        """Yield the steps of a process in parts, of all its ranks where it leads a group; none where there are none."""
+        return self.group(tag).steps()
 
     def damage(self, tag: str) -> str:
         """Say what is wrong with the steps of a process and of the ranks that it leads."""
-        paths = (self.files(tag).steps, *self._rank_steps(tag))
+        paths = (self.files(tag).steps, *self.group(tag).steps_paths())
         return "; ".join(filter(None, map(_damage, paths)))
 
-    def _rank_steps(self, tag: str) -> Iterator[Path]:
-        return itertools.takewhile(Path.exists, (self.files(tag).of_rank(rank)[1] for rank in itertools.count(1)))
+    def group(self, tag: str) -> Group:
+        """Return the files of the ranks that a process leads, if it leads any."""
+        return Group(of_rank=self.files(tag).of_rank, planned=self._planned.get(tag, Planned()))
 
-    def rank_events(self, tag: str) -> Iterator[Path]:
-        """Yield the event files of the further ranks of a group that a process leads, from rank 1 on."""
-        return itertools.takewhile(Path.exists, (self.files(tag).of_rank(rank)[0] for rank in itertools.count(1)))
+    @functools.cached_property
+    def _planned(self) -> Mapping[str, Planned]:
+        """The groups of the plan, which is written before any process starts; none where there is no plan."""
+        try:
+            return planned(self.plan())
+        except RunDirError:
+            return {}
 
     def first_error(self, tag: str) -> str | None:
         """Return the error that was told first by any rank of a group: those of the others follow from it."""
@@ -249,41 +242,6 @@ class RunDir:
     def log_tail(self, tag: str, lines: int) -> list[str]:
         """Return the last lines a process wrote to standard error, else to standard output."""
         return tail_of(self.files(tag), lines)
-
-
-def events_in(path: Path) -> Iterator[wire.Event]:
-    """Yield the events of a file; lines that are none come as events ``line`` with their text. Raises OSError."""
-    with path.open("rb") as file:
-        for line, event in decoded(file):
-            yield event or wire.Event(event="line", data={"line": line.decode(errors="replace").rstrip("\n")})
-
-
-def decoded(file: BinaryIO) -> Iterator[tuple[bytes, wire.Event | None]]:
-    """Yield the lines of a file with what they say, None where that is nothing.
-
-    What is longer than any line that means something comes in pieces.
-    """
-    for batch in _batches(file):
-        whole = batch if max(map(len, batch)) < wire.LINE_BYTES else [b"" if _is_cut(each) else each for each in batch]
-        yield from zip(batch, wire.decode_events(whole), strict=True)
-
-
-def _is_cut(piece: bytes) -> bool:
-    return len(piece) == wire.LINE_BYTES and not piece.endswith(b"\n")
-
-
-def _batches(file: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield the lines, or pieces of them, some hundreds at a time and not many more bytes than of the longest."""
-    batch: list[bytes] = []
-    size = 0
-    while piece := file.readline(wire.LINE_BYTES):
-        batch.append(piece)
-        size += len(piece)
-        if len(batch) == _BATCH or size >= wire.LINE_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def open_run(path: Path) -> RunDir:
@@ -382,12 +340,3 @@ def _damage(path: Path) -> str:
     except (OSError, wire.WireError):
         return f"{path.name} is damaged and was left out: what it measured is taken from its .data file, if it is there"
     return f"{path.name} was cut: {rows} of {header.rows} steps are left, the others are missing" * (rows < header.rows)
-
-
-def _parts(path: Path, unit: str) -> Iterator[wire.Steps] | None:
-    """Return the steps of a further rank in parts; None where it counts something else, or nothing that can be read."""
-    try:
-        first = next(wire.read_steps_in_parts(path, rows=1))
-    except (OSError, wire.WireError):
-        return None
-    return wire.read_steps_in_parts(path) if len(first) and first.unit == unit else None

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from benchmate import wire
 from milabench.errors import UserError
+from milabench.eventfile import events_in
 from milabench.execute.hosts import Host
 from milabench.execute.setting import Records
 from milabench.plan.types import Command, Ranks
-from milabench.rundir import Files, events_in
+from milabench.rundir import Files
 
 REACH_S = 5.0  # so long a node tries to reach the leader's
 _MOST_NAMED = 8  # nodes

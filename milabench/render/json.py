@@ -101,6 +101,7 @@ def _process(process: ProcessSummary) -> dict[str, Any]:
         "outcome": process.outcome,
         "reason": process.reason,
         "task": process.task or None,
+        "missing_ranks": list(process.missing_ranks),
         "steps": {"warmup": process.warmup, "measured": len(process.series)},
         "perf": sum(rates) / len(rates) if rates else None,
         "unit": process.unit,

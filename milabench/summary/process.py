@@ -6,20 +6,18 @@ The further ranks of a group that it leads are a part of it: their losses and th
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from benchmate.statistics import Estimate
-from benchmate.wire import Lines, is_number
-from milabench.outcome import GOOD, KINDS, Kind, Outcome, step_of, without_work
+from benchmate.wire import is_number
+from milabench.outcome import GOOD, KINDS, Kind, Outcome, step_of
 from milabench.plan.environ import SELECTION_VARIABLES
 from milabench.plan.types import Command, Plan
 from milabench.summary import legacy
-from milabench.summary.reading import Reading, read
-from milabench.summary.series import Series, read_series
+from milabench.summary.measured import measured
+from milabench.summary.reading import Reading
 from milabench.summary.speed import speed_of, steadiness_of
 from milabench.summary.surroundings import Site, surroundings_of
 from milabench.summary.types import Losses, Memory, Precision, ProcessSummary, Run
@@ -27,8 +25,6 @@ from milabench.summary.watched import Watched
 
 _DEVICE = re.compile(r"D\d+")
 _REPEAT = re.compile(r"R(\d+)")
-_CHUNK = 1 << 16  # bytes
-_TOO_LONG = b"\0"  # no event, and not blank
 _INTERRUPTS = ("KeyboardInterrupt", "CancelledError")
 
 
@@ -107,8 +103,8 @@ def _shown(command: Command) -> frozenset[str]:
 def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | Reading:
     """Return what came of a process, or only the reading of a file that is of none."""
     place = context.planned.get(tag)
-    series = read_series(run.steps(tag))
-    reading = read(lines(run.files(tag).events), rates=series is None)
+    found = measured(run, tag)
+    reading, series = found.reading, found.series
     if place is None and (_is_of_none(reading) or legacy.is_setup(reading.config)):
         return reading
     benchmark = place.benchmark if place else str(reading.config.get("name") or tag.split(".", 1)[0])
@@ -116,13 +112,9 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
     repeat = place.repeat if place else next((int(m[1]) for part in parts if (m := _REPEAT.fullmatch(part))), 0)
     trial = place.trial if place else f"{benchmark}.R{repeat}" if repeat else benchmark
     place = place or _legacy_place(reading.config, benchmark, trial, repeat, context.cpu)
-    if series is None:
-        series = Series(unit=reading.unit, printed=reading.rates, warmup=reading.warmup)
-    outcome = _outcome(reading, context.outcomes.get(trial), measured=len(series) > 0)
-    if reason := without_work(series.extremes):
-        series = replace(series, durations_ns=array("q"), counts=0, parts={})
-        outcome = Outcome(kind="failed", reason=reason) if outcome.kind in GOOD else outcome
-    ranks = [read(lines(path), rates=False) for path in run.rank_events(tag)]
+    outcome = _outcome(reading, context.outcomes.get(trial), measured=len(series) > 0 or bool(found.nothing))
+    if found.nothing and outcome.kind in GOOD:
+        outcome = Outcome(kind="failed", reason=found.nothing)
     neighbours, speed = context.neighbours.get(trial, ()), replace(speed_of(series), load_s=_load_s(reading))
     return ProcessSummary(
         tag=tag,
@@ -133,8 +125,8 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         outcome=outcome.kind,
         reason=outcome.reason,
         series=series,
-        losses=_losses(reading, ranks),
-        memory=Memory.most(map(_memory, (reading, *ranks))),
+        losses=_losses(reading, found.ranks),
+        memory=Memory.most(map(_memory, (reading, *found.ranks))),
         started=_started(reading),
         seconds=_seconds(reading),
         devices=place.devices,
@@ -142,11 +134,12 @@ def summarize_process(run: Run, tag: str, context: Context) -> ProcessSummary | 
         config=reading.config,
         task=reading.task,
         neighbours=neighbours,
-        warnings=(*_damage(run, tag), *_warnings(reading, tag), *_of_ranks(ranks, tag)),
+        warnings=(*_damage(run, tag), *_warnings(reading, tag), *found.warnings),
         speed=speed,
+        missing_ranks=found.missing,
         precision=_precision(reading, speed.throughput) if len(series) else None,
         steadiness=steadiness_of(series.rates, step_of(reading.task)),
-        surroundings=surroundings_of(series, (reading, *ranks), _site(place, context, len(neighbours))),
+        surroundings=surroundings_of(series, (reading, *found.ranks), _site(place, context, len(neighbours))),
     )
 
 
@@ -168,23 +161,6 @@ def _site(place: Place, context: Context, neighbours: int) -> Site:
 
 def _is_of_none(reading: Reading) -> bool:
     return not (reading.config or reading.start or reading.end or reading.rates)
-
-
-def lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of an event file, without newlines; a bad one for each that is too long.
-
-    They are cut as a follower cuts them: nothing is kept of a line that never ends.
-    """
-    passed: list[int] = []
-    cut = Lines(too_long=lambda _, length: passed.append(length))
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            found = cut.feed(chunk)
-            yield from (_TOO_LONG for _ in passed)
-            passed.clear()
-            yield from found
-    yield from filter(None, cut.end())
-    yield from (_TOO_LONG for _ in passed)
 
 
 def parts_of(config: Mapping[str, Any], tag: str, benchmark: str) -> list[str]:
@@ -360,14 +336,6 @@ def _warnings(reading: Reading, tag: str) -> Iterator[str]:
         )
     if reading.instrument:
         yield f"{tag}: an instrument failed: {reading.instrument}"
-
-
-def _of_ranks(ranks: Sequence[Reading], tag: str) -> Iterator[str]:
-    """Say which ranks' files are damaged."""
-    for number, reading in enumerate(ranks, 1):
-        if reading.bad or reading.lost:
-            what = f"{reading.bad} lines are no events" if reading.bad else f"{reading.lost} events are missing"
-            yield f"{tag}.rank{number}.jsonl: {what} and were left out"
 
 
 def _of_bad(reading: Reading) -> str:

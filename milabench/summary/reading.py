@@ -70,6 +70,7 @@ class Reading:
     losses: int = 0
     nan_loss: bool = False
     task: str = ""  # what it says it measures
+    world_size: int | None = None  # of its group, as it says
     measured: dict[str, Any] = field(default_factory=dict)  # what the process says of its measurement as a whole
     rated_ns: tuple[int, int] | None = None  # when the first and the last rate were told
     device_bytes: int = 0
@@ -207,6 +208,7 @@ def _fold_told(reading: Reading, event: object, data: Any, line: dict[str, Any])
             reading.measured, reading.task = data, _task(data) or reading.task
     elif event == "hello" and isinstance(data, dict):  # a process that is killed says nothing else of it
         reading.task = reading.task or _task(data)
+        reading.world_size = data["world_size"] if type(data.get("world_size")) is int else reading.world_size
     elif (kind := str(event)[:_NAME]) not in legacy.SILENT:
         reading.unknown[kind] += 1
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Protocol
 from benchmate.statistics import Estimate
 from benchmate.verdict import Evenness, Evidence, Grade, Noise, Steadiness, grade
 from benchmate.wire import Steps
+from milabench.group import Group
 from milabench.outcome import Kind, Outcome, step_of
 from milabench.plan.types import Plan, Skip
 from milabench.summary.series import Series
@@ -64,8 +65,8 @@ class Run(Protocol):
         """Say what is wrong with the steps of a process, nothing where they are whole or it has none."""
         ...
 
-    def rank_events(self, tag: str) -> Iterable[Path]:
-        """Yield the event files of the further ranks of a group, which a process leads, from rank 1 on."""
+    def group(self, tag: str) -> Group:
+        """Return the files of the ranks that a process leads, if it leads any."""
         ...
 
     def monitor_paths(self) -> Mapping[str, Path]:
@@ -203,6 +204,7 @@ class ProcessSummary:
     ``slot`` is the device of a per-device process, the node of one that is on every node, else None.
     ``devices`` are ids on one node, ``node:id`` in a plan of several. ``started``: when, in s since 1970, where its
     file says it. ``neighbours``: the trials that ran at the same time as its own. ``task``: what it says it measured.
+    ``missing_ranks``: those of its group that have no steps where others have: what these did is not in ``series``.
     """
 
     tag: str
@@ -227,6 +229,7 @@ class ProcessSummary:
     surroundings: Surroundings = Surroundings()
     precision: Precision | None = None
     task: str = ""
+    missing_ranks: tuple[int, ...] = ()
 
     @property
     def rates(self) -> array[float]:

@@ -13,9 +13,11 @@ from benchmate.wire import encode_event
 from milabench import resources
 from milabench.app.sizing import known, save, wanted
 from milabench.errors import ConfigurationError, UsageError
+from milabench.group import Group
 from milabench.outcome import Outcome
 from milabench.plan import Command, Job, Plan, Size, Trial
 from milabench.plan.scaling import Observation, read
+from milabench.rundir import Files
 from milabench.system import Operator, System, resolve
 
 FACTS: dict[str, Any] = {
@@ -150,7 +152,7 @@ def run(folder: Path, *, failed: Sequence[str] = (), host: Sequence[str] = ()) -
         neighbours=dict,
         failed_before=dict,
         damage=lambda tag: "",
-        rank_events=lambda tag: (),
+        group=lambda tag: Group(of_rank=Files.of(folder, tag).of_rank),
         monitor_paths=dict,
     )
     return plan, record

@@ -11,8 +11,10 @@ from typing import Any
 
 from benchmate.wire import BASE_COLUMNS, Steps, encode_event
 from milabench.errors import AbsentFileError
+from milabench.group import Group
 from milabench.outcome import Outcome
 from milabench.plan.types import Command, Job, Plan, Skip, Trial
+from milabench.rundir import Files
 
 
 @dataclass(kw_only=True)
@@ -51,8 +53,8 @@ class FakeRun:
     def damage(self, tag: str) -> str:
         return self.damaged.get(tag, "")
 
-    def rank_events(self, tag: str) -> list[Path]:
-        return sorted(self.path.glob(f"{tag}.rank*.jsonl"))
+    def group(self, tag: str) -> Group:
+        return Group(of_rank=Files.of(self.path, tag).of_rank)
 
     def monitor_paths(self) -> dict[str, Path]:
         return {path.name.split(".")[0]: path for path in self.path.glob("*.monitor.jsonl")}
