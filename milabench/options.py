@@ -131,8 +131,8 @@ OPTIONS: Mapping[str, Option] = {
         default=300,
         least=1,
         off=True,
-        meaning="time after the start within which every rank of a training over several nodes is heard of, at "
-        "most 80 % of max_duration; 0: they may take as long as the benchmark",
+        meaning="time after the start (on one node, after others of its group have spoken) within which every rank of "
+        "a training is heard of, at most 80 % of max_duration; 0: they may take as long as the benchmark",
     ),
     "copy.compressed": Option(kind="switch", meaning="copy archives", idle=_COPIES),
     "copy.method": Option(kind="text", meaning="how data is copied", idle=_COPIES),

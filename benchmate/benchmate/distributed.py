@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from torch import distributed
 
-from benchmate.context import Context, current
+from benchmate.context import Context, current, writer
 from benchmate.device import Accelerator, fetch
 
 BACKENDS: Final = {"cuda": "nccl", "rocm": "nccl", "xpu": "xccl", "hpu": "hccl", "cpu": "gloo"}
@@ -25,6 +26,8 @@ def joined(accelerator: Accelerator | None = None, context: Context | None = Non
     if context.world_size == 1:
         yield
         return
+    if (events := writer(context)) is not None:  # before the ranks meet, which one of them may never come to
+        events.write("hello", {"pid": os.getpid(), **context.place, "joins": BACKENDS[accelerator.arch]})
     bound = {"device_id": accelerator.device()} if accelerator.arch in ("cuda", "rocm") else {}
     distributed.init_process_group(BACKENDS[accelerator.arch], **bound)
     yield

@@ -47,7 +47,7 @@ class Together:
 
     When one fails by itself the others are ended; when one says that the group has measured enough, all are; services
     are when nobody is left whom they serve. A service must be ready before what comes after it starts, and of a group
-    over several nodes every rank must be heard of in time.
+    every rank must be heard of in time.
     """
 
     plan: Plan
@@ -149,7 +149,6 @@ class Together:
 
     async def _heard(self, members: Sequence[Command], port: int | None, within_s: float) -> None:
         """End all where nothing was heard in time of some of a group's ranks: those that have them fail by it."""
-        await asyncio.sleep(within_s)
         found = await silence(members, self.setting.records, self.setting.hosts, port, within_s)
         if found is None:
             return

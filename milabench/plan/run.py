@@ -255,9 +255,9 @@ def _job(
 
 
 def _first_event_s(context: Context, commands: Sequence[Command]) -> float | None:
-    """Return how long ranks on several nodes may be silent: less than the benchmark may take, so that it is told."""
+    """Return how long ranks of a group may be silent: less than the benchmark may take, so that it is told."""
     within_s = context.system.options["torchrun.first_event_s"]
-    if not within_s or not any(command.ranks is not None and command.ranks.nodes > 1 for command in commands):
+    if not within_s or not any(command.ranks is not None and command.ranks.is_group for command in commands):
         return None
     return float(min(within_s, _SILENT_SHARE * context.benchmark.max_duration_s))
 

@@ -27,6 +27,11 @@ class Ranks:
     address: str = ""
     interface: str = ""
 
+    @property
+    def is_group(self) -> bool:
+        """Whether there are several ranks, here or on other nodes."""
+        return self.count > 1 or self.nodes > 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
@@ -90,8 +95,8 @@ class Job:
 
     ``stop``: who ends a measurement once ``limit`` is reached: the process itself or the runner.
     ``secrets`` are names of variables taken from the operator's environment at start, never their values.
-    ``first_event_s``: so long after the start every rank of a group on several nodes is heard of; None: they may take
-    as long as the job.
+    ``first_event_s``: so long after the start (on one node, after others have spoken) every rank of a group is heard
+    of; None: they may take as long as the job.
     """
 
     tag: str

@@ -1,4 +1,4 @@
-"""Groups of ranks over several nodes: each rank is heard of in time, or the job fails and says what to look at."""
+"""Groups of ranks: each rank is heard of in time, or the job fails and says what to look at."""
 
 from __future__ import annotations
 
@@ -230,3 +230,77 @@ def test_of_many_silent_nodes_some_are_named(tmp_path: Path) -> None:
     stories = {command.tag: HANGS for command in commands}
     found, _, _ = run(tmp_path, stories, job=group(commands=commands))
     assert "rank 7 on n1; and 12 more nodes; the ranks meet at n0, " in found.reason
+
+
+# On one node ---------------------------------------------------------------------------------------------------------
+
+JOINS = [*HELLO, ("hello", {"pid": 1, "joins": "gloo"})]
+UNDER_VOIR = ("torchrun", "--nproc-per-node=3", "-m", "--", "benchmate.overseer", "main.py")
+
+
+def alone(**keys: Any) -> Job:
+    """Return a job of three ranks on one node, on devices 4 to 6."""
+    ranks = Ranks(leader="t", first=0, count=3)
+    command = Command(
+        tag="t", benchmark="t", node="n0", argv=("torchrun", "main.py"), cwd="/", devices=(4, 5, 6), ranks=ranks
+    )
+    return group(commands=(replace(command, **keys),))
+
+
+@pytest.mark.parametrize(
+    ("argv", "story", "said"),
+    [
+        (("torchrun",), replace(WAITS, silent=(1,)), "rank 1 (device 5) on n0 within 300 s after ranks 0 and 2 had"),
+        (("torchrun",), replace(WAITS, silent=(0,)), "rank 0 (device 4) on n0 within 300 s after ranks 1 and 2 had"),
+        (
+            ("torchrun",),
+            replace(HANGS, events=JOINS, silent=(1, 2)),
+            "ranks 1 and 2 (devices 5, 6) on n0 within 300 s after rank 0 had",
+        ),
+        (UNDER_VOIR, HANGS, "ranks 0 to 2 (devices 4, 5, 6) on n0 within 300 s; the group printed nothing"),
+        (UNDER_VOIR, replace(WAITS, silent=(1, 2)), "ranks 1 and 2 (devices 5, 6) on n0 within 300 s after rank 0"),
+    ],
+    ids=["one", "the leader", "all that joined", "none under voir", "one under voir"],
+)
+def test_on_one_node_ranks_that_hang_before_their_first_word_are_named(
+    tmp_path: Path, argv: tuple[str, ...], story: Story, said: str
+) -> None:
+    silent = {"t": story if story is not HANGS else replace(HANGS, silent=(0, 1, 2))}
+    found, seconds, hosts = run(tmp_path, silent, job=alone(argv=argv))
+    assert (found.kind, found.tag) == ("failed", "t")
+    assert f"nothing was heard of {said}" in found.reason
+    assert 300 <= seconds <= 335
+    for word in ("t.stderr", "torchrun.first_event_s"):
+        assert word in found.reason
+    for word in ("firewall", "interface", "clocks"):
+        assert word not in found.reason
+    assert not [op for op, _ in hosts["n0"].requests if op == "reach"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "story"),
+    [
+        ({}, WAITS),  # all have spoken: the first step may be compiled for as long as it takes
+        ({}, replace(WAITS, silent=(1, 2))),  # rank 0 alone speaks
+        ({}, replace(HANGS, silent=(0, 1, 2))),  # none does before it measures
+        ({"metrics": "stdout"}, replace(WAITS, silent=(1,))),
+        ({"argv": UNDER_VOIR}, WAITS),
+    ],
+    ids=["all", "rank 0 alone", "plain", "printed", "voir"],
+)
+def test_on_one_node_a_group_may_take_its_time(tmp_path: Path, keys: Mapping[str, Any], story: Story) -> None:
+    found, seconds, _ = run(tmp_path, {"t": story}, job=alone(**keys))
+    assert (found.kind, round(seconds)) == ("timeout", 3600)
+
+
+def test_on_one_node_ranks_that_made_a_step_are_waited_for(tmp_path: Path) -> None:
+    story = Story(steps=20, step_s=100.0, events=JOINS, silent=(2,))
+    found, seconds, _ = run(tmp_path, {"t": story}, job=alone())
+    assert (found.kind, round(seconds)) == ("failed", 2000)  # of what it measured a part is missing
+    assert found.reason.startswith("the steps of rank 2 of 3 are missing")
+
+
+def test_a_group_of_one_rank_is_not_waited_for(tmp_path: Path) -> None:
+    ranks = Ranks(leader="t", first=0, count=1)
+    found, seconds, _ = run(tmp_path, {"t": HANGS}, job=alone(argv=UNDER_VOIR, ranks=ranks))
+    assert (found.kind, round(seconds)) == ("timeout", 3600)

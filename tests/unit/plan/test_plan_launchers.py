@@ -133,13 +133,14 @@ def test_torchrun_on_two_nodes_meets_on_the_main_one(tmp_path: Path) -> None:
     [
         ("num_machines: 2", 2, 300.0, "--rdzv-conf=timeout=360"),
         ("num_machines: 2, max_duration: 100s", 2, 80.0, "--rdzv-conf=timeout=360"),
-        ("num_machines: 1", 2, None, None),
+        ("num_machines: 1", 2, 300.0, None),
+        ("num_machines: 1, plan: {method: per_gpu}", 1, None, None),
     ],
 )
-def test_ranks_on_several_nodes_are_to_be_heard_of_in_time(
+def test_ranks_of_a_group_are_to_be_heard_of_in_time(
     tmp_path: Path, entry: str, nodes: int, within_s: float | None, waits: str | None
 ) -> None:
-    entry = f"plan: {{method: njobs}}, {entry}"
+    entry = entry if "plan" in entry else f"plan: {{method: njobs}}, {entry}"
     ((job,),) = (trial.jobs for trial in plan_of(tmp_path, "TorchrunAllNodes(plan)", entry, **CUDA, nodes=nodes).trials)
     assert job.first_event_s == within_s
     assert [word for word in job.commands[0].argv if word.startswith("--rdzv-conf")] == ([waits] if waits else [])
