@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -26,7 +26,8 @@ VERSION = 1
 MANIFEST = "manifest.json"
 SUITE = "suite.yaml"
 FOLDER = "bundles"  # below the base
-_BELOW_BASE = ("sources", "data", "extra", "cache")
+DATA = ("data", "extra", "cache")
+_BELOW_BASE = ("sources", *DATA)
 _PIECE = 1 << 20
 T = TypeVar("T")
 
@@ -92,6 +93,19 @@ def read(folder: Path) -> Manifest:
         return _manifest((folder / MANIFEST).read_bytes(), folder)
     except OSError as error:
         raise PreflightError(f"{folder} is no bundle that was unpacked: {error.strerror}") from None
+
+
+def data_of(folder: Path, groups: Collection[str]) -> tuple[Packed, ...]:
+    """Return the files of data that a bundle which was unpacked has for groups of benchmarks, below the base.
+
+    Raises PreflightError.
+    """
+
+    def is_wanted(name: str) -> bool:
+        first, _, rest = name.partition("/")
+        return first in DATA and (first != "extra" or rest.partition("/")[0] in groups)
+
+    return tuple(each for each in read(folder).files if is_wanted(each.name))
 
 
 def folder_of(path: Path, base: Path) -> Path:

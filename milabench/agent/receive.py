@@ -82,10 +82,12 @@ class Receiving:
     def __init__(self, send: Callable[[Message], object]) -> None:
         self._send = send
         self._targets: dict[int, Path] = {}
+        self._partials: dict[int, set[Path]] = {}
 
     def begin(self, request: Message) -> None:
         """Begin a transfer into a folder: it is answered when all is in place, or when something cannot be written."""
         self._targets[request["id"]] = Path(request["target"])
+        self._partials[request["id"]] = set()
 
     def put(self, request: Message) -> None:
         """Write a part of a file beside its place."""
@@ -93,13 +95,12 @@ class Receiving:
         if target is None:  # it failed already
             return
         partial = partial_of(target / request["file"])
+        self._partials[request["transfer"]].add(partial)
         try:
             partial.parent.mkdir(parents=True, exist_ok=True)
             _write(partial, request["offset"], request["blob"])
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
-            del self._targets[request["transfer"]]
+            self._drop(request["transfer"])
             message = f"{error.strerror}: {error.filename or partial}"
             self._send({"id": request["transfer"], "event": "error", "message": message})
 
@@ -107,7 +108,19 @@ class Receiving:
         """Return what is to be done, aside, to put a transfer in place, and answers it; None where it has failed."""
         if self._targets.pop(request["transfer"], None) is None:
             return None
+        del self._partials[request["transfer"]]
         return {**request, "id": request["transfer"]}
+
+    def close(self) -> None:
+        """Keep nothing of what has not come whole: nobody sends the rest of it."""
+        for number in list(self._targets):
+            self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        del self._targets[number]
+        for partial in self._partials.pop(number):
+            with suppress(OSError):
+                partial.unlink()
 
 
 def _write(path: Path, offset: int, content: bytes) -> None:

@@ -360,6 +360,7 @@ class Agent:
         """End everything: nobody is there any more to say otherwise."""
         self._closing = True
         self._aside.close()
+        self._receiving.close()
         for process in list(self._running.values()):
             process.stop("lost", GRACE_S)
 

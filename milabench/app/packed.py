@@ -18,7 +18,6 @@ from milabench.plan import Workspace, environ
 from milabench.plan.pack import wheels_of
 from milabench.suite.types import Benchmark, Program
 
-_OF_DATA = ("data", "extra", "cache")
 # Of the cache, what is made again where it is wanted, or is a record of what was done here.
 _MADE_AGAIN = {"wheels", "tools", "constraints", "pins", "packing", "triton", "inductor", "pip", "uv", "virtualenv"}
 _OF_THIS_MACHINE = {("extra", "setup"), *(("cache", name) for name in _MADE_AGAIN)}
@@ -128,7 +127,7 @@ def _data(base: Path, groups: set[str]) -> Iterator[tuple[str, Path]]:
 
     A link to nothing that would not stay one is left out.
     """
-    for name in _OF_DATA:
+    for name in bundle.DATA:
         for root, folders, files in os.walk(base / name):
             parts = Path(root).relative_to(base).parts
             below = [each for each in folders if _is_wanted((*parts, each), groups)]
@@ -155,7 +154,7 @@ def _stays_link(path: Path, base: Path) -> bool:
         return False
     target = os.readlink(path)  # noqa: PTH115 - a text, as it stands
     led = bundle.leads_below(PurePosixPath(path.relative_to(base)), target)
-    stays = led.partition("/")[0] in _OF_DATA
+    stays = led.partition("/")[0] in bundle.DATA
     if not stays and path.is_dir():
         raise PreflightError(f"--data: {path} leads out of the base to a folder: copy it there, or leave --data out")
     return stays

@@ -14,6 +14,7 @@ from typing import Any
 from milabench import plan as planning
 from milabench import resources, system
 from milabench.app import containers, unbundle
+from milabench.app.delivery import deliver
 from milabench.app.fleet import Fleet, Survey
 from milabench.app.links import opens
 from milabench.app.multirun import Asked
@@ -184,7 +185,7 @@ class Operation:
         return {node: each.image for node, each in found.items() if each.image is not None}
 
     async def set_up(self, phase: Phase, ready: Workspace) -> Outcomes:
-        """Run install or prepare; their processes log below the base."""
+        """Run install or prepare; their processes log below the base. A bundle's data is brought before it is used."""
         with ended_at_once():
             plan = planning.plan(ready, phase)
             if phase == "install":
@@ -192,7 +193,10 @@ class Operation:
             put_together(ready, plan)
         for note in plan.notes:
             self.console.note(f"unpinned: {note} is installed as written: no lock, or changed since (`milabench pin`)")
-        return await self.carry_out(plan, SetupLogs(self.options.base))
+        blocked: Mapping[str, str] = {}
+        if phase == "prepare" and not self.interrupt.asked:
+            blocked = await deliver(ready, plan, self.hosts, self.console, self.interrupt)
+        return await self.carry_out(plan, SetupLogs(self.options.base), blocked)
 
     async def carry_out(
         self, plan: Plan, records: Records, blocked: Mapping[str, str] | None = None, *, side_by_side: bool = False

@@ -12,7 +12,7 @@ from milabench.errors import ConfigurationError, Problem, UsageError
 from milabench.plan import codec, environ, fetch, pack, pin, run, setup
 from milabench.plan.context import Context, container
 from milabench.plan.fetch import fetches, locate
-from milabench.plan.setup import keeper, keepers
+from milabench.plan.setup import apart, keeper, keepers
 from milabench.plan.site import Dirs, Image, Site, Tools, Workspace
 from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Size, Skip, Staged, Trial
 from milabench.problems import Code
@@ -38,6 +38,7 @@ __all__ = [
     "Tools",
     "Trial",
     "Workspace",
+    "apart",
     "codec",
     "codes",
     "container",

@@ -43,6 +43,11 @@ def keepers(system: System) -> tuple[Node, ...]:
     return tuple(_first_of_bases(system).values())
 
 
+def apart(system: System) -> tuple[Node, ...]:
+    """Return the nodes that install and prepare for a base which is not this machine's."""
+    return tuple(node for node in keepers(system) if not node.local and _base(node))
+
+
 def _first_of_bases(system: System) -> dict[str, Node]:
     found: dict[str, Node] = {}
     for node in system.nodes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -59,6 +60,12 @@ class Host(Protocol):
     async def start(self, launch: Launch) -> Process: ...
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]: ...
+
+    async def send(self, source: Path, target: str, names: Sequence[str], told: Callable[[int, int], object]) -> None:
+        """Make a folder there hold some files of one here, as they are: what it lacks of them is sent.
+
+        ``told`` gets the bytes that are known to be there, and how many of those were sent, as it goes on.
+        """
 
     @property
     def remote(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from milabench.errors import HostLost, PreflightError
 from milabench.execute.arrivals import Arrivals
 from milabench.execute.hosts import GRACE_S, MONITOR_S, Launch
 from milabench.execute.hosts.transport import Transport
-from milabench.execute.trees import send_staged
+from milabench.execute.trees import send_files, send_staged
 from milabench.outcome import Cause, Exit
 
 END_S = 30.0  # so long an agent gets to end all that it started, and itself, when its input is closed
@@ -181,6 +181,11 @@ class AgentHost(ABC):
         if op == "monitor" and "files" in message and self._samples in self._arrivals:
             await self._settle(self._samples, self._arrivals.pop(self._samples), message)
         return message
+
+    async def send(self, source: Path, target: str, names: Sequence[str], told: Callable[[int, int], object]) -> None:
+        await self._revive()
+        async with self._sending:
+            await send_files(self, source, target, names, told)
 
     async def hello(self) -> Mapping[str, Any]:
         await self._revive()

@@ -1,0 +1,130 @@
+"""The data of a bundle on nodes that have a base of their own: sent there before they prepare, as far as it lacks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from milabench import bundle
+from milabench import plan as planning
+from milabench.amounts import size
+from milabench.console import Console
+from milabench.errors import HostLost, PreflightError
+from milabench.execute import Interrupt
+from milabench.execute.hosts import Host
+from milabench.plan import Plan, Workspace
+
+AT_ONCE: Final = 32  # nodes: they share this machine's disk and network
+TELL_S: Final = 10.0
+_LOOK_S: Final = 0.2  # for the wish to stop
+
+
+@dataclass(slots=True)
+class _Way:
+    """What is known to be at a node, and how much of that was sent, in bytes."""
+
+    there: int = 0
+    sent: int = 0
+
+    def told(self, there: int, sent: int) -> None:
+        self.there, self.sent = self.there + there, self.sent + sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Files below a base of this machine that the same base of other nodes is to have; ``total`` in bytes."""
+
+    base: Path
+    names: Sequence[str]
+    total: int
+    console: Console
+    interrupt: Interrupt
+    _ways: dict[str, _Way] = field(default_factory=dict)
+
+    async def to(self, hosts: Mapping[str, Host]) -> dict[str, str]:
+        """Send it to nodes, at the same time, and return why it did not come, by node; an interrupt ends it."""
+        few, why = asyncio.Semaphore(AT_ONCE), dict[str, str]()
+
+        async def one(name: str, host: Host) -> None:
+            async with few:
+                try:
+                    await self._send(name, host)
+                except PreflightError as error:
+                    why[name] = str(error)
+
+        tasks = [asyncio.ensure_future(one(name, host)) for name, host in hosts.items()]
+        telling = asyncio.ensure_future(self._tell())
+        try:
+            await self._ended(tasks)
+        finally:
+            for task in (*tasks, telling):
+                task.cancel()
+            await asyncio.wait((*tasks, telling))
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                task.result()
+        return why
+
+    async def _ended(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        left = set(tasks)
+        while left and not self.interrupt.asked:
+            _, left = await asyncio.wait(left, timeout=_LOOK_S)
+
+    async def _send(self, name: str, host: Host) -> None:
+        """Send it to one node; what is lost with the agent is sent once more, and what has come by then is not."""
+        try:
+            await self._sent(name, host)
+        except HostLost as error:
+            self.console.note(f"data for node {name} was cut off and goes on: {error}")
+            await self._sent(name, host)
+
+    async def _sent(self, name: str, host: Host) -> None:
+        way = self._ways[name] = _Way()
+        try:
+            await host.send(self.base, str(self.base), self.names, way.told)
+        finally:
+            self._ways.pop(name)
+        if way.sent:
+            before = f", {size(self.total - way.sent)} was there" if way.sent < self.total else ""
+            self.console.note(f"data of the bundle is on node {name}: {size(way.sent)} sent{before}")
+
+    async def _tell(self) -> None:
+        """Say from time to time how far it is."""
+        while True:
+            await asyncio.sleep(TELL_S)
+            for name, way in self._ways.items():
+                self.console.note(f"data of the bundle to node {name}: {size(way.there)} of {size(self.total)}")
+
+
+async def deliver(
+    ready: Workspace, plan: Plan, hosts: Mapping[str, Host], console: Console, interrupt: Interrupt
+) -> dict[str, str]:
+    """Have the data of a bundle on each base that a plan prepares and that is not this machine's.
+
+    Return why it is not there, by the benchmarks that are to be prepared there. Raises PreflightError where the bundle
+    cannot be read.
+    """
+    if ready.site.bundle is None:
+        return {}
+    asked = {trial.benchmark: {command.node for command in trial.commands} for trial in plan.trials}
+    nodes = [node.name for node in planning.apart(ready.system) if any(node.name in each for each in asked.values())]
+    files = bundle.data_of(Path(ready.site.bundle), {each.group for each in ready.suite.benchmarks}) if nodes else ()
+    if not files:
+        return {}
+    delivery = Delivery(
+        base=Path(ready.site.base),
+        names=[each.name for each in files],
+        total=sum(each.size for each in files),
+        console=console,
+        interrupt=interrupt,
+    )
+    failed = await delivery.to({name: hosts[name] for name in nodes})
+    return {
+        benchmark: "; ".join(f"the data of the bundle did not come to node {name}: {why}" for name, why in found)
+        for benchmark, there in asked.items()
+        if (found := [(name, why) for name, why in failed.items() if name in there])
+    }
