@@ -41,7 +41,17 @@ def wanted(request: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def put_in_place(request: Mapping[str, Any]) -> None:
-    """Put what has come where it belongs; ``sent`` are the hashes of those files. Raises OSError."""
+    """Put what has come where it belongs, or keep none; ``sent`` are the hashes of those files. Raises OSError."""
+    try:
+        _put_in_place(request)
+    except OSError:
+        for name in request["sent"]:
+            with suppress(OSError):
+                partial_of(Path(request["target"], name)).unlink()
+        raise
+
+
+def _put_in_place(request: Mapping[str, Any]) -> None:
     target, sent = Path(request["target"]), request["sent"]
     target.mkdir(parents=True, exist_ok=True)
     _check(target, sent)
@@ -59,11 +69,9 @@ def put_in_place(request: Mapping[str, Any]) -> None:
 
 
 def _check(target: Path, sent: Mapping[str, str]) -> None:
-    """See that each file has come as it was sent; keep none of them where one has not."""
+    """See that each file has come as it was sent."""
     for name, sha256 in sent.items():
         if digest(partial_of(target / name)) != sha256:
-            for each in sent:
-                partial_of(target / each).unlink(missing_ok=True)
             raise OSError(0, "it did not come as it was sent", str(target / name))
 
 

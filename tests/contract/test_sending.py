@@ -14,6 +14,7 @@ import pytest
 from agents import Elsewhere, launch, pid_in, send_tree, talk
 from harness import wait_until
 from milabench.errors import HostLost, PreflightError
+from milabench.execute import trees
 from milabench.execute.hosts.local import LocalHost
 
 MIB = 1 << 20
@@ -158,3 +159,77 @@ def test_when_the_agent_is_killed_meanwhile_it_is_told_and_sending_can_be_tried_
 
     elsewhere(story)
     assert (tmp_path / "there").stat().st_size == 60 * MIB
+
+
+# Files of a folder, some at a time -----------------------------------------------------------------------------------
+
+
+def test_some_files_of_a_folder_are_there_as_they_are_and_what_else_is_there_stays(
+    source: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "there"
+    (target / "own").mkdir(parents=True)
+    (source / "inner" / "latest").symlink_to("run.sh")
+    told: list[tuple[int, int]] = []
+
+    async def story(host: LocalHost) -> None:
+        names = ["main.py", "inner/run.sh", "inner/latest"]
+        await host.send(source, str(target), names, lambda *each: told.append(each))
+
+    elsewhere(story)
+    assert (target / "inner" / "latest").readlink() == Path("run.sh")
+    assert os.access(target / "inner" / "run.sh", os.X_OK)
+    assert sorted(path.name for path in target.iterdir()) == ["inner", "main.py", "own"]
+    sizes = [(source / name).stat().st_size for name in ("main.py", "inner/run.sh")]
+    assert sum(there for there, _ in told) == sum(sent for _, sent in told) == sum(sizes)
+    told.clear()
+    elsewhere(story)
+    assert (sum(there for there, _ in told), sum(sent for _, sent in told)) == (sum(sizes), 0)
+
+
+def test_what_came_before_a_failure_is_not_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "_BATCH_BYTES", 2 * MIB)
+    source, target = tmp_path / "here", tmp_path / "there"
+    source.mkdir()
+    names = [big(source / str(number), MIB).name for number in range(5)]
+    sent = 0
+
+    def told(_: int, more: int) -> None:
+        nonlocal sent
+        sent += more
+
+    async def story(host: LocalHost) -> None:
+        await host.send(source, str(target), names, told)
+
+    (target / "4").mkdir(parents=True)  # in the way of the last one
+    with pytest.raises(PreflightError, match=r"there/\.4\.partial"):
+        elsewhere(story)
+    assert sorted(path.name for path in target.iterdir()) == ["0", "1", "2", "3", "4"]
+    (target / "4").rmdir()
+    sent = 0
+    elsewhere(story)
+    assert (sent, (target / "4").stat().st_size) == (MIB, MIB)
+
+
+def test_a_file_that_is_gone_here_is_told(tmp_path: Path) -> None:
+    async def story(host: LocalHost) -> None:
+        await host.send(tmp_path, str(tmp_path / "there"), ["gone"], lambda *_: None)
+
+    with pytest.raises(PreflightError, match="No such file or directory"):
+        elsewhere(story)
+
+
+def test_of_what_is_broken_off_nothing_is_left(tmp_path: Path) -> None:
+    content = big(tmp_path / "big", 120 * MIB)
+    partial = tmp_path / "there" / ".big.partial"
+
+    async def story(host: LocalHost) -> None:
+        sending = asyncio.create_task(host.send(tmp_path, str(tmp_path / "there"), [content.name], lambda *_: None))
+        while not partial.exists():
+            await asyncio.sleep(0.01)
+        sending.cancel()
+        await asyncio.wait([sending])
+
+    elsewhere(story)
+    wait_until(lambda: not partial.exists())
+    assert not (tmp_path / "there" / "big").exists()
