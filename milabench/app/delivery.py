@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Final
 from milabench import bundle
 from milabench import plan as planning
 from milabench.amounts import size
+from milabench.bundle import Packed
 from milabench.console import Console
 from milabench.errors import HostLost, PreflightError
 from milabench.execute import Interrupt
@@ -112,7 +114,7 @@ async def deliver(
         return {}
     asked = {trial.benchmark: {command.node for command in trial.commands} for trial in plan.trials}
     nodes = [node.name for node in planning.apart(ready.system) if any(node.name in each for each in asked.values())]
-    files = bundle.data_of(Path(ready.site.bundle), {each.group for each in ready.suite.benchmarks}) if nodes else ()
+    files = _there(ready, ready.site.bundle, console) if nodes else []
     if not files:
         return {}
     delivery = Delivery(
@@ -128,3 +130,16 @@ async def deliver(
         for benchmark, there in asked.items()
         if (found := [(name, why) for name, why in failed.items() if name in there])
     }
+
+
+def _there(ready: Workspace, folder: str, console: Console) -> list[Packed]:
+    """Return the files of a bundle's data; what has been removed from this machine's base since is told."""
+    asked = bundle.data_of(Path(folder), {each.group for each in ready.suite.benchmarks})
+    found = [each for each in asked if os.path.lexists(Path(ready.site.base) / each.name)]
+    there = {each.name for each in found}
+    if absent := [each.name for each in asked if each.name not in there]:
+        many = f"{len(absent)} files of the bundle's data are" if len(absent) > 1 else "a file of the bundle's data is"
+        again = f"to have it back, remove {folder} and give the bundle's file again"
+        gone = f"{many} not in {ready.site.base} any more ({absent[0]}): nodes do without"
+        console.note(f"warning: {gone}; {again}")
+    return found

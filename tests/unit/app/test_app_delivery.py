@@ -167,3 +167,16 @@ def test_benchmarks_of_a_node_that_cannot_take_it_are_not_prepared(tmp_path: Pat
     )
     why, _ = delivered(tmp_path, both, own=full)
     assert why == {"wide": "the data of the bundle did not come to node own: No space left on device: /base/data/a"}
+
+
+def test_data_that_was_removed_here_since_is_told_and_the_rest_travels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ready(tmp_path, NODES, ("data/a", "data/b"))
+    (tmp_path / "base" / "data" / "a").unlink()
+    host = FakeHost()
+    assert VirtualTime().run(deliver(made, prepares("own"), {"own": host}, Console(), Interrupt())) == {}
+    assert sent(host) == [["data/b"]]
+    said = capsys.readouterr().err
+    assert "warning: a file of the bundle's data is not in " in said
+    assert f"(data/a): nodes do without; to have it back, remove {made.site.bundle}" in said
