@@ -13,27 +13,25 @@ import contextlib
 import errno
 import fcntl
 import glob
-import io
 import os
 import platform
 import secrets
-import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from benchmate import wire
 from milabench import __version__, journal
 from milabench.durable import partial_of, sync, write, write_json
 from milabench.errors import DiskFull, PreflightError
-from milabench.eventfile import decoded
 from milabench.fold import Folded
-from milabench.outcome import GOOD, UNDECIDED, Exit, Outcome, Seen, outcome, worst
+from milabench.outcome import UNDECIDED, Exit, Outcome, Seen, outcome, worst
 from milabench.plan import Command, Plan, Trial, codec
 from milabench.room import Room, is_full
-from milabench.rundir import RunDir, Seals, is_run, tail
+from milabench.rundir import RunDir, is_run, tail
+from milabench.sealing import Copied, can_be_added_to, end_of
 
 _GLANCE_S = 0.2  # whoever looks whether a run is being written has its lock for a moment: that is no runner
 _MADE_ELSE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO})  # of its files
@@ -131,14 +129,32 @@ class Record(RunDir):
         with self._room.needed():
             self._start(trial)
 
+    def replan(self, plan: Plan) -> None:
+        """Put a plan in the place of the run's, in which some trials are on other nodes: under other tags, it may be.
+
+        What earlier attempts of these left is put away first, and counts no more. Raises DiskFull.
+        """
+        after = {trial.id: trial for trial in plan.trials}
+        with self._room.needed():
+            for trial in self.plan().trials:
+                if after[trial.id] != trial:
+                    self._attempts[trial.id] = self._retire(trial)
+            write(self.plan_path, codec.lines(plan))
+        vars(self).pop("_planned", None)  # its groups are those of the plan
+
     def _start(self, trial: Trial) -> None:
+        attempt = self._retire(trial) + 1
+        self._attempts[trial.id] = attempt
+        self._writer.started(trial.id, attempt)
+
+    def _retire(self, trial: Trial) -> int:
+        """Put away what the last attempt of a trial left, and return its number: 0 where there was none."""
         before = max(self._attempts.get(trial.id, 0), self._kept_of(trial))
         if any(self._written(command.tag) for command in trial.commands):
             before = max(before, 1)
             self._writer.retired(trial.id, before)
             self._put_away(trial.commands, before)
-        self._attempts[trial.id] = before + 1
-        self._writer.started(trial.id, before + 1)
+        return before
 
     def _kept_of(self, trial: Trial) -> int:
         """Return the number of the last attempt that is kept of a trial, which the journal may have lost."""
@@ -218,7 +234,7 @@ class Record(RunDir):
         """
         try:
             folded = self.folded(command.tag)
-            if not folded.lines and _can_be_added_to(self.files(command.tag).events):
+            if not folded.lines and can_be_added_to(self.files(command.tag).events):
                 return self._sealed_in_place(command, ended, folded)
             return self._sealed_anew(command, ended, folded)
         except OSError as error:
@@ -235,7 +251,7 @@ class Record(RunDir):
         files = self.files(command.tag)
         partial = partial_of(files.events)
         with partial.open("wb") as copy:
-            copied = _Copied(copy)
+            copied = Copied(copy)
             verdict, end = self._judged(command, ended, copied, folded)
             if not copied.sealed:
                 copied.append([*(("data", line) for line in folded.lines), ("end", end)], self._now_ns())
@@ -252,7 +268,7 @@ class Record(RunDir):
 
     def _sealed_in_place(self, command: Command, ended: Exit, folded: Folded) -> Outcome:
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-            copied = _Copied(nowhere)
+            copied = Copied(nowhere)
             verdict, end = self._judged(command, ended, copied, folded)
         if not copied.sealed:
             with self.files(command.tag).events.open("ab") as file:
@@ -261,7 +277,7 @@ class Record(RunDir):
                 os.fsync(file.fileno())
         return verdict
 
-    def _judged(self, command: Command, ended: Exit, copied: _Copied, folded: Folded) -> tuple[Outcome, dict[str, Any]]:
+    def _judged(self, command: Command, ended: Exit, copied: Copied, folded: Folded) -> tuple[Outcome, dict[str, Any]]:
         """Return what came of a process by all that it left, and the ``end`` that says so."""
         files = self.files(command.tag)
         seen = Seen.of(
@@ -286,7 +302,7 @@ class Record(RunDir):
         )
         verdict = outcome(ended, seen)
         ranks = {"ranks": len(account.measured)} if len(account.measured) > 1 else {}
-        return verdict, copied.seals.end({**_end(ended, verdict, now_ns), **ranks})
+        return verdict, copied.seals.end({**end_of(ended, verdict, now_ns), **ranks})
 
     def note(self, trial: Trial, outcome: Outcome, neighbours: Sequence[str] = ()) -> None:
         """Write what came of a trial into the journal, and which others ran at the same time.
@@ -329,69 +345,3 @@ class Record(RunDir):
                     os.close(lock)
                     raise PreflightError(f"{self.path} is being written by another milabench: {otherwise}") from None
                 time.sleep(0.01)
-
-
-def _can_be_added_to(path: Path) -> bool:
-    """Say whether a file is one still, of ours: a process may put anything in its place."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.W_OK)
-    except OSError:
-        return False
-
-
-def _end(ended: Exit, verdict: Outcome, now_ns: int) -> dict[str, Any]:
-    return {
-        "code": ended.code,
-        "signal": ended.signal,
-        "return_code": _return_code(ended, verdict),
-        "outcome": verdict.kind,
-        "reason": verdict.reason,
-        "max_rss_bytes": ended.max_rss_bytes,
-        "seconds": round(ended.seconds, 6),
-        "time": now_ns / 1e9,
-    }
-
-
-def _return_code(ended: Exit, verdict: Outcome) -> int | str:
-    """Return what milabench's own readers judge a process by: 0 where it was well, else anything that is not 0."""
-    if verdict.kind in GOOD:
-        return 0
-    return ended.code or -(ended.signal or 0) or "ERROR"
-
-
-class _Copied:
-    """An event file copied as it is read, with lines added at its end."""
-
-    def __init__(self, copy: BinaryIO) -> None:
-        self._copy = copy
-        self._lines, self._last_seq, self._whole = 0, -1, True
-        self.sealed, self.seals = False, Seals()
-        self.last_ns = 0
-
-    def events(self, path: Path) -> Iterator[wire.Event]:
-        """Yield the events of a file; nothing where there is none."""
-        with path.open("rb") if path.exists() else io.BytesIO() as file:
-            write, has = self._copy.write, self.seals.has
-            for piece, event in decoded(file):
-                write(piece)
-                self._whole = piece.endswith(b"\n")
-                self._lines += self._whole
-                if event is not None:
-                    if event.seq is not None and event.seq > self._last_seq:
-                        self._last_seq = event.seq
-                    if event.time_ns is not None and event.time_ns > self.last_ns:
-                        self.last_ns = event.time_ns
-                    self.sealed |= has(event)
-                    yield event
-
-    def append(self, lines: Iterable[tuple[str, object]], now_ns: int) -> None:
-        """Add events; a line that was cut short becomes a line of its own."""
-        self.append_to(self._copy, lines, now_ns)
-
-    def append_to(self, file: BinaryIO, lines: Iterable[tuple[str, object]], now_ns: int) -> None:
-        """Add events to the file itself."""
-        if not self._whole:
-            file.write(b"\n")
-            self._lines += 1
-        for seq, (name, data) in enumerate(lines, max(self._last_seq + 1, self._lines)):
-            file.write(wire.encode_event(name, data, time_ns=now_ns, seq=seq))

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import shlex
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import milabench
 from milabench import options as system_options
 from milabench import plan as planning
-from milabench.app import preflight
-from milabench.app.facts import made_of, nodes
+from milabench import system as systems
+from milabench.app import changes, places, preflight
+from milabench.app.facts import SSH_OPTIONS
 from milabench.app.fleet import Survey
 from milabench.app.options import Options
 from milabench.app.phases import Operation, nodes_of, operation
+from milabench.app.places import Place
 from milabench.app.report import find_run
 from milabench.app.run import fill
 from milabench.console import Console
-from milabench.errors import ExitCode, PreflightError
+from milabench.errors import ExitCode, PreflightError, UsageError
 from milabench.outcome import GOOD
 from milabench.plan import Plan
+from milabench.plan.standins import with_standins
 from milabench.record import Record
 from milabench.rundir import RunDir
 from milabench.system import allocation
 from milabench.system.file import NodeEntry, SystemFile
 from milabench.system.types import Allocation, System
-
-# What makes two numbers of one run those of two machines.
-_OF_THE_MACHINE = ("hostname", "platform", "cpus", "cpu_name", "memory_bytes", "arch", "devices", "driver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +38,27 @@ class Resumed:
     """Which run is gone on with, the newest without a ``name``. ``failed``: what failed is run again too.
 
     ``force``: though the machine or an environment is no longer what it was, or something stands in the way; the run
-    says so then.
+    says so then. ``other_nodes``: nodes that are not there are replaced by others, of the allocation that milabench is
+    in, or of the system file of the options.
     """
 
     name: str | None = None
     failed: bool = False
     force: bool = False
+    other_nodes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ways:
+    """How the nodes of a run are reached now, in its places; ``within``: in which allocation.
+
+    ``facts`` are what run.json says of that, where it is another way than before.
+    """
+
+    places: Sequence[Place]
+    system: SystemFile
+    within: Allocation | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def resume(asked: Resumed, options: Options, console: Console, ended: Callable[[RunDir], None]) -> ExitCode:
@@ -51,38 +68,64 @@ async def resume(asked: Resumed, options: Options, console: Console, ended: Call
     environment has changed.
     """
     run = find_run(asked.name, options.base)
-    plan = run.plan()
-    if not run.is_being_written() and not _left(run, plan, asked).trials and run.journal().state == "complete":
+    if not run.is_being_written() and not _left(run, run.plan(), asked).trials and run.journal().state == "complete":
         console.note(f"{run.path.name}: nothing is left to run")
         ended(run)
         return ExitCode.OK if all(each.kind in GOOD for each in run.outcomes().values()) else ExitCode.FAILED
     async with operation(options, console) as work:
         record = Record.reopen(run.path)
         try:
-            described = await _joined(work, record)
+            ways = _ways(asked, record, options)
+            described = await _joined(work, record, ways)
             await work.hold(record)
-            left = _left(record, plan, asked)
-            now = await _now(work, record, described)
-            if left.trials:
-                there = replace(work, options=_options_of(record, options, run))
-                side_by_side = record.facts().get("side_by_side") is True
-                begun = preflight.begun(options, left, described, side_by_side=side_by_side)
-                found = await preflight.check(there, [begun], force=asked.force)
-                record.add_facts(preflight=preflight.recorded(found, record.facts().get("preflight", ())))
-            changes = dict(_changes(record.facts(), now))
-            if changes and left.trials:
-                _tell(changes, console, force=asked.force)
-                record.add_facts(changed=[*record.facts().get("changed", ()), changes])
+            left = await _checked(work, asked, record, ways, described)
         except BaseException:
             record.release()
             raise
         return await fill(work, left, record, ended)
 
 
-def _options_of(record: RunDir, options: Options, run: RunDir) -> Options:
+async def _checked(work: Operation, asked: Resumed, record: Record, ways: _Ways, described: System) -> Plan:
+    """Return what is left, for the nodes that have the places now, once nothing stands in the way of it."""
+    before, plan = record.facts(), record.plan()
+    names = [trial.id for trial in _left(record, plan, asked).trials]
+    kept = [str(before.get("base")), *before.get("code", {})]
+    whole = with_standins(plan, names, list(places.standins(ways.places, before, described)), kept)
+    trials = {trial.id: trial for trial in whole.trials}
+    left = replace(whole, trials=tuple(trials[name] for name in names))
+    run = changes.Subject(before=before, places=ways.places, described=described, left=left)
+    places.check_devices(left, described, run.new)
+    now = await changes.facts_now(work, run, plan)
+    if not left.trials:
+        return left
+    changes.check_installed(run, now)
+    there = replace(work, options=_options_of(record, {**before, **ways.facts}, work.options))
+    begun = preflight.begun(work.options, left, described, side_by_side=before.get("side_by_side") is True)
+    found = await preflight.check(there, [begun], force=asked.force)
+    known: dict[str, Any] = {"preflight": preflight.recorded(found, before.get("preflight", ()))}
+    if changed := dict(changes.changes(run, now)):
+        changes.tell(changed, work.console, force=asked.force)
+        known["changed"] = [*before.get("changed", ()), changed]
+    record.add_facts(**known, **_replacing(run, now), **ways.facts)
+    if whole != plan:
+        record.replan(whole)
+    return left
+
+
+def _replacing(run: changes.Subject, now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what run.json says of nodes that took the place of others by now: it has them all, and when they did."""
+    before = run.before
+    moves = places.newly(places.of_run(before, [place.names[0] for place in run.places]), run.places, time.time())
+    if not moves:
+        return {}
+    came = {name: now["nodes"][name] for name in run.new}
+    return {"nodes": {**before["nodes"], **came}, "replaced": [*before.get("replaced", ()), *moves]}
+
+
+def _options_of(record: RunDir, known: Mapping[str, Any], options: Options) -> Options:
     """Return the options with what the run was begun with: what is told to type is about the same nodes."""
-    file = record.facts().get("system_file")
-    return replace(options, run_name=str(run.path), system=Path(file) if file else options.system)
+    file = known.get("system_file")
+    return replace(options, run_name=str(record.path), system=Path(file) if file else options.system)
 
 
 def _left(run: RunDir, plan: Plan, asked: Resumed) -> Plan:
@@ -91,110 +134,80 @@ def _left(run: RunDir, plan: Plan, asked: Resumed) -> Plan:
     return replace(left, trials=tuple(sorted(left.trials, key=lambda trial: trial.id in ended)))
 
 
-async def _joined(work: Operation, record: RunDir) -> System:
+# Nodes ---------------------------------------------------------------------------------------------------------------
+
+
+async def _joined(work: Operation, record: RunDir, ways: _Ways) -> System:
     """Connect the nodes of a run and return them as they are now. Raises Unreachable with those that are not there."""
+    survey = Survey(base=str(record.facts().get("base")), arch=ways.system.arch)
+    return await work.recorded(ways.system, survey, ways.within)
+
+
+def _ways(asked: Resumed, record: RunDir, options: Options) -> _Ways:
+    """Return the nodes that a run goes on on. Raises PreflightError and UsageError where these cannot be."""
     before = record.facts()
-    arch = before.get("system", {}).get("arch")
+    seats = places.of_run(before, nodes_of(record.plan()))
+    if "allocation" in before:
+        return _in_allocation(seats, before, record, options, other_nodes=asked.other_nodes)
+    if asked.other_nodes:
+        return _of_file(seats, before, options)
     given = {name: value for name, value in before.get("ssh", {}).items() if value is not None}
-    said = SystemFile(arch=arch, nodes=tuple(_entries(before, record.plan())), options=system_options.Options(given))
-    within = _within(before, said.nodes, work.options)
-    return await work.recorded(said, Survey(base=str(before.get("base")), arch=arch), within)
+    return _Ways(places=seats, system=_system(before, [_entry(each, before) for each in seats], given))
 
 
-def _entries(before: Mapping[str, Any], plan: Plan) -> Iterator[NodeEntry]:
-    """Yield the nodes of a run as they were reached, the main one first; older runs were of this machine alone."""
-    names = ("address", "port", "user", "main", "hostkey", "local")
-    nodes = before.get("nodes", {})
-    for name, each in nodes.items():
-        python = None if each["local"] else each["python"]
-        yield NodeEntry(name=name, python=python, **{key: each[key] for key in names})
-    for name in sorted(nodes_of(plan) - nodes.keys()):
-        yield NodeEntry(name=name, address="localhost", local=True)
-
-
-def _within(before: Mapping[str, Any], entries: Sequence[NodeEntry], asked: Options) -> Allocation | None:
-    """Return the allocation that a run goes on in. Raises PreflightError where it has not the nodes of the run."""
-    if "allocation" not in before:
-        return None
-    names = [each.name for each in entries]
-    here = allocation.read(asked.environ)
-    if here is None or not {*names} <= {*here.nodes}:
+def _in_allocation(
+    seats: Sequence[Place], before: Mapping[str, Any], record: RunDir, options: Options, *, other_nodes: bool
+) -> _Ways:
+    """Return the nodes of the allocation that milabench is in. Raises PreflightError where it lacks some."""
+    here, names = allocation.read(options.environ), [place.node for place in seats]
+    submit = f"milabench submit --resume {shlex.quote(str(record.path))} --other-nodes"
+    if here is None or not (other_nodes or {*names} <= {*here.nodes}):
         have = f"this one has {', '.join(here.nodes)}" if here else "milabench runs in none"
         raise PreflightError(
             f"the run was begun in a Slurm allocation of {', '.join(names)}, and {have}: resume it in one of the same"
-            f" nodes (--nodelist={','.join(names)})"
+            f" nodes (--nodelist={','.join(names)}), or on others: {submit}"
         )
-    return here
+    if other_nodes:
+        try:
+            seats = places.assigned(seats, here.nodes)
+        except PreflightError as error:
+            raise PreflightError(f"{error}: ask for --nodes={len(seats)}, as {submit} does") from None
+    entries = [replace(_entry(each, before), local=each.node == here.here) for each in seats]
+    return _Ways(places=seats, system=_system(before, entries), within=here)
 
 
-async def _now(work: Operation, record: RunDir, described: System) -> Mapping[str, Any]:
-    """Return the facts that a run recorded, as they are now."""
-    before = record.facts()
-    groups: dict[str, Collection[str]] = {
-        name: each["environments"] for name, each in before.get("nodes", {}).items() if "environments" in each
-    }
-    groups[planning.keeper(described, described.main).name] = before.get("environments", {})
-    made = await made_of(work, described, groups, str(before.get("base")), record.plan())
-    return {
-        "milabench": milabench.__version__,
-        "system": {**described.facts, "arch": described.arch},
-        "nodes": nodes(described, made),
-        "environments": made.environments,
-        "code": made.code,
-    }
+def _of_file(seats: Sequence[Place], before: Mapping[str, Any], options: Options) -> _Ways:
+    """Return the nodes of the system file that is given. Raises PreflightError where these are too few."""
+    if "ssh" not in before:
+        raise UsageError("--other-nodes: the run was begun on one machine alone: start a new one on another")
+    if options.system is None:
+        raise UsageError("--other-nodes: give --system with a file of the nodes that the run is to go on on")
+    said = systems.written(options.system, options.operator)
+    known = {entry.name: entry for entry in said.nodes}
+    try:
+        seats = places.assigned(seats, [*known])
+    except PreflightError as error:
+        raise PreflightError(f"{error}: name {len(seats)} in {options.system}") from None
+    ssh = {name: said.options[name] for name in SSH_OPTIONS}
+    given = {name: value for name, value in ssh.items() if value is not None}
+    entries = [replace(known[each.node], gpu_count=None, gpu_capacity_bytes=None, cpus=None) for each in seats]
+    facts = {"ssh": ssh, "system_file": str(options.system.absolute())}
+    return _Ways(places=seats, system=_system(before, entries, given), facts=facts)
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what differs from what a run recorded, each with both values."""
-    known = {"milabench": before.get("milabench"), **_machines(before)}
-    for name, value in {"milabench": now["milabench"], **_machines(now)}.items():
-        if known.get(name) is not None and known[name] != value:
-            yield name, f"{known[name]} → {value}"
-    there = dict(_environments(now))
-    for name, packages in _environments(before):
-        found = there.get(name, [])
-        if sorted(packages) != sorted(found):
-            gone, new = sorted({*packages} - {*found}), sorted({*found} - {*packages})
-            yield name, f"{', '.join(gone) or 'nothing'} → {', '.join(new) or 'nothing'}"
-    for source, digest in before.get("code", {}).items():
-        now_digest = now["code"].get(source)
-        if now_digest != digest:
-            yield f"code {source}", f"{_short(digest)} → {_short(now_digest)}"
+def _system(
+    before: Mapping[str, Any], entries: Iterable[NodeEntry], given: Mapping[str, Any] = MappingProxyType({})
+) -> SystemFile:
+    """Return the system of nodes in the places of a run; ``given`` are options of how they are reached."""
+    arch = before.get("system", {}).get("arch")
+    return SystemFile(arch=arch, nodes=tuple(entries), options=system_options.Options(dict(given)))
 
 
-def _environments(facts: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the packages of every environment: those of the main node's base, and those of others."""
-    usual = facts.get("environments", {})
-    for group, packages in usual.items():
-        yield f"environment {group}", packages
-    for name, node in facts.get("nodes", {}).items():
-        for group, packages in node.get("environments", {}).items():
-            yield f"environment {group} on {name}", usual.get(group, []) if packages is None else packages
-
-
-def _short(digest: str | None) -> str:
-    return digest[:12] if digest else "nothing that can be read"
-
-
-def _machines(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what tells machines apart: of the main node by itself, of others by their names."""
-    found = _machine(facts.get("system", {}))
-    for name, node in facts.get("nodes", {}).items():
-        if not node["main"]:
-            found |= {f"{key} of {name}": value for key, value in _machine(node).items()}
-    return found
-
-
-def _machine(told: Mapping[str, Any]) -> dict[str, Any]:
-    devices = [each.get("uuid") or each.get("name") for each in told.get("devices") or ()]
-    return {**{name: told.get(name) for name in _OF_THE_MACHINE}, "devices": devices}
-
-
-def _tell(changes: Mapping[str, str], console: Console, *, force: bool) -> None:
-    told = "; ".join(f"{name}: {change}" for name, change in changes.items())
-    if not force:
-        raise PreflightError(
-            f"since the run was begun this has changed: {told}. Its numbers would be of two set-ups: restore it,"
-            " start a new run, or give --force (the report then says so)"
-        )
-    console.note(f"warning: since the run was begun this has changed: {told}")
+def _entry(place: Place, before: Mapping[str, Any]) -> NodeEntry:
+    """Return the node of a place as it was reached, a new one by its name; older runs were of this machine alone."""
+    told, nodes = before.get("nodes", {}).get(place.node), before.get("nodes", {})
+    if told is None:
+        return NodeEntry(name=place.node, address=place.node if nodes else "localhost", local=not nodes)
+    names = ("address", "port", "user", "main", "hostkey", "local")
+    python = None if told["local"] else told["python"]
+    return NodeEntry(name=place.node, python=python, **{key: told[key] for key in names})

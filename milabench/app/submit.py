@@ -11,6 +11,7 @@ from pathlib import Path
 
 import milabench
 from milabench import suite
+from milabench.app import places
 from milabench.app.following import completed
 from milabench.app.multirun import asked
 from milabench.app.options import Options
@@ -19,13 +20,14 @@ from milabench.app.workspace import find_config, resolve_suite
 from milabench.console import Console
 from milabench.errors import PreflightError, RunDirError, UsageError, told
 from milabench.paths import expanded
-from milabench.rundir import is_run
+from milabench.rundir import RunDir, is_run
 from milabench.slurm import profiles, records, script
 from milabench.slurm.commands import Slurm, SlurmError
 from milabench.slurm.records import Submissions, Submitted
 from milabench.suite.types import Benchmark
 
 _MILABENCH = (sys.executable, "-m", "milabench")
+OTHER_NODES = "--other-nodes"  # of `milabench resume`
 _TIME = re.compile(r"\.\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d$")
 
 
@@ -107,8 +109,11 @@ async def resume(
         profile, asked = wanted.profile, given
         if each.jobs and not given:
             profile, asked = each.latest.profile, each.latest.asked
-        nodes = [word for word in _same_nodes(each) if word not in asked]
-        parts.append(_Part(submissions=each, profile=profile, asked=(*nodes, *asked), resume=tuple(words)))
+        if OTHER_NODES in words:
+            asked = _on_any(asked, _number_of_nodes(each.run))
+        else:
+            asked = (*(word for word in _same_nodes(each) if word not in asked), *asked)
+        parts.append(_Part(submissions=each, profile=profile, asked=asked, resume=tuple(words)))
     return await _all_submitted(slurm, parts, console)
 
 
@@ -199,6 +204,25 @@ def _same_nodes(there: Submissions) -> list[str]:
         return []
     nodes = next((job.nodes for job in there.jobs if job.nodes), "")
     return [f"--nodelist={nodes}"] if nodes else []
+
+
+def _number_of_nodes(run: Path) -> int | None:
+    """Return how many nodes a run is on, None where it has not begun."""
+    record = RunDir(run)
+    return len(places.of_run(record.facts())) if record.plan_path.exists() else None
+
+
+def _on_any(asked: Sequence[str], number: int | None) -> tuple[str, ...]:
+    """Return arguments of sbatch that name no nodes, as the job before may have, and ask for as many as a run is on."""
+    left: list[str] = []
+    named = False  # by the word before
+    for word in asked:
+        is_list = word in ("-w", "--nodelist")
+        if not (named or is_list or re.match(r"--nodelist=|-w", word)):
+            left.append(word)
+        named = is_list
+    counted = any(re.match(r"--nodes(=|$)|-N", word) for word in left)
+    return (*([] if counted or number is None else [f"--nodes={number}"]), *left)
 
 
 # Jobs ----------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from milabench.cli.shared import base_option, carry_out, connection_options, quiet_option, read_options, show_run
+from milabench.errors import UsageError
 
 
 @click.command()
@@ -14,6 +15,12 @@ from milabench.cli.shared import base_option, carry_out, connection_options, qui
 @base_option
 @click.option("--failed", is_flag=True, help="Run again what failed, too.")
 @click.option("--force", is_flag=True, help="Go on although the machine or an environment has changed.")
+@click.option(
+    "--other-nodes",
+    is_flag=True,
+    help="Nodes that are not there are replaced by others, of the Slurm allocation or of --system.",
+)
+@click.option("--system", metavar="FILE", help="With --other-nodes: a system file of the nodes to go on on.")
 @connection_options
 @quiet_option
 def resume(**values: Any) -> int:
@@ -26,6 +33,9 @@ def resume(**values: Any) -> int:
     from milabench.app.resume import resume as flow
     from milabench.console import Console
 
+    if values["system"] and not values["other_nodes"]:
+        raise UsageError("--system goes with --other-nodes: without that a run goes on on the nodes it was begun on")
     console, options = Console(quiet=values["quiet"]), read_options(values)
-    asked = Resumed(name=values["run"], failed=values["failed"], force=values["force"])
+    names = ("failed", "force", "other_nodes")
+    asked = Resumed(name=values["run"], **{name: values[name] for name in names})
     return int(carry_out(flow(asked, options, console, show_run)))

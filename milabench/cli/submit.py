@@ -40,6 +40,7 @@ _CHOICE, _SET = ("select", "exclude"), ("base", "run_name")
     "--follow/--no-follow", default=True, show_default=True, help="Go on until the jobs have ended; Ctrl-C ends them."
 )
 @click.option("--resume", "resumed", metavar="RUN", help="Submit what goes on with a run, given by folder or name.")
+@click.option("--other-nodes", is_flag=True, help="With --resume: on whatever nodes, not on those of the run alone.")
 @click.option("--attach", "attached", metavar="RUN", help="Follow the jobs of a run that was submitted before.")
 @base_option
 @quiet_option
@@ -54,6 +55,8 @@ def submit(arguments: tuple[str, ...], resumed: str | None, attached: str | None
     from milabench.console import Console
 
     console, follows = Console(quiet=values["quiet"]), values["follow"]
+    if values["other_nodes"] and resumed is None:
+        raise UsageError("--other-nodes goes with --resume: a run that begins takes the nodes that it is given")
     if resumed is None and attached is None:
         given, words = _read_run(arguments)
         options = read_options({**given, "base": values["base"] or given.get("base")})
@@ -67,7 +70,8 @@ def submit(arguments: tuple[str, ...], resumed: str | None, attached: str | None
                 "--attach follows what was submitted: it takes --base and --quiet alone, and nothing behind `--`"
             )
         return _go(_known(flows.attach(attached, options)), options, console, follows=True)
-    again = flows.resume(_wanted(values), resumed, _read_resume(arguments), options, console)
+    further = ((flows.OTHER_NODES,) if values["other_nodes"] else ()) + _read_resume(arguments)
+    again = flows.resume(_wanted(values), resumed, [*dict.fromkeys(further)], options, console)
     return _go(again, options, console, follows=follows)
 
 
@@ -125,6 +129,8 @@ def _read_resume(arguments: Sequence[str]) -> tuple[str, ...]:
     from milabench.cli.resume import resume
 
     values, given = _typed(resume, arguments)
+    if "system" in given:
+        raise UsageError("--system is for nodes over SSH: a job goes on on the nodes that Slurm gives it")
     if values["run"] is not None or "base" in given:
         raise UsageError("--resume has the run, and --base stands before `--`: give only further options behind it")
     return tuple(word for words in given.values() for word in words)

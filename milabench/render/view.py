@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from milabench.render import latency, trust, units
 from milabench.summary import BenchmarkSummary, Missing, Summary
-from milabench.summary.areas import nodes
+from milabench.summary.areas import at_once
 from milabench.untrusted import mappings, one_line
 
 State = Literal["ok", "failed", "skipped", "missing"]
@@ -80,7 +80,7 @@ def _system(facts: Mapping[str, Any]) -> Iterator[str]:
     arch = system.get("arch")
     if arch:
         yield str(arch)
-    several = nodes(facts)
+    several = at_once(facts)
     if len(several) > 1:
         yield f"{len(several)} nodes"
     names = Counter(str(device.get("name")) for node in several for device in mappings(node.get("devices")))

@@ -66,6 +66,13 @@ def nodes(facts: Facts) -> list[Mapping[str, Any]]:
     return (several if len(several) > 1 else []) or mappings(system.get("nodes")) or [system]
 
 
+def at_once(facts: Facts) -> list[Mapping[str, Any]]:
+    """Return the same of the nodes that it is on at one time: without those that took the place of another."""
+    came = {str(each.get("by")) for each in mappings(facts.get("replaced"))}
+    there = mapping(facts.get("nodes"))
+    return nodes({**facts, "nodes": {name: each for name, each in there.items() if name not in came}})
+
+
 def _machine(system: Mapping[str, Any], several: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     yield "hostname", ", ".join(str(node.get("hostname") or node.get("name")) for node in several)
     for name, label in (("arch", "arch"), ("cpu_name", "processor"), ("cpus", "CPUs")):

@@ -18,6 +18,7 @@ from milabench.summary.surroundings import Site, seen_from
 from milabench.summary.types import ProcessSummary, Run, RunFacts
 from milabench.summary.unstarted import never_started, without_file
 from milabench.summary.watched import uncovered, watched
+from milabench.untrusted import mappings
 
 _DIGITS = re.compile(r"(\d+)")
 _SKIPPED = re.compile(r"Skip (?P<benchmark>\S+) because (?P<reason>.+)", re.DOTALL)  # as milabench writes it
@@ -64,7 +65,9 @@ def read_page(run: Run, index: int) -> Page:
     processes = _in_plan(planned, [*started, *never_started(context, begun, found.keys())])
     skipped = [*(plan.skipped if plan else ()), *_skipped(others.values())]
     skipped.extend(Skip(benchmark=name, reason=why.reason) for name, why in unstarted.items() if why.kind == "skipped")
-    warnings.extend((*_of_none(others), *seen.warnings, *uncovered(started), *_changed(facts), *_attempts(run)))
+    warnings.extend(
+        (*_of_none(others), *seen.warnings, *uncovered(started), *_replaced(facts), *_changed(facts), *_attempts(run))
+    )
     return Page(
         run=_name(run, facts, started),
         facts=facts,
@@ -101,6 +104,13 @@ def _attempts(run: Run) -> Iterator[str]:
     for trial, count in run.failed_before().items():
         many = f"{count} attempt{'s' * (count > 1)}"
         yield f"{trial}: {many} before this one failed, and may be looked at in attempts/"
+
+
+def _replaced(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Say which nodes took the place of others, and when."""
+    for each in mappings(facts.get("replaced")):
+        when = f" on {text}" if (text := _time(each.get("time"))) else ""
+        yield f"{each.get('by')} took the place of {each.get('node')}{when}: jobs begun after that ran there"
 
 
 def _changed(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -29,6 +29,7 @@ __all__ = [
     "resolve",
     "values",
     "values_from",
+    "written",
 ]
 
 OVERRIDES = ("arch", "gpus", "nodes", "gpu_memory", "cpus")
@@ -60,9 +61,7 @@ def resolve(
     _check(asked)
     problems = Problems(lenient=operator.lenient)
     seen = facts.get("environ", {}) if operator.environ is None else operator.environ
-    written = layers.read(file, seen, operator.changes, problems)
-    said = SystemFile() if written is None else read(written, problems)
-    problems.raise_errors()
+    said = _said(file, seen, operator, problems)
     within = None if said.nodes else allocation.read(operator.environ or {})
     entries = _entries(said.nodes or (allocation.entries(within) if within else ()), asked.get("nodes"))
     of_main = remote.get(entries[0].name, facts)
@@ -70,6 +69,18 @@ def resolve(
     _check_devices(arch, asked)
     maker = Maker(arch=arch, facts=facts, remote=remote, said=said, asked=asked)
     return _made(maker, entries, within, tuple(problems.warnings))
+
+
+def written(file: Path, operator: Operator = _NOBODY) -> SystemFile:
+    """Return what a system file says, under what the ``operator`` does. Raises ConfigurationError."""
+    return _said(file, operator.environ or {}, operator, Problems(lenient=operator.lenient))
+
+
+def _said(file: Path | None, seen: Mapping[str, str], operator: Operator, problems: Problems) -> SystemFile:
+    node = layers.read(file, seen, operator.changes, problems)
+    said = SystemFile() if node is None else read(node, problems)
+    problems.raise_errors()
+    return said
 
 
 def _made(

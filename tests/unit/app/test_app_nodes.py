@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fleets import facts, fleet
+from milabench.app import places
 from milabench.app import resume as resume_module
 from milabench.app import run as run_module
 from milabench.app.fleet import Fleet
@@ -23,7 +24,6 @@ from milabench.errors import ExitCode, HostLost, PreflightError
 from milabench.execute import Interrupt
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.fake import FakeHost, FakeProcess, Script
-from milabench.plan import Command, Job, Plan, Trial
 from milabench.rundir import RunDir, runs
 
 SUITE = "one: {command: {argv: [x]}, plan: {method: per_node}}\ntwo: {command: {argv: [x]}, plan: {method: per_node}}\n"
@@ -225,22 +225,28 @@ def test_a_run_whose_nodes_cannot_be_reached_is_not_gone_on_with(
     assert not record.is_being_written()
 
 
-def test_a_run_of_another_allocation_says_which_nodes_it_needs() -> None:
-    before = {"allocation": "17"}
-    entries = [*resume_module._entries({}, Plan(phase="run", trials=(on("n7"), on("n8"))))]
+def test_a_run_of_another_allocation_says_which_nodes_it_needs(tmp_path: Path) -> None:
+    before = {"allocation": "17", "nodes": {"n7": reached("n7"), "n8": reached("n8")}}
+    run = RunDir(tmp_path / "it")
+
+    def ways(options: Options) -> resume_module._Ways:
+        return resume_module._in_allocation(places.of_run(before), before, run, options, other_nodes=False)
+
     with pytest.raises(PreflightError, match=r"n7, n8, and this one has n1, n2: .*--nodelist=n7,n8"):
-        resume_module._within(before, entries, slurm("n[1-2]"))
-    with pytest.raises(PreflightError, match="and milabench runs in none"):
-        resume_module._within(before, entries, Options(config=None, base=Path("/b")))
-    within = resume_module._within(before, entries, slurm("n[7-9]"))
-    assert within is not None
-    assert within.job == "18"
+        ways(slurm("n[1-2]"))
+    with pytest.raises(PreflightError, match="and milabench runs in none: .*it --other-nodes$"):
+        ways(Options(config=None, base=Path("/b")))
+    found = ways(slurm("n[7-9]", here="n8"))
+    assert found.within is not None
+    assert found.within.job == "18"
+    assert [(each.name, each.local) for each in found.system.nodes] == [("n7", False), ("n8", True)]
 
 
-def slurm(nodes: str) -> Options:
-    return Options(config=None, base=Path("/b"), environ={"SLURM_JOB_ID": "18", "SLURM_JOB_NODELIST": nodes})
+def reached(name: str) -> dict[str, Any]:
+    names = {"address": name, "port": 22, "user": None, "main": name == "n7", "hostkey": None}
+    return {**names, "local": name == "n7", "python": None}
 
 
-def on(node: str) -> Trial:
-    command = Command(tag=f"x.{node}", benchmark="x", node=node, argv=("x",), cwd="/")
-    return Trial(benchmark="x", jobs=(Job(tag=f"x.{node}", commands=(command,), deadline_s=None),))
+def slurm(nodes: str, here: str = "") -> Options:
+    environ = {"SLURM_JOB_ID": "18", "SLURM_JOB_NODELIST": nodes, "SLURMD_NODENAME": here}
+    return Options(config=None, base=Path("/b"), environ=environ)

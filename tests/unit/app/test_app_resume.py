@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import milabench
 from fleets import alone
 from milabench.app import resume as resume_module
 from milabench.app.options import Options
@@ -124,7 +125,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 def cut_off(folder: Path) -> None:
     """Leave a run of which only the first trial has ended, badly."""
     record = Record.create(
-        folder / "run", plan=PLAN, facts={**FACTS, "milabench": resume_module.milabench.__version__}, suite={}
+        folder / "run", plan=PLAN, facts={**FACTS, "milabench": milabench.__version__}, suite={}
     )
 
     async def first() -> None:
