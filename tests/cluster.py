@@ -171,6 +171,12 @@ class Cluster:
         """Start a node again that was broken."""
         self.start_node(node)
 
+    def mend_all(self) -> None:
+        """Start all nodes again that are broken."""
+        for node in NODES:
+            if node not in self._daemons:
+                self.mend_node(node)
+
     def start_controller(self) -> None:
         """Start what knows the jobs, again where it was stopped: it has them on its disk."""
         self._start("slurmctld", "slurmctld", "-D", "-f", self.environ["SLURM_CONF"])

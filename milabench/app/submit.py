@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import milabench
 from milabench import suite
@@ -109,10 +110,7 @@ async def resume(
         profile, asked = wanted.profile, given
         if each.jobs and not given:
             profile, asked = each.latest.profile, each.latest.asked
-        if OTHER_NODES in words:
-            asked = _on_any(asked, _number_of_nodes(each.run))
-        else:
-            asked = (*(word for word in _same_nodes(each) if word not in asked), *asked)
+        asked = _on_nodes(each, asked, others=OTHER_NODES in words, said=bool(given))
         parts.append(_Part(submissions=each, profile=profile, asked=asked, resume=tuple(words)))
     return await _all_submitted(slurm, parts, console)
 
@@ -198,31 +196,38 @@ def _is_complete(path: Path, console: Console) -> bool:
     return True
 
 
-def _same_nodes(there: Submissions) -> list[str]:
-    """Return what asks for the nodes that a run was begun on: its plan names them, and its numbers are theirs."""
-    if not (there.run / "plan.json").exists():
-        return []
+def _on_nodes(there: Submissions, asked: Sequence[str], *, others: bool, said: bool) -> tuple[str, ...]:
+    """Return arguments of sbatch for the nodes that a run goes on on: its own, for its numbers are theirs, or any.
+
+    ``asked`` are those that the user has ``said`` now, or those of the job before, whose list of nodes says nothing.
+    """
+    begun = (there.run / "plan.json").exists()
+    left = tuple(_without_list(asked) if others or (begun and not said) else asked)
+    if not begun:
+        return left
+    facts = RunDir(there.run).facts()
+    if not others:
+        return (*_same_nodes(there, facts), *left)
+    counted = any(re.match(r"--nodes(=|$)|-N", word) for word in left)
+    return left if counted else (f"--nodes={len(places.of_run(facts))}", *left)
+
+
+def _same_nodes(there: Submissions, facts: Mapping[str, Any]) -> list[str]:
+    """Return what asks for the nodes that a run is on."""
     nodes = next((job.nodes for job in there.jobs if job.nodes), "")
+    if facts.get("replaced") or (not nodes and "allocation" in facts):
+        nodes = ",".join(place.node for place in places.of_run(facts))
     return [f"--nodelist={nodes}"] if nodes else []
 
 
-def _number_of_nodes(run: Path) -> int | None:
-    """Return how many nodes a run is on, None where it has not begun."""
-    record = RunDir(run)
-    return len(places.of_run(record.facts())) if record.plan_path.exists() else None
-
-
-def _on_any(asked: Sequence[str], number: int | None) -> tuple[str, ...]:
-    """Return arguments of sbatch that name no nodes, as the job before may have, and ask for as many as a run is on."""
-    left: list[str] = []
+def _without_list(asked: Sequence[str]) -> Iterator[str]:
+    """Yield arguments of sbatch but for those that name nodes to be among those of the job."""
     named = False  # by the word before
     for word in asked:
         is_list = word in ("-w", "--nodelist")
         if not (named or is_list or re.match(r"--nodelist=|-w", word)):
-            left.append(word)
+            yield word
         named = is_list
-    counted = any(re.match(r"--nodes(=|$)|-N", word) for word in left)
-    return (*([] if counted or number is None else [f"--nodes={number}"]), *left)
 
 
 # Jobs ----------------------------------------------------------------------------------------------------------------

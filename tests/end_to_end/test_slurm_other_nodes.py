@@ -1,0 +1,140 @@
+"""A node of a real Slurm cluster fails for good, and the run that it was part of goes on on another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import Cluster
+from harness import PRINTER, Project, Result, printing_until, shell, wait_until
+from milabench.rundir import RunDir
+
+NODES = "--sbatch=--nodes=2 --gres=gpu:2"
+
+
+@pytest.fixture
+def site(cluster: Cluster, project: Project, tmp_path: Path) -> Iterator[Project]:
+    """Return a project whose commands know the cluster; its jobs are ended, and broken nodes mended, with the test."""
+    tmp_path.chmod(0o755)
+    project.environ |= cluster.environ
+    yield project
+    cluster.cancel_all()
+    cluster.mend_all()
+
+
+def lasting(mark: Path) -> dict[str, Any]:
+    """Return an entry that says on every node where it runs, prints some steps, and goes on until there is a file."""
+    some = PRINTER.replace("while true", "for step in $(seq 30)")
+    told = 'echo "$MILABENCH_NODE {nodes[1].ip}" >&2'
+    return shell(f"{told}; {some}; {printing_until(mark)}", stop=100_000, plan={"method": "per_node"})
+
+
+def submit(site: Project, *words: str, **options: Any) -> Result:
+    return site.milabench("submit", *words, **options)
+
+
+def cut_off(cluster: Cluster, site: Project, *, breaks: Sequence[str], on: str = "n1,n2") -> RunDir:
+    """Leave a run that has lost nodes amid its second benchmark."""
+    begin = (NODES, f"--sbatch=--nodelist={on}", "--no-follow", "--", "--config", "suite.yaml", "--run-name", "it")
+    done = submit(site, *begin)
+    assert done.code == 0, done.err
+    run = RunDir(Path(done.out.split()[-1]))
+    wait_until(lambda: all(printed(run, f"long.{node}") for node in on.split(",")))
+    for node in breaks:
+        cluster.break_node(node)
+    ended = submit(site, "--attach", "it")
+    assert ended.code == 4, ended.err
+    return run
+
+
+def printed(run: RunDir, tag: str) -> bool:
+    return run.files(tag).stdout.exists() and run.files(tag).stdout.stat().st_size > 1000
+
+
+def kinds(run: RunDir) -> dict[str, str]:
+    return {trial: outcome.kind for trial, outcome in run.outcomes().items()}
+
+
+def nodes_of_jobs(run: RunDir) -> list[str]:
+    return [job["nodes"] for job in json.loads((run.path / "slurm.json").read_text())["jobs"]]
+
+
+def test_a_run_goes_on_with_a_third_node_in_the_place_of_one_that_failed(
+    cluster: Cluster, site: Project, tmp_path: Path
+) -> None:
+    first = shell(PRINTER, plan={"method": "per_node"})
+    site.suite(first=first, long=lasting(tmp_path / "mark"))
+    run = cut_off(cluster, site, breaks=["n2"])
+    before = run.files("first.n2").events.read_bytes()
+    (tmp_path / "mark").touch()
+    done = submit(site, "--resume", "it", "--other-nodes")
+    assert done.code == 0, done.err
+    assert kinds(run) == {"first": "early_stop", "long": "ok"}
+    assert nodes_of_jobs(run) == ["n[1-2]", "n[1,3]"]
+    assert run.tags() == ("first.n1", "first.n2", "long.n1", "long.n3")
+    assert run.files("first.n2").events.read_bytes() == before
+    said = {tag: run.files(tag).stderr.read_text().split() for tag in ("long.n1", "long.n3")}
+    assert said == {"long.n1": ["n1", "n3"], "long.n3": ["n3", "n3"]}
+    assert (run.attempt_path(1) / "long.n2.jsonl").exists()
+    assert (run.path / "n3.monitor.jsonl").exists()
+    facts = run.facts()
+    assert ([*facts["nodes"]], facts["state"]) == (["n1", "n2", "n3"], "complete")
+    assert [(each["node"], each["by"]) for each in facts["replaced"]] == [("n2", "n3")]
+    assert "n3 took the place of n2 on 20" in done.out.replace("\n", " ")
+    report = site.milabench("report", str(run.path), "--json").json
+    slots = {each["name"]: [*each["throughput_by_device"]] for each in report["benchmarks"]}
+    assert slots == {"first": ["n1", "n2"], "long": ["n1", "n3"]}
+
+
+def test_the_main_node_is_replaced_and_the_next_that_fails_by_the_one_that_is_back(
+    cluster: Cluster, site: Project, tmp_path: Path
+) -> None:
+    some = PRINTER.replace("while true", "for step in $(seq 30)")
+    alone = shell(f"{some}; {printing_until(tmp_path / 'mark')}", stop=100_000)
+    site.suite(long=lasting(tmp_path / "mark"), alone=alone)
+    run = cut_off(cluster, site, breaks=["n1"])
+    (tmp_path / "mark").touch()
+    (tmp_path / "again").touch()
+    again = submit(site, "--resume", "it", "--other-nodes", "--no-follow")
+    assert again.code == 0, again.err
+    assert submit(site, "--attach", "it").code == 0
+    assert kinds(run) == {"long": "ok", "alone": "ok"}
+    where = {tag: run.files(tag).stderr.read_text().split() for tag in ("long.n3", "long.n2")}
+    assert where == {"long.n3": ["n3", "n2"], "long.n2": ["n2", "n2"]}
+    starts = [event.data["node"] for event in run.events("alone") if event.event == "start"]
+    assert starts == ["n3"]
+    nodes = run.facts()["nodes"]
+    assert {name: told["main"] for name, told in nodes.items()} == {"n1": True, "n2": False, "n3": True}
+
+
+def test_nodes_are_replaced_again_and_again_and_too_few_are_refused(
+    cluster: Cluster, site: Project, tmp_path: Path
+) -> None:
+    site.suite(long=lasting(tmp_path / "mark"))
+    run = cut_off(cluster, site, breaks=["n2"])
+    few = submit(site, "--resume", "it", "--other-nodes", "--sbatch=--nodes=1")
+    assert few.code == 4, few.err
+    assert "the run is on 2 nodes, and n1 is 1 too few" in few.err.replace("\n", " ")
+    assert "ask for --nodes=2" in few.err
+    again = submit(site, "--resume", "it", "--other-nodes", NODES, "--no-follow")
+    assert again.code == 0, again.err
+    wait_until(lambda: printed(run, "long.n3"))
+    cluster.break_node("n3")
+    assert submit(site, "--attach", "it").code == 4
+    cluster.mend_node("n2")
+    (tmp_path / "mark").touch()
+    last = submit(site, "--resume", "it", "--other-nodes")
+    assert last.code == 0, last.err
+    assert [(each["node"], each["by"]) for each in run.facts()["replaced"]] == [("n2", "n3"), ("n3", "n2")]
+    assert run.tags() == ("long.n1", "long.n2")
+    assert sorted(path.name for path in run.path.glob("attempts/*/*.jsonl")) == [
+        "long.n1.jsonl",
+        "long.n1.jsonl",
+        "long.n2.jsonl",
+        "long.n3.jsonl",
+    ]
+    assert kinds(run) == {"long": "ok"}
