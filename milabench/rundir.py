@@ -126,10 +126,10 @@ class RunDir:
         return codec.from_json(_read_json(self.plan_path))
 
     def facts(self) -> Mapping[str, Any]:
-        found = _read_json(self.facts_path)
-        if not isinstance(found, dict):
-            raise RunDirError(f"{self.facts_path} is no map: it was damaged, or written by something else")
-        return found
+        return _read_map(self.facts_path)
+
+    def suite(self) -> Mapping[str, Any]:
+        return _read_map(self.suite_path)
 
     def is_being_written(self) -> bool:
         """Say whether a runner works on it at this moment, of this machine or where locks reach it."""
@@ -316,6 +316,13 @@ class Seals:
     def end(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the runner's ``end`` of these fields."""
         return {**fields, "seal": self._mark}
+
+
+def _read_map(path: Path) -> dict[str, Any]:
+    found = _read_json(path)
+    if not isinstance(found, dict):
+        raise RunDirError(f"{path} is no map: it was damaged, or written by something else")
+    return found
 
 
 def _read_json(path: Path) -> Any:

@@ -25,12 +25,13 @@ from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError, UsageError
 from milabench.outcome import GOOD
 from milabench.plan import Plan
-from milabench.plan.standins import with_standins
+from milabench.plan.standins import Kept, with_standins
 from milabench.record import Record
 from milabench.rundir import RunDir
 from milabench.system import allocation
 from milabench.system.file import NodeEntry, SystemFile
 from milabench.system.types import Allocation, System
+from milabench.untrusted import mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +90,8 @@ async def _checked(work: Operation, asked: Resumed, record: Record, ways: _Ways,
     """Return what is left, for the nodes that have the places now, once nothing stands in the way of it."""
     before, plan = record.facts(), record.plan()
     names = [trial.id for trial in _left(record, plan, asked).trials]
-    kept = [str(before.get("base")), *before.get("code", {})]
-    whole = with_standins(plan, names, list(places.standins(ways.places, before, described)), kept)
+    pairs = list(places.standins(ways.places, before, described))
+    whole = with_standins(plan, names, pairs, _kept(record, before)) if pairs else plan
     trials = {trial.id: trial for trial in whole.trials}
     left = replace(whole, trials=tuple(trials[name] for name in names))
     run = changes.Subject(before=before, places=ways.places, described=described, left=left)
@@ -110,6 +111,11 @@ async def _checked(work: Operation, asked: Resumed, record: Record, ways: _Ways,
     if whole != plan:
         record.replan(whole)
     return left
+
+
+def _kept(record: RunDir, before: Mapping[str, Any]) -> Kept:
+    """Return what names no node, whatever it looks like: paths of the run, and what its suite has word for word."""
+    return Kept.of([str(before.get("base")), *before.get("code", {})], mapping(record.suite().get("benchmarks")))
 
 
 def _replacing(run: changes.Subject, now: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,9 +124,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 
 def cut_off(folder: Path) -> None:
     """Leave a run of which only the first trial has ended, badly."""
-    record = Record.create(
-        folder / "run", plan=PLAN, facts={**FACTS, "milabench": milabench.__version__}, suite={}
-    )
+    record = Record.create(folder / "run", plan=PLAN, facts={**FACTS, "milabench": milabench.__version__}, suite={})
 
     async def first() -> None:
         host, only = FakeHost(lambda _: exits(1)), Plan(phase="run", trials=PLAN.trials[:1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from milabench import suite
 from milabench.app.options import Options
-from milabench.app.submit import Words, _all_submitted, _found, _Part, _parts, _same_nodes
+from milabench.app.submit import Words, _all_submitted, _found, _on_nodes, _Part, _parts
 from milabench.console import Console
 from milabench.errors import PreflightError, RunDirError
 from milabench.slurm.commands import Slurm, SlurmError
@@ -77,11 +78,52 @@ def test_where_nothing_was_submitted_that_is_told(tmp_path: Path, name: str | No
         _found(name, options(tmp_path))
 
 
-def test_a_run_goes_on_where_it_was_begun(tmp_path: Path) -> None:
-    there = submitted(tmp_path / "it").with_end(Seen(job="1", state="TIMEOUT", nodes="n[1-2]"))
-    assert _same_nodes(there) == []  # it was not
-    (tmp_path / "it/plan.json").touch()
-    assert _same_nodes(there) == ["--nodelist=n[1-2]"]
+def begun(run: Path, **facts: object) -> Submissions:
+    """Return a run of two jobs, the last of which has not ended."""
+    there = submitted(run).with_end(Seen(job="1", state="TIMEOUT", nodes="n[1-2]"))
+    (run / "plan.json").touch()
+    (run / "run.json").write_text(json.dumps({"allocation": "1", "nodes": {"n1": {}, "n2": {}}, **facts}))
+    return there.with_job(Submitted(job="2", profile=None, asked=(), submitted=2.0))
+
+
+MOVED = {"nodes": {"n1": {}, "n2": {}, "n4": {}}, "replaced": [{"node": "n2", "by": "n4", "time": 1.0}]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked", "how", "wanted"),
+    [
+        ({}, ("--time=9",), "", ("--nodelist=n[1-2]", "--time=9")),
+        ({}, ("--nodelist=n[1-2]", "--time=9"), "", ("--nodelist=n[1-2]", "--time=9")),
+        ({}, ("--nodelist=n[1-4]",), "said", ("--nodelist=n[1-2]", "--nodelist=n[1-4]")),
+        (MOVED, ("--nodelist=n[1-2]", "--nodes=2"), "", ("--nodelist=n1,n4", "--nodes=2")),
+        ({}, ("--nodelist=n[1-2]", "--time=9"), "others", ("--nodes=2", "--time=9")),
+        (
+            {},
+            ("--nodelist", "n[1-2]", "-wn1", "-w", "n2", "--wait-all-nodes=1"),
+            "others",
+            ("--nodes=2", "--wait-all-nodes=1"),
+        ),
+        (MOVED, ("--nodes=2-3",), "others", ("--nodes=2-3",)),
+        ({}, ("--nodes", "2"), "others", ("--nodes", "2")),
+        ({}, ("-N2", "--exclude=n2"), "said others", ("-N2", "--exclude=n2")),
+    ],
+)
+def test_a_run_goes_on_where_it_was_begun_or_on_as_many_nodes(
+    tmp_path: Path, facts: dict[str, object], asked: tuple[str, ...], how: str, wanted: tuple[str, ...]
+) -> None:
+    there = begun(tmp_path / "it", **facts)
+    assert _on_nodes(there, asked, others="others" in how, said="said" in how) == wanted
+
+
+def test_a_run_that_was_begun_by_hand_goes_on_where_it_was_begun(tmp_path: Path) -> None:
+    begun(tmp_path / "it")
+    assert _on_nodes(Submissions(run=tmp_path / "it"), (), others=False, said=False) == ("--nodelist=n1,n2",)
+
+
+def test_a_run_that_has_not_begun_asks_for_what_it_did(tmp_path: Path) -> None:
+    there = submitted(tmp_path / "it")
+    assert _on_nodes(there, ("--nodelist=n1", "-N1"), others=False, said=False) == ("--nodelist=n1", "-N1")
+    assert _on_nodes(there, ("--nodelist=n1", "-N1"), others=True, said=False) == ("-N1",)
 
 
 class Queue(Slurm):
