@@ -65,12 +65,13 @@ def assigned(places: Sequence[Place], there: Sequence[str]) -> list[Place]:
     back = [_back(place, present) for place in places]
     free = iter([name for name in there if name not in known])
     found = [place if place.node in present else _given(place, next(free, None)) for place in back]
-    lacking = sum(place is None for place in found)
-    if lacking:
-        needs = f"the run is on {len(places)} node{'s' * (len(places) != 1)}"
+    if lacking := sum(place is None for place in found):
+        many = f"{len(places)} node{'s' * (len(places) != 1)}"
+        idle = [name for name in there if name in known and name not in {place.node for place in back}]
+        why = f" ({', '.join(idle)} had a place before: it takes no other)" if idle else ""
         raise PreflightError(
-            f"{needs}, and {', '.join(there)} {'are' if len(there) != 1 else 'is'} {lacking} too few: it goes on on as"
-            " many as it was begun on"
+            f"the run is on {many}, and {', '.join(there)} {'are' if len(there) != 1 else 'is'} {lacking} too few: it"
+            f" goes on on as many as it was begun on{why}"
         )
     return [place for place in found if place is not None]
 
