@@ -6,6 +6,7 @@ import enum
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 MAX_TOLD = 800  # characters of a message
 
@@ -94,6 +95,16 @@ class DiskFull(UserError):
 
 class RunDirError(UserError):
     """A folder that is no run, or a run whose files cannot be read."""
+
+
+class NotBegunError(RunDirError):
+    """A run that its Slurm job has not begun; ``said`` is what is known of the job, in words."""
+
+    def __init__(self, path: Path, job: str, said: str = "") -> None:
+        self.path, self.job = path, job
+        how = f" ({said})" if said else ""
+        follow = f"milabench submit --attach {path} follows it"
+        super().__init__(f"{path}: its Slurm job {job} has not begun the run{how}: {follow}")
 
 
 class AbsentFileError(RunDirError):

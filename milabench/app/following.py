@@ -222,7 +222,7 @@ class _Followed:
             self._console.note(f"warning: how job {self.job} ended cannot be recorded: {error}")
         run = self.submissions.run
         ended = completed(run)
-        self.code, words = how_it_ended(seen)
+        self.code, words = states.how_it_ended(seen)
         if seen.state == "GONE" and ended is not None:
             self.code, words = ended, "has ended: its run is complete"
         self._console.note(f"job {self.job}{_on(self.submissions.latest.nodes)} {words}")
@@ -242,23 +242,6 @@ class _Followed:
             self._console.note(f"the last that job {self.job} printed ({output}):")
         for line in lines[-_LINES:]:
             self._console.note(f"  {printable(line)}")
-
-
-def how_it_ended(seen: Seen) -> tuple[ExitCode, str]:
-    """Return the exit code of a run by how its job ended, and that in words."""
-    if seen.was_cut_off:
-        return ExitCode.INTERRUPTED, "was told to end, its time limit being near"
-    if seen.state in ("COMPLETED", "FAILED") and seen.exit_code is not None:
-        if seen.exit_code in list(ExitCode):
-            return ExitCode(seen.exit_code), "has ended"
-        return ExitCode.ENVIRONMENT, f"ended with exit code {seen.exit_code}"
-    if seen.state == "FAILED" and seen.signal == signal.SIGTERM:
-        return ExitCode.INTERRUPTED, "was told to end before it had begun"  # milabench takes that as a wish
-    if seen.state == "FAILED" and seen.signal is not None:
-        return ExitCode.ENVIRONMENT, f"was killed by signal {seen.signal}"
-    end = ENDED[seen.state]
-    reason = f", {seen.reason}" if seen.reason not in ("", "None") else ""
-    return end.code, f"{end.words} ({seen.state}{reason})"
 
 
 def _on(nodes: str) -> str:

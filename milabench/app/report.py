@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from milabench import oldruns
-from milabench.errors import RunDirError
+from milabench.errors import NotBegunError, RunDirError
 from milabench.paths import expanded, is_folder
 from milabench.rundir import RunDir, is_run, runs
 from milabench.slurm import records
@@ -98,9 +98,6 @@ def find_run(name: str | None, base: Path) -> RunDir:
 
 
 def _check_begun(path: Path) -> None:
-    """Raise RunDirError where a folder is that of a run whose job has not begun it."""
+    """Raise NotBegunError where a folder is that of a run whose job has not begun it."""
     if records.is_submitted(path) and not is_run(path):
-        job = records.read(path).latest.job
-        raise RunDirError(
-            f"{path}: its Slurm job {job} has not begun the run: milabench submit --attach {path} follows it"
-        )
+        raise NotBegunError(path, records.read(path).latest.job)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from milabench.app.jobs import Job, look
 from milabench.app.report import find_run
 from milabench.console import FRAME_CPU_S, PROGRESS_S, is_terminal, live_view, pause_s
 from milabench.console.status import News, lines, overview
 from milabench.console.usage import EVERY_S, Meter
+from milabench.errors import NotBegunError
 from milabench.follow.run import Status, Watch
 from milabench.render.status import document
+from milabench.rundir import RunDir
+from milabench.slurm.states import in_words
 
 _READING_S = 2.0  # of CPU, for one answer
 _WIDTH = 160
@@ -23,10 +27,14 @@ _WIDTH = 160
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which run, by folder or name (the newest by default), and in which form its state is to be written."""
+    """Which run, by folder or name (the newest by default), and in which form its state is to be written.
+
+    ``environ`` is the operator's environment, in which Slurm's commands are found.
+    """
 
     run: str | None
     base: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
     follow: bool = False
     as_json: bool = False
 
@@ -36,13 +44,28 @@ def status(wanted: Wanted, out: TextIO) -> None:
 
     Raises RunDirError where there is no such run, or no plan in it.
     """
-    watch = Watch(find_run(wanted.run, wanted.base))
-    if not wanted.follow:
-        _write(watch.look(_READING_S), watch, out, as_json=wanted.as_json)
-    elif wanted.as_json:
-        _documents(watch, out)
+    run = _found(wanted)
+    watch, job = Watch(run), Job(run.path, wanted.environ)
+    if wanted.follow and wanted.as_json:
+        _documents(watch, job, out)
+        return
+    if wanted.follow:
+        found = _frames(watch, out) if is_terminal(out) else _news(watch, out)
     else:
-        _write(_frames(watch, out) if is_terminal(out) else _news(watch, out), watch, out)
+        found = watch.look(_READING_S)
+    if wanted.as_json:
+        _write_document(found, job, out)
+    else:
+        _write(found, watch, job, out)
+
+
+def _found(wanted: Wanted) -> RunDir:
+    """Return the run. Raises NotBegunError, with what Slurm says, for one whose job waits."""
+    try:
+        return find_run(wanted.run, wanted.base)
+    except NotBegunError as error:
+        seen = look(error.path, wanted.environ)
+        raise NotBegunError(error.path, error.job, in_words(seen) if seen else "") from None
 
 
 def _looks(watch: Watch, reading_s: float) -> Iterator[Status]:
@@ -56,12 +79,12 @@ def _looks(watch: Watch, reading_s: float) -> Iterator[Status]:
         time.sleep(pause_s(time.thread_time() - began))
 
 
-def _documents(watch: Watch, out: TextIO) -> None:
+def _documents(watch: Watch, job: Job, out: TextIO) -> None:
     before: object = None
     for found in _looks(watch, _READING_S):
         now = (found.state, found.outcomes, found.running)
         if now != before:
-            _write(found, watch, out, as_json=True)
+            _write_document(found, job, out)
         before = now
 
 
@@ -87,11 +110,12 @@ def _news(watch: Watch, out: TextIO) -> Status:
     return found
 
 
-def _write(found: Status, watch: Watch, out: TextIO, *, as_json: bool = False) -> None:
-    if as_json:
-        print(json.dumps(document(found)), file=out, flush=True)
-        return
+def _write_document(found: Status, job: Job, out: TextIO) -> None:
+    print(json.dumps(document(found, job.look())), file=out, flush=True)
+
+
+def _write(found: Status, watch: Watch, job: Job, out: TextIO) -> None:
     meter = Meter()
     meter.take(found.usage, found.devices, watch.commands)
     width = shutil.get_terminal_size().columns if out.isatty() else _WIDTH
-    print(*lines(found, meter.known, width, time.time()), sep="\n", file=out, flush=True)
+    print(*lines(found, meter.known, width, time.time(), job.look()), sep="\n", file=out, flush=True)

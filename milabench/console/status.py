@@ -10,6 +10,7 @@ from milabench.console.words import Usage, counts, printable, trial_line
 from milabench.follow.run import Status, Watch
 from milabench.outcome import GOOD, UNDECIDED, Outcome
 from milabench.render.units import duration
+from milabench.slurm.states import Seen, in_words
 
 _MOST_FAILURES = 20
 
@@ -30,9 +31,11 @@ def overview(status: Status, usage: Mapping[str, Usage], now: float) -> Overview
     )
 
 
-def lines(status: Status, usage: Mapping[str, Usage], width: int, now: float) -> Iterator[str]:
-    """Yield a run as text: its state, its trials, what runs, and what failed."""
-    yield f"{status.path.name}: {_state(status, now)}"
+def lines(status: Status, usage: Mapping[str, Usage], width: int, now: float, job: Seen | None = None) -> Iterator[str]:
+    """Yield a run as text: its state, its Slurm job where it has one, its trials, what runs, and what failed."""
+    yield f"{status.path.name}: {_state(status, now, job)}"
+    if job is not None:
+        yield printable(f"Slurm job {job.job}: {in_words(job)}")
     ended = counts(Counter(each.kind for each in status.outcomes.values() if each.kind not in UNDECIDED))
     began = "cut off" if status.is_over else "running"
     parts = [f"{status.done} of {len(status.trials)} done" + (f" ({ended})" if ended else "")]
@@ -53,9 +56,11 @@ def lines(status: Status, usage: Mapping[str, Usage], width: int, now: float) ->
         yield f"what a process printed: milabench logs {failed[0][0]} --run {status.path}"
 
 
-def _state(status: Status, now: float) -> str:
+def _state(status: Status, now: float, job: Seen | None) -> str:
     """Return the state of a run with what is to be known of it, and what to do."""
-    resume = f"`milabench resume {status.path}` goes on with it"
+    resume = f"`milabench {'resume' if job is None else 'submit --resume'} {status.path}` goes on with it"
+    if job is not None and job.state and not job.is_over:
+        resume = "its job goes on with it"
     runner = "" if status.pid is None else f" (process {status.pid} on {printable(str(status.host))})"
     match status.state:
         case "running":

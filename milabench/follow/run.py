@@ -94,6 +94,7 @@ class Watch:
         if not run.plan_path.exists():
             older = "it is one of milabench before this: `milabench report` reads it"
             raise RunDirError(f"{run.path} has no plan to say how far it is: {older}")
+        self._planned = _stamp(run.plan_path)
         self._trials = {trial.id: trial for trial in run.plan().trials}
         self._ids = tuple(self._trials)
         self._bounds = {name: trial.bound_s for name, trial in self._trials.items()}
@@ -109,6 +110,7 @@ class Watch:
         state, now = self._state(), self._clock()
         journal, facts, stands = self._journal.journal, self._facts, self._standing()
         sitting = journal.sittings[-1] if journal.sittings else None
+        self._plan_again()
         self._follow(frozenset(stands.running))
         self._follower.catch_up(catch_up_s)
         processes = self._follower.progress()
@@ -175,6 +177,14 @@ class Watch:
             self._stood = (journal, _Standing(outcomes=outcomes, running=running, waiting_s=waiting_s))
         return self._stood[1]
 
+    def _plan_again(self) -> None:
+        """Read the plan again where another is in its place: what is left may be on other nodes, under other tags."""
+        stamp = _stamp(self._run.plan_path)
+        if stamp not in (None, self._planned):
+            self._follow(frozenset())
+            self._trials = {trial.id: trial for trial in self._run.plan().trials}
+            self._planned = stamp
+
     def _follow(self, running: frozenset[str]) -> None:
         if running == self._followed:
             return
@@ -226,10 +236,7 @@ class _Facts:
         self._found: Mapping[str, Any] = {}
 
     def read(self) -> None:
-        stamp: object = None
-        with suppress(OSError):
-            found = self._run.facts_path.stat()
-            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        stamp = _stamp(self._run.facts_path)
         if stamp == self._stamp:
             return
         self._stamp, self._found = stamp, {}
@@ -246,6 +253,15 @@ class _Facts:
         """Return a time, in s since 1970; None where it says none."""
         value = self._found.get(name)
         return float(value) if is_number(value) else None
+
+
+def _stamp(path: Path) -> object:
+    """Return what is another where a file is, or has been changed; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _processes(trial: Trial) -> list[tuple[str, Job, Command]]:

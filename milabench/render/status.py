@@ -9,16 +9,18 @@ from typing import Any
 from milabench.follow import Progress
 from milabench.follow.run import Status
 from milabench.outcome import GOOD
+from milabench.slurm.states import Seen
 
 
-def document(status: Status) -> dict[str, Any]:
-    """Return a run as ``milabench status --json`` prints it: version 1, times in s since 1970."""
+def document(status: Status, job: Seen | None = None) -> dict[str, Any]:
+    """Return a run as ``milabench status --json`` prints it: version 1, times in s since 1970; ``job`` is Slurm's."""
     outcomes = status.outcomes
     return {
         "version": 1,
         "run": {"name": status.path.name, "path": str(status.path), "started": status.began, "ended": status.ended},
         "state": status.state,
         "runner": None if status.pid is None else {"pid": status.pid, "host": status.host, "since": status.since},
+        "job": job and {name: getattr(job, name) or None for name in ("job", "state", "reason", "nodes")},
         "trials": {
             "total": len(status.trials),
             "done": status.done,

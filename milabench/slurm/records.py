@@ -35,6 +35,11 @@ class Submitted:
     nodes: str = ""
     exit_code: int | None = None
 
+    @property
+    def seen(self) -> Seen:
+        """How it was when somebody looked last; without a state where nobody has seen it end."""
+        return Seen(job=self.job, state=self.state, reason=self.reason, nodes=self.nodes, exit_code=self.exit_code)
+
     def with_end(self, seen: Seen) -> Submitted:
         nodes = seen.nodes or self.nodes  # a job that was cancelled before it began has none
         return replace(self, state=seen.state, reason=seen.reason, nodes=nodes, exit_code=seen.exit_code)

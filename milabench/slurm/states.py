@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,6 +115,33 @@ def waiting(reason: str) -> str:
     if meaning is None and name.startswith(("Assoc", "QOS")):
         meaning = "a limit of your account or quality of service is reached"
     return f"{reason}: {meaning}" if meaning else reason
+
+
+def how_it_ended(seen: Seen) -> tuple[ExitCode, str]:
+    """Return the exit code of a run by how its job ended, and that in words."""
+    if seen.was_cut_off:
+        return ExitCode.INTERRUPTED, "was told to end, its time limit being near"
+    if seen.state in ("COMPLETED", "FAILED") and seen.exit_code is not None:
+        if seen.exit_code in list(ExitCode):
+            return ExitCode(seen.exit_code), "has ended"
+        return ExitCode.ENVIRONMENT, f"ended with exit code {seen.exit_code}"
+    if seen.state == "FAILED" and seen.signal == signal.SIGTERM:
+        return ExitCode.INTERRUPTED, "was told to end before it had begun"  # milabench takes that as a wish
+    if seen.state == "FAILED" and seen.signal is not None:
+        return ExitCode.ENVIRONMENT, f"was killed by signal {seen.signal}"
+    end = ENDED[seen.state]
+    reason = f", {seen.reason}" if seen.reason not in ("", "None") else ""
+    return end.code, f"{end.words} ({seen.state}{reason})"
+
+
+def in_words(seen: Seen) -> str:
+    """Say how a job is; one without a state is not known, for its reason."""
+    if not seen.state:
+        return f"not known: {seen.reason}"
+    if seen.state == "PENDING":
+        return f"waits: {waiting(seen.reason)}" if seen.reason not in ("", "None") else "waits"
+    where = f" on {seen.nodes}" if seen.nodes else ""
+    return f"{how_it_ended(seen)[1] if seen.is_over else seen.state.lower()}{where}"
 
 
 def parse(text: str) -> dict[str, Seen]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,24 @@ def test_a_run_that_is_gone_on_with_runs_again(run: Run) -> None:
     found = run.look()
     assert (found.state, found.since, found.running) == ("running", 4600.0, {"a": 4600.0})
     assert found.processes[0].stage == "waiting"  # what the first attempt left counts no more
+    again.release()
+
+
+def test_a_run_that_goes_on_on_other_nodes_is_followed_there(run: Run) -> None:
+    run.begin(run.trials[0])
+    watch = run.watch()
+    assert [each.tag for each in watch.look(10.0).processes] == ["a"]
+    run.record.finish("incomplete")
+    again = Record.reopen(run.record.path, run.clock.ns)
+    (job,) = run.trials[0].jobs
+    moved = replace(job, tag="a.n4", commands=(replace(job.commands[0], tag="a.n4", node="n4"),))
+    there = replace(run.trials[0], jobs=(moved,))
+    again.replan(Plan(phase="run", trials=(there, *run.trials[1:])))
+    assert (watch.look(10.0).running, again.attempt_path(1).joinpath("a.jsonl").exists()) == ({}, True)
+    again.started(there)
+    again.begin(moved.commands[0], {})
+    found = watch.look(10.0)
+    assert ([*found.running], [each.tag for each in found.processes]) == (["a"], ["a.n4"])
     again.release()
 
 

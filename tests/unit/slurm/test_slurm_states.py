@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from milabench.app.following import how_it_ended
 from milabench.errors import ExitCode
 from milabench.slurm import states
 from milabench.slurm.commands import plain
-from milabench.slurm.states import Seen, parse, waiting
+from milabench.slurm.states import Seen, how_it_ended, in_words, parse, waiting
 
 RUNNING = "12|RUNNING|None|0|n[1-2]|2026-11-29T20:33:41|2026-11-29T21:33:41|1:00:00|"
 PENDING = "13|PENDING|ReqNodeNotAvail, UnavailableNodes:n2|0||N/A|N/A|UNLIMITED|"
@@ -102,6 +101,22 @@ NEAR = {"exit_code": 130, "starts": 0.0, "ends": 3500.0, "time_limit_s": 3600.0}
 )
 def test_how_a_job_ended_is_told_with_the_exit_code_of_its_run(how: Seen, code: ExitCode, words: str) -> None:
     assert how_it_ended(how) == (code, words)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (seen("RUNNING", nodes="n[1-2]"), "running on n[1-2]"),
+        (seen("PENDING", reason="Priority"), "waits: Priority: others come before it"),
+        (seen("PENDING", reason="None"), "waits"),
+        (seen("NODE_FAIL", nodes="n1", reason="NodeDown"), "lost a node (NODE_FAIL, NodeDown) on n1"),
+        (seen("FAILED", nodes="n1", exit_code=1), "has ended on n1"),
+        (seen("GONE"), "is not known to Slurm any more (GONE)"),
+        (seen("", reason="squeue does not answer"), "not known: squeue does not answer"),
+    ],
+)
+def test_how_a_job_is_is_told_in_words(how: Seen, words: str) -> None:
+    assert in_words(how) == words
 
 
 def test_a_state_that_is_not_known_is_none_of_an_end() -> None:
