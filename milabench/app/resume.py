@@ -15,7 +15,7 @@ from milabench import plan as planning
 from milabench import system as systems
 from milabench.app import changes, places, preflight
 from milabench.app.facts import SSH_OPTIONS
-from milabench.app.fleet import Survey
+from milabench.app.fleet import Survey, Unreachable
 from milabench.app.options import Options
 from milabench.app.phases import Operation, nodes_of, operation
 from milabench.app.places import Place
@@ -144,9 +144,15 @@ def _left(run: RunDir, plan: Plan, asked: Resumed) -> Plan:
 
 
 async def _joined(work: Operation, record: RunDir, ways: _Ways) -> System:
-    """Connect the nodes of a run and return them as they are now. Raises Unreachable with those that are not there."""
+    """Connect the nodes of a run and return them as they are now. Raises PreflightError with those that are not."""
     survey = Survey(base=str(record.facts().get("base")), arch=ways.system.arch)
-    return await work.recorded(ways.system, survey, ways.within)
+    try:
+        return await work.recorded(ways.system, survey, ways.within)
+    except Unreachable as error:
+        if ways.within is not None or len(ways.places) == 1:
+            raise
+        others = f"milabench resume {shlex.quote(str(record.path))} --other-nodes --system FILE"
+        raise PreflightError(f"{error}\nnodes that a file names instead can take their places: {others}") from None
 
 
 def _ways(asked: Resumed, record: RunDir, options: Options) -> _Ways:
@@ -168,10 +174,10 @@ def _in_allocation(
     here, names = allocation.read(options.environ), [place.node for place in seats]
     submit = f"milabench submit --resume {shlex.quote(str(record.path))} --other-nodes"
     if here is None or not (other_nodes or {*names} <= {*here.nodes}):
-        have = f"this one has {', '.join(here.nodes)}" if here else "milabench runs in none"
+        have = f"this allocation has {', '.join(here.nodes)}" if here else "milabench runs in no allocation"
         raise PreflightError(
-            f"the run was begun in a Slurm allocation of {', '.join(names)}, and {have}: resume it in one of the same"
-            f" nodes (--nodelist={','.join(names)}), or on others: {submit}"
+            f"the run is on {', '.join(names)} of a Slurm cluster, and {have}: resume it in one that has them"
+            f" (--nodelist={','.join(names)}), or on others: {submit}"
         )
     if other_nodes:
         try:

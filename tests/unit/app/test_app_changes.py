@@ -1,0 +1,123 @@
+"""What a run has recorded, held against what is there now: the same nodes, and nodes in the place of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from milabench.app.changes import Subject, changes, check_installed
+from milabench.app.places import Place
+from milabench.errors import PreflightError
+from milabench.plan import Command, Job, Plan, Trial
+from milabench.system.types import Node, System
+
+GPUS = [{"id": number, "name": "H100", "uuid": f"GPU-{number}"} for number in range(2)]
+TORCH = ["numpy==2", "torch==1"]
+
+
+def told(name: str, **changes: Any) -> dict[str, Any]:
+    known = {"hostname": name, "cpus": 4, "arch": "cuda", "driver": "1", "interface": "ib0", "main": name == "a"}
+    return {**known, "devices": [{**each, "uuid": f"{name}-{each['uuid']}"} for each in GPUS], **changes}
+
+
+def recorded(**changes: Any) -> dict[str, Any]:
+    nodes = {name: told(name) for name in ("a", "b")}
+    return {"milabench": "1", "system": told("a"), "nodes": nodes, "environments": {"torch": TORCH}, **changes}
+
+
+def subject(before: Mapping[str, Any], *places: str, own: str = "") -> Subject:
+    """Return a run whose places each have had these nodes; those in ``own`` have a base of their own."""
+    seats = [Place(names=tuple(each.split())) for each in places]
+    first = seats[0].node
+    nodes = tuple(
+        Node(name=each.node, main=each.node == first, shares_base=None if each.node in (first, *own.split()) else first)
+        for each in seats
+    )
+    jobs = tuple(
+        Job(
+            tag=f"x.{node.name}",
+            commands=(Command(tag=f"x.{node.name}", benchmark="x", node=node.name, argv=("x",), cwd="/"),),
+            deadline_s=1.0,
+        )
+        for node in nodes
+    )
+    left = Plan(
+        phase="run", trials=(Trial(benchmark="x", jobs=jobs),), configs={"x": {"install_group": "torch"}, "y": {}}
+    )
+    return Subject(before=before, places=seats, described=System(arch="cuda", nodes=nodes), left=left)
+
+
+def now(*nodes: dict[str, Any], **facts: Any) -> dict[str, Any]:
+    found = {each["hostname"]: each for each in nodes}
+    return {"milabench": "1", "system": nodes[0], "nodes": found, "environments": {"torch": TORCH}, "code": {}, **facts}
+
+
+@pytest.mark.parametrize(
+    ("places", "there", "wanted"),
+    [
+        (["a", "b"], [told("a"), told("b")], {}),
+        (["a", "b"], [told("a"), told("b", driver="2")], {"driver of b": "1 → 2"}),
+        (["a", "b"], [told("a", cpus=8), told("b")], {"cpus": "4 → 8"}),
+        (["a", "b c"], [told("a"), told("c")], {}),  # another machine of the same kind
+        (["a", "b c"], [told("a"), told("c", driver="2")], {"driver of c, for b": "1 → 2"}),
+        (["a", "b c"], [told("a"), told("c", interface="eth0")], {"interface of c, for b": "ib0 → eth0"}),
+        (
+            ["a", "b c"],
+            [told("a"), told("c", devices=[{**GPUS[0], "name": "A100"}])],
+            {"devices of c, for b": "['H100', 'H100'] → ['A100']"},
+        ),
+        (["a c", "b"], [told("c"), told("b")], {}),
+        (["a c", "b"], [told("c", cpus=8), told("b")], {"cpus of c, for a": "4 → 8"}),
+    ],
+)
+def test_a_node_is_held_against_itself_or_against_the_one_before_it(
+    places: list[str], there: list[dict[str, Any]], wanted: dict[str, str]
+) -> None:
+    assert dict(changes(subject(recorded(), *places), now(*there))) == wanted
+
+
+def test_a_node_that_took_a_place_before_is_held_against_what_it_was_then() -> None:
+    before = recorded(nodes={name: told(name) for name in ("a", "b", "c")})
+    run = subject(before, "a", "b c")
+    assert dict(changes(run, now(told("a"), told("c", hostname="c")))) == {}
+    other = {**told("a"), "hostname": "c"}
+    assert dict(changes(run, now(told("a"), other))) == {
+        "devices of c": "['c-GPU-0', 'c-GPU-1'] → ['a-GPU-0', 'a-GPU-1']"
+    }
+
+
+@pytest.mark.parametrize(
+    ("environments", "wanted"),
+    [
+        ({"torch": None}, {}),
+        ({"torch": ["numpy==2", "torch==2"]}, {"environment torch on c": "torch==1 → torch==2"}),
+    ],
+)
+def test_a_node_that_brings_a_base_has_the_environments_of_its_place(
+    environments: dict[str, Any], wanted: dict[str, str]
+) -> None:
+    run = subject(recorded(), "a", "b c", own="c")
+    there = now(told("a"), told("c", environments=environments))
+    check_installed(run, there)
+    assert dict(changes(run, there)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("places", "there"),
+    [
+        (["a", "b c"], now(told("a"), told("c", environments={"torch": []}))),
+        (["a c", "b"], now(told("c"), told("b"), environments={"torch": []})),
+    ],
+)
+def test_a_node_that_brings_an_empty_base_is_refused_with_what_to_do(places: list[str], there: dict[str, Any]) -> None:
+    run = subject(recorded(), *places, own="c")
+    with pytest.raises(PreflightError, match="node c has a base of its own, without the environments torch: milabench"):
+        check_installed(run, there)
+
+
+def test_on_a_base_that_is_shared_nothing_is_asked_for() -> None:
+    run = subject(recorded(), "a", "b c")
+    check_installed(run, now(told("a"), told("c")))
+    assert run.groups_on(run.described.nodes[1]) == ["torch"]
