@@ -37,13 +37,13 @@ def submit(site: Project, *words: str, **options: Any) -> Result:
     return site.milabench("submit", *words, **options)
 
 
-def cut_off(cluster: Cluster, site: Project, *, breaks: Sequence[str], on: str = "n1,n2") -> RunDir:
-    """Leave a run that has lost nodes amid its second benchmark."""
-    begin = (NODES, f"--sbatch=--nodelist={on}", "--no-follow", "--", "--config", "suite.yaml", "--run-name", "it")
-    done = submit(site, *begin)
+def cut_off(cluster: Cluster, site: Project, *words: str, breaks: Sequence[str]) -> RunDir:
+    """Leave a run of n1 and n2 that has lost nodes amid the benchmark ``long``."""
+    begin = (NODES, "--sbatch=--nodelist=n1,n2", "--no-follow", "--", "--config", "suite.yaml", "--run-name", "it")
+    done = submit(site, *begin, *words)
     assert done.code == 0, done.err
     run = RunDir(Path(done.out.split()[-1]))
-    wait_until(lambda: all(printed(run, f"long.{node}") for node in on.split(",")))
+    wait_until(lambda: all(printed(run, f"long.{node}") for node in ("n1", "n2")))
     for node in breaks:
         cluster.break_node(node)
     ended = submit(site, "--attach", "it")
@@ -98,7 +98,6 @@ def test_the_main_node_is_replaced_and_the_next_that_fails_by_the_one_that_is_ba
     site.suite(long=lasting(tmp_path / "mark"), alone=alone)
     run = cut_off(cluster, site, breaks=["n1"])
     (tmp_path / "mark").touch()
-    (tmp_path / "again").touch()
     again = submit(site, "--resume", "it", "--other-nodes", "--no-follow")
     assert again.code == 0, again.err
     assert submit(site, "--attach", "it").code == 0
@@ -138,3 +137,34 @@ def test_nodes_are_replaced_again_and_again_and_too_few_are_refused(
         "long.n3.jsonl",
     ]
     assert kinds(run) == {"long": "ok"}
+
+
+def with_gpus(site: Project) -> None:
+    """Give the nodes an nvidia-smi that tells of two GPUs of the same kind, each node of its own."""
+    row = "%s, GPU-$SLURMD_NODENAME-%s, Fake, 81559, 550.54.15, [N/A], 00000000:1%s:00.0, 96.00\\n"
+    rows = "".join(row % (number, number, number) for number in range(2))
+    script = f'#!/bin/sh\ncase "$*" in *-x*|*mig*) exit 2;; *) printf "{rows}";; esac\n'
+    tool = site.write("bin/nvidia-smi", script)
+    tool.chmod(0o755)
+    site.environ["PATH"] = f"{tool.parent}:{site.environ['PATH']}"
+
+
+def test_another_node_has_the_devices_that_the_one_before_had(cluster: Cluster, site: Project, tmp_path: Path) -> None:
+    with_gpus(site)
+    told = 'echo "$MILABENCH_NODE $CUDA_VISIBLE_DEVICES" >&2'
+    some = PRINTER.replace("while true", "for step in $(seq 30)")
+    entry = shell(f"{told}; {some}; {printing_until(tmp_path / 'mark')}", stop=100_000, plan={"method": "per_node"})
+    site.suite(long=entry)
+    run = cut_off(cluster, site, "--force", breaks=["n2"])
+    (tmp_path / "mark").touch()
+    few = submit(site, "--resume", "it", "--other-nodes", "--sbatch=--nodes=2 --gres=gpu:1", "--", "--force")
+    assert few.code == 4, few.err
+    lacking = "node n3 has 1 cuda device (0), and is to have 2 cuda devices (0, 1) for what is left of the run"
+    assert lacking in few.err.replace("\n", " ")
+    assert "replaced" not in run.facts()
+    done = submit(site, "--resume", "it", "--other-nodes", NODES, "--", "--force")
+    assert done.code == 0, done.err
+    assert run.files("long.n3").stderr.read_text().split() == ["n3", "0,1"]
+    facts = run.facts()
+    assert [each["uuid"] for each in facts["nodes"]["n3"]["devices"]] == ["GPU-n3-0", "GPU-n3-1"]
+    assert "changed" not in facts

@@ -168,7 +168,9 @@ def test_a_run_of_another_allocation_says_which_nodes_it_needs(tmp_path: Path) -
     def ways(options: Options) -> resume_module._Ways:
         return resume_module._in_allocation(places.of_run(before), before, run, options, other_nodes=False)
 
-    with pytest.raises(PreflightError, match=r"n7, n8 of a Slurm cluster, and this allocation has n1, n2: .*--nodelist=n7,n8"):
+    with pytest.raises(
+        PreflightError, match=r"n7, n8 of a Slurm cluster, and this allocation has n1, n2: .*--nodelist=n7,n8"
+    ):
         ways(slurm("n[1-2]"))
     with pytest.raises(PreflightError, match="and milabench runs in no allocation: .*it --other-nodes$"):
         ways(Options(config=None, base=Path("/b")))
