@@ -277,6 +277,14 @@ def test_the_heading_says_what_the_run_was_on(system: dict[str, object], line: s
     assert text.render(summary).splitlines()[1] == line
 
 
+def test_nodes_that_took_the_place_of_others_are_no_more_nodes_at_once() -> None:
+    nodes = {name: {"cpus": 8, "devices": [{"name": "H200"}] * 4} for name in ("n1", "n2", "n4")}
+    facts = {"system": {"arch": "cuda"}, "nodes": nodes, "replaced": [{"node": "n2", "by": "n4", "time": 1.0}]}
+    runs = (RunFacts(name="r", started="", path="/r"),)
+    summary = Summary(runs=runs, benchmarks=(), missing=(), skipped=(), score={}, facts=facts)
+    assert text.render(summary).splitlines()[1] == "cuda · 2 nodes · 8 × H200 · 16 CPUs"
+
+
 def slow_now_and_then(**fields: object) -> BenchmarkSummary:
     """Return a benchmark whose steps are mostly fast, and a few so slow that they take most of the time."""
     return benchmark("x", perf=230.8e9, unit="FLOP/s", interval=estimate(230.8e9, 9e9), speed=PROCESS.speed, **fields)

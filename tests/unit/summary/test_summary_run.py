@@ -233,6 +233,20 @@ def test_runs_of_different_set_ups_are_pooled_with_a_warning(make_run: MakeRun) 
     assert "(machine: hostname a, b; environment torch: torch 1, 2)" in told
 
 
+def test_a_run_whose_node_was_replaced_says_so_and_is_of_another_set_up(make_run: MakeRun) -> None:
+    nodes = {name: {"hostname": name, "cpus": 4} for name in ("n1", "n2", "n4")}
+    moved = {**GPU, "nodes": nodes, "replaced": [{"node": "n2", "by": "n4", "time": 1764460800.0}]}
+    first = make_run("first", recorded=moved)
+    other = make_run("other", recorded={**GPU, "nodes": {name: nodes[name] for name in ("n1", "n2")}})
+    for run in (first, other):
+        run.write("a.D0", *rates(1), end())
+    assert "n4 took the place of n2 on 2025-11-30 00:00:00 UTC: jobs begun after that ran there" in [
+        *summarize(first).warnings
+    ]
+    (told,) = [told for told in summarize([first, other]).warnings if "set-ups" in told]
+    assert "machine: hostname n1, n2, n4, n1, n2" in told
+
+
 @pytest.mark.parametrize(
     ("facts", "told"),
     [
