@@ -17,6 +17,7 @@ from milabench.app.places import Place
 from milabench.console import Console
 from milabench.errors import PreflightError
 from milabench.plan import Plan
+from milabench.preflight.differences import MEMORY_SHARE
 from milabench.system.types import Node, System
 
 # What makes two numbers of one run those of two machines.
@@ -112,8 +113,15 @@ def _of_machine(
     of = "" if first else f" of {place.node}" + (f", for {place.before}" if new else "")
     known, found = _machine(recorded, kind=new), _machine(there, kind=new)
     for name, value in known.items():
-        if value is not None and found[name] != value:
+        if value is not None and found[name] != value and not (new and _is_as_much(name, value, found[name])):
             yield f"{name}{of}", f"{value} → {found[name]}"
+
+
+def _is_as_much(name: str, before: object, now: object) -> bool:
+    """Say whether memory is as much, of which each kernel keeps another part for itself."""
+    if name != "memory_bytes" or not isinstance(before, int) or not isinstance(now, int):
+        return False
+    return abs(now - before) <= MEMORY_SHARE * before
 
 
 def _recorded(place: Place, before: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -193,7 +193,7 @@ class _Followed:
             return False
         self._told = told
         if waits and seen.reason not in ("", "None"):
-            self._console.note(f"job {self.job} waits: {states.waiting(seen.reason)}")
+            self._console.note(f"job {self.job} waits: {states.waiting(seen.reason)}{self._other_nodes(seen)}")
         elif seen.state in ("RUNNING", "REQUEUED", "SUSPENDED"):
             self._console.note(f"job {self.job} is {seen.state.lower()}{_on(seen.nodes)}")
         return True
@@ -229,7 +229,12 @@ class _Followed:
         if self.code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.INTERRUPTED):
             self._show_output()
         if ended is None:
-            self._console.note(f"{run.name} is not complete: milabench submit --resume {run} goes on with it")
+            way = f"milabench submit --resume {run} goes on with it"
+            self._console.note(f"{run.name} is not complete: {way}{self._other_nodes(seen)}")
+
+    def _other_nodes(self, seen: Seen) -> str:
+        """Say how a run goes on that has begun, and of which a node is not there."""
+        return states.on_others(seen) if (self.submissions.run / "plan.json").exists() else ""
 
     def _show_output(self) -> None:
         """Show the last lines of what the job printed: there stands what was wrong."""

@@ -14,7 +14,7 @@ from milabench import oldruns
 from milabench.errors import NotBegunError, RunDirError
 from milabench.paths import expanded, is_folder
 from milabench.rundir import RunDir, is_run, runs
-from milabench.slurm import records
+from milabench.slurm import records, states
 from milabench.summary import Summary, summarize
 
 # Twice where the name has {time} at its end; older releases wrote other signs, and fractions of a second.
@@ -55,17 +55,20 @@ def _left(run: RunDir) -> str:
         return ""
     way, ended = f"milabench resume {shlex.quote(str(run.path))} goes on with it", ""
     if records.is_submitted(run.path):
-        way, ended = f"milabench submit --resume {shlex.quote(str(run.path))} goes on with it", _job_of(run)
+        way = f"milabench submit --resume {shlex.quote(str(run.path))} goes on with it"
+        ended, others = _job_of(run)
+        way += others
     return f"{run.path.name} is not complete{ended}: {way}"
 
 
-def _job_of(run: RunDir) -> str:
-    """Say how the job of a run ended, where that was no end of its own."""
+def _job_of(run: RunDir) -> tuple[str, str]:
+    """Say how the job of a run ended, where that was no end of its own, and what else that lets the user do."""
     try:
-        said = records.told(records.read(run.path).jobs)
+        jobs = records.read(run.path).jobs
     except RunDirError:
-        return ""
-    return f", {said}" if said else ""
+        return "", ""
+    said = records.told(jobs)
+    return f", {said}" if said else "", states.on_others(jobs[-1].seen)
 
 
 def _runs(name: str | None, base: Path, unpacked: contextlib.ExitStack) -> Mapping[Path, RunDir]:

@@ -13,7 +13,7 @@ from milabench.preflight.types import Finding, Severity, Wanted
 from milabench.system.types import System
 
 CLOCK_S = 0.5  # more than that no network with a time server has
-_MEMORY_SHARE = 0.05  # kernels keep another part of the same memory for themselves
+MEMORY_SHARE = 0.05  # kernels keep another part of the same memory for themselves
 
 Facts = Mapping[str, Any]
 _TOLD: Mapping[str, tuple[str, Callable[[Facts], object]]] = {
@@ -96,7 +96,7 @@ def _devices(devices: Sequence[Mapping[str, Any]]) -> str:
 
 def _memory(system: System) -> Iterator[Finding]:
     known = {name: facts["memory_bytes"] for name, facts in system.probed.items() if facts.get("memory_bytes")}
-    if known and max(known.values()) - min(known.values()) > _MEMORY_SHARE * max(known.values()):
+    if known and max(known.values()) - min(known.values()) > MEMORY_SHARE * max(known.values()):
         yield _differ("memory", "memory", {name: size(round(value / GIB) * GIB) for name, value in known.items()})
 
 

@@ -79,6 +79,7 @@ ENDED: Final[Mapping[str, End]] = MappingProxyType(
     }
 )
 
+_WITHOUT_NODE: Final = frozenset({"NODE_FAIL", "BOOT_FAIL", "ReqNodeNotAvail", "NodeDown"})
 _YOURS = "it does not begin by itself"
 _WAITS: Mapping[str, str] = MappingProxyType(
     {
@@ -108,9 +109,23 @@ _WAITS: Mapping[str, str] = MappingProxyType(
 )
 
 
+def lacks_node(seen: Seen) -> bool:
+    """Say whether a job ended, or waits, because a node of it is not there."""
+    return seen.state in _WITHOUT_NODE or (seen.state == "PENDING" and _name(seen.reason) in _WITHOUT_NODE)
+
+
+def on_others(seen: Seen) -> str:
+    """Return what else can be done than to wait for a node, as the end of what is told; nothing where none lacks."""
+    return "; with --other-nodes it waits for no node" if lacks_node(seen) else ""
+
+
+def _name(reason: str) -> str:
+    return reason.partition(",")[0].strip()  # the nodes that are not available come after it
+
+
 def waiting(reason: str) -> str:
     """Return a reason for which a job waits as Slurm calls it, with what that means where it is known."""
-    name = reason.partition(",")[0].strip()  # the nodes that are not available come after it
+    name = _name(reason)
     meaning = _WAITS.get(name)
     if meaning is None and name.startswith(("Assoc", "QOS")):
         meaning = "a limit of your account or quality of service is reached"

@@ -70,11 +70,19 @@ def test_a_run_goes_on_with_a_third_node_in_the_place_of_one_that_failed(
     site.suite(first=first, long=lasting(tmp_path / "mark"))
     run = cut_off(cluster, site, breaks=["n2"])
     before = run.files("first.n2").events.read_bytes()
+    told = site.milabench("report", str(run.path)).out.replace("\n  ", " ")
+    assert "lost a node (NODE_FAIL): milabench submit --resume" in told
+    assert "goes on with it; with --other-nodes it waits for no node" in told
+    assert "lost a node (NODE_FAIL, NodeDown) on n[1-2]" in site.milabench("status", "it").out
+    waiting = submit(site, "--resume", "it", "--no-follow")
+    assert waiting.code == 0, waiting.err
+    wait_until(lambda: "node that it needs is down" in site.milabench("status", "it").out)
+    cluster.cancel_all()
     (tmp_path / "mark").touch()
     done = submit(site, "--resume", "it", "--other-nodes")
     assert done.code == 0, done.err
     assert kinds(run) == {"first": "early_stop", "long": "ok"}
-    assert nodes_of_jobs(run) == ["n[1-2]", "n[1,3]"]
+    assert nodes_of_jobs(run) == ["n[1-2]", "", "n[1,3]"]
     assert run.tags() == ("first.n1", "first.n2", "long.n1", "long.n3")
     assert run.files("first.n2").events.read_bytes() == before
     said = {tag: run.files(tag).stderr.read_text().split() for tag in ("long.n1", "long.n3")}

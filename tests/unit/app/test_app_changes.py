@@ -18,7 +18,15 @@ TORCH = ["numpy==2", "torch==1"]
 
 
 def told(name: str, **changes: Any) -> dict[str, Any]:
-    known = {"hostname": name, "cpus": 4, "arch": "cuda", "driver": "1", "interface": "ib0", "main": name == "a"}
+    known = {
+        "hostname": name,
+        "cpus": 4,
+        "arch": "cuda",
+        "driver": "1",
+        "memory_bytes": 1000,
+        "interface": "ib0",
+        "main": name == "a",
+    }
     return {**known, "devices": [{**each, "uuid": f"{name}-{each['uuid']}"} for each in GPUS], **changes}
 
 
@@ -68,6 +76,9 @@ def now(*nodes: dict[str, Any], **facts: Any) -> dict[str, Any]:
             [told("a"), told("c", devices=[{**GPUS[0], "name": "A100"}])],
             {"devices of c, for b": "['H100', 'H100'] → ['A100']"},
         ),
+        (["a", "b c"], [told("a"), told("c", memory_bytes=1010)], {}),
+        (["a", "b c"], [told("a"), told("c", memory_bytes=2000)], {"memory_bytes of c, for b": "1000 → 2000"}),
+        (["a", "b"], [told("a"), told("b", memory_bytes=1010)], {"memory_bytes of b": "1000 → 1010"}),
         (["a c", "b"], [told("c"), told("b")], {}),
         (["a c", "b"], [told("c", cpus=8), told("b")], {"cpus of c, for a": "4 → 8"}),
     ],

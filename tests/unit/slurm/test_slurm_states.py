@@ -7,7 +7,7 @@ import pytest
 from milabench.errors import ExitCode
 from milabench.slurm import states
 from milabench.slurm.commands import plain
-from milabench.slurm.states import Seen, how_it_ended, in_words, parse, waiting
+from milabench.slurm.states import Seen, how_it_ended, in_words, lacks_node, parse, waiting
 
 RUNNING = "12|RUNNING|None|0|n[1-2]|2026-11-29T20:33:41|2026-11-29T21:33:41|1:00:00|"
 PENDING = "13|PENDING|ReqNodeNotAvail, UnavailableNodes:n2|0||N/A|N/A|UNLIMITED|"
@@ -117,6 +117,21 @@ def test_how_a_job_ended_is_told_with_the_exit_code_of_its_run(how: Seen, code: 
 )
 def test_how_a_job_is_is_told_in_words(how: Seen, words: str) -> None:
     assert in_words(how) == words
+
+
+@pytest.mark.parametrize(
+    ("how", "wanted"),
+    [
+        (seen("NODE_FAIL"), True),
+        (seen("PENDING", reason="ReqNodeNotAvail, UnavailableNodes:n2"), True),
+        (seen("PENDING", reason="NodeDown"), True),
+        (seen("PENDING", reason="Resources"), False),
+        (seen("RUNNING", reason="None"), False),
+        (seen("TIMEOUT", reason="NodeDown"), False),
+    ],
+)
+def test_a_node_that_is_not_there_is_told_by_state_and_reason(how: Seen, wanted: bool) -> None:
+    assert lacks_node(how) == wanted
 
 
 def test_a_state_that_is_not_known_is_none_of_an_end() -> None:
