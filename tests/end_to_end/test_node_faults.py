@@ -47,14 +47,14 @@ def go(machines: Machines) -> None:
         (node.seen / "go").touch()
 
 
-def until_held(machines: Machines) -> None:
-    """Wait until steps of all nodes have come into the run's own folder."""
+def until_held(machines: Machines, tags: Sequence[str] = HELD_TAGS) -> None:
+    """Wait until steps of nodes have come into the run's own folder."""
 
     def has_steps(tag: str) -> bool:
         files = machines.nodes["op"].seen.glob(f"runs/*/{tag}.steps")
         return any(path.stat().st_size > 500 for path in files)
 
-    wait_until(lambda: all(map(has_steps, HELD_TAGS)))
+    wait_until(lambda: all(map(has_steps, tags)))
 
 
 def assert_whole(machines: Machines, *tags: str) -> None:
@@ -115,6 +115,30 @@ def test_a_node_whose_sshd_is_killed_is_lost_and_its_run_can_be_resumed_when_it_
     assert done.code == 0, done.err
     assert {*machines.outcomes().values()} == {"ok", "early_stop"}
     assert_whole(machines, *HELD_TAGS)
+
+
+def test_where_a_node_does_not_come_back_a_run_goes_on_on_the_nodes_of_another_file(machines: Machines) -> None:
+    machines.write_system("n1", "n2", options=OPTIONS)
+    with machines.started("run") as process:
+        until_held(machines, HELD_TAGS[:2])
+        machines.nodes["n2"].die()
+        wait_until(lambda: "end" in {event.event for event in machines.run().events("each.n2")})
+        go(machines)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    gone = machines.milabench("resume")
+    assert gone.code == 4
+    assert "nodes that a file names instead can take their places: milabench resume" in gone.err
+    machines.write_system("n1", "n3", options=OPTIONS)
+    done = machines.milabench("resume", "--other-nodes", f"--system={machines.system}")
+    assert done.code == 0, done.err
+    assert machines.outcomes() == {
+        **dict.fromkeys(("each.n1", "each.n3"), "ok"),
+        **dict.fromkeys(("after.n1", "after.n3"), "early_stop"),
+    }
+    assert_whole(machines, "each.n1", "each.n3")
+    assert "n3 took the place of n2 on 20" in done.out.replace("\n", " ")
+    assert {*machines.run().facts()["nodes"]} == {"n1", "n2", "n3"}
 
 
 def test_what_was_lost_is_run_again_when_its_node_is_there_again(machines: Machines) -> None:
