@@ -107,7 +107,10 @@ async def _checked(work: Operation, asked: Resumed, record: Record, ways: _Ways,
     if changed := dict(changes.changes(run, now)):
         changes.tell(changed, work.console, force=asked.force)
         known["changed"] = [*before.get("changed", ()), changed]
-    record.add_facts(**known, **_replacing(run, now), **ways.facts)
+    replacing = _replacing(run, now)
+    record.add_facts(**known, **replacing, **ways.facts)
+    for each in replacing.get("replaced", ())[len(before.get("replaced", ())) :]:
+        work.console.note(f"node {each['by']} takes the place of {each['node']}")
     if whole != plan:
         record.replan(whole)
     return left
@@ -189,7 +192,10 @@ def _in_allocation(
 
 
 def _of_file(seats: Sequence[Place], before: Mapping[str, Any], options: Options) -> _Ways:
-    """Return the nodes of the system file that is given. Raises PreflightError where these are too few."""
+    """Return the nodes of the system file that is given; those that the run has had are reached as before.
+
+    Raises PreflightError where they are too few.
+    """
     if "ssh" not in before:
         raise UsageError("--other-nodes: the run was begun on one machine alone: start a new one on another")
     if options.system is None:
@@ -202,7 +208,8 @@ def _of_file(seats: Sequence[Place], before: Mapping[str, Any], options: Options
         raise PreflightError(f"{error}: name {len(seats)} in {options.system}") from None
     ssh = {name: said.options[name] for name in SSH_OPTIONS}
     given = {name: value for name, value in ssh.items() if value is not None}
-    entries = [replace(known[each.node], gpu_count=None, gpu_capacity_bytes=None, cpus=None) for each in seats]
+    new = {name: replace(entry, gpu_count=None, gpu_capacity_bytes=None, cpus=None) for name, entry in known.items()}
+    entries = [_entry(each, before) if each.node in before["nodes"] else new[each.node] for each in seats]
     facts = {"ssh": ssh, "system_file": str(options.system.absolute())}
     return _Ways(places=seats, system=_system(before, entries, given), facts=facts)
 

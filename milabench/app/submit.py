@@ -224,8 +224,8 @@ def _without_list(asked: Sequence[str]) -> Iterator[str]:
     """Yield arguments of sbatch but for those that name nodes to be among those of the job."""
     named = False  # by the word before
     for word in asked:
-        is_list = word in ("-w", "--nodelist")
-        if not (named or is_list or re.match(r"--nodelist=|-w", word)):
+        is_list = word in ("-w", "--nodelist", "-F", "--nodefile")
+        if not (named or is_list or re.match(r"--node(list|file)=|-[wF]", word)):
             yield word
         named = is_list
 

@@ -132,6 +132,7 @@ def test_where_a_node_does_not_come_back_a_run_goes_on_on_the_nodes_of_another_f
     machines.write_system("n1", "n3", options=OPTIONS)
     done = machines.milabench("resume", "--other-nodes", f"--system={machines.system}")
     assert done.code == 0, done.err
+    assert "node n3 takes the place of n2" in done.err
     assert machines.outcomes() == {
         **dict.fromkeys(("each.n1", "each.n3"), "ok"),
         **dict.fromkeys(("after.n1", "after.n3"), "early_stop"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
+from milabench.cli.resume import resume
 from milabench.cli.submit import _read_resume, _read_run, submit
 from milabench.errors import UsageError
 
@@ -48,6 +49,16 @@ def test_options_to_go_on_by_become_words() -> None:
     for given in (("it",), ("--base", "x")):
         with pytest.raises(UsageError, match="--resume has the run"):
             _read_resume(given)
+
+
+def test_other_nodes_are_for_runs_that_go_on() -> None:
+    assert _read_resume(("--other-nodes",)) == ("--other-nodes",)
+    with pytest.raises(UsageError, match="--other-nodes goes with --resume"):
+        submit.main(["--other-nodes", "--", "-c", "x"], standalone_mode=False)
+    with pytest.raises(UsageError, match="--system is for nodes over SSH"):
+        _read_resume(("--other-nodes", "--system", "x"))
+    with pytest.raises(UsageError, match="--system goes with --other-nodes"):
+        resume.main(["it", "--system", "x"], standalone_mode=False)
 
 
 @pytest.mark.parametrize("words", [["--no-follow"], ["--profile", "x"], ["--sbatch=--nodes=1"], ["--", "--failed"]])
