@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from runs_on_nodes import cut_off, machine, resumed, run
 
+from milabench import journal
 from milabench.app import places
+from milabench.app import resume as resume_module
+from milabench.app.phases import Operation
 from milabench.app.places import Place
 from milabench.errors import ExitCode, PreflightError, UsageError
 from milabench.execute.hosts import Launch
@@ -171,23 +175,48 @@ def test_what_had_failed_on_a_node_that_is_gone_is_run_again_in_its_place(
     assert dict(record.failed_before()) == {"one": 1}
 
 
-def test_a_runner_that_is_killed_before_the_plan_is_changed_is_made_up_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class Killed(BaseException):
+    """The end of a runner, at some moment."""
+
+
+def kill_before(patch: pytest.MonkeyPatch, number: int) -> None:
+    """Have a runner end before the so-manieth change that it makes of a run, at the latest when it would run it."""
+    changes = itertools.count(1)
+
+    def ends(function: Callable[..., Any]) -> Callable[..., Any]:
+        def changing(*arguments: Any, **named: Any) -> Any:
+            if next(changes) == number:
+                raise Killed
+            return function(*arguments, **named)
+
+        return changing
+
+    def filled(_work: Operation, _plan: Plan, record: Record, *_: object) -> None:
+        record.release()
+        raise Killed
+
+    patch.setattr(Path, "replace", ends(Path.replace))
+    patch.setattr(journal.Writer, "_append", ends(journal.Writer._append))
+    patch.setattr(resume_module, "fill", filled)
+
+
+@pytest.mark.parametrize("number", range(2, 12))  # the first is of any runner that goes on, the tenth puts the plan
+def test_a_runner_that_is_killed_as_nodes_are_replaced_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    record = two(tmp_path, monkeypatch)
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Record, "replan", killed)
-        with pytest.raises(KeyboardInterrupt):
-            hosts = {"a": machine(), "c": machine()}
-            resumed(tmp_path, record, hosts, monkeypatch, system(tmp_path, "a", "c"), other_nodes=True)
-    assert [job.tag for job in record.plan().trials[1].jobs] == ["two.a", "two.b"]
+    record, file = two(tmp_path, monkeypatch), system(tmp_path, "a", "c")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_before(patch, number)
+        resumed(tmp_path, record, {"a": machine(), "c": machine()}, patch, file, other_nodes=True)
     hosts = {"a": machine(), "c": machine()}
-    assert resumed(tmp_path, record, hosts, monkeypatch) == ExitCode.OK
-    assert (launched(hosts), len(record.facts()["replaced"])) == ({"a": ["two.a"], "c": ["two.c"]}, 1)
+    replaced = "replaced" in record.facts()
+    how = {} if replaced else {"other_nodes": True}
+    assert resumed(tmp_path, record, hosts, monkeypatch, None if replaced else file, **how) == ExitCode.OK
+    assert launched(hosts) == {"a": ["two.a"], "c": ["two.c"]}
+    assert (record.tags(), len(record.facts()["replaced"])) == (("one.a", "one.b", "two.a", "two.c"), 1)
+    assert dict(record.journal().attempts) == {"one": 1, "two": 2}
+    kept = sorted(path.name for path in record.path.glob("attempts/*/*.jsonl"))
+    assert kept == ["two.a.jsonl", "two.b.jsonl"]
 
 
 def test_the_plan_is_changed_only_when_what_was_there_is_put_away(
