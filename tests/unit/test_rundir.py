@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from milabench.errors import DiskFull, PreflightError, RunDirError
 from milabench.fold import MAX_RATE_LINES
 from milabench.outcome import Exit, Outcome
 from milabench.plan import Command, Job, Plan, Trial
+from milabench.plan.types import Ranks
 from milabench.record import Record
 from milabench.rundir import open_run, runs
 
@@ -360,3 +362,17 @@ def test_a_line_of_many_megabytes_is_kept_and_not_held(run: Record) -> None:
     events = list(run.events(COMMAND.tag))
     assert [event.event for event in events][-4:] == ["data", "line", "data", "end"]
     assert max(len(str(event.data)) for event in events) <= LINE_BYTES + 100
+
+
+def test_a_run_that_is_put_on_other_nodes_has_the_groups_of_these(run: Record) -> None:
+    run.started(TRIAL)
+    measure(run, steps=3)
+    run.seal(COMMAND, Exit(tag=COMMAND.tag, cause="lost"))
+    leading = replace(COMMAND, tag="resnet50.n4", node="n4", ranks=Ranks(leader="resnet50.n4", first=0, count=2))
+    moved = replace(TRIAL, jobs=(replace(TRIAL.jobs[0], commands=(leading,)),))
+    run.replan(replace(PLAN, trials=(moved,)))
+    assert run.plan().trials == (moved,)
+    assert run.group("resnet50.n4").planned.size == 2
+    assert sorted(path.name for path in run.attempt_path(1).iterdir()) == ["resnet50.D0.jsonl", "resnet50.D0.steps"]
+    run.started(moved)
+    assert dict(run.journal().attempts) == {"resnet50": 2}
