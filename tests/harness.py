@@ -16,7 +16,8 @@ from textwrap import dedent
 from typing import Any
 
 from benchmate.wire import MEASURED, Steps
-from milabench.agent.processes import children
+from milabench.agent.ender import is_ender
+from milabench.agent.processes import children, stat
 from milabench.resources import import_path
 from milabench.rundir import RunDir, runs
 
@@ -181,19 +182,24 @@ def wait_until(happened: Callable[[], object], timeout_s: float = 60) -> None:
         time.sleep(0.05)
 
 
+def agents(runner: int) -> list[int]:
+    """Return the numbers of a runner's agents on this machine: there is one at most."""
+    return [pid for pid in children(runner) if _is_named(pid, b"agent.serve")]
+
+
 def monitors(agent: int) -> list[int]:
     """Return the numbers of an agent's monitors: there is one at most."""
-    return [pid for pid in children(agent) if _is_monitor(pid)]
+    return [pid for pid in children(agent) if _is_named(pid, b"agent.monitor")]
 
 
 def benchmarks(agent: int) -> list[int]:
-    """Return the processes that an agent has started for benchmarks: all but its monitor."""
-    return [pid for pid in children(agent) if not _is_monitor(pid)]
+    """Return the processes that an agent has started for benchmarks: all but its monitor and what ends containers."""
+    return [pid for pid in children(agent) if not _is_named(pid, b"agent.monitor") and not is_ender(pid)]
 
 
-def _is_monitor(pid: int) -> bool:
+def _is_named(pid: int, module: bytes) -> bool:
     try:
-        return b"agent.monitor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return module in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 
@@ -217,12 +223,10 @@ def _placed(keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def _living() -> Iterator[int]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                if state not in ("Z", "X"):
-                    yield int(entry.name)
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        found = stat(pid)
+        if found and found[0] not in ("Z", "X"):
+            yield pid
 
 
 def _environ(pid: int) -> bytes:

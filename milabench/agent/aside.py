@@ -43,7 +43,7 @@ class Aside:
         selector: selectors.BaseSelector,
         *,
         send: Callable[[Request, Reply], None],
-        forked: Callable[[int, Callable[[], object]], None],
+        forked: Callable[[int, Callable[[int], object]], None],
     ) -> None:
         """``send`` is told what a request comes to, ``forked`` its process and what to call when that is gone."""
         self._selector, self._send, self._forked = selector, send, forked
@@ -90,7 +90,7 @@ class Aside:
                 os.close(writing)
             opened.pop_all()
         self._request, self._pipe, self._pid = request, reading, pid
-        self._forked(pid, lambda: self._waited_for(pid))
+        self._forked(pid, lambda _: self._waited_for(pid))
 
     def _waited_for(self, pid: int) -> None:
         if self._pid == pid:  # else the next has been started already

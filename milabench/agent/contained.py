@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +12,9 @@ from typing import Any
 
 from milabench.agent import container as containers
 from milabench.agent.container import Container, Inside
+from milabench.agent.ender import Begin, Ender
 from milabench.agent.spawn import metrics
 
-Begin = Callable[[Sequence[str], Mapping[str, str], Callable[[], object]], None]
 _LAST = 4096  # bytes at the end of a log that its program's last words are looked for in
 _LIMITS = ("nofile", "memlock", "stack")
 _KILLED = 137  # the exit code of a container whose process was killed by SIGKILL
@@ -23,16 +23,16 @@ _KILLED = 137  # the exit code of a container whose process was killed by SIGKIL
 class Contained:
     """The container of one process; ``argv`` and ``env`` are what starts it. Raises OSError where it has no place.
 
-    ``gone``: it has been removed, or that could not be. ``began`` starts a process of the agent's own.
+    ``gone``: it has been removed, or that could not be. ``begin`` starts a process of the agent's own.
     """
 
     def __init__(
-        self, request: Mapping[str, Any], environ: Mapping[str, str], nofile: tuple[int, int], began: Begin
+        self, request: Mapping[str, Any], environ: Mapping[str, str], nofile: tuple[int, int], begin: Begin
     ) -> None:
         container = read(request["container"])
         there = tuple(path for path in container.folders if Path(path).exists())  # of a definition that travelled
         self._container = container = replace(container, folders=there)
-        self._environ, self._began, self._log = environ, began, request["stderr"]
+        self._log = request["stderr"]
         folder = str(Path(request["stdout"]).parent)
         name = containers.named(folder, request.get("tag", ""), request["argv"])
         env = {"VOIRFILE": "", **request["env"], **metrics(request)}
@@ -40,13 +40,14 @@ class Contained:
         Path(folder).mkdir(parents=True, exist_ok=True)
         self.argv, self.env = begun(container, asked, environ, nofile)
         self.remedy = containers.ended(container, name)
-        self.by_name = self.remedy is not None  # else it is a tree of processes as any other
+        self._ender = Ender(name, self.remedy, environ, log=self._log, begin=begin) if self.remedy else None
+        self.by_name = self._ender is not None  # else it is a tree of processes as any other
         self.gone = not self.by_name
         self._ending = False
 
     def end(self, removed: Callable[[], object]) -> None:
         """Begin to end it with all that is in it, once; ``removed`` is called when that is over."""
-        if self._ending or self.remedy is None:
+        if self._ending or self._ender is None:
             return
         self._ending = True
 
@@ -54,7 +55,12 @@ class Contained:
             self.gone = True
             removed()
 
-        self._began(self.remedy, self._environ, over)
+        self._ender.ask(over)
+
+    @property
+    def left(self) -> bool:
+        """Whether it is there still, although it was to be ended."""
+        return self._ender is not None and (self._ender.left or not self.gone)
 
     def explained(self, code: int | None) -> str | None:
         """Return why it could not be started; None where its exit code is that of the process in it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from milabench.agent import processes
@@ -21,26 +21,39 @@ class Descent:
     none has but the agent's own, it was left by one that still runs, and counts as the next one's that ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held: Collection[int] = ()) -> None:
+        """``held`` are descriptors that processes of the agent's own have as well."""
         self._origins: dict[int, frozenset[Supervised]] = {}
-        self._own: dict[int, Callable[[], object]] = {}
+        self._own: dict[int, Callable[[int], object]] = {}
+        self._held = held
 
     def started(self, process: Supervised) -> None:
         self._origins[process.pid] = frozenset({process})
 
-    def forked(self, pid: int, gone: Callable[[], object]) -> None:
-        """Take note of a child that is the agent's own; ``gone`` is called when its number may be another's."""
+    def forked(self, pid: int, gone: Callable[[int], object]) -> None:
+        """Take note of a child that is the agent's own.
+
+        ``gone`` is told its exit status when its number may be another's.
+        """
         self._origins[pid] = frozenset()
         self._own[pid] = gone
 
-    def begin(self, argv: Sequence[str], environ: Mapping[str, str], ended: Callable[[], object]) -> None:
-        """Start a process of the agent's own, and call ``ended`` when it has ended, or could not be started."""
-        no = subprocess.DEVNULL
-        try:
-            process = subprocess.Popen(argv, env=environ, stdin=no, stdout=no, stderr=no, start_new_session=True)
-        except OSError:
-            ended()
-            return
+    def begin(
+        self, argv: Sequence[str], environ: Mapping[str, str], ended: Callable[[int], object], files: tuple[int, int]
+    ) -> None:
+        """Start a process of the agent's own that may outlive it, and tell ``ended`` its status. Raises OSError.
+
+        ``files`` are its standard input and output.
+        """
+        process = subprocess.Popen(
+            argv,
+            env=environ,
+            stdin=files[0],
+            stdout=files[1],
+            stderr=subprocess.DEVNULL,
+            pass_fds=tuple(self._held),
+            start_new_session=True,
+        )
         process.returncode = 0  # it is waited for here
         self.forked(process.pid, ended)
 
@@ -68,12 +81,12 @@ class Descent:
                     if process.pid == ended.si_pid:
                         process.dying(ended.si_status)
                 pid, status, usage = os.wait4(ended.si_pid, 0)
-                self._own.pop(pid, _nothing)()
+                self._own.pop(pid, _nothing)(status)
                 for process in origins:
                     process.reaped(pid, status, usage.ru_maxrss * 1024)
                 bereaved |= origins
         return any_ended
 
 
-def _nothing() -> None:
+def _nothing(_: int) -> None:
     pass

@@ -41,7 +41,7 @@ class Monitoring:
         environ: Mapping[str, str],
         *,
         send: Callable[[Request], object],
-        forked: Callable[[int, Callable[[], object]], object],
+        forked: Callable[[int, Callable[[int], object]], object],
     ) -> None:
         self._selector, self._environ = selector, environ
         self._send, self._forked = send, forked
@@ -130,7 +130,7 @@ class Monitoring:
         if self._settings is not None:
             self._answer(_BEGUN if has_begun else _FAILED)
 
-    def _gone(self) -> None:
+    def _gone(self, _: int) -> None:
         self._pid = None
         self._let_go()
         self._answer({"event": "monitored"} if self._settings is None else _FAILED)

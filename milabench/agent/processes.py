@@ -13,7 +13,7 @@ import functools
 import os
 import signal
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
@@ -71,12 +71,16 @@ def _parents() -> dict[int, int]:
     return {pid: int(fields[1]) for pid, fields in lines.items() if fields}
 
 
-def below(roots: Iterable[int]) -> list[int]:
-    """Return these processes and all their descendants, parents first."""
-    found = dict.fromkeys(roots)
+def _nobody(_: int) -> bool:
+    return False
+
+
+def below(roots: Iterable[int], spared: Callable[[int], bool] = _nobody) -> list[int]:
+    """Return these processes and all their descendants, parents first, but for those ``spared`` and all below them."""
+    found = dict.fromkeys(pid for pid in roots if not spared(pid))
     queue = list(found)
     for pid in queue:  # grows as it goes
-        new = [child for child in children(pid) if child not in found]
+        new = [child for child in children(pid) if child not in found and not spared(child)]
         found.update(dict.fromkeys(new))
         queue.extend(new)
     return queue
@@ -93,14 +97,14 @@ def kill(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def end_all(timeout_s: float, kept: Container[int] = ()) -> None:
+def end_all(timeout_s: float, kept: Callable[[int], bool], spared: Callable[[int], bool] = _nobody) -> None:
     """Kill and reap all descendants of this process, again until none is left or the time is over.
 
-    ``kept``: its children that are left alone, with all that is below them.
+    ``kept``: its children that are left alone, with all that is below them; ``spared``: those that end by themselves.
     """
     end = time.monotonic() + timeout_s
-    while (mine := [pid for pid in children(os.getpid()) if pid not in kept]) and time.monotonic() < end:
-        kill(below(mine), signal.SIGKILL)
+    while (mine := [pid for pid in children(os.getpid()) if not kept(pid)]) and time.monotonic() < end:
+        kill(below(mine, spared), signal.SIGKILL)
         for pid in mine:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)

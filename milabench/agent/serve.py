@@ -23,6 +23,7 @@ from milabench.agent import aside, packages, processes
 from milabench.agent import once as once_module
 from milabench.agent.aside import Aside, Request, answer
 from milabench.agent.descent import Descent
+from milabench.agent.ender import is_ender
 from milabench.agent.failures import bug, unwritable
 from milabench.agent.forward import Forwarding
 from milabench.agent.greeting import Silence, hello, private_folder
@@ -65,11 +66,11 @@ class Agent:
         self._replies = Replies(replies, self._selector)
         self._leaders = Leaders(self._selector, full=lambda number: self._replies.send({"id": number, "event": "full"}))
         self._running: dict[int, Supervised] = {}
-        self._descent = Descent()
+        self._held: dict[str, int] = {}
+        self._descent = Descent(self._held.values())
         self._aside = Aside(self._selector, send=self._answer_aside, forked=self._descent.forked)
         self._oom_kills = OomKills()
         self._guarded: dict[str, Guarded] = {}
-        self._held: dict[str, int] = {}
         self._environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
         self._receiving = Receiving(self._replies.send)
         self._forwarding = Forwarding(self._replies, os.environ)
@@ -117,7 +118,7 @@ class Agent:
                 self._turn()
         finally:
             self._forwarding.close()
-            processes.end_all(VERIFY_S)  # none, unless this agent fails: then nothing may outlive it
+            processes.end_all(VERIFY_S, kept=is_ender)  # none, unless this agent fails: then nothing may outlive it
 
     def _listen(self) -> None:
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from milabench.agent import processes
-from milabench.agent.contained import Begin, Contained
+from milabench.agent.contained import Contained
+from milabench.agent.ender import Begin
 from milabench.agent.failures import unwritable
 from milabench.agent.memory import OomKills
 from milabench.agent.metrics import PrintedMetrics
@@ -72,7 +73,12 @@ class Supervised:
         self.wake_at = self._deadline
         printed = request["metrics"] == "stdout"
         self._metrics = PrintedMetrics(request, full=lambda: self.stop("limit", grace_s=2.0)) if printed else None
-        spawned = spawn(request, environ, self._contained)
+        try:
+            spawned = spawn(request, environ, self._contained)
+        except OSError:
+            if self._contained is not None:
+                self._contained.end(lambda: None)
+            raise
         self.pid, self.pipe, self._text = spawned.pid, spawned.pipe, spawned.text
 
     # What the agent calls --------------------------------------------------------------------------------------
@@ -212,13 +218,17 @@ class Supervised:
         return [self.pid] if self._status is None else []
 
     def _removed(self) -> None:
-        """Go on when the container has been ended: what is left of its program has a moment to end by itself."""
+        """Go on when the container has been ended, or could not be: what is left has a moment to end by itself."""
         self._kill_at, self._killed = time.monotonic() + SWEEP_S, False
         self.wake_at = time.monotonic()
 
     def _lost(self) -> str:
-        if self._contained is None or self._contained.gone:
-            return _LOST_MESSAGE
+        return self._left() or _LOST_MESSAGE
+
+    def _left(self) -> str | None:
+        """Return what is said of a container that is there still."""
+        if self._contained is None or not self._contained.left:
+            return None
         return f"{_LOST_CONTAINER}: {shlex.join(self._contained.remedy or ())}"
 
     def _say(self, why: str) -> None:
@@ -261,7 +271,7 @@ class Supervised:
                 "signal": number,
                 "oom": self._oom,
                 "cause": self._cause,
-                "error": error or self._error or told,
+                "error": error or self._error or self._left() or told,
                 "max_rss_bytes": None if by_name else self._rss_bytes,  # of the container's program
                 "seconds": time.monotonic() - self._started,
                 "ended_s": self._ended,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import tarfile
 from dataclasses import asdict, replace
@@ -15,8 +16,9 @@ import pytest
 
 from agents import assert_ends, launch, pid_in, talk
 from containers import Engine
-from harness import wait_until
+from harness import agents, wait_until
 from milabench.agent.container import Container
+from milabench.agent.ender import is_ender
 from milabench.agent.processes import children
 from milabench.execute.hosts.local import LocalHost
 from milabench.outcome import Exit, Seen, outcome
@@ -212,7 +214,7 @@ def test_what_a_killed_agent_left_is_removed_before_the_same_process_starts_agai
         process = await host.start(first)
         while not (tmp_path / "mark").exists():
             await asyncio.sleep(0.02)
-        (agent,) = [pid for pid in children(os.getpid()) if b"agent.serve" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        (agent,) = agents(os.getpid())
         os.kill(agent, signal.SIGKILL)
         assert (await process.wait()).cause == "lost"
         again = await host.start(first)
@@ -224,6 +226,66 @@ def test_what_a_killed_agent_left_is_removed_before_the_same_process_starts_agai
 
     assert talk(story, **engine.environ).error is None
     wait_until(lambda: engine.names() == [])
+
+
+def test_what_waits_beside_a_container_may_be_killed(engine: Engine, container: Container, tmp_path: Path) -> None:
+    async def story(host: LocalHost) -> Exit:
+        process = await host.start(launch(tmp_path, STUBBORN, container=container))
+        while not (tmp_path / "mark").exists() or not engine.running():
+            await asyncio.sleep(0.02)
+        (ender,) = filter(is_ender, children(*agents(os.getpid())))
+        os.kill(ender, signal.SIGKILL)
+        await process.stop("interrupt", 0.3)
+        return await process.wait()
+
+    found = talk(story, **engine.environ)
+    assert (found.cause, found.error) == ("interrupt", None)
+    assert engine.names() == []
+
+
+def test_sigterm_of_all_of_a_run_ends_its_containers(engine: Engine, container: Container, tmp_path: Path) -> None:
+    """Slurm sends it so: what waits beside a container is to outlive it."""
+
+    async def story(host: LocalHost) -> Exit:
+        process = await host.start(launch(tmp_path, STUBBORN, container=container))
+        while not (tmp_path / "mark").exists() or not engine.running():
+            await asyncio.sleep(0.02)
+        (agent,) = agents(os.getpid())
+        (ender,) = filter(is_ender, children(agent))
+        for pid in (ender, agent):
+            os.kill(pid, signal.SIGTERM)
+        return await process.wait()
+
+    assert talk(story, **engine.environ).cause == "lost"
+    assert engine.names() == []
+
+
+@pytest.fixture
+def keeping(podman: Engine, tmp_path: Path) -> Engine:
+    """Return podman as it is where it cannot remove a container (a mount in it is busy, say)."""
+    program = tmp_path / "bin" / "podman"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ntest "$1" = rm && exit 1\nexec {shutil.which("podman")} "$@"\n')
+    program.chmod(0o755)
+    return replace(podman, program=str(program))
+
+
+def test_a_container_that_cannot_be_removed_is_told_with_how_to_remove_it(
+    keeping: Engine, podman: Engine, tmp_path: Path
+) -> None:
+    found = stopped(keeping, tmp_path, STUBBORN, keeping.container(tmp_path), 0.3)
+    (name,) = podman.names()
+    try:
+        remedy = f"{keeping.program} rm --force --ignore {name}"
+        assert found.error == f"its container could not be ended; try it by hand: {remedy}"
+        assert outcome(found, Seen(expects_rate=False)).reason.endswith(found.error)
+    finally:
+        podman("rm", "--force", name)
+
+
+def test_where_removing_fails_of_a_container_that_is_gone_nothing_is_said(keeping: Engine, tmp_path: Path) -> None:
+    found = ended(keeping, tmp_path, "true", keeping.container(tmp_path))
+    assert (found.code, found.error) == (0, None)
 
 
 # What goes wrong -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from dataclasses import replace
@@ -10,7 +11,9 @@ from dataclasses import replace
 import pytest
 
 from containers import Engine
-from harness import OBSERVED, PRINTER, Project, folder, shell, wait_until
+from harness import OBSERVED, PRINTER, Project, agents, folder, shell, wait_until
+from milabench.agent.ender import is_ender
+from milabench.agent.processes import children
 
 PREPARES = """
     import os, pathlib
@@ -153,6 +156,44 @@ def test_a_killed_runner_leaves_no_container(project: Project, ending: Engine) -
         runner.send_signal(signal.SIGKILL)
         runner.wait(30)
         wait_until(lambda: nothing_is_left(project, ending), timeout_s=60)
+
+
+def test_a_killed_runner_and_a_killed_agent_leave_no_container(project: Project, ending: Engine) -> None:
+    project.suite(stubborn=shell(STUBBORN, stop=10**6))
+    with project.started("run", "--config", "suite.yaml") as runner:
+        wait_until(ending.running)
+        (agent,) = agents(runner.pid)
+        os.kill(agent, signal.SIGSTOP)  # it is to do nothing about the end of the runner
+        runner.send_signal(signal.SIGKILL)
+        runner.wait(30)
+        assert ending.running()
+        os.kill(agent, signal.SIGKILL)
+        wait_until(lambda: nothing_is_left(project, ending))
+    log = project.run().files("stubborn").stderr.read_text()
+    assert log == "milabench: the agent that ran this is gone: the container is ended\n"
+
+
+def test_a_run_whose_runner_and_agent_were_killed_is_gone_on_with_when_its_containers_are_gone(
+    project: Project, ending: Engine
+) -> None:
+    mark = project.folder / "mark"
+    project.suite(printer=shell(f"test -e {mark} || {STUBBORN}; {PRINTER}", stop=10))
+    with project.started("run", "--config", "suite.yaml") as runner:
+        wait_until(ending.running)
+        (agent,) = agents(runner.pid)
+        (ender,) = filter(is_ender, children(agent))
+        os.kill(ender, signal.SIGSTOP)
+        runner.send_signal(signal.SIGKILL)
+        os.kill(agent, signal.SIGKILL)
+        runner.wait(30)
+        mark.touch()
+        with project.started("resume") as resumed:
+            wait_until(lambda: "waiting for the processes of the runner before" in resumed.stderr.readline())
+            assert len(ending.running()) == 1
+            os.kill(ender, signal.SIGCONT)
+            assert resumed.wait(60) == 0
+    assert project.run().outcomes()["printer"].kind == "early_stop"
+    assert nothing_is_left(project, ending)
 
 
 def test_a_program_that_is_not_in_the_image_is_the_reason(project: Project, in_podman: Engine) -> None:

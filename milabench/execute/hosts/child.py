@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from milabench.agent import processes
+from milabench.agent.ender import is_ender
 from milabench.execute.hosts.words import LastWords
 
 _CHUNK = 1 << 16
@@ -70,7 +71,8 @@ class Child:
         return f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
 
     async def kill(self) -> None:
-        processes.kill([*processes.descendants(self.process.pid), self.process.pid], signal.SIGKILL)
+        agent, *others = processes.below([self.process.pid], is_ender)
+        processes.kill([*others, agent], signal.SIGKILL)
 
     async def _listen(self, stream: asyncio.StreamReader) -> None:
         while chunk := await stream.read(_CHUNK):

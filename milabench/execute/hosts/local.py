@@ -8,12 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from milabench.agent import processes
+from milabench.agent.ender import is_ender
 from milabench.errors import PreflightError, told
 from milabench.execute.hosts.agent import AgentHost
 from milabench.execute.hosts.child import KNOWN, Child
 
 _BOOT = "import sys; sys.path[:0] = {path!r}; from milabench.agent.serve import main; main()"
-_ORPHANS_S = 5.0
+_ORPHANS_S = 10.0
 _ENDED = "the agent that starts processes has ended: what it said stands above"
 
 
@@ -38,5 +39,6 @@ class LocalAgent(Child):
 
     async def ended(self) -> str:
         await super().ended()
-        await asyncio.to_thread(processes.end_all, _ORPHANS_S, kept=KNOWN)  # none where it ended in peace
+        # none where it ended in peace; what ends its containers has heard of its end
+        await asyncio.to_thread(processes.end_all, _ORPHANS_S, kept=KNOWN.__contains__, spared=is_ender)
         return _ENDED
