@@ -223,10 +223,11 @@ def _placed(keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def _living() -> Iterator[int]:
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-        found = stat(pid)
-        if found and found[0] not in ("Z", "X"):
-            yield pid
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            found = stat(int(entry.name))
+            if found and found[0] not in ("Z", "X"):
+                yield int(entry.name)
 
 
 def _environ(pid: int) -> bytes:

@@ -7,13 +7,13 @@ import selectors
 import shutil
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmate.wire import Frames, frame
-from milabench.agent import base, packages, processes, receive, stage
+from milabench.agent import abandoned, base, packages, processes, receive, stage
 from milabench.agent.failures import bug
 from milabench.agent.monitor import now
 from milabench.agent.usage import usage
@@ -53,6 +53,7 @@ class Aside:
         self._pid: int | None = None  # None once it has been waited for: the number may be another's then
         self._content = bytearray()
         self._closed = False
+        self._looked: set[str] = set()
 
     def __bool__(self) -> bool:
         return self._request is not None
@@ -61,6 +62,13 @@ class Aside:
         if not self._closed:
             self._waiting.append(request)
             self._begin()
+
+    def end_abandoned(self, container: Mapping[str, Any], stderr: str) -> None:
+        """End what killed agents have left of containers by this one's program, once; a process's log is told."""
+        executable = container["executable"]
+        if executable not in self._looked:
+            self._looked.add(executable)
+            self.ask({"op": "abandoned", "executable": executable, "stderr": stderr})
 
     def close(self) -> None:
         """End what is being done, and do nothing more: nobody is there to hear of it."""
@@ -76,7 +84,7 @@ class Aside:
                 self._start(request)
             except OSError as problem:  # no descriptors or no processes are left: later there may be some
                 message = f"cannot start a process: {problem.strerror}"
-                self._send(request, {"event": "error", "message": message})
+                self._tell(request, {"event": "error", "message": message})
 
     def _start(self, request: Request) -> None:
         with ExitStack() as opened:
@@ -110,7 +118,11 @@ class Aside:
         self._selector.unregister(self._pipe)
         os.close(self._pipe)
         self._content.clear()
-        self._send(request, reply)
+        self._tell(request, reply)
+
+    def _tell(self, request: Request, reply: Reply) -> None:
+        if request["op"] not in _OWN:
+            self._send(request, reply)
 
 
 def _fork(request: Request, descriptor: int) -> int:
@@ -121,7 +133,7 @@ def _fork(request: Request, descriptor: int) -> int:
     try:
         signal.set_wakeup_fd(-1)
         processes.end_with_parent()
-        content = memoryview(frame(answer(OPS[request["op"]], request) or {}))
+        content = memoryview(frame(answer({**OPS, **_OWN}[request["op"]], request) or {}))
         while content:
             content = content[os.write(descriptor, content) :]
     finally:
@@ -218,3 +230,4 @@ OPS: dict[str, Callable[[Request], Reply]] = {
     "ready": _ready,
     "image": _image,
 }
+_OWN: dict[str, Callable[[Request], Reply]] = {"abandoned": abandoned.end_those}  # what nobody asks for

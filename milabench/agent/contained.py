@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from milabench.agent import container as containers
+from milabench.agent.abandoned import mark
 from milabench.agent.container import Container, Inside
 from milabench.agent.ender import Begin, Ender
 from milabench.agent.spawn import metrics
@@ -36,7 +37,8 @@ class Contained:
         folder = str(Path(request["stdout"]).parent)
         name = containers.named(folder, request.get("tag", ""), request["argv"])
         env = {"VOIRFILE": "", **request["env"], **metrics(request)}
-        asked = Inside(argv=request["argv"], cwd=request["cwd"], env=env, name=name, folders=(folder,))
+        agent = mark(os.getpid())
+        asked = Inside(argv=request["argv"], cwd=request["cwd"], env=env, name=name, agent=agent, folders=(folder,))
         Path(folder).mkdir(parents=True, exist_ok=True)
         self.argv, self.env = begun(container, asked, environ, nofile)
         self.remedy = containers.ended(container, name)

@@ -50,6 +50,7 @@ _INFINIBAND = "/dev/infiniband"
 # What is ended by name has had its grace; podman before 4.0 takes no time when it removes.
 _NO_GRACE = "--stop-timeout=0"
 _SAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+LABEL = "milabench.agent"  # of a container: whose it is
 _READABLE = 40  # characters of a tag in a name
 # What a container's program says last when it fails itself, and how it begins.
 _COMPLAINT = re.compile(r"^(?:Error|FATAL|docker|podman|ERRO\[\d+\])\s*:?\s+(.+)$")
@@ -86,14 +87,16 @@ class Container:
 class Inside:
     """A process that is to run in a container; ``env`` is what it gets besides the image's own variables.
 
-    ``name`` is the container's; ``folders`` are there besides the container's. ``user`` is ``uid:gid``, ``userns`` how
-    podman maps it; ``limits`` are the node's, by the names that ulimit has for them.
+    ``name`` is the container's, ``agent`` the mark of what starts it; ``folders`` are there besides the container's.
+    ``user`` is ``uid:gid``, ``userns`` how podman maps it; ``limits`` are the node's, by the names that ulimit has for
+    them.
     """
 
     argv: Sequence[str]
     cwd: str
     env: Mapping[str, str]
     name: str | None = None
+    agent: str | None = None
     folders: Sequence[str] = ()
     user: str = "0:0"
     userns: str = "host"
@@ -114,6 +117,7 @@ def started(container: Container, inside: Inside, group: Callable[[str], int | N
         *("--log-driver=none", "--security-opt=label=disable", _NO_GRACE),
         *(["--replace"] if inside.name and container.kind == "podman" else []),
         *([f"--name={inside.name}"] if inside.name else []),
+        *([f"--label={LABEL}={inside.agent}"] if inside.agent else []),
         f"--user={inside.user}",
         *([f"--userns={inside.userns}"] if container.kind == "podman" else []),
         *(f"--ulimit={name}={soft}:{hard}" for name, (soft, hard) in inside.limits.items()),

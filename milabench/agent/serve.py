@@ -24,7 +24,7 @@ from milabench.agent import once as once_module
 from milabench.agent.aside import Aside, Request, answer
 from milabench.agent.descent import Descent
 from milabench.agent.ender import is_ender
-from milabench.agent.failures import bug, unwritable
+from milabench.agent.failures import bug, unstartable, unwritable
 from milabench.agent.forward import Forwarding
 from milabench.agent.greeting import Silence, hello, private_folder
 from milabench.agent.memory import OomKills
@@ -193,10 +193,12 @@ class Agent:
             tail = Tail(request["events"]) if request.get("events") else None
             process = Supervised(request, environ, oom_kills=self._oom_kills, begin=self._descent.begin, report=report)
         except OSError as error:
-            message = _without_interpreter(error, request) or f"{error.strerror}: {error.filename or _program(request)}"
-            return {"event": "exit", "code": None, "signal": None, "error": f"cannot be started: {message}"}
+            message = f"cannot be started: {unstartable(error, request)}"
+            return {"event": "exit", "code": None, "signal": None, "error": message}
         if request.get("forward"):
             self._forwarding.begin(request)
+        if contained := request.get("container"):
+            self._aside.end_abandoned(contained, request["stderr"])
         self._running[process.id] = process
         self._descent.started(process)
         self._monitoring.mark()
@@ -364,26 +366,6 @@ class Agent:
         self._receiving.close()
         for process in list(self._running.values()):
             process.stop("lost", GRACE_S)
-
-
-def _without_interpreter(error: OSError, request: Request) -> str | None:
-    """Say that a script is there and what should run it is not: the kernel says "no such file" of the script."""
-    program = _program(request)
-    if not isinstance(error, FileNotFoundError) or "/" not in program or request.get("container"):
-        return None
-    with suppress(OSError), open(Path(request["cwd"], program), "rb") as file:  # noqa: PTH123
-        line = file.readline(256)
-        if line.startswith(b"#!"):
-            words = line[2:].decode(errors="replace").split() or [""]
-            return f"{program} begins with #!, and there is no {words[0]}"
-        return f"{program} is there, and the loader it names is not"
-    return None
-
-
-def _program(request: Request) -> str:
-    """Return what is started: a process's own program, or that of its container."""
-    contained = request.get("container")
-    return str(contained["executable"] if contained else request["argv"][0])
 
 
 def main() -> None:

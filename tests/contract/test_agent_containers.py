@@ -17,7 +17,8 @@ import pytest
 from agents import assert_ends, launch, pid_in, talk
 from containers import Engine
 from harness import agents, wait_until
-from milabench.agent.container import Container
+from milabench.agent.abandoned import mark
+from milabench.agent.container import Container, Inside, started
 from milabench.agent.ender import is_ender
 from milabench.agent.processes import children
 from milabench.execute.hosts.local import LocalHost
@@ -258,6 +259,29 @@ def test_sigterm_of_all_of_a_run_ends_its_containers(engine: Engine, container: 
 
     assert talk(story, **engine.environ).cause == "lost"
     assert engine.names() == []
+
+
+def test_what_an_agent_left_that_was_killed_with_all_it_had_is_ended_by_the_next(
+    engine: Engine, container: Container, tmp_path: Path
+) -> None:
+    """As the end of a job by SIGKILL does, whose containers are not in its cgroup."""
+    lines = tmp_path / "one.stderr"
+    gone, living = mark(os.getpid()) + "0", mark(os.getpid())
+    foreign = gone.replace(f"{os.getuid()}:", f"{os.getuid() + 1}:", 1)
+    marks = {"gone": gone, "living": living, "foreign": foreign, "odd": "odd"}
+    for name, told in marks.items():
+        of = replace(container, args=("--detach",))
+        inside = Inside(argv=("sleep", "1000"), cwd="/", env={}, name=f"milabench-{name}", agent=told)
+        engine(*started(of, inside, lambda _: None)[1:])
+    try:
+        script = f"while ! grep -q ended {lines}; do sleep 0.05; done"
+        assert ended(engine, tmp_path, script, container, deadline_s=30.0).code == 0
+        said = "milabench: of an agent that was killed there were containers, now ended: milabench-gone\n"
+        assert lines.read_text() == said
+        assert sorted(engine.names()) == ["milabench-foreign", "milabench-living", "milabench-odd"]
+    finally:
+        for name in marks:
+            engine("rm", "--force", f"milabench-{name}", check=False)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ INSIDE = Inside(
     cwd="/base/code",
     env={"HOME": "/base/home", "A": "1", "EMPTY": ""},
     name="milabench-0-one",
+    agent="0:1",
     folders=("/runs/one", "/base/extra"),
     user="1000:100",
     userns="keep-id",
@@ -38,6 +39,7 @@ def test_podman_is_told_all_that_a_process_has_without_a_container() -> None:
     assert containers.started(PODMAN, INSIDE, none) == [
         *("podman", "run", "--rm", "--network=host", "--ipc=host", "--pid=host", "--pull=never", "--log-driver=none"),
         *("--security-opt=label=disable", "--stop-timeout=0", "--replace", "--name=milabench-0-one"),
+        "--label=milabench.agent=0:1",
         *("--user=1000:100", "--userns=keep-id", "--ulimit=nofile=1024:4096"),
         *("--volume=/base:/base", "--volume=/runs/one:/runs/one", "--workdir=/base/code"),
         *("--env=HOME=/base/home", "--env=A", "--env=EMPTY="),
