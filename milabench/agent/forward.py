@@ -127,11 +127,16 @@ class Forwarding:
         self._look_at = self._look_at or time.monotonic() + LOOK_S
 
     def end(self, number: int, reply: Message) -> None:
-        """Send a reply when all that a request's process wrote is sent; without such a request at once."""
+        """Send a reply when all that a request's process wrote is sent; without such a request at once.
+
+        That a process has ended is told at once also where what it wrote takes a while.
+        """
         sending = self._sendings.get(number)
         if sending is None or sending.told or sending.ending:
             self._replies.send(reply)
             return
+        if reply["event"] == "exit":
+            self._replies.send({**reply, "event": "gone"})
         self._folders.update((str(Path(path).parent), 0) for path in sending.paths)
         self._find_ranks()
         full = {"full_disk": self.spool.folder} if self.spool.full() else {}

@@ -18,10 +18,12 @@ from milabench.execute.interrupt import Interrupt
 from milabench.execute.ports import Ports, leader_of
 from milabench.execute.ready import unready
 from milabench.execute.setting import Setting
-from milabench.outcome import Cause, Exit, Outcome
+from milabench.outcome import Cause, Exit, Outcome, Seen, outcome
 from milabench.plan.types import Command, Job, Plan
 
 T = TypeVar("T")
+_OF_ALL = ("failed", "killed", "timeout", "lost")  # what ends so ends those that it runs with
+_UNSEEN = Seen(expects_rate=False)
 _LAST_LINES = 3  # of a server that is not ready
 
 
@@ -158,21 +160,24 @@ class Together:
 
     async def _all_ended(self) -> list[Outcome]:
         served = sum(not command.service for command, _ in self._processes)
-        outcomes: list[tuple[float, Outcome]] = []
+        outcomes: list[tuple[float, int, Outcome]] = []
+        numbers = itertools.count()  # in the order of telling
 
         async def ended(command: Command, process: Process) -> None:
             nonlocal served
-            outcome, ended_s = await self._ended(command, process)
-            outcomes.append((ended_s, outcome))
-            if outcome.kind in ("failed", "killed", "timeout", "lost"):
+            await process.gone()
+            number = next(numbers)
+            result, ended_s = await self._ended(command, process)
+            outcomes.append((ended_s, number, result))
+            if result.kind in _OF_ALL:
                 await self._stop("sibling")
             served -= not command.service
             if served == 0:
                 await self._stop("limit", services=True)
 
         await all_of([ended(*each) for each in self._processes], self.setting.interrupt)
-        outcomes.sort(key=lambda each: each[0])
-        return [outcome for _, outcome in outcomes]
+        outcomes.sort(key=lambda each: each[:2])
+        return [result for *_, result in outcomes]
 
     async def _stop(self, cause: Cause, *, services: bool = False) -> None:
         """End all, or the services alone."""
@@ -182,15 +187,18 @@ class Together:
 
     async def _ended(self, command: Command, process: Process) -> tuple[Outcome, float]:
         """Wait for a process; return what came of it and when it ended, which may be told late."""
-        ended = self._explained(await process.wait())
+        gone = self._explained(await process.gone())
         told_s = asyncio.get_running_loop().time()
-        await self._members_ended(command, ended)
+        if outcome(gone, _UNSEEN).kind in _OF_ALL:  # whatever it wrote, which may take a while to arrive
+            await self._stop("sibling")
+        await self._members_ended(command, gone)
+        ended = self._explained(await process.wait())
         self.setting.interrupt.unwatch(process)
-        outcome = self.setting.records.seal(command, ended)
-        await self.tell(CommandEnded(command=command, outcome=outcome))
+        result = self.setting.records.seal(command, ended)
+        await self.tell(CommandEnded(command=command, outcome=result))
         if len({each.node for each in self.commands}) > 1:  # each has its own clock: in the order of telling
-            return outcome, told_s
-        return outcome, -math.inf if ended.ended_s is None else ended.ended_s  # it has never run
+            return result, told_s
+        return result, -math.inf if ended.ended_s is None else ended.ended_s  # it has never run
 
     async def _members_ended(self, command: Command, ended: Exit) -> None:
         """Wait for the further nodes of a group that a process leads: what their ranks did counts for it.

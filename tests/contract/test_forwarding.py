@@ -305,6 +305,21 @@ def test_while_nobody_reads_deadlines_hold_and_the_agent_keeps_next_to_nothing(r
     assert list(disk.iterdir()) == []
 
 
+def test_the_end_of_a_process_is_told_while_much_that_it_wrote_is_on_its_way(run: Path, disk: Path) -> None:
+    with Raw(run, TMPDIR=str(disk)) as agent:
+        flood = agent.start(f"{FLOOD}; exit 3", "flood", forward=True)
+        pid = agent.reply(flood, "started")["pid"]
+        wait_until(lambda: not Path(f"/proc/{pid}").exists())
+        before = 0
+        for reply in agent.replies():
+            before += len(reply.get("blob", b""))
+            if reply["event"] == "gone":
+                break
+        assert (reply["code"], reply["cause"], "files" in reply) == (3, None, False)
+        assert before < 8 << 20
+        assert agent.exit(flood)["files"]["flood.stdout"]["size"] == 200_000_000
+
+
 def test_a_request_is_answered_while_much_is_on_its_way(run: Path, disk: Path) -> None:
     with Raw(run, TMPDIR=str(disk)) as agent:
         flood = agent.start(FLOOD, "flood", forward=True)

@@ -50,8 +50,11 @@ class Process(Protocol):
     async def full(self) -> None:
         """Return when it says, as the leader of a group, that enough is measured; it waits to be ended then."""
 
+    async def gone(self) -> Exit:
+        """Return how it ended, as soon as its whole tree is gone; what it wrote may be on its way."""
+
     async def wait(self) -> Exit:
-        """Return how it ended; only when its whole tree is gone."""
+        """Return how it ended, when all that it wrote is in the run as well."""
 
 
 class Host(Protocol):

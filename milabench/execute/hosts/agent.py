@@ -7,7 +7,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -45,6 +45,7 @@ class AgentHost(ABC):
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._exits: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._gone: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._full: dict[int, asyncio.Event] = {}
         self._held: dict[str, None] = {}
         self._monitored: dict[str, Any] | None = None
@@ -139,9 +140,9 @@ class AgentHost(ABC):
         await self._revive()
         number = next(self._numbers)
         command, job = launch.command, launch.job
-        ended = asyncio.get_running_loop().create_future()
+        gone, ended = (asyncio.get_running_loop().create_future() for _ in range(2))
         full = asyncio.Event()
-        self._exits[number], self._full[number] = ended, full
+        self._gone[number], self._exits[number], self._full[number] = gone, ended, full
         if self.remote:
             self._arrivals[number] = Arrivals.of_process(launch.files, launch.group)
         fields = {
@@ -165,7 +166,7 @@ class AgentHost(ABC):
             "forward": self.remote,
         }
         self._send({"id": number, "op": "start", **fields})
-        return AgentProcess(self, number, command.tag, ended, full)
+        return AgentProcess(self, number, command.tag, Told(gone=gone, ended=ended, full=full))
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         await self._revive(at_once=op == "clock")
@@ -272,11 +273,16 @@ class AgentHost(ABC):
             if message["id"] in self._full:
                 self._full[message["id"]].set()
             return
+        if message["event"] == "gone":
+            if message["id"] in self._gone:
+                self._gone.pop(message["id"]).set_result(message)
+            return
         if message["event"] == "chunk":
             if message["id"] in self._arrivals:
                 self._arrivals[message["id"]].take(message)
             return
         self._full.pop(message["id"], None)
+        self._gone.pop(message["id"], None)
         futures = self._exits if message["event"] == "exit" else self._waiting
         future = futures.pop(message["id"], None)
         if future is None or future.done():
@@ -325,6 +331,7 @@ class AgentHost(ABC):
                 future.set_result({"event": "lost", "cause": "lost", "error": self._how})
         self._waiting.clear()
         self._exits.clear()
+        self._gone.clear()
         self._full.clear()
         self._arrivals.clear()
 
@@ -336,22 +343,36 @@ def _beside(launch: Launch) -> dict[str, str]:
     return {"group_events": str(launch.group.events), "group_steps": str(launch.group.steps)}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What is told of a process: that it is ``gone`` (of one elsewhere), has ``ended`` (always, and last), is full."""
+
+    gone: asyncio.Future[dict[str, Any]]
+    ended: asyncio.Future[dict[str, Any]]
+    full: asyncio.Event
+
+
 class AgentProcess:
     """A process that an agent started."""
 
-    def __init__(
-        self, host: AgentHost, number: int, tag: str, ended: asyncio.Future[dict[str, Any]], full: asyncio.Event
-    ) -> None:
-        self._host, self._number, self._tag, self._ended, self._full = host, number, tag, ended, full
+    def __init__(self, host: AgentHost, number: int, tag: str, told: Told) -> None:
+        self._host, self._number, self._tag, self._told = host, number, tag, told
 
     async def full(self) -> None:
-        await self._full.wait()
+        await self._told.full.wait()
 
     async def stop(self, cause: Cause, grace_s: float | None = None, why: str | None = None) -> None:
         grace_s = GRACE_S[cause] if grace_s is None else grace_s
         self._host.post({"op": "stop", "target": self._number, "cause": cause, "grace_s": grace_s, "why": why})
 
+    async def gone(self) -> Exit:
+        told = self._told
+        await asyncio.wait((told.gone, told.ended), return_when=asyncio.FIRST_COMPLETED)
+        return self._exit((told.gone if told.gone.done() else told.ended).result())
+
     async def wait(self) -> Exit:
-        message = await asyncio.shield(self._ended)
+        return self._exit(await asyncio.shield(self._told.ended))
+
+    def _exit(self, message: Mapping[str, Any]) -> Exit:
         fields = ("code", "signal", "oom", "cause", "error", "max_rss_bytes", "seconds", "ended_s", "full_disk")
         return Exit(tag=self._tag, **{name: message[name] for name in fields if name in message})

@@ -26,7 +26,8 @@ class Story:
 
     ``ends`` is how it does so by itself, ``after_s`` seconds after its last step; None: it goes on until it is ended.
     ``ignores_term``: only SIGKILL ends it. ``leads``: after its last step it says, as the leader of a group, that
-    enough is measured, and waits. ``events`` are written at its beginning. A launcher's ranks all do the same, but for
+    enough is measured, and waits. What it wrote takes ``sends_s`` to arrive, after its end. ``events`` are written at
+    its beginning. A launcher's ranks all do the same, but for
     those that are ``silent``.
     """
 
@@ -38,6 +39,7 @@ class Story:
     ends: Exit | None = Exit(tag="", code=0)
     ignores_term: bool = False
     leads: bool = False
+    sends_s: float = 0.0
     events: Sequence[tuple[str, Any]] = ()
     silent: Collection[int] = ()
 
@@ -130,6 +132,7 @@ class FakeProcess:
         self._ended: asyncio.Future[Exit] = self._loop.create_future()
         self._full = asyncio.Event()
         self._cause: Cause | None = None
+        self._sent_at = 0.0
         self._started = self._loop.time()
         self._writing = list(self._files())
         self._steps: list[wire.StepsWriter] = []
@@ -144,8 +147,14 @@ class FakeProcess:
     async def full(self) -> None:
         await self._full.wait()
 
-    async def wait(self) -> Exit:
+    async def gone(self) -> Exit:
         return await asyncio.shield(self._ended)
+
+    async def wait(self) -> Exit:
+        ended = await self.gone()
+        if (left_s := self._sent_at - self._loop.time()) > 0:
+            await asyncio.sleep(left_s)
+        return ended
 
     async def _live(self) -> None:
         story = self._story
@@ -207,6 +216,7 @@ class FakeProcess:
         if asyncio.current_task() is not self._life:
             self._life.cancel()
         seconds = self._loop.time() - self._started
+        self._sent_at = self._loop.time() + self._story.sends_s
         self._ended.set_result(
             replace(ended, tag=self._launch.command.tag, cause=ended.cause or self._cause, seconds=seconds)
         )

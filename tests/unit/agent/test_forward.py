@@ -131,7 +131,7 @@ def test_files_of_further_ranks_are_found_and_those_of_others_are_not(node: Node
     write(path, ".rank2.txt", b"no\n")
     node.end(number)
     node.read()
-    assert node.said[0]["files"].keys() == {"bert.rank1.jsonl", "bert.rank2.jsonl"}
+    assert node.said[-1]["files"].keys() == {"bert.rank1.jsonl", "bert.rank2.jsonl"}
 
 
 def test_while_the_runner_does_not_read_no_more_than_a_little_is_taken_of_the_files(node: Node) -> None:
@@ -145,7 +145,17 @@ def test_while_the_runner_does_not_read_no_more_than_a_little_is_taken_of_the_fi
     assert node.replies._bytes <= BUSY_BYTES + PIECE_BYTES + pipe_bytes
     node.read()
     assert node.files["big.stdout"] == content
-    assert node.said[0]["files"]["big.stdout"] == known(content)
+    assert node.said[-1]["files"]["big.stdout"] == known(content)
+
+
+def test_that_a_process_has_ended_is_told_before_what_it_wrote(node: Node) -> None:
+    number, path = node.start("big")
+    write(path, ".stdout", os.urandom(40 * PIECE_BYTES))
+    node.end(number)
+    first, *chunks, last = node.read()
+    assert first == {"id": number, "event": "gone", "code": 0}
+    assert {each["event"] for each in chunks} == {"chunk"}
+    assert last["event"] == "exit"
 
 
 def test_a_process_that_writes_much_lets_others_have_their_turn(node: Node) -> None:

@@ -182,6 +182,29 @@ def test_an_end_that_is_told_with_the_last_breath_is_heard(tmp_path: Path) -> No
     assert (tmp_path / "one.stdout").read_bytes() == b"all"
 
 
+def test_an_end_is_heard_of_before_what_was_written_has_come(tmp_path: Path) -> None:
+    async def story(host: Played) -> tuple[Exit, bool, Exit]:
+        process = await host.start(launch(tmp_path))
+        ended = asyncio.ensure_future(process.wait())
+        host.agents[0].say({"id": 2, "event": "gone", "code": 3, "cause": None})
+        gone = await process.gone()
+        early = ended.done()
+        host.agents[0].say({"id": 2, "event": "chunk", "file": "one.stdout", "offset": 0}, b"all")
+        host.agents[0].say({"id": 2, "event": "exit", "code": 3, "files": {"one.stdout": account(b"all")}})
+        return gone, early, await ended
+
+    gone, early, last = talk(story, serving())
+    assert (gone.code, early, last.code, last.error) == (3, False, 3, None)
+
+
+def test_of_a_process_whose_agent_goes_both_is_that(tmp_path: Path) -> None:
+    async def story(host: Played) -> tuple[Exit, Exit]:
+        process = await host.start(launch(tmp_path))
+        return await process.gone(), await process.wait()
+
+    assert [each.cause for each in talk(story, serving(start=goes))] == ["lost", "lost"]
+
+
 @pytest.mark.parametrize("files", [{"one.stdout": {"size": -4, "sha256": ""}}, {"one.stdout": None}])
 def test_files_that_nothing_sensible_is_told_of_are_an_error_of_the_process(tmp_path: Path, files: Any) -> None:
     def fetched(agent: Agent, request: Message) -> None:

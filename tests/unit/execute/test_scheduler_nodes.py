@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from milabench.errors import HostLost
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
 from milabench.execute.hosts import Launch
-from milabench.execute.hosts.fake import HANGS, FakeHost, FakeProcess, Story
+from milabench.execute.hosts.fake import HANGS, FakeHost, FakeProcess, Story, exits
 from milabench.execute.virtual import VirtualTime
 from milabench.outcome import Outcome
 from milabench.plan import Command, Job, Once, Plan, Staged, Trial
@@ -43,9 +44,13 @@ def outcomes(
     return time.run(collect())
 
 
+def end_of(folder: Path, tag: str) -> dict[str, Any]:
+    (end,) = (event.data for event in RunDir(folder / "run").events(tag) if event.event == "end")
+    return dict(end)
+
+
 def ends(folder: Path, *tags: str) -> dict[str, str]:
-    run = RunDir(folder / "run")
-    return {tag: next(each.data["outcome"] for each in run.events(tag) if each.event == "end") for tag in tags}
+    return {tag: end_of(folder, tag)["outcome"] for tag in tags}
 
 
 def staged(hosts: Mapping[str, FakeHost]) -> list[str]:
@@ -94,14 +99,20 @@ def test_a_node_that_cannot_be_reached_is_lost_and_its_process_says_why(tmp_path
     assert found["x"] == Outcome(kind="lost", reason="no route to host", tag="x.b")
     assert found["y"].kind == "ok"
     assert ends(tmp_path, "x.a", "x.b") == {"x.a": "ok", "x.b": "lost"}
-    (end,) = (event.data for event in RunDir(tmp_path / "run").events("x.b") if event.event == "end")
-    assert end["reason"] == "the agent or its node went away; no route to host"
+    assert end_of(tmp_path, "x.b")["reason"] == "the agent or its node went away; no route to host"
 
 
 def test_processes_that_belong_to_one_on_a_node_that_is_gone_are_ended(tmp_path: Path) -> None:
     hosts = {"a": FakeHost(lambda _: HANGS), "b": Gone()}
     assert outcomes(tmp_path, hosts, Trial(benchmark="x", jobs=(job("a", "b"),)))["x"].kind == "lost"
     assert ends(tmp_path, "x.a", "x.b") == {"x.a": "killed", "x.b": "lost"}
+
+
+def test_processes_that_belong_to_one_that_failed_need_not_wait_for_what_it_wrote(tmp_path: Path) -> None:
+    hosts = {"a": FakeHost(lambda _: HANGS), "b": FakeHost(lambda _: exits(3, sends_s=30.0))}
+    found = outcomes(tmp_path, hosts, Trial(benchmark="x", jobs=(job("a", "b"),)))["x"]
+    assert (found.kind, found.reason, found.tag) == ("failed", "exit code 3", "x.b")
+    assert [end_of(tmp_path, tag)["seconds"] for tag in ("x.a", "x.b")] == [0.0, 0.0]
 
 
 def test_folders_that_do_not_reach_a_node_that_is_gone_end_nothing_else(tmp_path: Path) -> None:
