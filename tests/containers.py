@@ -85,6 +85,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         pytest.skip(f"{NO_PODMAN}: {str(problem)[:200]}")
     yield found
     found("rm", "--all", "--force", "--time=0", check=False)
+    subprocess.run(["umount", str(folder / "storage" / "overlay")], check=False, capture_output=True)  # podman mounts it
 
 
 @pytest.fixture(scope="session")
