@@ -85,7 +85,9 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         pytest.skip(f"{NO_PODMAN}: {str(problem)[:200]}")
     yield found
     found("rm", "--all", "--force", "--time=0", check=False)
-    subprocess.run(["umount", str(folder / "storage" / "overlay")], check=False, capture_output=True)  # podman mounts it
+    subprocess.run(
+        ["umount", str(folder / "storage" / "overlay")], check=False, capture_output=True
+    )  # podman mounts it
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +119,12 @@ def _with_image(engine: Engine, folder: Path) -> Iterator[Engine]:
 def engine(request: pytest.FixtureRequest) -> Engine:
     found: Engine = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def container(engine: Engine, tmp_path: Path) -> Container:
+    """Return a container whose base is the test's folder."""
+    return engine.container(tmp_path)
 
 
 def _root(path: Path) -> Path:

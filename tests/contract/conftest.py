@@ -9,11 +9,11 @@ import pytest
 
 from agents import Raw
 from cluster import NO_SLURM, Cluster, is_possible
-from containers import docker, engine, podman
+from containers import container, docker, engine, podman
 from harness import Project
 from nodes import Nodes, started
 
-__all__ = ["docker", "engine", "podman"]
+__all__ = ["container", "docker", "engine", "podman"]
 
 
 @pytest.fixture

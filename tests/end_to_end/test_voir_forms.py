@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
 from overseen import Bench
@@ -393,19 +390,3 @@ def test_rates_of_a_script_end_it_at_every_limit(
 def test_the_suite_s_limit_holds_without_anything_in_the_voirfile(bench: Bench) -> None:
     done = bench.run(TELLING.format(pause=0), "def instrument_main(ov):\n    yield ov.phases.init\n")
     assert (done.code, done.out, len(done.rates())) == (0, "", 5)
-
-
-PAGE = (Path(__file__).parents[2] / "docs/how-to/voirfile.md").read_text()
-SCRIPT, SHORT, LONG = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-
-
-def test_the_short_example_of_the_page_measures_its_script(bench: Bench) -> None:
-    done = bench.run(SCRIPT, SHORT, "--batch-size", "8", options={"stop": 60, "skip": 5})
-    assert (done.code, done.errors, done.notes, done.counts) == (0, [], [], [8] * 60)
-    assert [data["loss"] for data in done.all("data") if "loss" in data][:3] == [0.0, 1.0, 2.0]
-
-
-def test_the_long_example_of_the_page_measures_it_too(bench: Bench) -> None:
-    options = {"stop": 600, "skip": 5, "rounds": 3}
-    done = bench.run(SCRIPT, LONG, "--batch-size", "8", options=options)
-    assert (done.code, done.errors, done.notes, done.counts) == (0, [], [], [8] * 600)

@@ -79,97 +79,98 @@ SAMPLE = Comparison(
     same_within=0.02,
     warnings=tuple(f"A: odd {number}" for number in range(14)),
 )  # fmt: skip
+TEXT = """\
+A  old · 2030-01-01 00:00:00 UTC
+B  2 runs pooled as repeats: new, newer
+changed: software, environment torch; the same: machine; unknown of A or B: code
+
+benchmark              A              B    B/A   ±95 %     n  verdict
+────────────────────────────────────────────────────────────────────────────
+slow|one   100.0 items/s  90.00 items/s  0.900  ±2.0 %  2, 2  worse*
+fast       100.0 items/s  90.00 items/s  2.000  ±5.0 %  2, 2  better*
+alike      100.0 items/s  90.00 items/s  0.900  ±2.0 %  2, 2  same
+few0       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided
+few1       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided
+few2       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided
+few3       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided
+broken            failed              –      –       –  0, 0  not comparable
+
+score B/A  0.950 [0.940, 0.960]   worse: more than repeats differ by themselves;
+geometric mean of 3 benchmarks, by weight
+1 worse, 1 better, 4 undecided, 1 not comparable, 1 same
+
+worse
+  slow|one  0.900 [0.882, 0.918]  more than repeats differ by themselves
+
+better
+  fast  2.000 [1.900, 2.100]  more than repeats differ by themselves
+
+undecided
+  4 benchmarks: one repeat a side: how much repeats differ is not known; run
+  both with --repeat 5
+
+not comparable
+  broken: failed in both (exit code 1)
+
+* asked to do something else
+  slow|one, fast  argv.--lr  0.1 → –
+
+what changed
+  software           driver  550 → 560
+  environment torch  p0      1 → 2
+  environment torch  p1      1 → 2
+  environment torch  p2      1 → 2
+  environment torch  p3      1 → 2
+  environment torch  p4      1 → 2
+  environment torch  p5      1 → 2
+  environment torch  p6      1 → 2
+  environment torch  p7      1 → 2
+  environment torch  p8      1 → 2
+  environment torch  p9      1 → 2
+  environment torch  p10     1 → 2
+  environment torch  p11     1 → 2
+  and 8 more                 --json has all
+
+measured under noise
+  alike  A  the clock fell
+
+not compared
+  only in A  gone, away
+
+not in the score
+  broken
+
+warnings
+  A: odd 0
+  A: odd 1
+  A: odd 2
+  A: odd 3
+  A: odd 4
+  A: odd 5
+  A: odd 6
+  A: odd 7
+  A: odd 8
+  A: odd 9
+  A: odd 10
+  A: odd 11
+  and 2 more
+
+notes
+  A and B: all work over all time, of one process (of those that ran at the same
+  time the mean)
+  ±95 % of B/A: half the 95 % interval, by how much runs differ (n: repeats of A
+  and of B)
+  4 ratios were judged together: where nothing has changed, a ratio is called
+  better or worse in less than 5 % of comparisons
+
+A: /runs/old
+B: /runs/new
+B: /runs/newer
+"""
 
 
 def test_the_text_says_verdicts_reasons_and_what_changed() -> None:
-    assert text.render(SAMPLE) == (
-        "A  old · 2030-01-01 00:00:00 UTC\n"
-        "B  2 runs pooled as repeats: new, newer\n"
-        "changed: software, environment torch; the same: machine; unknown of A or B: code\n"
-        "\n"
-        "benchmark              A              B    B/A   ±95 %     n  verdict\n"
-        "────────────────────────────────────────────────────────────────────────────\n"
-        "slow|one   100.0 items/s  90.00 items/s  0.900  ±2.0 %  2, 2  worse*\n"
-        "fast       100.0 items/s  90.00 items/s  2.000  ±5.0 %  2, 2  better*\n"
-        "alike      100.0 items/s  90.00 items/s  0.900  ±2.0 %  2, 2  same\n"
-        "few0       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
-        "few1       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
-        "few2       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
-        "few3       100.0 items/s  90.00 items/s  0.900       –  2, 2  undecided\n"
-        "broken            failed              –      –       –  0, 0  not comparable\n"
-        "\n"
-        "score B/A  0.950 [0.940, 0.960]   worse: more than repeats differ by themselves;\n"
-        "geometric mean of 3 benchmarks, by weight\n"
-        "1 worse, 1 better, 4 undecided, 1 not comparable, 1 same\n"
-        "\n"
-        "worse\n"
-        "  slow|one  0.900 [0.882, 0.918]  more than repeats differ by themselves\n"
-        "\n"
-        "better\n"
-        "  fast  2.000 [1.900, 2.100]  more than repeats differ by themselves\n"
-        "\n"
-        "undecided\n"
-        "  4 benchmarks: one repeat a side: how much repeats differ is not known; run\n"
-        "  both with --repeat 5\n"
-        "\n"
-        "not comparable\n"
-        "  broken: failed in both (exit code 1)\n"
-        "\n"
-        "* asked to do something else\n"
-        "  slow|one, fast  argv.--lr  0.1 → –\n"
-        "\n"
-        "what changed\n"
-        "  software           driver  550 → 560\n"
-        "  environment torch  p0      1 → 2\n"
-        "  environment torch  p1      1 → 2\n"
-        "  environment torch  p2      1 → 2\n"
-        "  environment torch  p3      1 → 2\n"
-        "  environment torch  p4      1 → 2\n"
-        "  environment torch  p5      1 → 2\n"
-        "  environment torch  p6      1 → 2\n"
-        "  environment torch  p7      1 → 2\n"
-        "  environment torch  p8      1 → 2\n"
-        "  environment torch  p9      1 → 2\n"
-        "  environment torch  p10     1 → 2\n"
-        "  environment torch  p11     1 → 2\n"
-        "  and 8 more                 --json has all\n"
-        "\n"
-        "measured under noise\n"
-        "  alike  A  the clock fell\n"
-        "\n"
-        "not compared\n"
-        "  only in A  gone, away\n"
-        "\n"
-        "not in the score\n"
-        "  broken\n"
-        "\n"
-        "warnings\n"
-        "  A: odd 0\n"
-        "  A: odd 1\n"
-        "  A: odd 2\n"
-        "  A: odd 3\n"
-        "  A: odd 4\n"
-        "  A: odd 5\n"
-        "  A: odd 6\n"
-        "  A: odd 7\n"
-        "  A: odd 8\n"
-        "  A: odd 9\n"
-        "  A: odd 10\n"
-        "  A: odd 11\n"
-        "  and 2 more\n"
-        "\n"
-        "notes\n"
-        "  A and B: all work over all time, of one process (of those that ran at the same\n"
-        "  time the mean)\n"
-        "  ±95 % of B/A: half the 95 % interval, by how much runs differ (n: repeats of A\n"
-        "  and of B)\n"
-        "  4 ratios were judged together: where nothing has changed, a ratio is called\n"
-        "  better or worse in less than 5 % of comparisons\n"
-        "\n"
-        "A: /runs/old\n"
-        "B: /runs/new\n"
-        "B: /runs/newer\n"
-    )
+    assert text.render(SAMPLE) == TEXT
 
 
 def test_that_one_run_a_side_does_not_tell_how_runs_differ_is_noted() -> None:
