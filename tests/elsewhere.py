@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import Elsewhere, talk
+from milabench.agent.spool import give_back
 from milabench.execute.hosts.local import LocalHost
 from milabench.resources import import_path
 
@@ -35,6 +36,17 @@ def script(count: int, *, waits: bool = False) -> tuple[str, ...]:
 
 def elsewhere(disk: Path, story: Callable[[LocalHost], Awaitable[Any]]) -> Any:
     return talk(story, Elsewhere, TMPDIR=str(disk))
+
+
+def gives_room_back(folder: Path) -> bool:
+    """Say whether the file system of a folder gives back the room of a part of a file."""
+    path = folder / "room"
+    path.write_bytes(bytes(1 << 22))
+    found = path.stat()
+    try:
+        return give_back(str(path), 1 << 22, (found.st_dev, found.st_ino)) and path.stat().st_blocks < 1 << 12
+    finally:
+        path.unlink()
 
 
 async def until(happened: Callable[[], object], timeout_s: float = 60) -> None:

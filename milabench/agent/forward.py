@@ -24,6 +24,7 @@ Message = dict[str, Any]
 LOOK_S: Final = 0.5
 _MOMENT_S: Final = 0.001  # then others have their turn
 _FILES: Final = ("stdout", "stderr", "events", "steps")  # of a start request
+_PRINTED: Final = (".stdout", ".stderr")  # of them room is given back: the others are read on this node as well
 _BESIDE: Final = ("group_events", "group_steps")  # files of another node's process, beside which ranks here write
 _RANKS: Final = re.compile(r"(.+)\.rank[0-9]+\.(?:jsonl|steps)")
 
@@ -38,6 +39,7 @@ class Sending:
         self._number, self._send = number, send
         self._files: dict[str, Grown] = {}
         self._behind: deque[Grown] = deque()
+        self._kept: deque[Grown] = deque()
         self._unhashed: deque[Grown] = deque()
         self._reply: Message | None = None
         self.told = False
@@ -58,6 +60,19 @@ class Sending:
         if path not in self._files:
             self._files[path] = GrownSteps(path) if path.endswith(".steps") else Grown(path)
 
+    def again(self, number: int, name: str) -> Sending:
+        """Return what sends a file once more for another request, as far as it is there."""
+        found = Sending(number, [], self._send)
+        found._files = {path: each.again() for path, each in self._files.items() if each.name == name}
+        return found
+
+    def keeps(self, name: str, size: int, sha256: str) -> bool:
+        """Take it that the runner has so much of a file; return whether there is something to do."""
+        for each in self._files.values() if self._reply is None else ():
+            if each.name == name and name.endswith(_PRINTED) and each.keeps(size, sha256):
+                self._kept.append(each)
+        return bool(self._kept)
+
     def look(self, *, last: bool = False) -> bool:
         """See what has come; return whether there is something to do."""
         for each in self._files.values():
@@ -67,6 +82,7 @@ class Sending:
 
     def end(self, reply: Message) -> None:
         """Send what is left, then the reply with an account of the files: nobody writes to them any more."""
+        self._kept.clear()
         self.look(last=True)
         self._reply = reply
         self._unhashed.extend(self._files.values())
@@ -75,6 +91,9 @@ class Sending:
         """Do a bounded part of what is to be done; return whether there is more."""
         if self._behind:
             self._send_piece(self._behind.popleft())
+        elif self._kept:
+            if not self._kept[0].free():
+                self._kept.popleft()
         elif self._unhashed:
             if not self._unhashed[0].hash():
                 self._unhashed.popleft()
@@ -82,7 +101,7 @@ class Sending:
             accounts = {each.name: account for each in self._files.values() if (account := each.account())}
             self.told = True
             self._send({**self._reply, "files": accounts}, None) if self._reply else None
-        return bool(self._behind) or self.ending
+        return bool(self._behind or self._kept) or self.ending
 
     def _send_piece(self, file: Grown) -> None:
         piece = file.read()
@@ -144,12 +163,17 @@ class Forwarding:
         self._make_ready(sending)
 
     def fetch(self, request: Message) -> None:
-        """Send a file of a process that has ended once more, from its beginning."""
-        sending = self._sendings.get(request["target"])
-        paths = [path for path in sending.paths if Path(path).name == request["file"]] if sending is not None else []
-        again = Sending(request["id"], paths, self._replies.send)
+        """Send a file of a process that has ended once more, as far as it is here."""
+        sending = self._sendings.get(request["target"]) or Sending(0, [], self._replies.send)
+        again = sending.again(request["id"], request["file"])
         again.end({"id": request["id"], "event": "fetched"})
         self._ready.append(again)
+
+    def kept(self, request: Message) -> None:
+        """Give back the room of what the runner has of a file."""
+        sending = self._sendings.get(request["target"])
+        if sending is not None and sending.keeps(request["file"], request["size"], request["sha256"]):
+            self._make_ready(sending)
 
     def arrived(self, request: Message) -> None:
         """Remove the files of a process that has ended: the runner has them."""

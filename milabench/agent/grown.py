@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmate.wire import StepsHeader, WireError
+from milabench.agent.spool import give_back, is_written_over
 
 PIECE_BYTES: Final = 1 << 17
 _HASHED_BYTES: Final = 1 << 20  # at a time: takes a few ms at most
@@ -28,7 +29,8 @@ class Piece:
 class Grown:
     """A file of which each part is read once, as long as it only grows; one that was cut or replaced begins anew.
 
-    What is written over what was read already is not noticed, but ``sha256`` of it in the end differs.
+    What is written over what was read already is not noticed, but ``sha256`` of it in the end differs. The room of what
+    somebody else has, by its hash, is given back: of that ``sha256`` is what it was then.
     """
 
     def __init__(self, path: str) -> None:
@@ -38,6 +40,9 @@ class Grown:
         self._read = self._end = 0
         self._cut = False
         self._hash, self._hashed = hashlib.sha256(), 0
+        self._freed, self._hash_of_freed = 0, self._hash.copy()
+        self._tells_room = False  # whether the file system tells room from what is written
+        self._kept: tuple[int, str] | None = None  # size and hash of what somebody else has
         self._problem = ""
         self._gone = True
 
@@ -57,6 +62,9 @@ class Grown:
             self._begin_anew()
         self._identity = found.st_dev, found.st_ino
         self._see(found.st_size, last)
+        if last:
+            self._leave()
+            self._look_at_freed()
         return self.behind
 
     @property
@@ -74,9 +82,56 @@ class Grown:
             self._problem = error.strerror or str(error)
         return None
 
+    def keeps(self, size: int, sha256: str) -> bool:
+        """Take it that somebody else has so much of its beginning; return whether there is something to do by that."""
+        if self._identity is None or not self._freed < size <= self._read:
+            return False
+        self._kept = size, sha256
+        return True
+
+    def free(self) -> bool:
+        """Do a part of what gives that room back, where it is as it is here; return whether more is left."""
+        if self._kept is None or self._identity is None:
+            return False
+        size, sha256 = self._kept
+        if self._hash_to(size):
+            return True
+        try:
+            same = self._hashed == size and self._hash.hexdigest() == sha256
+            if same and give_back(self.path, size, self._identity):
+                self._freed, self._hash_of_freed = size, self._hash.copy()
+                self._tells_room = not is_written_over(self.path, size)
+        except OSError:  # it is not there any more
+            pass
+        self._leave()
+        return False
+
     def hash(self) -> bool:
         """Take a further part of the whole into its hash; return whether more is left."""
-        left = self._end - self._hashed
+        return self._hash_to(self._end)
+
+    def again(self) -> Grown:
+        """Return it as a file of which nothing is read that is still there."""
+        same = type(self)(self.path)
+        same._identity, same._tells_room = self._identity, self._tells_room
+        same._read = same._hashed = same._freed = self._freed
+        same._hash, same._hash_of_freed = self._hash_of_freed.copy(), self._hash_of_freed
+        return same
+
+    def _leave(self) -> None:
+        """Hash anew what is still there: it may change."""
+        self._kept = None
+        self._hash, self._hashed = self._hash_of_freed.copy(), self._freed
+
+    def _look_at_freed(self) -> None:
+        try:
+            if self._freed and self._tells_room and is_written_over(self.path, self._freed):
+                self._problem = "what had been sent of it was written over"
+        except OSError as error:
+            self._problem = error.strerror or str(error)
+
+    def _hash_to(self, end: int) -> bool:
+        left = end - self._hashed
         if self._problem or self._gone or left <= 0:
             return False
         try:
@@ -94,11 +149,16 @@ class Grown:
         """Return its ``size`` and ``sha256``, or the ``error`` for which it cannot be read; None: it is not there."""
         if self._problem:
             return {"error": self._problem}
-        return None if self._gone else {"size": self._end, "sha256": self._hash.hexdigest()}
+        if self._gone:
+            return None
+        freed = {"freed": self._freed} if self._freed else {}
+        return {"size": self._end, "sha256": self._hash.hexdigest(), **freed}
 
     def _begin_anew(self) -> None:
         self._cut = self._cut or self._read > 0
-        self._read = 0
+        self._read = self._freed = 0
+        self._hash_of_freed = hashlib.sha256()
+        self._leave()
 
     def _see(self, size: int, last: bool) -> None:
         del last

@@ -103,6 +103,7 @@ class Agent:
             "received": self._received,
             "fetch": self._forwarding.fetch,
             "arrived": self._forwarding.arrived,
+            "kept": self._forwarding.kept,
             "clock": lambda _: {"event": "clock", "time_ns": time.time_ns()},
         }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import hashlib
 import os
@@ -18,6 +20,12 @@ NETWORK: Final = (
 )
 _BORN_S: Final = 60.0  # so old is one that nobody has locked, where nobody is about to
 _LEAST_BYTES: Final = 1 << 20
+_LAST_BYTES: Final = 1 << 20  # of a file that are not given back: its last words are looked for here
+_BLOCK_BYTES: Final = 1 << 16  # no file system has larger ones
+_PUNCH_AND_KEEP_SIZE: Final = 0x02 | 0x01
+_libc = ctypes.CDLL(None, use_errno=True)
+_fallocate = getattr(_libc, "fallocate64", None) or _libc.fallocate  # the first takes 64 bits everywhere
+_fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
 class Spool:
@@ -89,6 +97,38 @@ class Spool:
             found = disk(Path(parent)) if parent and Path(parent).is_absolute() else None
             if parent and found is not None and found["writable"] and found["kind"] not in NETWORK:
                 yield parent
+
+
+def give_back(path: str, size: int, identity: tuple[int, int]) -> bool:
+    """Give back the room of a file's first bytes, so many, and say whether that can be done; its size stays.
+
+    Nothing is done to a file that has another name as well, or is not the one meant.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if (found.st_dev, found.st_ino) != identity or found.st_nlink != 1 or not _room_of(size):
+            return False
+        return bool(_fallocate(descriptor, _PUNCH_AND_KEEP_SIZE, 0, _room_of(size)) == 0)
+    finally:
+        os.close(descriptor)
+
+
+def is_written_over(path: str, size: int) -> bool:
+    """Say whether something was written where the room was given back. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_DATA) < _room_of(size)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # there is nothing but room
+            return False
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _room_of(size: int) -> int:
+    return max(size - _LAST_BYTES, 0) // _BLOCK_BYTES * _BLOCK_BYTES
 
 
 def _locked(folder: str) -> int:

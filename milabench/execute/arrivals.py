@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,10 +25,20 @@ _WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _MOST_BYTES: Final = 1 << 62  # of a file: what says more is no account of one
 _AHEAD_BYTES: Final = wire.StepsHeader.SIZE  # of steps the rows come before the header
 _AT_ONCE_BYTES: Final = 1 << 20  # more is hashed in a thread: it takes longer than others should wait
+KEPT_BYTES: Final = 1 << 26  # of a file that has grown by so much the node is told
 _PART_BYTES: Final = 1 << 18
 _RANK: Final = re.compile(r"[0-9]+\.(?:jsonl|steps)")  # what follows the tag of a further rank's file
 _LINES: Final = (".data", ".jsonl")
 _NO_ACCOUNT: Final = {"error": "its node did not say what it holds"}
+
+
+@dataclass(slots=True, kw_only=True)
+class _Whole:
+    """What has come of a file without a gap; ``told``: how much of it the node knows."""
+
+    hash: Any = field(default_factory=hashlib.sha256)
+    size: int = 0
+    told: int = 0
 
 
 class Arrivals:
@@ -42,6 +53,7 @@ class Arrivals:
         self._rank = f"{tag}.rank" if tag else None
         self._begins: dict[str, int] = {}  # where in the file here that of the node begins
         self._problems: dict[str, str] = {}
+        self._wholes: dict[str, _Whole] = {}
 
     @classmethod
     def of_process(cls, files: Files, group: Files | None = None) -> Arrivals:
@@ -53,15 +65,18 @@ class Arrivals:
     def of_monitor(cls, path: Path) -> Arrivals:
         return cls(path.parent, frozenset({path.name}))
 
-    def take(self, chunk: Message) -> None:
-        """Write a chunk at its place; where that fails, it shows in the end. Raises ValueError for no file of these."""
+    def take(self, chunk: Message) -> Message | None:
+        """Write a chunk at its place; where that fails, it shows in the end. Raises ValueError for no file of these.
+
+        Return now and then what there is of its file whole, with its hash: the node may let go of that.
+        """
         name, offset, content = chunk["file"], chunk["offset"], chunk["blob"]
         if not self._is_expected(name):
             raise ValueError(f"{str(name)[:80]!r} is no file of the process")
         if not _is_size(offset):  # one below 0 would be in what the runner wrote
             raise ValueError(f"{str(offset)[:80]!r} is no place in {name}")
         if name in self._problems:
-            return
+            return None
         try:
             descriptor = self._open(name)
             try:
@@ -72,10 +87,26 @@ class Arrivals:
                     self._problems[name] = "what comes before a part of it is missing"
                 else:
                     _write(descriptor, content, place)
+                    return self._whole(name, offset, content)
             finally:
                 os.close(descriptor)
         except OSError as error:
             self._problems[name] = _unwritable(error)
+        return None
+
+    def _whole(self, name: str, offset: int, content: bytes) -> Message | None:
+        if offset == 0:
+            self._wholes[name] = _Whole()
+        whole = self._wholes.get(name)
+        if whole is None or offset != whole.size:
+            self._wholes.pop(name, None)
+            return None
+        whole.hash.update(content)
+        whole.size += len(content)
+        if whole.size - whole.told < KEPT_BYTES:
+            return None
+        whole.told = whole.size
+        return {"file": name, "size": whole.size, "sha256": whole.hash.hexdigest()}
 
     async def settle(self, told: object, fetch: Fetch) -> str | None:
         """Check what has arrived by what the node has told of each file, and fetch again what is not the same.
@@ -86,17 +117,17 @@ class Arrivals:
         wrong = await self._wrong(accounts)
         for name in list(wrong):
             del wrong[name]
-            again = await self._fetched(name, fetch)
+            again = await self._fetched(name, accounts[name].get("freed", 0), fetch)
             wrong |= await self._wrong({name: again or accounts[name]})
         if not wrong:
             return None
         return "; ".join(f"{name} did not come whole from its node: {why}" for name, why in wrong.items())
 
-    async def _fetched(self, name: str, fetch: Fetch) -> Message | None:
-        """Have a file sent anew; return its account of then."""
+    async def _fetched(self, name: str, freed: int, fetch: Fetch) -> Message | None:
+        """Have a file sent anew, but for its beginning that is on its node no more; return its account of then."""
         self._problems.pop(name, None)
         try:
-            self._hashed(name, 0)  # what is there of it goes
+            self._hashed(name, freed)  # what is there of the rest goes
             return self._accounts(await fetch(name)).get(name)
         except OSError as error:
             self._problems[name] = _unwritable(error)
@@ -181,7 +212,8 @@ def _is_account(value: object) -> bool:
         return False
     if value.get("error"):
         return isinstance(value["error"], str)
-    return _is_size(value.get("size")) and isinstance(value.get("sha256"), str)
+    sizes = value.get("size"), value.get("freed", 0)
+    return all(map(_is_size, sizes)) and isinstance(value.get("sha256"), str)
 
 
 def _unwritable(error: OSError) -> str:

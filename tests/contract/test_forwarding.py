@@ -17,7 +17,7 @@ import pytest
 
 from agents import Raw, launch, pid_in
 from benchmate import wire
-from elsewhere import elsewhere, script, until
+from elsewhere import elsewhere, gives_room_back, script, until
 from harness import PRINTER, wait_until
 from milabench.agent.monitor import samples
 from milabench.execute.hosts.local import LocalHost
@@ -318,6 +318,23 @@ def test_the_end_of_a_process_is_told_while_much_that_it_wrote_is_on_its_way(run
         assert (reply["code"], reply["cause"], "files" in reply) == (3, None, False)
         assert before < 8 << 20
         assert agent.exit(flood)["files"]["flood.stdout"]["size"] == 200_000_000
+
+
+def test_the_room_of_what_has_arrived_is_given_back_while_a_process_prints_on(run: Path, disk: Path) -> None:
+    async def story(host: LocalHost) -> Exit:
+        process = await host.start(launch(run, f"{FLOOD}; while ! test -e {run}/go; do sleep 0.02; done; {FLOOD}"))
+        await until(lambda: (run / "one.stdout").exists() and (run / "one.stdout").stat().st_size == 200_000_000)
+        (written,) = disk.rglob("one.stdout")
+        await until(lambda: written.stat().st_blocks * 512 < 100_000_000)
+        (run / "go").touch()
+        return await process.wait()
+
+    if not gives_room_back(disk):
+        pytest.skip("this file system gives no room back")
+    found = elsewhere(disk, story)
+    assert (found.code, found.error) == (0, None)
+    assert (run / "one.stdout").stat().st_size == 400_000_000
+    assert spooled(disk) == []
 
 
 def test_a_request_is_answered_while_much_is_on_its_way(run: Path, disk: Path) -> None:

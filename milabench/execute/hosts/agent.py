@@ -278,8 +278,9 @@ class AgentHost(ABC):
                 self._gone.pop(message["id"]).set_result(message)
             return
         if message["event"] == "chunk":
-            if message["id"] in self._arrivals:
-                self._arrivals[message["id"]].take(message)
+            arrivals = self._arrivals.get(message["id"])
+            if arrivals is not None and (kept := arrivals.take(message)):
+                self.post({"op": "kept", "target": message["id"], **kept})
             return
         self._full.pop(message["id"], None)
         self._gone.pop(message["id"], None)

@@ -156,6 +156,44 @@ def test_nothing_is_written_where_a_link_leads(arrivals: Arrivals, tmp_path: Pat
     assert (tmp_path / "other").read_bytes() == b"mine"
 
 
+def test_of_what_has_come_without_a_gap_the_node_is_told_now_and_then(
+    arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KEPT_BYTES", 8)
+    takes = [(0, b"12345"), (5, b"67890"), (10, b"x"), (12, b"gap"), (15, b"more than enough"), (0, b"once more")]
+    told = [arrivals.take(chunk("bert.stdout", offset, content)) for offset, content in takes]
+    assert told == [
+        None,
+        {"file": "bert.stdout", **known(b"1234567890")},
+        None,
+        None,
+        None,
+        {"file": "bert.stdout", **known(b"once more")},
+    ]
+
+
+def test_what_could_not_be_written_here_is_not_told_to_be_here(
+    arrivals: Arrivals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KEPT_BYTES", 2)
+    (tmp_path / "bert.stdout").mkdir()
+    assert arrivals.take(chunk("bert.stdout", 0, b"much")) is None
+
+
+def test_of_a_file_whose_beginning_is_no_longer_on_its_node_the_rest_is_fetched(
+    arrivals: Arrivals, tmp_path: Path
+) -> None:
+    arrivals.take(chunk("bert.stdout", 0, b"the first, and something else"))
+    account = {**known(b"the first, and the rest"), "freed": 9}
+
+    async def fetch(name: str) -> object:
+        arrivals.take(chunk(name, 9, b", and the rest"))
+        return {name: account}
+
+    assert asyncio.run(arrivals.settle({"bert.stdout": account}, fetch)) is None
+    assert (tmp_path / "bert.stdout").read_bytes() == b"the first, and the rest"
+
+
 NO_ACCOUNTS = {
     "nothing": None,
     "a text": "whole",
@@ -164,6 +202,7 @@ NO_ACCOUNTS = {
     "no number": {"size": "4", "sha256": "0"},
     "more than there can be": {"size": 1 << 80, "sha256": "0"},
     "no hash": {"size": 4},
+    "less than nothing freed": {**known(b"one\n"), "freed": -1},
     "no words": {"error": 5},
 }
 
