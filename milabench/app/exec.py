@@ -58,12 +58,13 @@ async def exec_(options: Options, console: Console, wanted: Wanted, show: Shows)
     known, direct = targets(system, wanted)
     asked = replace(system, nodes=(*known, *direct))
     async with operation(options, console) as work:
-        await work.fleet.connect(asked, [node for node in known if not node.local])
-        try:
-            await work.fleet.connect(replace(asked, allocation=None), [node for node in direct if not node.local])
-        except Unreachable as error:
-            check_names(error.why, options.system, [node.name for node in system.nodes])
-            raise
+        with work.interrupt.losing_nothing():
+            await work.fleet.connect(asked, [node for node in known if not node.local])
+            try:
+                await work.fleet.connect(replace(asked, allocation=None), [node for node in direct if not node.local])
+            except Unreachable as error:
+                check_names(error.why, options.system, [node.name for node in system.nodes])
+                raise
         hosts = {node.name: work.host if node.local else work.hosts[node.name] for node in (*known, *direct)}
         with tempfile.TemporaryDirectory(prefix="milabench-exec-") as folder:
             ends = await _on_all(work, hosts, wanted, Path(folder), show)

@@ -128,7 +128,8 @@ class Operation:
         for each in runs:
             with each.told_at_its_place():
                 described = resolve_system(each.options, facts)
-            told = await self.fleet.join(left_out(described, without), survey)
+            with self.interrupt.losing_nothing():
+                told = await self.fleet.join(left_out(described, without), survey)
             with each.told_at_its_place():
                 found.append(resolve_system(each.options, {**facts, **told.here}, told.remote))
         return [left_out(each, without) for each in found]
@@ -137,7 +138,8 @@ class Operation:
         """Return the system of nodes that are known one by one, as they are now: they are connected for it."""
         facts = (await self.host.request("probe", arch=survey.arch, reach=dict(survey.reach)))["facts"]
         facts = {"ips": list(addresses()), **facts}
-        told = await self.fleet.join(system.recorded(said, facts, within=within), survey)
+        with self.interrupt.losing_nothing():
+            told = await self.fleet.join(system.recorded(said, facts, within=within), survey)
         return system.recorded(said, {**facts, **told.here}, told.remote, within)
 
     async def set_up_all(self, phase: Phase, several: Sequence[Workspace]) -> Outcomes:

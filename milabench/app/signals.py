@@ -20,7 +20,8 @@ _AT_ONCE = "what runs is ended at once"
 class _Asked:
     """Counts how often an end was asked for: the first time is gentle, the second is not.
 
-    A third gives up waiting, and so does the second where no process is waited for: for a vendor's tool, say.
+    A third gives up waiting, and so does the second where no process is waited for (for a vendor's tool, say), and the
+    first where nothing has begun.
     """
 
     def __init__(self, interrupt: Interrupt, console: Console) -> None:
@@ -42,9 +43,10 @@ class _Asked:
         for _ in range(2 if at_once and not self._times else 1):
             self._times += 1
             self._interrupt.set()
-        self._console.note(f"{who}: {_GENTLE if self._times == 1 else _AT_ONCE}")
+        loses_nothing = self._interrupt.loses_nothing
+        self._console.note(f"{who}: {_GENTLE if self._times == 1 and not loses_nothing else _AT_ONCE}")
         waits = self._times > 2 or (self._times > 1 and not self._interrupt.ends_something)
-        if waits and self._flow is not None:
+        if (waits or loses_nothing) and self._flow is not None:
             self._flow.cancel()
 
 

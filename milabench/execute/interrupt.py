@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from milabench.execute.hosts import Process
 from milabench.outcome import Cause
@@ -13,6 +15,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.asked = False
+        self.loses_nothing = False
         self._ending: tuple[Cause, float | None] | None = None
         self._processes: set[Process] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -26,6 +29,20 @@ class Interrupt:
         """End what runs because the plan cannot go on: of what it measures nothing could be written down."""
         if self._ending is None:
             self._end("lost", None)
+
+    @contextmanager
+    def losing_nothing(self) -> Iterator[None]:
+        """For a block in which nothing has begun: already the first wish breaks it off. Raises CancelledError.
+
+        Nodes that do not answer are waited for there, for longer than anybody waits for a Ctrl-C.
+        """
+        if self.asked:
+            raise asyncio.CancelledError
+        self.loses_nothing = True
+        try:
+            yield
+        finally:
+            self.loses_nothing = False
 
     @property
     def ends_something(self) -> bool:

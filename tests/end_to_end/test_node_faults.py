@@ -191,6 +191,19 @@ def test_ctrl_c_ends_what_runs_on_all_nodes_and_keeps_what_was_measured(machines
     assert_whole(machines, *HELD_TAGS)
 
 
+@pytest.mark.parametrize("words", [("run",), ("exec", "--", "true")])
+def test_one_ctrl_c_ends_connecting_to_a_node_that_does_not_answer(machines: Machines, words: tuple[str, ...]) -> None:
+    verb, *rest = words
+    system = [f"--system={machines.system}"] if verb == "exec" else []
+    machines.write_system(options={"ssh.connect": 600})
+    machines.nodes["n3"].drop()
+    with machines.started(verb, *system, *rest) as process:
+        wait_until(machines.nodes["n1"].connections)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, "Ctrl-C: what runs is ended at once" in said) == (130, True), said
+
+
 def test_a_slow_node_ends_well(machines: Machines) -> None:
     machines.write_system(options={**OPTIONS, "ssh.keepalive": 2})
     node = machines.nodes["n2"]
