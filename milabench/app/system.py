@@ -15,6 +15,7 @@ from milabench.console import Console
 from milabench.errors import UsageError
 from milabench.paths import expanded
 from milabench.system import allocation, hosts
+from milabench.system.addresses import is_address
 from milabench.system.file import NAME, NodeEntry, SystemFile
 from milabench.system.types import Allocation, Node, System
 
@@ -71,7 +72,7 @@ def _named(found: System) -> System:
     names = {
         node.name: own[node.name]
         for node in found.nodes
-        if (node.name == "local" or hosts.is_address(node.address)) and _fits(own.get(node.name, ""), used)
+        if (node.name == "local" or is_address(node.address)) and _fits(own.get(node.name, ""), used)
     }
 
     def renamed(node: Node) -> Node:

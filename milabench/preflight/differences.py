@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any
 
 from milabench.amounts import GIB, size
 from milabench.plan.types import Plan
 from milabench.preflight.nodes import MOST_NAMED
 from milabench.preflight.types import Finding, Severity, Wanted
+from milabench.system.addresses import is_loopback
 from milabench.system.types import System
 
 CLOCK_S = 0.5  # more than that no network with a time server has
@@ -122,7 +122,7 @@ def _ways(system: System, *, together: bool) -> Iterator[Finding]:
     """Yield who does not reach the main node, which is where processes of several nodes meet."""
     main = system.main
     severity: Severity = "blocking" if together else "note"
-    if _is_loopback(main.address):
+    if is_loopback(main.address):
         yield Finding(
             code="main-address",
             severity=severity,
@@ -145,13 +145,6 @@ def _ways(system: System, *, together: bool) -> Iterator[Finding]:
                 remedy="give nodes addresses that all of them can reach (ip: in the system file)",
                 nodes=(node.name,),
             )
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def _works_together(plan: Plan) -> bool:

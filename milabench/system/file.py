@@ -12,6 +12,7 @@ from milabench.document import Node
 from milabench.options import OPTIONS, Options, Unfit, place_of, read_value
 from milabench.problems import Code, Problems, nearest
 from milabench.system import containers
+from milabench.system.addresses import spelled
 from milabench.system.language import KEYS
 from milabench.system.types import ARCHES
 
@@ -151,8 +152,8 @@ class _Reader:
 
     def _is_another(self, entry: NodeEntry, item: Node, before: Sequence[NodeEntry]) -> None:
         """See that no node before is the same machine."""
-        place = (entry.address, entry.port)
-        if same := next((each.name for each in before if (each.address, each.port) == place), None):
+        place = (spelled(entry.address), entry.port)
+        if same := next((each.name for each in before if (spelled(each.address), each.port) == place), None):
             at = item.value["ip"] if isinstance(item.value, dict) and "ip" in item.value else item
             message = f"has the address {entry.address} and the port {entry.port} of {same}: a machine is one node"
             self._wrong(at, f"node {entry.name}", message, Code.SAME_MACHINE)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from ipaddress import ip_address
 from pathlib import Path
 
 from milabench.errors import UsageError
+from milabench.system.addresses import is_address
 from milabench.system.file import NAME, SSH_PORT, NodeEntry
 
 _HOST = re.compile(
@@ -60,12 +60,3 @@ def named(word: str) -> NodeEntry:
         port=int(match["port"] or SSH_PORT),
         user=match["user"],
     )
-
-
-def is_address(text: str) -> bool:
-    """Say whether a text is an IP address, be it with the zone of a link."""
-    try:
-        ip_address(text.partition("%")[0])
-    except ValueError:
-        return False
-    return True

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from milabench.system.file import NodeEntry, SystemFile
+from milabench.system.addresses import is_loopback, spelled
+from milabench.system.file import SSH_PORT, NodeEntry, SystemFile
 from milabench.system.types import Arch, Device, Node
 
 
@@ -47,7 +48,19 @@ class Maker:
 
     def is_local(self, entry: NodeEntry) -> bool:
         """Return whether a node is this machine: by its address or its name, unless it was probed as another."""
-        return entry.name not in self.remote and (entry.local or is_here(entry.name, entry.address, self.facts))
+        if entry.name in self.remote:
+            return False
+        return entry.local or (is_here(entry.name, entry.address, self.facts) and not self._is_behind(entry))
+
+    def _is_behind(self, entry: NodeEntry) -> bool:
+        """Return whether a port of this machine leads to another one: a tunnel's end, a container or a virtual machine.
+
+        A port of its own is that of this machine's sshd, unless it is on the loopback or others have the same address.
+        """
+        if entry.port == SSH_PORT:
+            return False
+        alike = [each for each in self.said.nodes if spelled(each.address) == spelled(entry.address)]
+        return is_loopback(entry.address) or len(alike) > 1
 
     def _devices(self, entry: NodeEntry, facts: Mapping[str, Any], *, known: bool) -> Iterator[Device]:
         if self.arch == "cpu":
@@ -78,9 +91,8 @@ _TOLD = ("python_version", "machine", "shares_base", "clock_offset_ns")
 
 def is_here(name: str, address: str, facts: Mapping[str, Any]) -> bool:
     """Return whether a name or an address is that of the machine with these facts."""
-    here = {"localhost", "127.0.0.1", "::1", *facts.get("ips", ())}
-    hostname = facts.get("hostname")
-    return address in here or (hostname is not None and hostname in (name, address))
+    own, hostname = {spelled(each) for each in facts.get("ips", ())}, facts.get("hostname")
+    return is_loopback(address) or spelled(address) in own or (hostname is not None and hostname in (name, address))
 
 
 def _probed(facts: Mapping[str, Any]) -> tuple[Device, ...]:

@@ -77,6 +77,24 @@ def test_a_machine_without_accelerators_is_one_device() -> None:
     assert values(system)["gpu"] == {"arch": "cpu", "count": 0, "capacity": 0}
 
 
+@pytest.mark.parametrize(
+    ("nodes", "local"),
+    [
+        (["ip: 192.168.11.11, port: 5000"], [True]),  # where its own sshd listens
+        (["ip: 127.0.0.1"], [True]),
+        (["ip: 127.0.0.1, port: 2222"], [False]),  # the end of a tunnel
+        (["ip: localhost, sshport: 2222"], [False]),
+        (["ip: 192.168.11.11", "ip: 192.168.11.11, port: 2222"], [True, False]),  # a container's, handed on
+        (["ip: 'FD00:0::11'", "ip: fd00::11, port: 2222"], [True, False]),
+    ],
+)
+def test_a_port_of_this_machine_may_lead_to_another(tmp_path: Path, nodes: list[str], local: list[bool]) -> None:
+    lines = [f"    - {{name: n{number}, main: {str(not number).lower()}, {each}}}" for number, each in enumerate(nodes)]
+    facts = {**FACTS, "ips": [*FACTS["ips"], "fd00::11"]}
+    system = from_file(tmp_path, "\n".join(["system:", "  nodes:", *lines]), facts)
+    assert [node.local for node in system.nodes] == local
+
+
 def test_the_systems_of_the_overview(tmp_path: Path) -> None:
     system = from_file(tmp_path, OVERVIEW)
     assert system.container == "ghcr.io/mila-iqia/milabench:cuda-nightly"

@@ -1,0 +1,29 @@
+"""Addresses as people and kernels write them."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import suppress
+from ipaddress import ip_address
+
+
+def is_address(text: str) -> bool:
+    """Say whether a text is an IP address, be it with the zone of a link."""
+    try:
+        ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(text: str) -> bool:
+    """Say whether an address is each machine's own."""
+    return text == "localhost" or (is_address(text) and ip_address(text).is_loopback)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def spelled(text: str) -> str:
+    """Return an address as all are compared, since one of IPv6 can be written in many ways; a name as it is."""
+    with suppress(ValueError):
+        return str(ip_address(text))
+    return text
