@@ -163,8 +163,13 @@ def _with_beside(processes: Sequence[ProcessSummary], context: Context) -> Itera
         others = None if place is None else spans.get(place.in_job)
         if found.window_ns is None and found.shown and others is not None:
             seen, node = context.watched, found.node or ""
-            stretches, unseen = seen.stretches.get(node, ()), seen.unseen.get(node, "")
-            site = Site(node=found.node, shown=found.shown, stretches=stretches, unseen=unseen)
+            site = Site(
+                node=found.node,
+                shown=found.shown,
+                stretches=seen.stretches.get(node, ()),
+                unseen=seen.unseen.get(node, ""),
+                ahead_ns=seen.ahead_ns.get(node, 0),
+            )
             yield replace(process, surroundings=seen_from(site, others))
         else:
             yield process

@@ -155,6 +155,7 @@ def _site(place: Place, context: Context, neighbours: int) -> Site:
         shown=place.shown,
         stretches=context.watched.stretches.get(node, ()),
         unseen=context.watched.unseen.get(node, ""),
+        ahead_ns=context.watched.ahead_ns.get(node, 0),
         neighbours=neighbours,
     )
 

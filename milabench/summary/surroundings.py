@@ -34,6 +34,7 @@ class Site:
     """Where a process ran: its node with what that node's monitor saw, and its devices by number or UUID.
 
     ``neighbours``: how many trials ran at the same time. ``unseen``: what is wrong with what the monitor wrote.
+    ``ahead_ns``: how far the node's clock is ahead of the runner's.
     """
 
     node: str | None = None
@@ -41,6 +42,7 @@ class Site:
     stretches: Sequence[Stretch] = ()
     neighbours: int = 0
     unseen: str = ""
+    ahead_ns: int = 0
 
 
 def surroundings_of(series: Series, readings: Sequence[Reading], site: Site) -> Surroundings:
@@ -50,16 +52,16 @@ def surroundings_of(series: Series, readings: Sequence[Reading], site: Site) -> 
         unseen = Evidence(neighbours=site.neighbours)
         noise = _noise(unseen, site.unseen)
         return Surroundings(node=site.node, shown=site.shown, evidence=unseen, noise=noise, unseen=site.unseen)
-    overhead = readings[0].measured.get("overhead_ns")
+    overhead, ahead_ns = readings[0].measured.get("overhead_ns"), site.ahead_ns
     return replace(
-        seen_from(site, span, _account(readings)),
+        seen_from(site, (span[0] - ahead_ns, span[1] - ahead_ns), _account(readings)),
         overhead_ns=float(overhead) if is_number(overhead) and overhead >= 0 else None,
     )
 
 
 def seen_from(site: Site, span: tuple[int, int], account: Account = _NO_ACCOUNT) -> Surroundings:
-    """Return what a monitor saw in a window, with what a process says of itself."""
-    seen = monitor.window(site.stretches, *span)
+    """Return what a monitor saw in a window by the runner's clock, with what a process says of itself."""
+    seen = monitor.window(site.stretches, span[0] + site.ahead_ns, span[1] + site.ahead_ns)
     devices = [] if seen is None else seen.devices(site.shown)
     own = Evidence(window_s=(span[1] - span[0]) / 1e9, neighbours=site.neighbours, **account)
     evidence = own if seen is None else _with_seen(own, seen, devices)

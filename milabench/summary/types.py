@@ -155,7 +155,7 @@ class Ecc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What is known of a process and its machine while it measured. ``window_ns``: when that was (wall clock).
+    """What is known of a process and its machine while it measured. ``window_ns``: when that was (the runner's clock).
 
     ``shown``: its devices, as its node's monitor calls them; ``errors``: of memory, by device, where they count them.
     ``overhead_ns``: what measuring cost in each step. ``unseen``: why its node's monitor says

@@ -13,14 +13,19 @@ from milabench.summary import monitor
 from milabench.summary.monitor import Stretch
 from milabench.summary.surroundings import UNCOVERED
 from milabench.summary.types import ProcessSummary, Run
+from milabench.untrusted import mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What each node's monitor saw. ``unseen``: of nodes whose file says nothing, what is wrong with it."""
+    """What each node's monitor saw. ``unseen``: of nodes whose file says nothing, what is wrong with it.
+
+    ``ahead_ns``: how far the clock of nodes was ahead of the runner's, when they were connected.
+    """
 
     stretches: Mapping[str, Sequence[Stretch]] = field(default_factory=dict)
     unseen: Mapping[str, str] = field(default_factory=dict)
+    ahead_ns: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -45,7 +50,13 @@ def watched(run: Run, facts: Mapping[str, Any], nodes: Collection[str]) -> Watch
             warnings.append(
                 f"{node}{samples.SUFFIX} is missing: what else the machine did while benchmarks measured is not known"
             )
-    return Watched(stretches=stretches, unseen=unseen, warnings=tuple(warnings))
+    return Watched(stretches=stretches, unseen=unseen, ahead_ns=ahead_ns(facts), warnings=tuple(warnings))
+
+
+def ahead_ns(facts: Mapping[str, Any]) -> dict[str, int]:
+    """Return how far the clock of each node is ahead of the runner's, by a run's facts."""
+    told = {name: mapping(node).get("clock_offset_ns") for name, node in mapping(facts.get("nodes")).items()}
+    return {name: round(offset) for name, offset in told.items() if is_number(offset)}
 
 
 def uncovered(processes: Iterable[ProcessSummary]) -> Iterator[str]:

@@ -123,6 +123,50 @@ def test_a_group_on_two_nodes_takes_what_the_devices_of_both_take(make_run: Make
     assert energy.parts == {"a:0": pytest.approx(1000.0), "b:0": pytest.approx(1000.0)}
 
 
+def clocks(ahead_s: Any) -> dict[str, Any]:
+    """Return facts of nodes a, whose clock is right, and b."""
+    offsets = {"a": None, "b": ahead_s if isinstance(ahead_s, str) else ahead_s * 10**9}
+    return {**GPU, "nodes": {name: {"clock_offset_ns": offset} for name, offset in offsets.items()}}
+
+
+@pytest.mark.parametrize("ahead_s", [0, 3600, -7])
+def test_a_group_takes_what_devices_of_a_node_with_another_clock_took_meanwhile(
+    make_run: MakeRun, ahead_s: int
+) -> None:
+    jobs = {"net": [[("net.a", "a", (0,)), ("net.b", "b", (0,))]]}
+    run = make_run(recorded=clocks(ahead_s), planned=plan(jobs), columns={"net.a": made(5, 10)})
+    run.write("net.a", end())
+    run.write("net.b", end())
+    watched(run, [header(), *gpus(range(31), 0, power_w=100.0)], "a")
+    grows = (sample(t + ahead_s, devices=[device(0, t, power_w=100.0 + t)]) for t in range(31))
+    watched(run, [header(time_s=ahead_s), *grows], "b")
+    energy = only(run).energy
+    assert energy is not None
+    assert energy.parts == {"a:0": pytest.approx(1000.0), "b:0": pytest.approx(1100.0)}
+
+
+def test_nodes_that_measure_at_the_same_time_by_clocks_that_differ_take_that_time_once(make_run: MakeRun) -> None:
+    jobs = {"net": [[("net.a", "a", (0,))], [("net.b", "b", (0,))]]}
+    columns = {"net.a": made(5, 10), "net.b": made(3605, 10)}
+    run = make_run(recorded=clocks(3600), planned=plan(jobs), columns=columns)
+    for name, ahead_s in (("a", 0), ("b", 3600)):
+        run.write(f"net.{name}", end())
+        watched(run, [header(time_s=ahead_s), *gpus(range(ahead_s, ahead_s + 31), 0)], name)
+    energy = only(run).energy
+    assert energy is not None
+    assert (energy.joules, energy.seconds) == (pytest.approx(2000.0), pytest.approx(10.0))
+
+
+def test_a_clock_that_is_no_number_counts_as_right(make_run: MakeRun) -> None:
+    jobs = {"net": [[("net.a", "a", (0,))], [("net.b", "b", (0,))]]}
+    run = make_run(recorded=clocks("late"), planned=plan(jobs), columns={"net.b": made(5, 10)})
+    run.write("net.b", end())
+    watched(run, [header(), *gpus(range(31), 0)], "b")
+    energy = only(run).energy
+    assert energy is not None
+    assert energy.joules == pytest.approx(1000.0)
+
+
 def test_devices_that_measure_at_the_same_time_take_their_power_together(make_run: MakeRun) -> None:
     run = of_devices(make_run, 2)
     watched(run, [header(), *gpus(range(61), 0, 1)])
