@@ -132,6 +132,11 @@ class Fleet:
         """The first of the nodes that have the same base, by the name of each that has it."""
         return self._bases
 
+    @property
+    def ahead_s(self) -> dict[str, float]:
+        """How far the clocks of other nodes were ahead of this machine's, in s, when they were connected."""
+        return {name: (told["clock_offset_ns"] or 0) / 1e9 for name, told in self._remote.items()}
+
     def named(self, nodes: Iterable[str]) -> str:
         """Return nodes as the end of what is told of them, nothing where there is one node alone."""
         names = [*nodes]

@@ -233,7 +233,7 @@ class Operation:
 
     async def _executed(self, plan: Plan, setting: Setting, blocked: Mapping[str, str]) -> dict[str, Outcome]:
         outcomes: dict[str, Outcome] = {}
-        async with self.console.phase(plan, setting.records, self._usage):
+        async with self.console.phase(plan, setting.records, self._usage, self.fleet.ahead_s):
             async for happening in execute(plan, setting, blocked):
                 self.console.show(happening)
                 if isinstance(happening, TrialEnded):

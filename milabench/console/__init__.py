@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TextIO
 
 from milabench.console import failures
@@ -31,6 +32,7 @@ SHARE = 0.01  # of a core, that the view takes at most: where a frame takes long
 SLOWEST_S = 10.0
 FRAME_CPU_S = 0.025  # for reading before a frame
 _CATCH_UP_S = 0.25
+_RIGHT: Mapping[str, float] = MappingProxyType({})  # all clocks are
 _DOING: dict[Phase, str] = {
     "fetch": "fetching",
     "install": "installing",
@@ -53,9 +55,15 @@ class Console:
             _say(text)
 
     @asynccontextmanager
-    async def phase(self, plan: Plan, logs: Records, ask: Ask | None = None) -> AsyncIterator[None]:
-        """Show one phase from its first trial to its last, then its failures; ``ask`` asks agents for usage."""
-        view = self._view = _View(plan, logs, quiet=self._quiet, live=not self._quiet and is_terminal(sys.stderr))
+    async def phase(
+        self, plan: Plan, logs: Records, ask: Ask | None = None, ahead_s: Mapping[str, float] = _RIGHT
+    ) -> AsyncIterator[None]:
+        """Show one phase from its first trial to its last, then its failures; ``ask`` asks agents for usage.
+
+        ``ahead_s``: how far the clocks of other nodes are ahead of this machine's.
+        """
+        live = not self._quiet and is_terminal(sys.stderr)
+        view = self._view = _View(plan, logs, ahead_s, quiet=self._quiet, live=live)
         watch = None if self._quiet else asyncio.create_task(view.watch(self._progress_s, ask))
         try:
             yield
@@ -71,9 +79,9 @@ class Console:
 
 
 class _View:
-    def __init__(self, plan: Plan, logs: Records, *, quiet: bool, live: bool) -> None:
+    def __init__(self, plan: Plan, logs: Records, ahead_s: Mapping[str, float], *, quiet: bool, live: bool) -> None:
         self._doing, self._logs, self._quiet, self._live = _DOING[plan.phase], logs, quiet, live
-        self._trials = Trials(plan)
+        self._trials, self._ahead_s = Trials(plan), ahead_s
         self._follower = Follower(logs.files)
         self._failures: dict[str, Failure] = {}
 
@@ -85,7 +93,8 @@ class _View:
                     _say(f"[{index + 1}/{total}] {self._doing} {trial.id}")
             case CommandStarted(command=command, job=job):
                 self._trials.add(command, job)
-                self._follower.follow(command.tag, None if command.metrics == "none" else job.limit)
+                limit = None if command.metrics == "none" else job.limit
+                self._follower.follow(command.tag, limit, self._ahead_s.get(command.node, 0.0))
             case CommandEnded(command=command, outcome=outcome):
                 self._trials.remove(command.tag)
                 self._follower.leave([command.tag])

@@ -23,10 +23,13 @@ class Follower:
         self._followed: dict[str, Followed] = {}
         self._next = 0
 
-    def follow(self, tag: str, limit: Limit | None = None) -> None:
-        """Follow a process from the beginning of its files, unless that is being done."""
+    def follow(self, tag: str, limit: Limit | None = None, ahead_s: float = 0.0) -> None:
+        """Follow a process from the beginning of its files, unless that is being done.
+
+        ``ahead_s``: how far the clock of its node is ahead of this machine's.
+        """
         if tag not in self._followed:
-            self._followed[tag] = Followed(tag, self._files(tag), limit)
+            self._followed[tag] = Followed(tag, self._files(tag), limit, ahead_s)
 
     def leave(self, tags: Iterable[str]) -> None:
         for tag in tags:

@@ -23,11 +23,14 @@ _NOTHING: Final = object()
 
 
 class Followed:
-    """One process. ``read`` takes a bounded piece of what is new in each of its files."""
+    """One process. ``read`` takes a bounded piece of what is new in each of its files.
 
-    def __init__(self, tag: str, files: Files, limit: Limit | None) -> None:
+    ``ahead_s``: how far the clock that it writes by is ahead of this machine's.
+    """
+
+    def __init__(self, tag: str, files: Files, limit: Limit | None, ahead_s: float = 0.0) -> None:
         self.tag = tag
-        self._files, self._limit = files, limit
+        self._files, self._limit, self._ahead_s = files, limit, ahead_s
         self._events = Growing(files.events)
         self._restarts = 0
         self._restart()
@@ -75,7 +78,7 @@ class Followed:
             rate_now=told.rate_now,
             rate=told.rate,
             unit=told.unit,
-            last_step=told.last_rate_at,
+            last_step=self._here(told.last_rate_at),
             loss=told.loss,
             memory_peak_bytes=told.memory_bytes,
             pid=told.pid,
@@ -99,8 +102,12 @@ class Followed:
             rate_now=None if steps.rate_now is None else steps.rate_now * factor,
             rate=None if steps.rate is None else steps.rate * factor,
             unit=f"{steps.unit}/s",
-            last_step=None if steps.last_end_ns is None else (steps.zero_ns + steps.last_end_ns) / 1e9,
+            last_step=self._here(None if steps.last_end_ns is None else (steps.zero_ns + steps.last_end_ns) / 1e9),
         )
+
+    def _here(self, there: float | None) -> float | None:
+        """Return a time by this machine's clock."""
+        return None if there is None else there - self._ahead_s
 
     def _stage(self, warmups: int, measured: int) -> Stage:
         if self._told.outcome is not None:

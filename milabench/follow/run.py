@@ -22,6 +22,7 @@ from milabench.journal import Journal
 from milabench.outcome import UNDECIDED, Outcome
 from milabench.plan.types import Command, Job, Trial
 from milabench.rundir import RunDir
+from milabench.untrusted import mapping
 
 State = Literal["running", "complete", "interrupted", "incomplete", "failed", "killed", "unknown"]
 _SAID: Mapping[str, State] = {
@@ -193,7 +194,8 @@ class Watch:
             tag: (job, command) for trial in running for tag, job, command in _processes(self._trials[trial])
         }
         for tag, (job, command) in self._commands.items():
-            self._follower.follow(tag, None if command.metrics == "none" else job.limit)
+            limit = None if command.metrics == "none" else job.limit
+            self._follower.follow(tag, limit, self._facts.ahead_s(command.node))
         self._followed = running
 
     def _waiting_s(self, outcomes: Container[str], running: Container[str]) -> float | None:
@@ -215,8 +217,11 @@ class Watch:
         return stands.waiting_s + sum(max(left, 0.0) for left in running)
 
     def _devices(self, now: float) -> list[Mapping[str, Any]]:
-        now_ns, paths = round(now * 1e9), self._run.monitor_paths()
-        return [{**device, "node": node} for node, path in paths.items() for device in devices(path, now_ns)]
+        found: list[Mapping[str, Any]] = []
+        for node, path in self._run.monitor_paths().items():
+            now_there_ns = round((now + self._facts.ahead_s(node)) * 1e9)
+            found += ({**device, "node": node} for device in devices(path, now_there_ns))
+        return found
 
     def _usage(self, processes: Sequence[Progress]) -> dict[str, Mapping[str, float]]:
         """Return what processes take of this machine that are known to run here by their number and environment."""
@@ -253,6 +258,11 @@ class _Facts:
         """Return a time, in s since 1970; None where it says none."""
         value = self._found.get(name)
         return float(value) if is_number(value) else None
+
+    def ahead_s(self, node: str) -> float:
+        """Return how far a node's clock was ahead of the runner's, 0 where it is not known."""
+        offset_ns = mapping(mapping(self._found.get("nodes")).get(node)).get("clock_offset_ns")
+        return float(offset_ns) / 1e9 if is_number(offset_ns) else 0.0
 
 
 def _stamp(path: Path) -> object:

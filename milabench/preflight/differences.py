@@ -112,7 +112,7 @@ def _clocks(system: System) -> Iterator[Finding]:
             severity="warning",
             subject="clock",
             what=f"clocks are not this machine's: {', '.join(told[:MOST_NAMED])}{more}",
-            consequence="times of events cannot be compared between nodes, and a report shows samples of other times",
+            consequence="times in the files of nodes cannot be compared; reports set right what monitors saw, by this",
             remedy="have a time service (chrony, ntpd) keep all clocks right",
             nodes=tuple(far),
         )

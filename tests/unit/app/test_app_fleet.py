@@ -70,6 +70,7 @@ def test_what_a_node_is_comes_from_itself() -> None:
     (known,) = told.remote.values()
     assert (known["cpus"], known["python"], known["python_version"]) == (7, "/usr/bin/python3", "3.11.2")
     assert abs(known["clock_offset_ns"] - 5e9) < 1e9
+    assert joined.ahead_s == {"b": known["clock_offset_ns"] / 1e9}
     assert (known["interface"], told.here["interface"]) == ("to-ip-a", None)
     assert set(joined.hosts) == {"a", "b"}
     assert joined.hosts["a"] is joined.here

@@ -96,9 +96,9 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(tmp_path, Console(progress_s=0.01))
 
 
-def measuring(stage: Stage, tag: str) -> None:
+def measuring(stage: Stage, tag: str, ahead_s: float = 0.0) -> None:
     stage.files(tag).events.write_bytes(encode_event("data", {"loss": 0.5}, time_ns=1, seq=0))
-    now_ns = time.time_ns()
+    now_ns = time.time_ns() + round(ahead_s * 1e9)
     writer = StepsWriter(stage.files(tag).steps, unit="items", zero_ns=now_ns - 10**9)
     for number in range(10):
         writer.append(number * 10**8, (number + 1) * 10**8, 8, MEASURED, GOOD)
@@ -131,6 +131,23 @@ def test_a_long_trial_is_told_of_now_and_then(stage: Stage, capsys: pytest.Captu
     assert between[0].startswith("[3/3] resnet50 0.")
     assert between[-1].endswith(": 2 processes, 10/600 steps, 160.0 items/s, loss 0.5")
     assert last.startswith("  ok resnet50 (ok, ")
+
+
+def test_a_node_whose_clock_is_late_is_not_told_to_be_silent(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial, lines = stage.trial("resnet50"), list[str]()
+
+    async def scene() -> None:
+        plan = Plan(phase="run", trials=(trial,))
+        async with stage.console.phase(plan, stage.logs, ahead_s={trial.commands[0].node: -3600.0}):
+            stage.begin(trial)
+            measuring(stage, trial.commands[0].tag, ahead_s=-3600.0)
+            await said(capsys, lines, "10/600 steps")
+            stage.end(trial, Outcome(kind="ok"))
+
+    asyncio.run(scene())
+    assert not [line for line in lines if "no step for" in line]
 
 
 def test_a_short_trial_gets_no_further_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmate.wire import encode_event
+from benchmate.wire import GOOD, MEASURED, StepsWriter, encode_event
 from milabench import journal
 from milabench.console.status import lines, overview
 from milabench.errors import RunDirError
@@ -212,6 +212,29 @@ def test_devices_are_those_of_the_latest_sample_while_that_is_of_now(run: Run) -
     assert run.look().devices == [{**devices[0], "node": "local"}]
     run.clock.now_s += 60
     assert run.look().devices == []
+
+
+@pytest.mark.parametrize("ahead_s", [0, 3600, -3600])
+def test_what_a_node_says_by_another_clock_is_of_now(run: Run, ahead_s: int) -> None:
+    run.record.add_facts(nodes={"local": {"clock_offset_ns": ahead_s * S}})
+    there_ns = run.clock.ns() + ahead_s * S
+    sample = {"event": "sample", "time_ns": there_ns, "data": {"devices": [{"id": 0, "load": 0.5}]}}
+    run.record.monitor_path("local").write_text(json.dumps(sample) + "\n")
+    run.begin(run.trials[0])
+    writer = StepsWriter(run.record.files("a").steps, unit="items", zero_ns=there_ns - S)
+    writer.append(0, S // 2, 8, MEASURED, GOOD)
+    writer.close()
+    found = run.look()
+    assert ([each.last_step for each in found.processes], len(found.devices)) == ([run.clock.s() - 0.5], 1)
+
+
+def test_a_rate_that_a_node_writes_by_another_clock_is_of_now(run: Run) -> None:
+    run.record.add_facts(nodes={"local": {"clock_offset_ns": 3600 * S}})
+    run.begin(run.trials[0])
+    rate = {"task": "train", "rate": 2.0, "units": "items/s"}
+    with run.record.files("a").events.open("ab") as file:
+        file.write(encode_event("data", rate, time_ns=run.clock.ns() + 3600 * S, seq=2))
+    assert [each.last_step for each in run.look().processes] == [run.clock.s()]
 
 
 def test_a_run_that_ends_while_it_is_looked_at_was_not_killed(run: Run) -> None:
