@@ -144,6 +144,9 @@ class TorchrunAllNodes(ForeachNode):
     def make_new_node_executor(self, rank: int, node: Mapping[str, Any], base: Command) -> Command:
         made = super().make_new_node_executor(rank, node, base)
         assert isinstance(made, TorchrunAllGPU)
+        if (wanted := base.pack.config.get("devices")) and not made.pack.config.get("devices"):
+            main, ids = self.nodes[0]["name"], ", ".join(map(str, wanted))
+            raise TypeError(f"torchrun starts a rank a device: {node['name']} has none in the place of {main}'s {ids}")
         made.wrapper_argv = [
             *made.wrapper_argv,
             f"--nnodes={len(self.nodes)}",

@@ -190,6 +190,12 @@ def test_a_share_of_the_devices_is_one_on_every_node(tmp_path: Path) -> None:
     ]
 
 
+def test_torchrun_needs_a_device_for_each_rank_of_every_node(tmp_path: Path) -> None:
+    """The jobs of the main node's third and fourth device have none on the other node."""
+    with pytest.raises(ConfigurationError, match="a rank a device: b has none in the place of a's 2$"):
+        planned(tmp_path, many("TorchrunAllNodes(PackCommand(self, lazy=True))", "per_gpu"), facts=HERE)
+
+
 def test_accelerate_needs_nodes_of_as_many_devices(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigurationError, match="as many processes on every node, one a device: a has 4 for it, b has 2"
