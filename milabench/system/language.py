@@ -80,8 +80,8 @@ _NODE = {
     ),
     "port": Key(
         kind="whole",
-        meaning="Its port of SSH.",
-        default=22,
+        meaning="Its port of SSH; 22 is as if it said none.",
+        otherwise="that of ~/.ssh/config, else 22",
         least=1,
         most=65535,
         example="nodes: [{name: node1, port: 2222, main: true}]",
