@@ -18,10 +18,15 @@ _SLOTS = re.compile(r"(?:slots|max_slots|max-slots)=\d+")  # of a file for mpiru
 
 
 def listed(words: Iterable[str]) -> tuple[NodeEntry, ...]:
-    """Return the nodes of a list, the first one main. Raises UsageError for what names none, or one twice."""
+    """Return the nodes of a list, the first one main; the further ones of an address are named by their ports too.
+
+    Raises UsageError for what names none, or one twice.
+    """
     found: dict[str, NodeEntry] = {}
     for number, word in enumerate(words):
         entry = replace(named(word), main=number == 0)
+        if entry.name in found and found[entry.name].port != entry.port:
+            entry = replace(entry, name=f"{entry.name}-{entry.port}")
         if entry.name in found:
             raise UsageError(f"{word}: {entry.name} is named twice")
         found[entry.name] = entry

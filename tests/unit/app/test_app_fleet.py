@@ -122,7 +122,7 @@ def test_a_machine_that_is_two_nodes_is_refused() -> None:
         join(FakeHost(), others, system("a", "b", "c", "d"))
     assert str(raised.value).splitlines() == [
         "1 of 4 nodes cannot be used, and nothing was begun:",
-        "node c: it is the machine that node a is, by another address: leave one of them out",
+        "node c: it is the machine that node a is, by another address or port: leave one of them out",
     ]
     assert raised.value.exit_code == 4
 

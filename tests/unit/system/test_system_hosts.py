@@ -32,11 +32,21 @@ def test_the_first_node_of_a_list_is_the_main_one() -> None:
     assert [(entry.name, entry.main) for entry in listed(["b", "a"])] == [("b", True), ("a", False)]
 
 
+def test_nodes_at_one_address_are_told_apart_by_their_ports() -> None:
+    found = listed(["a@h:2201", "b@h:2202", "h"])
+    assert [(entry.name, entry.address, entry.port) for entry in found] == [
+        ("h", "h", 2201),
+        ("h-2202", "h", 2202),
+        ("h-22", "h", 22),
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         ([], "no node is named"),
         (["a", "x@a"], "x@a: a is named twice"),
+        (["a", "a:2222", "x@a:2222"], "x@a:2222: a-2222 is named twice"),
         (["a b"], "'a b' is no node"),
         (["a:99999"], "'a:99999' is no node"),
         (["@a"], "'@a' is no node"),
