@@ -38,6 +38,8 @@ def findings(system: System, wanted: Wanted | None) -> Iterator[Finding]:
     yield from _memory(system)
     yield from _clocks(system)
     yield from _ways(system, together=wanted is None or _works_together(wanted.plan))
+    if wanted is not None:
+        yield from _idle(system, wanted.plan)
 
 
 def packages(group: str, by_node: Mapping[str, Sequence[str]]) -> Finding | None:
@@ -145,6 +147,26 @@ def _ways(system: System, *, together: bool) -> Iterator[Finding]:
                 remedy="give nodes addresses that all of them can reach (ip: in the system file)",
                 nodes=(node.name,),
             )
+
+
+def _idle(system: System, plan: Plan) -> Iterator[Finding]:
+    """Yield the nodes that a run starts nothing on: who names several expects to measure all."""
+    used = {command.node for trial in plan.trials for command in trial.commands}
+    idle = [node.name for node in system.nodes if node.name not in used]
+    if not used or not idle:
+        return
+    yield Finding(
+        code="nodes-idle",
+        severity="warning",
+        subject="plan",
+        what=(
+            f"nothing of this run is on {_names(idle)}: without num_machines, benchmarks that are not per_node run on"
+            f" the main node ({system.main.name}) alone"
+        ),
+        consequence="they are not measured, whatever nodes the report names",
+        remedy="say plan: {method: per_node} or num_machines of what is to run there, or leave them out of the system",
+        nodes=tuple(idle),
+    )
 
 
 def _works_together(plan: Plan) -> bool:

@@ -69,7 +69,8 @@ _PLAN = {
         kind="choice",
         choices=("per_gpu", "njobs", "per_node"),
         meaning="per_gpu: one process per device, which sees that device alone (a machine without accelerators counts "
-        "as one device). njobs: n processes that see all devices. per_node: the same on every node.",
+        "as one device). njobs: n processes that see all devices. Both on the main node, or on num_machines nodes. "
+        "per_node: the same on every node.",
         otherwise="njobs for a command, needed for a definition",
         example="plan: {method: per_gpu}",
     ),

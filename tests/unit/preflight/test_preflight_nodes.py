@@ -204,6 +204,16 @@ def test_who_does_not_reach_the_main_node_stands_in_the_way_of_what_works_togeth
     assert found(system(a={}, b=LOST, c={}), wanted) == [("no-route", severity, "b")]
 
 
+def test_nodes_that_nothing_runs_on_are_told() -> None:
+    alone = replace(RUN, plan=Plan(phase="run", trials=(trial("one", ("a",)),)))
+    (found,) = compared(NODES, alone)
+    assert (found.code, found.severity, found.nodes) == ("nodes-idle", "warning", ("b", "c"))
+    assert found.what.startswith("nothing of this run is on b, c: ")
+    assert "on the main node (a) alone" in found.what
+    assert [each.nodes for each in compared(NODES, replace(RUN, plan=Plan(phase="run", trials=(WIDE,))))] == [("c",)]
+    assert compared(NODES, replace(RUN, plan=Plan(phase="run", trials=()))) == ()
+
+
 def test_a_main_node_that_is_each_machine_itself_is_found() -> None:
     described = system(a={}, b={})
     described = replace(described, nodes=(replace(described.nodes[0], address="127.0.0.1"), described.nodes[1]))
