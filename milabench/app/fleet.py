@@ -123,7 +123,9 @@ class Fleet:
         for node in system.nodes:
             identity = (await self.hosts[node.name].hello()).get("identity")
             if identity is not None and (other := names.setdefault(identity, node.name)) != node.name:
-                same[node.name] = f"it is the machine that node {other} is, by another address or port: leave one of them out"
+                same[node.name] = (
+                    f"it is the machine that node {other} is, by another address or port: leave one of them out"
+                )
         if same:
             raise Unreachable(same, len(system.nodes))
 

@@ -291,10 +291,14 @@ class Operation:
             await self._monitor(node, path=path, node=node, nvml=resources.nvml_binding(), **settings)
 
         await asyncio.gather(*map(begin, nodes))
+        ending = nodes
         try:
             yield
+        except asyncio.CancelledError:  # nobody waits for last samples: monitors end with their agents
+            ending = []
+            raise
         finally:
-            await asyncio.gather(*(self._monitor(node, path=None) for node in nodes))
+            await asyncio.gather(*(self._monitor(node, path=None) for node in ending))
 
     async def _monitor(self, name: str, **settings: Any) -> None:
         try:

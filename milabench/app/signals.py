@@ -15,13 +15,15 @@ from milabench.streams import Log
 _HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _GENTLE = "what runs is being ended; once more: at once"
 _AT_ONCE = "what runs is ended at once"
+_UNANSWERED = "what has not said that it ended is not waited for any more"
+GIVE_UP_S = 5.0  # after a second wish: what is killed has ended by then, where anybody is there to tell it
 
 
 class _Asked:
     """Counts how often an end was asked for: the first time is gentle, the second is not.
 
     A third gives up waiting, and so does the second where no process is waited for (for a vendor's tool, say), and the
-    first where nothing has begun.
+    first where nothing has begun. For a node that does not answer the second waits a little.
     """
 
     def __init__(self, interrupt: Interrupt, console: Console) -> None:
@@ -48,6 +50,12 @@ class _Asked:
         waits = self._times > 2 or (self._times > 1 and not self._interrupt.ends_something)
         if (waits or loses_nothing) and self._flow is not None:
             self._flow.cancel()
+        elif self._times == 2:
+            asyncio.get_running_loop().call_later(GIVE_UP_S, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._interrupt.ends_something and self._flow is not None and self._flow.cancel():
+            self._console.note(_UNANSWERED)
 
 
 @contextmanager

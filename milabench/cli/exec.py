@@ -23,7 +23,9 @@ from milabench.errors import UsageError
     help="A node of the system by its name, or user@host:port; repeatable.",
 )
 @click.option("--slurm", is_flag=True, help="The nodes of the Slurm allocation that this is run in.")
-@click.option("--system", metavar="FILE", help="A system file: all its nodes where no --host is given. [MILABENCH_SYSTEM]")
+@click.option(
+    "--system", metavar="FILE", help="A system file: all its nodes where no --host is given. [MILABENCH_SYSTEM]"
+)
 @click.option("--cwd", metavar="DIR", default="", help="A folder of the nodes, from one's home there if relative.")
 @click.option(
     "--env",

@@ -204,6 +204,21 @@ def test_one_ctrl_c_ends_connecting_to_a_node_that_does_not_answer(machines: Mac
     assert (process.returncode, "Ctrl-C: what runs is ended at once" in said) == (130, True), said
 
 
+def test_a_second_ctrl_c_does_not_wait_for_a_node_that_has_gone_silent(machines: Machines) -> None:
+    machines.write_system(options={**OPTIONS, "monitor.interval": 1, "ssh.keepalive": 600})
+    with machines.started("run") as process:
+        until_held(machines)
+        machines.nodes["n3"].drop()
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            wait_until(lambda: "Ctrl-C" in process.stderr.readline())
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, "is not waited for any more" in said) == (130, True), said
+    wait_until(lambda: all(machines.nodes[name].idle() for name in ("n1", "n2")))
+    machines.nodes["n3"].die()  # it would wait for long to hear that nobody is there
+
+
 def test_a_slow_node_ends_well(machines: Machines) -> None:
     machines.write_system(options={**OPTIONS, "ssh.keepalive": 2})
     node = machines.nodes["n2"]

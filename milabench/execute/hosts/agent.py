@@ -169,7 +169,8 @@ class AgentHost(ABC):
         return AgentProcess(self, number, command.tag, Told(gone=gone, ended=ended, full=full))
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
-        await self._revive(at_once=op == "clock")
+        if op != "monitor" or fields["path"] is not None:  # a monitor to be ended has ended with its agent
+            await self._revive(at_once=op == "clock")
         if op == "monitor":
             self._monitored = fields if fields["path"] is not None else None
         if op == "stage" and self.remote:

@@ -133,9 +133,7 @@ def test_a_long_trial_is_told_of_now_and_then(stage: Stage, capsys: pytest.Captu
     assert last.startswith("  ok resnet50 (ok, ")
 
 
-def test_a_node_whose_clock_is_late_is_not_told_to_be_silent(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_node_whose_clock_is_late_is_not_told_to_be_silent(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     trial, lines = stage.trial("resnet50"), list[str]()
 
     async def scene() -> None:

@@ -310,3 +310,14 @@ def test_a_node_that_could_not_be_reached_again_is_not_tried_for_a_while_but_to_
             assert host.tries == 5
 
     VirtualTime().run(story())
+
+
+def test_a_monitor_that_went_with_its_agent_is_ended_without_another_one() -> None:
+    async def story(host: Played) -> int:
+        with pytest.raises(HostLost):
+            await host.request("monitor", path="n1.monitor.jsonl")
+        with pytest.raises(HostLost, match="the agent is gone"):
+            await host.request("monitor", path=None)
+        return len(host.agents)
+
+    assert talk(story, serving(monitor=goes), serving()) == 1
