@@ -13,6 +13,9 @@ from milabench.utils import select_nodes
 
 RENDEZVOUS_PORT = 29400
 RENDEZVOUS_SPARE_S = 60
+# As --standalone has it, at a port that the kernel chooses, so that several may run side by side; but that looks for
+# the names localhost and the node's own, which may be known to nobody.
+_ALONE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
 
 
 class VoirCommand(WrapperCommand):
@@ -103,7 +106,7 @@ class TorchrunAllGPU(WrapperCommand):
         if self.pack.config["plan"]["method"] != "per_gpu":
             own.append(f"--nproc-per-node={self.device_count()}")
         if len(own) > len(self.wrapper_argv) and not self._spans_nodes():
-            own.append("--standalone")  # a free port: several of them may run side by side
+            own += _ALONE
         if self.options.get("use_stdout") and not any("--local-ranks-filter" in word for word in own):
             own.append("--local-ranks-filter=0")  # the ranks print the same metrics
         return own

@@ -1,7 +1,8 @@
 """Ranks on two nodes that meet over a network, and what is said where they cannot: torchrun, accelerate, a script each.
 
 The nodes are two network namespaces with a cable between them; their agents are talked to as if they were on other
-machines. What runs there is what `milabench plan` prints for such a system.
+machines. No name is known to anybody, neither those that the nodes call themselves by nor localhost. What runs
+there is what `milabench plan` prints for such a system.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ ACCELERATED = """
         total = accelerator.reduce(batch.clone())
         assert total[0] == accelerator.num_processes == 2
 """
+# In a mount namespace of its own, as a program in a network namespace is.
+NAMELESS = 'mount --bind /dev/null /etc/hosts && exec "$@"'
 LISTENS = "import socket, sys, time; server = socket.create_server(('', int(sys.argv[1]))); time.sleep(1000)"
 SYSTEM = """
     system:
@@ -108,7 +111,7 @@ def cable(laid: Cable) -> Iterator[Cable]:
 
 
 class Beyond(Elsewhere):
-    """An agent in a network namespace."""
+    """An agent in a network namespace, on a machine that is called as the namespace is."""
 
     def __init__(self, space: str, environ: Mapping[str, str]) -> None:
         super().__init__(import_path(), environ)
@@ -116,8 +119,9 @@ class Beyond(Elsewhere):
 
     async def connect(self) -> LocalAgent:
         processes.become_subreaper()
-        argv = ("ip", "netns", "exec", self._space, sys.executable, "-I", "-S", "-c", self._boot)
-        return await LocalAgent.spawn(argv, self._environ)
+        boot = f"import socket; socket.sethostname({self._space!r}); {self._boot}"
+        there = ("ip", "netns", "exec", self._space, "unshare", "--uts", "sh", "-c", NAMELESS, "sh")
+        return await LocalAgent.spawn((*there, sys.executable, "-I", "-S", "-c", boot), self._environ)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +131,7 @@ def installed(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     project = Project(tmp_path_factory.mktemp("training"))
     launchers = {
         "torchrun": (training(3), "TorchrunAllNodes(super().build_run_plan(), cpu_ranks=2)"),
+        "alone": (training(2), "TorchrunAllNodes(super().build_run_plan(), cpu_ranks=2)"),
         "accelerate": (ACCELERATED, "AccelerateAllNodes(super().build_run_plan())"),
     }
     for name, (script, launcher) in launchers.items():
@@ -136,7 +141,8 @@ def installed(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     project.suite(**{name: {"definition": name, **common} for name in launchers})
     done = project.verb("install", timeout_s=800)
     assert done.code == 0, done.err
-    project.suite(**{name: {"definition": name, "num_machines": 2, **common} for name in launchers})
+    several = {name: {} if name == "alone" else {"num_machines": 2} for name in launchers}
+    project.suite(**{name: {"definition": name, **several[name], **common} for name in launchers})
     return project
 
 
@@ -205,6 +211,14 @@ def test_torchrun_and_then_accelerate_train_over_two_nodes(nodes: Nodes, tmp_pat
     (steps,) = run.steps("accelerate.n0")
     assert set(steps.columns["count"]) == {8}
     assert has_met_at(run, "accelerate.n0", 29400)  # as the first left it
+
+
+def test_ranks_of_one_node_meet_where_no_name_is_known(nodes: Nodes, tmp_path: Path) -> None:
+    outcome, run = nodes.run(nodes.plan("alone", within="30s"), tmp_path / "run")
+    assert outcome.kind == "early_stop", outcome
+    assert placed(run, "alone", 2) == [(0, 0, 2, "n0", 0), (1, 1, 2, "n0", 0)]
+    (steps,) = run.steps("alone")
+    assert set(steps.columns["count"]) == {8}
 
 
 def test_a_node_that_is_not_reached_is_named(nodes: Nodes, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 MAIN_ADDRESS, PORT, USER = "127.0.0.1", 29400, "username"
+ALONE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
 SSH = ("ssh", "-oCheckHostIP=no", "-oStrictHostKeyChecking=no", *("-oPasswordAuthentication=no",) * 2, "-p", "22")
 VARIABLES = ("XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
@@ -121,7 +122,7 @@ def _ranks(process: Process) -> Process:
     return replace(process, argv=(*flags, *program))
 
 
-def _standalone(process: Process) -> Process:
+def _alone(process: Process) -> Process:
     head, program = _launcher(process.argv)
     meeting = (
         "--nnodes=1",
@@ -134,7 +135,7 @@ def _standalone(process: Process) -> Process:
         return process
     rest = [word for word in head if word not in meeting]
     at = next(index for index, word in enumerate(rest) if word.startswith("--nproc-per-node=")) + 1
-    return replace(process, argv=(*rest[:at], "--standalone", *rest[at:], *program))
+    return replace(process, argv=(*rest[:at], *ALONE, *rest[at:], *program))
 
 
 def _all_ranks_heard(process: Process) -> Process:
@@ -195,10 +196,10 @@ KINDS = (
         rewrite=_ranks,
     ),
     Kind(
-        name="standalone on one node",
+        name="a free port on one node",
         reason="ranks of one node meet at a free port, so that two launchers can run side by side; several nodes meet"
         " where milabench's do",
-        rewrite=_standalone,
+        rewrite=_alone,
     ),
     Kind(
         name="no filter of ranks",
