@@ -189,6 +189,8 @@ class Fleet:
         way = await self.hosts[node.name].request("route", to=others[0].address)
         told = {name: way.get(name) for name in ("address", "own", "interface", "error")}
         facts = self._own if node.local else self._remote[node.name]
+        if node is system.main:  # its own ranks look for it by its address too
+            told["itself"] = (await self.hosts[node.name].request("route", to=node.address)).get("error")
         facts |= {"route": told, "interface": told["interface"]}
 
     async def _find_bases(self, system: System, survey: Survey) -> None:

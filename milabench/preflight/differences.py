@@ -135,6 +135,16 @@ def _ways(system: System, *, together: bool) -> Iterator[Finding]:
             nodes=(main.name,),
         )
         return
+    if why := (system.probed.get(main.name, {}).get("route") or {}).get("itself"):
+        yield Finding(
+            code="main-address",
+            severity=severity,
+            subject=main.name,
+            what=f"the main node {main.name} does not find itself: {why}",
+            consequence="its own ranks look for the main node by that name, and all wait for them",
+            remedy="give it an IP address (ip: in the system file), or have its /etc/hosts know the name",
+            nodes=(main.name,),
+        )
     for node in system.nodes[1:]:
         way = system.probed.get(node.name, {}).get("route") or {}
         if why := way.get("error"):

@@ -89,6 +89,18 @@ def test_nodes_that_see_each_others_marks_have_the_same_base() -> None:
     assert joined.bases == {"a": "a", "b": "b", "c": "a", "d": "a"}
 
 
+def test_the_main_node_alone_is_asked_whether_it_finds_itself() -> None:
+    class Nameless(Machine):
+        async def request(self, op: str, **fields: Any) -> dict[str, Any]:
+            reply = await super().request(op, **fields)
+            return {**reply, "error": "ip-a is known to nobody here"} if fields.get("to") == "ip-a" else reply
+
+    told, _ = join(FakeHost(), {"a": Nameless(), "b": Machine(), "c": Machine()}, system("a", "b", "c"))
+    found = [each["route"].get("itself", "") for each in told.remote.values()]
+    assert found == ["ip-a is known to nobody here", "", ""]
+    assert told.remote["a"]["route"]["error"] is None
+
+
 def test_the_base_of_the_operators_machine_is_told_from_that_of_a_node() -> None:
     shared: set[str] = set()
     others = {"a": Machine(), "b": Machine(shared), "c": Machine(shared)}

@@ -221,6 +221,13 @@ def test_a_main_node_that_is_each_machine_itself_is_found() -> None:
     assert found(described) == [("main-address", "blocking", "a")]
 
 
+def test_a_main_node_that_does_not_know_its_own_name_is_found() -> None:
+    why = "a is known under no address here: Name or service not known"
+    described = system(a={"route": {"error": None, "itself": why}}, b={})
+    assert found(described, RUN) == [("main-address", "blocking", "a")]
+    assert compared(described)[0].what == f"the main node a does not find itself: {why}"
+
+
 def test_an_environment_that_is_not_the_same_everywhere_names_the_packages() -> None:
     same = ["numpy==2", "torch==1"]
     assert packages("torch", {"a": same, "b": same}) is None
