@@ -5,7 +5,6 @@ When its input ends, for whatever reason, it ends everything it started and itse
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import selectors
@@ -27,6 +26,7 @@ from milabench.agent.ender import is_ender
 from milabench.agent.failures import bug, unstartable, unwritable
 from milabench.agent.forward import Forwarding
 from milabench.agent.greeting import Silence, hello, private_folder
+from milabench.agent.locks import Holds
 from milabench.agent.memory import OomKills
 from milabench.agent.monitoring import Monitoring
 from milabench.agent.network import free_port
@@ -66,8 +66,8 @@ class Agent:
         self._replies = Replies(replies, self._selector)
         self._leaders = Leaders(self._selector, full=lambda number: self._replies.send({"id": number, "event": "full"}))
         self._running: dict[int, Supervised] = {}
-        self._held: dict[str, int] = {}
-        self._descent = Descent(self._held.values())
+        self._holds = Holds(private_folder)
+        self._descent = Descent(self._holds.descriptors)
         self._aside = Aside(self._selector, send=self._answer_aside, forked=self._descent.forked)
         self._oom_kills = OomKills()
         self._guarded: dict[str, Guarded] = {}
@@ -120,6 +120,7 @@ class Agent:
         finally:
             self._forwarding.close()
             processes.end_all(VERIFY_S, kept=is_ender)  # none, unless this agent fails: then nothing may outlive it
+            self._holds.close()
 
     def _listen(self) -> None:
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -219,20 +220,7 @@ class Agent:
 
         A path that is not absolute is one in a folder of this user's on the node's own disk.
         """
-        path = request["path"]
-        if not Path(path).is_absolute():
-            path = str(private_folder() / path)
-        if path not in self._held:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                os.close(descriptor)
-                if isinstance(error, BlockingIOError):
-                    return {"event": "held", "held": False}
-                raise
-            self._held[path] = descriptor
-        return {"event": "held", "held": True}
+        return {"event": "held", "held": self._holds.hold(request["path"])}
 
     def _begin(self, request: Request) -> dict[str, Any] | None:
         """Begin what is needed once; what has to be removed before, an environment say, takes long on some disks."""

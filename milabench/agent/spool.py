@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import hashlib
 import os
-import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from milabench.agent.locks import Scratch
+
 # Of these many nodes see the same files: what all of them write there at once is slow, and locks mean little.
 NETWORK: Final = (
     *("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "wekafs"),
 )
-_BORN_S: Final = 60.0  # so old is one that nobody has locked, where nobody is about to
 _LEAST_BYTES: Final = 1 << 20
 _LAST_BYTES: Final = 1 << 20  # of a file that are not given back: its last words are looked for here
 _BLOCK_BYTES: Final = 1 << 16  # no file system has larger ones
@@ -33,16 +31,14 @@ class Spool:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._folder: str | None = None
-        self._lock = -1
+        self._scratch: Scratch | None = None
 
     @property
     def folder(self) -> str:
         """The folder, made when it is first asked for. Raises OSError."""
-        if self._folder is None:
-            self._make()
-        assert self._folder is not None
-        return self._folder
+        if self._scratch is None:
+            self._scratch = self._made()
+        return self._scratch.path
 
     def place(self, path: str) -> str:
         """Return where here a process writes what is to be ``path`` of a run; makes the folder. Raises OSError."""
@@ -55,38 +51,25 @@ class Spool:
     def full(self) -> bool:
         """Say whether there is hardly any room left."""
         with suppress(OSError):
-            found = os.statvfs(self._folder or "/")
-            return self._folder is not None and found.f_bavail * found.f_frsize < _LEAST_BYTES
+            if self._scratch is not None:
+                found = os.statvfs(self._scratch.path)
+                return found.f_bavail * found.f_frsize < _LEAST_BYTES
         return False
 
     def close(self) -> None:
         """Remove it with all that is in it."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            os.close(self._lock)
-            self._folder = None
+        if self._scratch is not None:
+            self._scratch.close()
+            self._scratch = None
 
-    def _make(self) -> None:
+    def _made(self) -> Scratch:
         """Make it where there is a disk of this node's own."""
-        import tempfile
-
         problem: OSError | None = None
-        prefix = f"milabench-spool-{os.getuid()}-"
         for parent in self._own():
             try:
-                folder = tempfile.mkdtemp(prefix=prefix, dir=parent)  # nobody else can look into it
+                return Scratch(parent, "spool")
             except OSError as error:
                 problem = error
-                continue
-            try:
-                self._lock = _locked(folder)
-            except OSError as error:  # no locks on this disk
-                problem = error
-                os.rmdir(folder)  # noqa: PTH106
-                continue
-            self._folder = folder
-            _remove_old(parent, prefix)
-            return
         raise problem or OSError(0, "what processes write needs a disk of the node's own: set TMPDIR to a folder there")
 
     def _own(self) -> Iterator[str]:
@@ -129,28 +112,3 @@ def is_written_over(path: str, size: int) -> bool:
 
 def _room_of(size: int) -> int:
     return max(size - _LAST_BYTES, 0) // _BLOCK_BYTES * _BLOCK_BYTES
-
-
-def _locked(folder: str) -> int:
-    """Lock a folder for as long as this process lives. Raises OSError, BlockingIOError where another has it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _remove_old(parent: str, prefix: str) -> None:
-    """Remove what agents of this user left there that were killed."""
-    for path in Path(parent).glob(f"{prefix}*"):
-        with suppress(OSError):
-            found = path.lstat()
-            if found.st_uid != os.getuid() or time.time() - found.st_mtime < _BORN_S:
-                continue
-            descriptor = _locked(str(path))
-            try:
-                shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(descriptor)

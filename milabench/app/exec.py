@@ -6,10 +6,12 @@ import asyncio
 import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmate.wire import LINE_BYTES
+from milabench.agent.locks import Scratch
 from milabench.app.fleet import Unreachable
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
@@ -38,7 +40,7 @@ Shows = Callable[[str, bytes, bool], None]  # the node's name, what was printed,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A command: ``cwd`` is a folder of the nodes, relative to the home of the user there; no time limit: None."""
+    """A command: ``cwd`` is a folder of the nodes, as ``_folder`` reads it; no time limit: None."""
 
     argv: tuple[str, ...]
     hosts: tuple[str, ...] = ()
@@ -66,8 +68,8 @@ async def exec_(options: Options, console: Console, wanted: Wanted, show: Shows)
                 check_names(error.why, options.system, [node.name for node in system.nodes])
                 raise
         hosts = {node.name: work.host if node.local else work.hosts[node.name] for node in (*known, *direct)}
-        with tempfile.TemporaryDirectory(prefix="milabench-exec-") as folder:
-            ends = await _on_all(work, hosts, wanted, Path(folder), show)
+        with closing(Scratch(tempfile.gettempdir(), "exec")) as scratch:
+            ends = await _on_all(work, hosts, wanted, Path(scratch.path), show)
         if work.interrupt.asked:
             return ExitCode.INTERRUPTED
         for name, ended in ends.items():
@@ -94,12 +96,16 @@ def targets(system: System, wanted: Wanted) -> tuple[list[Node], list[Node]]:
 
 
 def check_names(why: Mapping[str, str], file: Path | None, names: Sequence[str]) -> None:
-    """Raise UsageError for what is neither the address nor, with a system file, the name of a node there."""
-    for text, reason in why.items() if file is not None else ():
-        if UNKNOWN_ADDRESS in reason:
-            near = nearest(text, names)
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise UsageError(f"--host {text}: no node {text} in {file}: {', '.join(names)}; nor a known address{hint}")
+    """Raise UsageError for what is neither a known address nor, with a system file, the name of a node there."""
+    text = next((each for each, reason in why.items() if UNKNOWN_ADDRESS in reason), None)
+    if text is None:
+        return
+    near = nearest(text, names)
+    hint = f"; did you mean {near!r}?" if near else ""
+    if file is None:
+        remedy = "mend it, or give the system file with a node of that name (--system FILE)"
+        raise UsageError(f"--host {text}: no known address: {remedy}{hint}")
+    raise UsageError(f"--host {text}: no node {text} in {file}: {', '.join(names)}; nor a known address{hint}")
 
 
 def direct(text: str) -> Node:
@@ -149,9 +155,15 @@ async def _on_all(
 
 
 async def _folder(host: Host, wanted: Wanted) -> str:
-    """Return where the command runs: on this machine below the folder one is in, else below one's home there."""
-    home = str((await host.hello())["home"]) if host.remote else str(Path.cwd())
-    return str(Path(home, wanted.cwd))
+    """Return where the command runs: below one's home there, on this machine below the folder one is in.
+
+    ``~`` begins with one's home on this machine too.
+    """
+    home, slash, rest = wanted.cwd.partition("/")
+    if home == "~":
+        return str(Path(str((await host.hello())["home"]), rest.lstrip("/")))
+    begin = str((await host.hello())["home"]) if host.remote else str(Path.cwd())
+    return str(Path(begin, wanted.cwd))
 
 
 def _launch(wanted: Wanted, cwd: str, name: str, files: Files) -> Launch:

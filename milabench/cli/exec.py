@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +13,9 @@ import click
 
 from milabench.cli.shared import carry_out, connection_options, read_options
 from milabench.errors import UsageError
+from milabench.streams import abandon
+
+UNREAD = 128 + signal.SIGPIPE  # as shells call the end of a command that prints where nobody reads
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
@@ -47,6 +52,7 @@ def exec_(argv: tuple[str, ...], **values: Any) -> int:
 
     Each line of several nodes begins with the node's name. The exit code is that of the command, the worst of several:
     128 and the number of a signal, 127 where it cannot be started, 124 after --timeout; 4 where a node cannot be used.
+    Where nobody reads on (`| head -1`) it is ended, which is 141.
     """
     from milabench.app.exec import Wanted
     from milabench.app.exec import exec_ as flow
@@ -54,6 +60,12 @@ def exec_(argv: tuple[str, ...], **values: Any) -> int:
 
     if not values["hosts"] and not values["slurm"] and not (values["system"] or os.environ.get("MILABENCH_SYSTEM")):
         raise UsageError("where? give --host with a node or an address, --system with a file, or --slurm")
+    if not argv[0]:
+        raise UsageError(
+            "which command? its first word, the program, is empty: a variable of your shell that is not set?"
+        )
+    if re.match("~[^/]", values["cwd"]):
+        raise UsageError(f"--cwd {values['cwd']}: ~ alone is known, your home there: give this folder in full")
     wanted = Wanted(
         argv=argv,
         hosts=values["hosts"],
@@ -75,6 +87,10 @@ def _variables(given: Iterable[str]) -> Iterable[tuple[str, str]]:
 
 def _show(name: str, content: bytes, is_error: bool) -> None:
     del name
-    stream = (sys.stderr if is_error else sys.stdout).buffer
-    stream.write(content)
-    stream.flush()
+    stream = sys.stderr if is_error else sys.stdout
+    try:
+        stream.buffer.write(content)
+        stream.buffer.flush()
+    except BrokenPipeError:
+        abandon(stream)
+        raise click.exceptions.Exit(UNREAD) from None

@@ -33,6 +33,14 @@ def test_a_held_file_is_free_when_everything_has_ended_and_not_before(agent: Raw
         assert other.reply(other.send("hold", path=lock))["held"] is True
 
 
+def test_what_is_held_in_the_folder_of_a_user_is_removed_at_the_end(tmp_path: Path) -> None:
+    with Raw(tmp_path, TMPDIR=str(tmp_path)) as agent:
+        assert agent.reply(agent.send("hold", path="run.lock"))["held"] is True
+        own = tmp_path / f"milabench-{os.getuid()}"
+        assert [path.name for path in own.iterdir()] == ["run.lock"]
+    assert list(own.iterdir()) == []
+
+
 def test_a_file_that_cannot_be_held_is_an_error(agent: Raw) -> None:
     reply = agent.reply(agent.send("hold", path="/nowhere/run.lock"))
     assert (reply["event"], reply["message"]) == ("error", "No such file or directory: /nowhere/run.lock")

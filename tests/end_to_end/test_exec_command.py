@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from agents import alive
-from harness import Project, Result, wait_until
+from harness import Project, Result, living, wait_until
 from machines import Machines
 from nodes import BASE, USER, started
 
@@ -162,12 +163,51 @@ def test_nodes_that_were_not_asked_for_are_not_counted(machines: Machines) -> No
         (("--host", "n1", "--env", "NO_SUCH_NAME", "--", "true"), "--env NO_SUCH_NAME: give NAME=VALUE"),
         (("--hots", "n1", "--", "true"), "No such option"),
         (("--host", "n1", "--"), "Missing argument"),
+        (("--host", "n1", "--", "", "x"), "its first word, the program, is empty"),
+        (("--host", "n1", "--cwd", "~bob/x", "--", "true"), "--cwd ~bob/x: ~ alone is known"),
+        (
+            ("--host", "no-such-node", "--", "true"),
+            "--host no-such-node: no known address: mend it, or give the system",
+        ),
     ],
 )
 def test_mistakes_are_told_before_anything_is_done(project: Project, arguments: tuple[str, ...], said: str) -> None:
     found = project.milabench("exec", *arguments)
     assert found.code == 2
     assert said in found.err
+
+
+def test_a_folder_may_begin_at_ones_home(machines: Machines) -> None:
+    home = execute(machines, *on_nodes(machines), "sh", "-c", "cd && pwd").out
+    assert execute(machines, *on_nodes(machines, "--cwd", "~"), "pwd").out == home
+
+
+def test_on_this_machine_too_a_folder_may_begin_at_ones_home(project: Project) -> None:
+    (project.folder / "my" / "folder").mkdir(parents=True)
+    options = ("--host", "localhost", "--cwd", "~/folder", "--", "pwd")
+    assert project.milabench("exec", *options, HOME=str(project.folder / "my")).out == f"{project.folder}/my/folder\n"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_nobody_reads_on_is_ended_and_no_success(project: Project, stream: str) -> None:
+    printing = f"trap 'touch ended; exit' TERM; while true; do echo line >&{1 if stream == 'stdout' else 2}; done"
+    argv = [sys.executable, "-m", "milabench", "exec", "--host", "localhost", "--", "sh", "-c", printing]
+    with living(argv, cwd=project.folder, env=project.environ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        read, other = (process.stdout, process.stderr)[:: 1 if stream == "stdout" else -1]
+        assert read.readline() == "line\n"
+        read.close()
+        assert (other.read(), process.wait(60)) == ("", 141)
+    assert (project.folder / "ended").exists()
+
+
+def test_the_output_of_an_exec_that_was_killed_is_removed_by_the_next(project: Project) -> None:
+    left = project.folder / "tmp" / f"milabench-exec-{os.getuid()}-left"
+    left.mkdir(parents=True)
+    os.utime(left, (1, 1))
+    found = project.milabench("exec", "--host", "localhost", "--", "true", TMPDIR=str(left.parent))
+    assert (found.code, list(left.parent.iterdir())) == (0, [])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])

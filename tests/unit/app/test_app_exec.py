@@ -59,11 +59,14 @@ def test_what_is_neither_a_node_of_the_file_nor_an_address_is_told_with_the_node
         check_names(why, file, ["node1", "node2"])
     said = "--host nod2: no node nod2 in nodes.yaml: node1, node2; nor a known address; did you mean 'node2'?"
     assert str(raised.value) == said
-    check_names(why, None, ["local"])
+    with pytest.raises(UsageError) as raised:
+        check_names(why, None, ["local"])
+    remedy = "mend it, or give the system file with a node of that name (--system FILE)"
+    assert str(raised.value) == f"--host nod2: no known address: {remedy}"
     check_names({"n3": "node n3 refuses the connection"}, file, ["n1"])
 
 
-@pytest.mark.parametrize("text", ["", "a b", "-oProxyCommand=x", "user@", "host:", "host:port", "a@b@c"])
+@pytest.mark.parametrize("text", ["", "a b", "-oProxyCommand=x", "user@", "host:", "host:port", "a@b@c", "a:b:c"])
 def test_what_is_no_address_is_told(text: str) -> None:
     with pytest.raises(UsageError, match="neither a node of the system nor an address"):
         direct(text)
