@@ -34,7 +34,7 @@ async def describe(asked: Asked, options: Options, console: Console) -> System:
 
     Raises UsageError for a list that is none, Unreachable with all nodes that cannot be connected.
     """
-    entries, within = _entries(asked, options)
+    entries, within = _entries(asked, options, console)
     async with operation(options, console) as work:
         known = system.resolve(
             None, {}, options.shape, replace(options.operator, environ=allocation.outside(options.environ))
@@ -45,7 +45,7 @@ async def describe(asked: Asked, options: Options, console: Console) -> System:
     return _named(found)
 
 
-def _entries(asked: Asked, options: Options) -> tuple[tuple[NodeEntry, ...], Allocation | None]:
+def _entries(asked: Asked, options: Options, console: Console) -> tuple[tuple[NodeEntry, ...], Allocation | None]:
     if asked.slurm:
         within = allocation.read(options.environ)
         if within is None:
@@ -53,7 +53,7 @@ def _entries(asked: Asked, options: Options) -> tuple[tuple[NodeEntry, ...], All
         return tuple(allocation.entries(within)), within
     named = list(asked.hosts)
     if asked.hostfile is not None:
-        named += hosts.from_file(expanded(asked.hostfile))
+        named += hosts.from_file(expanded(asked.hostfile), console.note)
     if named or asked.hostfile is not None:
         return hosts.listed(named), None
     return (NodeEntry(name="local", address=_own_address(), main=True, local=True),), None

@@ -13,7 +13,9 @@ from milabench.errors import UsageError
 
 @click.command()
 @click.option("--hosts", metavar="A,B,…", help="Nodes by SSH: [user@]host[:port] each, the main one first.")
-@click.option("--hostfile", metavar="FILE", help="The same, one a line; a file for mpirun will do.")
+@click.option(
+    "--hostfile", metavar="FILE", help="The same, one a line; a file for mpirun will do (`slots=8`, MPICH's `:8`)."
+)
 @click.option("--slurm", is_flag=True, help="The nodes of the Slurm allocation that milabench runs in.")
 @click.option("--override", multiple=True, metavar="KEY=VALUE", help="Such as system.sshkey=~/.ssh/id_cluster.")
 @base_option

@@ -196,7 +196,7 @@ class Link(asyncssh.SSHClient):
 def _of_the_system(error: OSError) -> str:
     match error:
         case socket.gaierror():
-            return f"{UNKNOWN_ADDRESS} ({error.strerror}): mend its `ip`"
+            return f"{UNKNOWN_ADDRESS} ({error.strerror}): mend it, or give its IP address (`ip` in a system file)"
         case ConnectionRefusedError():
             return "refuses the connection, nothing listens on that port: is sshd running there, on that port?"
         case _ if error.errno == errno.ETIMEDOUT:
