@@ -84,21 +84,23 @@ class Record(RunDir):
         except DiskFull:
             run._unmake()
             raise
-        run._sit_down()
+        run._open_journal()
+        run.sit_down()
         return run
 
     @classmethod
     def reopen(cls, path: Path, now_ns: Callable[[], int] = time.time_ns) -> Record:
         """Open a run to go on with it. Raises PreflightError while another does, RunDirError where there is no plan.
 
-        A trial whose processes have all been sealed had ended: only the journal's word on it is wanting, or was lost.
+        It is gone on with from ``sit_down``: released before, it stays as it was. A trial whose processes have all
+        been sealed had ended: only the journal's word on it is wanting, or was lost.
         """
         run = cls(path, now_ns)
         plan = run.plan()
         run._take_lock("`milabench status` shows how far it is")
         known = run.journal()
         run._attempts = dict(known.attempts)
-        run._sit_down()
+        run._open_journal()
         for trial in plan.trials:
             open_ended = trial.id not in known.outcomes and trial.id not in known.retired
             if open_ended and (ended := run._sealed(trial)) is not None:
@@ -113,11 +115,15 @@ class Record(RunDir):
         with contextlib.suppress(OSError):  # a folder of the user's, with something else in it
             self.path.rmdir()
 
-    def _sit_down(self) -> None:
+    def _open_journal(self) -> None:
+        with self._room.needed():
+            self._journal = journal.Writer(self.journal_path, self._now_ns)
+
+    def sit_down(self) -> None:
+        """Begin a runner's work on the run: what it says of its end counts from here. Raises DiskFull."""
         with self._room.needed():
             self._room.keep(self.facts_path.stat().st_size)
-            self._journal = journal.Writer(self.journal_path, self._now_ns)
-            self._journal.sitting(platform.node(), __version__)
+            self._writer.sitting(platform.node(), __version__)
         sync(self.path)
 
     def started(self, trial: Trial) -> None:

@@ -98,6 +98,7 @@ async def _checked(work: Operation, asked: Resumed, record: Record, ways: _Ways,
     places.check_devices(left, described, run.new)
     now = await changes.facts_now(work, run, plan)
     if not left.trials:
+        record.sit_down()
         return left
     changes.check_installed(run, now)
     there = replace(work, options=_options_of(record, {**before, **ways.facts}, work.options))
@@ -108,6 +109,7 @@ async def _checked(work: Operation, asked: Resumed, record: Record, ways: _Ways,
         changes.tell(changed, work.console, force=asked.force)
         known["changed"] = [*before.get("changed", ()), changed]
     replacing = _replacing(run, now)
+    record.sit_down()  # what is refused stays as it was
     record.add_facts(**known, **replacing, **ways.facts)
     for each in replacing.get("replaced", ())[len(before.get("replaced", ())) :]:
         work.console.note(f"node {each['by']} takes the place of {each['node']}")

@@ -79,6 +79,7 @@ def test_a_run_whose_agent_is_killed_is_sealed_with_what_had_come_and_can_be_gon
     assert record.end("steps.D0") is not None
     (tmp_path / "go").touch()
     again = Record.reopen(tmp_path / "r")
+    again.sit_down()
     assert elsewhere(disk, lambda host: executed(host, planned, again)) == {"steps": "ok"}
     again.finish("complete")
     assert sum(map(len, again.steps("steps.D0"))) == 3000

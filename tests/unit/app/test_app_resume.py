@@ -22,6 +22,7 @@ from milabench.execute import Interrupt
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.fake import FakeHost, FakeProcess, Story, exits
 from milabench.execute.virtual import VirtualTime
+from milabench.follow.run import Watch
 from milabench.plan import Command, Job, Plan, Trial
 from milabench.record import Record
 from milabench.rundir import RunDir
@@ -122,8 +123,8 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def cut_off(folder: Path) -> None:
-    """Leave a run of which only the first trial has ended, badly."""
+def cut_off(folder: Path, state: str | None = None) -> None:
+    """Leave a run of which only the first trial has ended, badly; None: its runner did not say how it ended."""
     record = Record.create(folder / "run", plan=PLAN, facts={**FACTS, "milabench": milabench.__version__}, suite={})
 
     async def first() -> None:
@@ -131,6 +132,8 @@ def cut_off(folder: Path) -> None:
         await operation(folder, host).carry_out(only, record)
 
     VirtualTime().run(first())
+    if state is not None:
+        record.finish(state)
     record.release()
 
 
@@ -146,6 +149,29 @@ def test_what_has_changed_is_refused_unless_forced(
     assert resumed(tmp_path, monkeypatch, host, dict(now), force=True) == ExitCode.FAILED
     assert host.launched == ["b", "c"]
     assert len(RunDir(tmp_path / "run").facts()["changed"]) == 1
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "another machine": ({"hostname": "there"}, {}, False),
+    "what stands in the way": ({}, {"limits": {"nofile": [20, 20]}}, False),
+    "of what failed": ({"hostname": "there"}, {}, True),
+}
+
+
+@pytest.mark.parametrize("state", ["incomplete", "killed"])
+@pytest.mark.parametrize("refused", REFUSALS.values(), ids=REFUSALS)
+def test_a_refused_resume_leaves_a_run_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: tuple[dict[str, Any], dict[str, Any], bool], state: str
+) -> None:
+    now, conditions, failed = refused
+    cut_off(tmp_path, None if state == "killed" else state)
+    run = tmp_path / "run"
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    host = FakeHost(replies={"conditions": {"conditions": conditions}})
+    with pytest.raises(PreflightError):
+        resumed(tmp_path, monkeypatch, host, dict(now), failed=failed)
+    assert {path: path.read_bytes() for path in run.iterdir()} == before
+    assert Watch(RunDir(run)).look(0.0).state == state
 
 
 def test_an_unchanged_machine_is_not_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,7 @@ def test_a_run_that_is_gone_on_with_runs_again(run: Run) -> None:
     run.record.finish("interrupted")
     run.clock.now_s += 3600
     again = Record.reopen(run.record.path, run.clock.ns)
+    again.sit_down()
     again.started(run.trials[0])
     found = run.look()
     assert (found.state, found.since, found.running) == ("running", 4600.0, {"a": 4600.0})
