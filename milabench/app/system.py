@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from milabench import system
+from milabench.agent.route import route
 from milabench.app.fleet import Survey
 from milabench.app.options import Options
 from milabench.app.phases import operation
@@ -18,6 +19,8 @@ from milabench.system import allocation, hosts
 from milabench.system.addresses import is_address
 from milabench.system.file import NAME, NodeEntry, SystemFile
 from milabench.system.types import Allocation, Node, System
+
+_ELSEWHERE = ("203.0.113.1", "2001:db8::1")  # addresses of nobody: they are asked the way to, nothing is sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,13 @@ def _entries(asked: Asked, options: Options, console: Console) -> tuple[tuple[No
 
 
 def _own_address() -> str:
-    """Return an address that others may know this machine by, the loopback where it has no other."""
+    """Return an address that others may know this machine by, the loopback where it has no other.
+
+    That is the one it has towards all that is not near, if there is a way there: bridges for containers have others.
+    """
+    outside = next((own for own in (route(each)["own"] for each in _ELSEWHERE) if own is not None), None)
+    if outside is not None:
+        return str(outside)
     usable = (each for each in addresses() if not (found := ip_address(each)).is_loopback and not found.is_link_local)
     return next(usable, "localhost")
 

@@ -39,6 +39,7 @@ def described(
             yield Operation(options=options, console=Console(quiet=True), fleet=made, interrupt=Interrupt())
 
     monkeypatch.setattr(system_module, "operation", at_work)
+    monkeypatch.setattr(system_module, "route", lambda to: {"own": None})
     return asyncio.run(describe(asked, options, Console(quiet=True))), others
 
 
