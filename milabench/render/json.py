@@ -20,6 +20,7 @@ from milabench.summary import (
     Summary,
     Surroundings,
 )
+from milabench.summary.areas import container
 
 VERSION: Final = 1
 
@@ -42,6 +43,7 @@ def document(summary: Summary) -> dict[str, Any]:
         ],
         "skipped": [{"benchmark": skip.benchmark, "reason": skip.reason} for skip in summary.skipped],
         "warnings": list(summary.warnings),
+        "container": container(summary.facts) or None,
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from milabench.render import latency, trust, units
 from milabench.summary import BenchmarkSummary, Missing, Summary
-from milabench.summary.areas import at_once
+from milabench.summary.areas import at_once, container
 from milabench.untrusted import mappings, one_line
 
 State = Literal["ok", "failed", "skipped", "missing"]
@@ -91,6 +91,8 @@ def _system(facts: Mapping[str, Any]) -> Iterator[str]:
     cpus = sum(node["cpus"] for node in several if isinstance(node.get("cpus"), int))
     if cpus:
         yield f"{cpus} CPUs"
+    if inside := container(facts):
+        yield one_line(f"in {inside['image']}")
 
 
 def rows(summary: Summary) -> Iterator[Row]:

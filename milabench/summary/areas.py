@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
@@ -11,12 +12,13 @@ from milabench.amounts import GIB
 from milabench.untrusted import mapping, mappings
 
 Facts = Mapping[str, Any]
-AREAS: Final = ("machine", "software", "code", "suite", "environ", "conditions")
+AREAS: Final = ("machine", "software", "code", "container", "suite", "environ", "conditions")
 ENVIRONMENT: Final = "environment "  # before the name of an install group
 # Where a run keeps things and what it is called, which its measurements do not depend on.
 _NO_MATTER: Final = frozenset({"MILABENCH_BASE", "MILABENCH_RUN_NAME", "MILABENCH_CONFIG", "MILABENCH_SYSTEM"})
-_SET_UP: Final = ("machine", "software", "code")  # and the environments: what repeats have in common
+_SET_UP: Final = ("machine", "software", "code", "container")  # and the environments: what repeats have in common
 _MOST_TOLD: Final = 200  # characters of an area's differences
+_DIGITS: Final = 12  # of a hash
 
 
 def set_ups(several: Sequence[Facts]) -> Iterator[str]:
@@ -45,7 +47,9 @@ def by_area(facts: Facts) -> dict[str, dict[str, str]]:
         found["software"] = dict(_software(facts, system))
         found["suite"] = dict(_suite(facts))
     if "code" in facts:
-        found["code"] = {_folder(path): str(digest)[:12] for path, digest in mapping(facts["code"]).items()}
+        found["code"] = {_folder(path): str(digest)[:_DIGITS] for path, digest in mapping(facts["code"]).items()}
+    if "container" in facts:
+        found["container"] = container(facts)
     if "environ" in facts:
         given = mapping(facts["environ"])
         found["environ"] = {str(name): str(value) for name, value in given.items() if name not in _NO_MATTER}
@@ -71,6 +75,27 @@ def at_once(facts: Facts) -> list[Mapping[str, Any]]:
     came = {str(each.get("by")) for each in mappings(facts.get("replaced"))}
     there = mapping(facts.get("nodes"))
     return nodes({**facts, "nodes": {name: each for name, each in there.items() if name not in came}})
+
+
+def container(facts: Facts) -> dict[str, str]:
+    """Return what a run says of its containers: image, program, arguments; nothing where it had none."""
+    known = mapping(facts.get("container"))
+    if not known:
+        return {}
+    images = mappings(list(mapping(known.get("images")).values()))
+    there = dict.fromkeys(_image(each) for each in images)
+    arguments = known.get("args")
+    return {
+        "image": " ".join((str(known.get("image")), ", ".join(each for each in there if each))).strip(),
+        "program": str(known.get("executable")),
+        **({"arguments": shlex.join(map(str, arguments))} if isinstance(arguments, list) and arguments else {}),
+    }
+
+
+def _image(found: Mapping[str, Any]) -> str:
+    """Return what tells an image from others of its name; what is in a folder nobody knows."""
+    kind, colon, digits = str(found.get("digest") or "").partition(":")
+    return f"{kind}{colon}{digits[:_DIGITS]}" if colon else "(a folder)" if found.get("root") else ""
 
 
 def _machine(system: Mapping[str, Any], several: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -108,7 +133,7 @@ def _suite(facts: Facts) -> Iterator[tuple[str, str]]:
     for name, value in mapping(mapping(facts.get("multirun")).get("options")).items():
         yield str(name), str(value)
     for each in mappings(facts.get("fetched")):
-        yield f"git {each.get('git')}", str(each.get("commit"))[:12]
+        yield f"git {each.get('git')}", str(each.get("commit"))[:_DIGITS]
 
 
 def _package(line: object) -> tuple[str, str]:

@@ -33,8 +33,11 @@ FACTS: dict[str, Any] = {
     "environ": {"MILABENCH_BASE": "/data", "MILABENCH_SIZER_AUTO": "1"},
     "environments": {"torch": ["torch==2.9.0", "numpy==2.1.0", "mine @ file:///src/mine"]},
     "code": {"/clone/benchmarks/bert": "0123456789abcdef"},
+    "container": None,
     "preflight": [{"code": "machine-busy", "subject": "cpu", "what": "1.0 of 2 cores"}],
 }
+IMAGE = {"digest": "sha256:0123456789abcdef", "id": "sha256:ff", "root": None}
+INSIDE = {"executable": "podman", "image": "e.org/i:1", "args": ["--cpus=0.5"], "images": {"n1": IMAGE, "n2": IMAGE}}
 
 
 def changed(**fields: Any) -> list[tuple[str, str, str | None, str | None]]:
@@ -82,6 +85,10 @@ def test_the_same_facts_are_said_shortly() -> None:
         ({"code": {"/other/bert": "ff23456789abcdef"}}, [("code", "bert", "0123456789ab", "ff23456789ab")]),
         ({"environ": {"MILABENCH_BASE": "/other"}}, [("environ", "MILABENCH_SIZER_AUTO", "1", None)]),
         ({"preflight": [{"code": "machine-busy", "subject": "cpu", "what": "2.0 of 2 cores"}]}, []),
+        ({"container": INSIDE}, [
+            ("container", "image", None, "e.org/i:1 sha256:0123456789ab"), ("container", "program", None, "podman"),
+            ("container", "arguments", None, "--cpus=0.5"),
+        ]),
         ({"preflight": []}, [("conditions", "machine-busy cpu", "1.0 of 2 cores", None)]),
         (
             {"environments": {"torch": ["torch==2.9.1", "numpy==2.1.0", "triton==3.5"]}},
@@ -97,6 +104,31 @@ def test_each_fact_that_changed_is_told_with_both_values(
     fields: dict[str, Any], found: list[tuple[str, str, str | None, str | None]]
 ) -> None:
     assert changed(**fields) == found
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({}, []),
+        ({"args": []}, [("arguments", "--cpus=0.5", None)]),
+        ({"executable": "/opt/docker"}, [("program", "podman", "/opt/docker")]),
+        (
+            {"images": {"n1": {**IMAGE, "digest": "sha256:fedcba9876543210"}}},
+            [("image", "e.org/i:1 sha256:0123456789ab", "e.org/i:1 sha256:fedcba987654")],
+        ),
+        (
+            {"image": "/", "images": {"n1": {"digest": None, "id": None, "root": "/"}}},
+            [("image", "e.org/i:1 sha256:0123456789ab", "/ (a folder)")],
+        ),
+        ({"images": {}}, [("image", "e.org/i:1 sha256:0123456789ab", "e.org/i:1")]),
+    ],
+)
+def test_what_changed_of_containers_is_told(
+    fields: dict[str, Any], found: list[tuple[str, str | None, str | None]]
+) -> None:
+    differ = differences({**FACTS, "container": INSIDE}, {**FACTS, "container": {**INSIDE, **fields}})
+    assert [(each.name, each.before, each.after) for each in differ.changed] == found
+    assert ("container" in differ.same) == (not found)
 
 
 def test_an_environment_of_one_run_only_is_not_known_of_both() -> None:
@@ -131,7 +163,9 @@ def test_what_a_run_of_another_tool_does_not_tell_is_unknown() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 7, "text", [], [1], {}, {"a": 1}, {"a": None}, [{"code": 1}]])
-@pytest.mark.parametrize("name", ["system", "environ", "environments", "code", "preflight", "config", "multirun"])
+@pytest.mark.parametrize(
+    "name", ["system", "environ", "environments", "code", "container", "preflight", "config", "multirun"]
+)
 def test_a_damaged_fact_breaks_nothing(name: str, value: object) -> None:
     for before, after in ((FACTS, {**FACTS, name: value}), ({**FACTS, name: value}, FACTS)):
         differences(before, after)

@@ -285,6 +285,23 @@ def test_nodes_that_took_the_place_of_others_are_no_more_nodes_at_once() -> None
     assert text.render(summary).splitlines()[1] == "cuda · 2 nodes · 8 × H200 · 16 CPUs"
 
 
+def test_the_heading_and_json_name_the_image_of_containers() -> None:
+    runs, machine = (RunFacts(name="r", started="", path="/r"),), {"arch": "cpu", "cpus": 2}
+    image = {"digest": "sha256:0123456789abcdef", "id": "sha256:ff", "root": None}
+    inside = {"executable": "podman", "image": "e.org/i:1", "args": ["--cpus=2"], "images": {"n1": image}}
+    empty = Summary(runs=runs, benchmarks=(), missing=(), skipped=(), score={}, facts={"system": machine})
+    assert json.loads(FORMATS["json"](empty))["container"] is None
+    summary = replace(empty, facts={"system": machine, "container": inside})
+    line = "cpu · 2 CPUs · in e.org/i:1 sha256:0123456789ab"
+    assert text.render(summary).splitlines()[1] == line
+    assert line in FORMATS["markdown"](summary)
+    assert json.loads(FORMATS["json"](summary))["container"] == {
+        "image": "e.org/i:1 sha256:0123456789ab",
+        "program": "podman",
+        "arguments": "--cpus=2",
+    }
+
+
 def slow_now_and_then(**fields: object) -> BenchmarkSummary:
     """Return a benchmark whose steps are mostly fast, and a few so slow that they take most of the time."""
     return benchmark("x", perf=230.8e9, unit="FLOP/s", interval=estimate(230.8e9, 9e9), speed=PROCESS.speed, **fields)

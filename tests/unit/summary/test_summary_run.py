@@ -255,6 +255,10 @@ def test_a_run_whose_node_was_replaced_says_so_and_is_of_another_set_up(make_run
         ({"python": "3.11"}, "software: python 3.11, 3.12"),
         ({"environments": {"torch": []}}, "environment torch: torch none, 2"),
         ({"environments": {"torch": [f"p{number}==1" for number in range(99)]}}, "environment torch"),
+        (
+            {"container": {"executable": "podman", "image": "i:1", "args": []}},
+            "container: image i:1, none; program podman, none",
+        ),
         ({"environments": {}}, None),
         ({"conditions": [{"code": "machine-busy"}]}, None),
     ],
@@ -266,6 +270,7 @@ def test_pooled_runs_are_compared_as_two_runs_are(facts: dict[str, Any], told: s
         "system": {"hostname": "a", "memory_bytes": 2**38},
         "code": {"/other/net": "bbbb"},
         "environments": {"torch": ["torch==2"]},
+        "container": None,
     }
     assert list(set_ups([{**known, **facts}, known, known])) == ([told] if told else [])
 
