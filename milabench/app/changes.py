@@ -11,12 +11,14 @@ from typing import Any
 
 import milabench
 from milabench import plan as planning
+from milabench.app import containers
 from milabench.app.facts import made_of, nodes
 from milabench.app.phases import Operation
 from milabench.app.places import Place
 from milabench.console import Console
 from milabench.errors import PreflightError
-from milabench.plan import Plan
+from milabench.plan import Image, Plan
+from milabench.preflight.containers import short
 from milabench.preflight.differences import MEMORY_SHARE
 from milabench.system.types import Node, System
 
@@ -69,6 +71,7 @@ async def facts_now(work: Operation, run: Subject, plan: Plan) -> Mapping[str, A
         "nodes": nodes(described, made),
         "environments": made.environments,
         "code": made.code,
+        "images": await containers.now(work.fleet.ask, run.left),
     }
 
 
@@ -85,6 +88,7 @@ def changes(run: Subject, now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if sorted(packages) != sorted(found):
             gone, new = sorted({*packages} - {*found}), sorted({*found} - {*packages})
             yield name, f"{', '.join(gone) or 'nothing'} → {', '.join(new) or 'nothing'}"
+    yield from _of_images(before, now["images"])
     for source, digest in before.get("code", {}).items():
         now_digest = now["code"].get(source)
         if now_digest != digest:
@@ -145,6 +149,19 @@ def check_installed(run: Subject, now: Mapping[str, Any]) -> None:
                 f"node {node.name} has a base of its own, without the environments {', '.join(lacking)}: milabench"
                 " install and milabench prepare, with the run's suite and a system that has the node, make them there"
             )
+
+
+def _of_images(before: Mapping[str, Any], now: Mapping[str, Image]) -> Iterator[tuple[str, str]]:
+    """Yield that the image of containers is none that nodes had, with the nodes where it is not that of all."""
+    known = (before.get("container") or {}).get("images", {}).values()
+    was = dict.fromkeys(str(each["digest"] or each["root"]) for each in known)
+    others: dict[str, list[str]] = {}
+    for node, image in now.items():
+        if was and image.name not in was:
+            others.setdefault(image.name, []).append(node)
+    for name, there in others.items():
+        on = f" on {', '.join(there)}" if len(there) < len(now) else ""
+        yield f"container image{on}", f"{', '.join(map(short, was))} → {short(name)}"
 
 
 def _elsewhere(facts: Mapping[str, Any]) -> Groups:

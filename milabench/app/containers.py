@@ -53,13 +53,25 @@ def absent(found: Mapping[str, Found]) -> list[str]:
 
 async def findings(ask: Ask, described: System, wanted: Wanted | None, base: str) -> list[Finding]:
     """Return what is found of the containers of a run that is to be made, or of a system without one."""
-    planned = [each for trial in wanted.plan.trials for each in trial.commands] if wanted else []
-    planned = [each for each in planned if each.container]
-    container = planning.container(described, base) or next((each.container for each in planned), None)
+    planned = _planned(wanted.plan) if wanted else {}
+    container = planning.container(described, base) or next(iter(planned.values()), None)
     if container is None:
         return []
-    nodes = dict.fromkeys(each.node for each in planned) if planned else [node.name for node in described.nodes]
-    return [*judge(container, await look(ask, container, nodes), planned)]
+    nodes = planned or [node.name for node in described.nodes]
+    return [*judge(container, await look(ask, container, nodes))]
+
+
+async def now(ask: Ask, plan: Plan) -> dict[str, Image]:
+    """Return the image of a plan as the nodes that it runs on have it now, as far as it is there."""
+    planned = _planned(plan)
+    found = await look(ask, next(iter(planned.values())), planned) if planned else {}
+    return {node: each.image for node, each in found.items() if each.image is not None}
+
+
+def _planned(plan: Plan) -> dict[str, Container]:
+    """Return the container of a plan by node: it is one image."""
+    commands = (each for trial in plan.trials for each in trial.commands)
+    return {each.node: each.container for each in commands if each.container is not None}
 
 
 def fetching(container: Container, nodes: Collection[str]) -> Plan:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from milabench.agent.container import Container, file_of, is_root
 from milabench.agent.images import pulled
 from milabench.plan.site import Image
-from milabench.plan.types import Command
 from milabench.preflight.types import Finding
 
 _TOLD = 3  # nodes
@@ -37,8 +36,8 @@ class Found:
         )
 
 
-def findings(container: Container, found: Mapping[str, Found], planned: Iterable[Command] = ()) -> Iterator[Finding]:
-    """Yield what is not there, or not the same everywhere; the image is to be what it was for ``planned`` processes."""
+def findings(container: Container, found: Mapping[str, Found]) -> Iterator[Finding]:
+    """Yield what is not there, or not the same everywhere."""
     if lacking := [node for node, each in found.items() if each.program is None]:
         yield _no_program(container, _on(lacking, found))
     for problem in dict.fromkeys(each.problem for each in found.values() if each.problem):
@@ -50,7 +49,6 @@ def findings(container: Container, found: Mapping[str, Found], planned: Iterable
     images = {node: each.image for node, each in there.items() if each.image is not None}
     if len({each.id for each in images.values()}) > 1:
         yield _differing(container, images)
-    yield from _changed(container, images, planned)
 
 
 def _on(nodes: list[str], found: Mapping[str, Found]) -> str:
@@ -107,7 +105,7 @@ def _differing(container: Container, images: Mapping[str, Image]) -> Finding:
     by_image: dict[str, list[str]] = {}
     for node, image in images.items():
         by_image.setdefault(image.name, []).append(node)
-    told = "; ".join(f"{', '.join(nodes[:_TOLD])} {_short(name)}" for name, nodes in list(by_image.items())[:_TOLD])
+    told = "; ".join(f"{', '.join(nodes[:_TOLD])} {short(name)}" for name, nodes in list(by_image.items())[:_TOLD])
     return Finding(
         code="images-differ",
         severity="blocking",
@@ -118,21 +116,6 @@ def _differing(container: Container, images: Mapping[str, Image]) -> Finding:
     )
 
 
-def _changed(container: Container, images: Mapping[str, Image], planned: Iterable[Command]) -> Iterator[Finding]:
-    """Yield that an image is no longer what it was when a plan was made, once."""
-    for command in planned:
-        was, now = command.container and command.container.digest, images.get(command.node)
-        if was and now is not None and now.digest != was:
-            yield Finding(
-                code="image-changed",
-                severity="blocking",
-                subject=container.image,
-                what=f"{container.image} was {_short(was)} when the plan was made, and is {_short(now.name)}",
-                consequence="the numbers of the run would be of two images",
-                remedy="have the image of before under that name again, or start a new run",
-            )
-            return
-
-
-def _short(digest: str) -> str:
+def short(digest: str) -> str:
+    """Return as much of a digest as tells images apart; the path of a folder as it is."""
     return digest[:19] if digest.startswith("sha256:") else digest

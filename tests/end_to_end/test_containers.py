@@ -122,7 +122,7 @@ def test_a_second_ctrl_c_ends_containers_at_once(project: Project, in_podman: En
         wait_until(lambda: nothing_is_left(project, in_podman))
 
 
-def test_a_run_is_not_resumed_with_another_image(project: Project, podman_image: Engine) -> None:
+def test_a_run_is_not_resumed_with_another_image_unless_forced(project: Project, podman_image: Engine) -> None:
     own = replace(podman_image, image=f"{podman_image.image}-own")
     named(project, own)
     podman_image("tag", podman_image.image, own.image)
@@ -137,7 +137,10 @@ def test_a_run_is_not_resumed_with_another_image(project: Project, podman_image:
         podman_image("import", str(project.folder / "other.tar"), own.image)
         done = project.milabench("resume")
         assert done.code == 4
-        assert "when the plan was made, and is sha256:" in done.err
+        assert "container image: sha256:" in done.err
+        done = project.milabench("resume", "--force")
+        assert "the run was resumed although this had changed: container image: sha256:" in " ".join(done.out.split())
+        assert len(project.run().facts()["changed"]) == 1
     finally:
         podman_image("image", "rm", "--force", own.image)
 

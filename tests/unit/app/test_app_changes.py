@@ -10,11 +10,12 @@ import pytest
 from milabench.app.changes import Subject, changes, check_installed
 from milabench.app.places import Place
 from milabench.errors import PreflightError
-from milabench.plan import Command, Job, Plan, Trial
+from milabench.plan import Command, Image, Job, Plan, Trial
 from milabench.system.types import Node, System
 
 GPUS = [{"id": number, "name": "H100", "uuid": f"GPU-{number}"} for number in range(2)]
 TORCH = ["numpy==2", "torch==1"]
+NOTHING: dict[str, Any] = {"code": {}, "images": {}}
 
 
 def told(name: str, **changes: Any) -> dict[str, Any]:
@@ -57,9 +58,39 @@ def subject(before: Mapping[str, Any], *places: str, own: str = "") -> Subject:
     return Subject(before=before, places=seats, described=System(arch="cuda", nodes=nodes), left=left)
 
 
+def image(digest: str) -> Image:
+    return Image(id=None, digest=digest, root=None)
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        ({"a": "1a", "c": "1a"}, {}),
+        ({"a": "2b", "c": "2b"}, {"container image": "1a → 2b"}),
+        ({"a": "1a", "c": "2b"}, {"container image on c": "1a → 2b"}),
+        ({"c": "/srv/root"}, {"container image": "1a → /srv/root"}),
+        ({}, {}),
+    ],
+)
+def test_nodes_are_to_have_the_image_of_those_before(images: dict[str, str], found: dict[str, str]) -> None:
+    was = {"digest": "1a", "id": None, "root": None}
+    before = recorded(container={"image": "e.org/i:1", "images": {"a": was, "b": was}})
+    run = subject(before, "a", "b")
+    there = {node: image(digest) for node, digest in images.items()}
+    assert dict(changes(run, now(told("a"), told("b"), images=there))) == found
+    assert dict(changes(subject(recorded(container=None), "a", "b"), now(told("a"), told("b"), images=there))) == {}
+
+
 def now(*nodes: dict[str, Any], **facts: Any) -> dict[str, Any]:
     found = {each["hostname"]: each for each in nodes}
-    return {"milabench": "1", "system": nodes[0], "nodes": found, "environments": {"torch": TORCH}, "code": {}, **facts}
+    return {
+        "milabench": "1",
+        "system": nodes[0],
+        "nodes": found,
+        "environments": {"torch": TORCH},
+        **NOTHING,
+        **facts,
+    }
 
 
 @pytest.mark.parametrize(

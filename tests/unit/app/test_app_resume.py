@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import milabench
 from fleets import alone
+from milabench.agent.container import Container
 from milabench.app import resume as resume_module
 from milabench.app.options import Options
 from milabench.app.phases import Operation
@@ -123,12 +125,13 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def cut_off(folder: Path, state: str | None = None) -> None:
+def cut_off(folder: Path, state: str | None = None, *, plan: Plan = PLAN, **facts: Any) -> None:
     """Leave a run of which only the first trial has ended, badly; None: its runner did not say how it ended."""
-    record = Record.create(folder / "run", plan=PLAN, facts={**FACTS, "milabench": milabench.__version__}, suite={})
+    known = {**FACTS, "milabench": milabench.__version__, **facts}
+    record = Record.create(folder / "run", plan=plan, facts=known, suite={})
 
     async def first() -> None:
-        host, only = FakeHost(lambda _: exits(1)), Plan(phase="run", trials=PLAN.trials[:1])
+        host, only = FakeHost(lambda _: exits(1)), replace(plan, trials=plan.trials[:1])
         await operation(folder, host).carry_out(only, record)
 
     VirtualTime().run(first())
@@ -172,6 +175,32 @@ def test_a_refused_resume_leaves_a_run_as_it_was(
         resumed(tmp_path, monkeypatch, host, dict(now), failed=failed)
     assert {path: path.read_bytes() for path in run.iterdir()} == before
     assert Watch(RunDir(run)).look(0.0).state == state
+
+
+CONTAINER = Container(executable="podman", image="e.org/i:1", base="/base", digest="sha256:1a")
+
+
+def in_containers(each: Trial) -> Trial:
+    (job,) = each.jobs
+    commands = tuple(replace(command, container=CONTAINER) for command in job.commands)
+    return replace(each, jobs=(replace(job, commands=commands),))
+
+
+@pytest.mark.parametrize("digest", ["sha256:1a", "sha256:2b"])
+def test_another_image_is_refused_unless_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: str) -> None:
+    was = {"digest": "sha256:1a", "id": "sha256:1", "root": None}
+    there = {**was, "digest": digest, "machine": "x86_64", "environ": {}}
+    plan = replace(PLAN, trials=tuple(map(in_containers, PLAN.trials)))
+    cut_off(tmp_path, plan=plan, container={"executable": "podman", "image": "e.org/i:1", "images": {"local": was}})
+    host = FakeHost(replies={"image": {"program": "/usr/bin/podman", "version": "", "image": there, "problem": ""}})
+    if digest != was["digest"]:
+        with pytest.raises(PreflightError, match="has changed: container image: sha256:1a → sha256:2b. Its"):
+            resumed(tmp_path, monkeypatch, host, {})
+        assert host.launched == []
+    assert resumed(tmp_path, monkeypatch, host, {}, force=digest != was["digest"]) == ExitCode.FAILED
+    assert host.launched == ["b", "c"]
+    told = [each["container image"] for each in RunDir(tmp_path / "run").facts().get("changed", ())]
+    assert told == ([] if digest == was["digest"] else ["sha256:1a → sha256:2b"])
 
 
 def test_an_unchanged_machine_is_not_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
