@@ -113,7 +113,15 @@ def started(container: Container, inside: Inside, group: Callable[[str], int | N
         return _apptainer(container, inside, group)
     rootfs = is_root(container)
     argv = [
-        *(container.executable, "run", "--rm", "--network=host", "--ipc=host", "--pid=host", "--pull=never"),
+        *(
+            container.executable,
+            "run",
+            "--rm",
+            "--network=host",
+            _shared_memory(container.args),
+            "--pid=host",
+            "--pull=never",
+        ),
         *("--log-driver=none", "--security-opt=label=disable", _NO_GRACE),
         *(["--replace"] if inside.name and container.kind == "podman" else []),
         *([f"--name={inside.name}"] if inside.name else []),
@@ -219,6 +227,14 @@ def _apptainer(container: Container, inside: Inside, group: Callable[[str], int 
         file_of(container.image, container.base),
         *inside.argv,
     ]
+
+
+def _shared_memory(args: Sequence[str]) -> str:
+    """Return whose shared memory a container has: the node's, or one that can have the size that is asked for.
+
+    One that is named by hand wins, since the last word counts.
+    """
+    return "--ipc=private" if any(word.partition("=")[0] == "--shm-size" for word in args) else "--ipc=host"
 
 
 def _mounted(container: Container, inside: Inside) -> list[str]:

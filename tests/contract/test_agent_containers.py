@@ -89,6 +89,20 @@ def test_what_is_outside_of_the_base_is_as_the_image_has_it_at_each_start(
     assert not Path("/of-a-container").exists()
 
 
+SHARED = "import os; there = os.statvfs('/dev/shm'); print(there.f_frsize * there.f_blocks >> 20)"
+
+
+def test_shared_memory_is_the_nodes_unless_its_size_is_asked_for(
+    engine: Engine, container: Container, tmp_path: Path
+) -> None:
+    argv, there = ("python3", "-c", SHARED), os.statvfs("/dev/shm")  # noqa: S108 - it is only looked at
+    found = []
+    for args in ((), ("--shm-size=16m",)):
+        assert ended(engine, tmp_path, "", replace(container, args=args), argv=argv).code == 0
+        found.append(int(printed(tmp_path).split()[-1]))
+    assert found == [there.f_frsize * there.f_blocks >> 20, 16]
+
+
 @pytest.mark.parametrize("name", ["with, comma", "with: colon"])
 def test_folders_are_there_at_their_own_paths_and_what_is_not_there_is_no_hindrance(
     engine: Engine, container: Container, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, name: str

@@ -81,6 +81,14 @@ def test_arguments_of_the_operator_come_after_ours_and_before_the_image() -> Non
     assert argv.index("--user=1000:100") < at - 3
 
 
+@pytest.mark.parametrize("executable", ["podman", "docker"])
+@pytest.mark.parametrize("args", [("--shm-size=16g",), ("-v", "/d:/d", "--shm-size", "16g")])
+def test_shared_memory_of_a_size_is_the_containers_own(executable: str, args: tuple[str, ...]) -> None:
+    """The node's has a size already: podman refuses another one, and docker passes over it."""
+    argv = containers.started(Container(executable=executable, image="i", base="/base", args=args), INSIDE, none)
+    assert [word for word in argv if word.startswith("--ipc")] == ["--ipc=private"]
+
+
 @pytest.mark.parametrize(
     ("folder", "word"),
     [
