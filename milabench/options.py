@@ -78,7 +78,7 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "docker.image": Option(
         kind="text",
-        meaning="container image that benchmarks run in; a path: the folder of a root file system (podman, apptainer)"
+        meaning="container image that benchmarks run in; an absolute path, or one from ~: the folder of a root file system (podman, apptainer)"
         " or an image file (apptainer)",
     ),
     "gpu.arch": Option(kind="text", meaning="another name of arch"),

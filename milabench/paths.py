@@ -7,10 +7,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+_HOME = "$HOME"
+
 
 def expanded(name: str) -> Path:
-    """Return a path with ``~`` and ``~user`` as their home folders; that of a user who is not there stays as it is."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path's raises for no user
+    """Return a path with ``~``, ``$HOME`` and ``~user`` as home folders; that of a user who is not there stays so."""
+    said = f"~{name.removeprefix(_HOME)}" if name == _HOME or name.startswith(f"{_HOME}/") else name
+    return Path(os.path.expanduser(said))  # noqa: PTH111 - Path's raises for no user
 
 
 def exists(path: Path | str) -> bool:

@@ -73,12 +73,12 @@ class _Reader:
         if "docker_image" in entries:
             self._text(entries["docker_image"], "system.docker_image")
         options = Options(self._options(entries))
-        containers.check(options.given, entries.get("docker"), self._problems)
+        image = containers.image(options["docker.image"], entries.get("docker_image"))
+        containers.check(options.given, image, entries, self._problems)
         return SystemFile(
             arch=self._arch(entries["arch"]) if "arch" in entries else None,
             nodes=self._nodes(entries["nodes"]) if "nodes" in entries else (),
-            container=options["docker.image"]
-            or (str(entries["docker_image"].value) if "docker_image" in entries else None),
+            container=image,
             options=options,
         )
 

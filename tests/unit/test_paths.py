@@ -11,9 +11,20 @@ from milabench import paths
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("~/x", "/home/me/x"), ("~", "/home/me"), ("~nobody-there/x", "~nobody-there/x"), ("a/~", "a/~"), ("/x", "/x")],
+    [
+        ("~/x", "/home/me/x"),
+        ("~", "/home/me"),
+        ("$HOME/x", "/home/me/x"),
+        ("$HOME", "/home/me"),
+        ("$HOMER/x", "$HOMER/x"),
+        ("~nobody-there/x", "~nobody-there/x"),
+        ("a/~", "a/~"),
+        ("/x", "/x"),
+    ],
 )
-def test_a_tilde_is_the_home_of_a_user_who_is_there(monkeypatch: pytest.MonkeyPatch, name: str, expected: str) -> None:
+def test_a_home_folder_is_that_of_a_user_who_is_there(
+    monkeypatch: pytest.MonkeyPatch, name: str, expected: str
+) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert paths.expanded(name) == Path(expected)
 

@@ -188,6 +188,24 @@ def test_arguments_of_containers_that_do_nothing_are_told_and_left_out(tmp_path:
     assert arguments(system.options["docker.args"]) == ("--gpus=all",)
 
 
+@pytest.mark.parametrize(
+    ("named", "image"),
+    [
+        ("~/root", "/home/me/root"),
+        ("$HOME/root:O", "/home/me/root:O"),
+        ("/root", "/root"),
+        ("e.org/~/i:1", "e.org/~/i:1"),
+    ],
+)
+@pytest.mark.parametrize("key", ["docker_image", "docker.image"])
+def test_an_image_may_be_a_path_from_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, named: str, image: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    inner = f"docker_image: {named}" if key == "docker_image" else f"docker: {{image: {named}}}"
+    assert from_file(tmp_path, f"system: {{{inner}}}\n").container == image
+
+
 def test_docker_dirs_and_options_are_handed_on(tmp_path: Path) -> None:
     text = (
         "system:\n  docker: {executable: podman, image: i, base: /b, args: [-v, '${system.docker.base}/data:/d']}\n"
