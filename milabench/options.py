@@ -78,8 +78,8 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "docker.image": Option(
         kind="text",
-        meaning="container image that benchmarks run in; an absolute path, or one from ~: the folder of a root file system (podman, apptainer)"
-        " or an image file (apptainer)",
+        meaning="container image that benchmarks run in; an absolute path, or one from ~: the folder of a root"
+        " file system (podman, apptainer) or an image file (apptainer)",
     ),
     "gpu.arch": Option(kind="text", meaning="another name of arch"),
     "gpu.capacity": Option(kind="size", least=1, meaning="memory of an accelerator, instead of what is found"),

@@ -134,7 +134,8 @@ _NODE = {
 _RUN = {
     "name": Key(
         kind="text",
-        meaning="The name of each run; {option.path} stands for that option's value, {time} for the time.",
+        meaning="The name of each run; {option.path} stands for that option's value (- for what no folder can be"
+        " called), {time} for the time.",
         example="multirun: {runs: [{name: 'x{sizer.mult}.{time}', matrix: {sizer.auto: 1, sizer.mult: [0.5, 1]}}]}",
     ),
     "matrix": Key(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from milabench.document import Node, plain
@@ -17,6 +18,8 @@ TIME = "time"  # stands for the moment at which a run begins
 RUN_KEYS = ("name", "matrix")
 _PLACEHOLDER = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
+_UNFIT = re.compile(r"[^A-Za-z0-9._+=,@-]+")
+_DIGITS = 6  # of a hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,7 @@ def _variations(run: Node, path: str, problems: Problems) -> Iterator[Variation]
     axes = _axes(content["matrix"], f"{path}.matrix", problems)
     for cell in itertools.product(*axes.values()) if axes else ():
         values = dict(zip(axes, cell, strict=True))
-        named = _named(name, values, f"{path}.name", problems)
+        named = _named(name, values, axes, f"{path}.name", problems)
         if named is not None:
             yield Variation(name=named, values=values)
 
@@ -100,7 +103,9 @@ def _axes(matrix: Node, path: str, problems: Problems) -> dict[str, list[Node]]:
     return axes
 
 
-def _named(name: Node, values: Mapping[str, Node], path: str, problems: Problems) -> str | None:
+def _named(
+    name: Node, values: Mapping[str, Node], axes: Mapping[str, list[Node]], path: str, problems: Problems
+) -> str | None:
     """Return the name of a run, None where it can have none. A time at its end is left out: a run's folder has one."""
     failed = len(problems.errors)
 
@@ -113,7 +118,7 @@ def _named(name: Node, values: Mapping[str, Node], path: str, problems: Problems
             near = nearest(key, [*values, TIME])
             problems.add(Code.PLACEHOLDER, message, name.mark, path=path, suggestion=near)
             return ""
-        return _text(values[key], form, name, path, problems)
+        return _word(_text(values[key], form, name, path, problems), map(_spelled, axes[key]))
 
     text = _PLACEHOLDER.sub(value, str(name.value))
     whole = text.removesuffix(f".{{{TIME}}}")
@@ -131,11 +136,30 @@ def _named(name: Node, values: Mapping[str, Node], path: str, problems: Problems
 def _text(value: Node, form: str | None, name: Node, path: str, problems: Problems) -> str:
     """Return an option's value as it is spelled, or in a form such as ``.2f``."""
     try:
-        return format(value.value, form) if form else value.text or str(value.value)
+        return format(value.value, form) if form else _spelled(value)
     except (ValueError, TypeError):
         message = f"{path}: {value.value!r} cannot be written in the form {form!r}"
         problems.add(Code.PLACEHOLDER, message, name.mark, path=path)
         return ""
+
+
+def _spelled(value: Node) -> str:
+    return value.text or str(value.value)
+
+
+def _word(text: str, others: Iterable[str]) -> str:
+    """Return a value as it can stand in a folder's name: an image's, say, with other characters than its own.
+
+    Where another value would stand there as the same, it has a hash of its own.
+    """
+    word = _fit(text)
+    if word and not any(_fit(other) == word for other in others if other != text):
+        return word
+    return text if word == text else f"{word}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}".strip("-")
+
+
+def _fit(text: str) -> str:
+    return text if not _UNFIT.search(text) else _UNFIT.sub("-", text).strip("-.")
 
 
 def _twice(variation: Variation, run: Node, path: str, problems: Problems) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,21 @@ def test_a_form_may_be_given_in_a_name() -> None:
     assert found.name == "b007"
 
 
+@pytest.mark.parametrize(
+    ("images", "names"),
+    [
+        (["e.org/bench:1", "e.org/bench:2"], ["e.org-bench-1", "e.org-bench-2"]),
+        (["/", "/srv/root", "~/root"], ["8a5eda", "srv-root", "root"]),
+        (["a:1", "a/1", "a-1"], ["a-1-2b2c40", "a-1-773232", "a-1"]),
+        (["i@sha256:ab"], ["i@sha256-ab"]),
+    ],
+)
+def test_names_have_of_a_value_what_a_folder_can_be_called(images: list[str], names: list[str]) -> None:
+    text = f"multirun: {{runs: [{{name: '{{docker.image}}', matrix: {{docker.image: {json.dumps(images)}}}}}]}}\n"
+    assert [each.name for each in variations(text)] == names
+    assert [plain(each.values["docker.image"]) for each in variations(text)] == images
+
+
 @pytest.mark.parametrize("text", ["multirun:\n", "multirun: {}\n", "multirun: {runs: []}\n", "multirun: {x-mine: 3}\n"])
 def test_there_may_be_no_runs(text: str) -> None:
     problems = Problems()
@@ -116,7 +132,7 @@ def run(text: str) -> str:
         (run("{name: 'x{sizer.mult.real}', matrix: {sizer.mult: 1}}"), "E410", (3, 14), "sizer.mult"),
         (run("{name: 'x{tme}', matrix: {sizer.mult: 1}}"), "E410", (3, 14), "time"),
         (run("{name: 'x{sizer.mult:d}', matrix: {sizer.mult: 0.5}}"), "E410", (3, 14), None),
-        (run("{name: 'x{sizer.save}', matrix: {sizer.save: a/b}}"), "E209", (3, 14), None),
+        (run("{name: 'x/{sizer.add}', matrix: {sizer.add: 1}}"), "E209", (3, 14), None),
         (run("{name: '.hidden', matrix: {sizer.mult: 1}}"), "E209", (3, 14), None),
         (run("{name: 'x.{time}', matrix: {sizer.mult: [1, 2]}}"), "E208", (3, 14), None),
     ],
