@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from milabench import plan as planning
+from milabench.app import preflight
 from milabench.app.multirun import asked
 from milabench.app.options import Options
 from milabench.app.phases import Outcomes, operation
@@ -26,6 +28,10 @@ async def install(options: Options, console: Console, *, fetch_only: bool = Fals
             outcomes: Outcomes = {}
         else:
             several = await work.workspaces(runs, installing=True)
+            for ready in several:
+                if ready.system.container is not None:
+                    plan = planning.plan(ready, "install")
+                    await preflight.require(work, ready, plan, preflight.OF_CONTAINERS)
             unfetched, outcomes = several[0].unfetched, await work.set_up_all("install", several)
         code = work.exit_code(outcomes, ExitCode.ENVIRONMENT)
         return ExitCode.ENVIRONMENT if unfetched and code == ExitCode.OK else code

@@ -24,10 +24,10 @@ from milabench.preflight.nodes import Part
 from milabench.system.types import Node, System
 
 Subject = tuple[System, Wanted | None]
-# Of what stands in the way of a run, what stands in that of a shell, and of prepare; and what prepare tells besides.
-_OF_CONTAINERS = ("no-container-program", "container-program-fails", "no-image")
-OF_SHELL = (*_OF_CONTAINERS, "not-installed", "installed-otherwise", "secret-missing")
-OF_PREPARE = (*_OF_CONTAINERS, "not-installed", "installed-otherwise", "folder-not-writable", "disk-full")
+# Of what stands in the way of a run, what stands in that of install, a shell, prepare; and what prepare tells besides.
+OF_CONTAINERS = ("no-container-program", "container-program-fails", "no-image")
+OF_SHELL = (*OF_CONTAINERS, "not-installed", "installed-otherwise", "secret-missing")
+OF_PREPARE = (*OF_CONTAINERS, "not-installed", "installed-otherwise", "folder-not-writable", "disk-full")
 TOLD_BY_PREPARE = ("environment-changed", "secret-missing", "token-missing", "disk-low")
 
 

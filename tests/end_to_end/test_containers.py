@@ -235,6 +235,17 @@ def test_a_program_that_is_not_there_is_told_before_a_run(project: Project) -> N
     assert "there is no program /nowhere/podman, which is to start the containers" in done.err
 
 
+@pytest.mark.parametrize("entries", ["command", "folder"])
+def test_an_install_says_what_is_not_there_of_containers(project: Project, in_podman: Engine, entries: str) -> None:
+    project.write("plain/main.py", OBSERVED)
+    project.suite(one=folder("plain") if entries == "folder" else shell(PRINTER))
+    done = project.verb("install", MILABENCH_DOCKER_EXECUTABLE="/nowhere/podman")
+    assert (done.code, "there is no program /nowhere/podman, which is to start" in done.err) == (4, True), done
+    done = project.verb("install", "--offline", MILABENCH_DOCKER_IMAGE="localhost/no-such-image:1")
+    assert (done.code, "the container image localhost/no-such-image:1 is not there" in done.err) == (4, True), done
+    assert not (project.base / "venv").exists()
+
+
 def test_dev_runs_a_command_in_the_benchmarks_container(project: Project, in_podman: Engine) -> None:
     project.write("plain/main.py", OBSERVED)
     project.suite(plain=folder("plain"))
