@@ -89,7 +89,9 @@ async def check(
     """
     found = (await look(work, subjects)).findings
     if not force:
-        stop(found, hint=f"go on all the same: --force; all that was found: {work.options.command('doctor')}")
+        # A run that is gone on with has a suite of its own, which doctor is not shown.
+        what = "all that was found" if work.options.config is not None else "what else is found of the nodes alone"
+        stop(found, hint=f"go on all the same: --force; {what}: {work.options.command('doctor')}")
     before = {_what(each) for each in known}  # amounts are others now
     tell(work, [each for each in found if _what(each) not in before])
     return found
