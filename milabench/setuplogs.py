@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from milabench.outcome import Exit, Outcome, Seen, outcome
 from milabench.plan import Command, Trial
 from milabench.rundir import Files, tail_of
 
+_LACKING = re.compile(r"\buv: error while loading shared libraries: ([^:\s]+)")  # in a small image, say
 _LAST_LINES = 200  # of what a failed process printed are looked at for its reason
 
 
@@ -30,8 +33,11 @@ class SetupLogs:
         return 0
 
     def seal(self, command: Command, ended: Exit) -> Outcome:
-        seen = Seen(expects_rate=False)
-        return outcome(ended, seen.with_last_words(self.log_tail(command.tag, _LAST_LINES)))
+        seen, said = Seen(expects_rate=False), self.log_tail(command.tag, _LAST_LINES)
+        lacking = next((found[1] for line in said if (found := _LACKING.search(line))), None)
+        if lacking is not None:
+            seen = replace(seen, error=f"uv needs {lacking}, which is not there: give --installer pip")
+        return outcome(ended, seen.with_last_words(said))
 
     def started(self, trial: Trial) -> None:
         """Nothing is kept: the records of what has been done say it."""
