@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from milabench.outcome import GOOD
 from milabench.plan import Workspace
 from milabench.plan.pack import wheels_of
 from milabench.setuplogs import SetupLogs
+
+_VERSION = re.compile(r"^version(?:_info)? *= *(\d+\.\d+)", re.MULTILINE)
 
 
 async def pack(options: Options, console: Console, target: Path, *, with_data: bool = False) -> ExitCode:
@@ -68,12 +71,11 @@ async def _pack(work: Operation, ready: Workspace, folder: Path, target: Path, *
     if work.interrupt.asked or any(outcome.kind not in GOOD for outcome in outcomes.values()):
         return work.exit_code(outcomes, ExitCode.ENVIRONMENT)
     groups = tuple(_group(name, each.parts, wheels_of(folder, name)) for name, each in asked.items())
-    of_image = {each.base["python"] for each in asked.values()} if ready.system.container else ()
     about = About(
         milabench=milabench.__version__,
         arch=ready.system.arch,
         machine=platform.machine(),
-        python=bundle.minor(next(iter(of_image), ready.site.python_version)),
+        python=_python(ready, [folder / name / "venv" for name in asked]),
         groups=groups,
         benchmarks=tuple(each.name for each in ready.suite.benchmarks),
         data=with_data,
@@ -86,6 +88,14 @@ async def _pack(work: Operation, ready: Workspace, folder: Path, target: Path, *
     what = f"{len(about.benchmarks)} benchmarks, {wheels} wheels{', data' if with_data else ''}"
     work.console.note(f"{target}: {what}, {size}, for {about.arch} on {about.machine} with Python {about.python}")
     return ExitCode.OK
+
+
+def _python(ready: Workspace, environments: Iterable[Path]) -> str:
+    """Return what wheels were made by (``3.11``): with a container image its Python, as their environments say."""
+    if ready.system.container is None:
+        return bundle.minor(ready.site.python_version)
+    made = (_VERSION.search((each / "pyvenv.cfg").read_text()) for each in environments)
+    return next((bundle.minor(found[1]) for found in made if found), "")
 
 
 def _folder(base: Path) -> Path:

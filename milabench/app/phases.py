@@ -193,6 +193,8 @@ class Operation:
             if phase == "install":
                 unbundle.check(ready, plan)
             put_together(ready, plan)
+        if phase == "install" and (asking := unbundle.asking(ready, plan)).trials:
+            unbundle.check_answers(await self.carry_out(asking, SetupLogs(self.options.base)))
         for note in plan.notes:
             self.console.note(f"unpinned: {note} is installed as written: no lock, or changed since (`milabench pin`)")
         blocked: Mapping[str, str] = {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import without_network
 from containers import Engine
 from harness import OBSERVED, PRINTER, Project, Result, folder, shell
+from milabench import bundle
 from repository import Repository
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no program git")
@@ -140,11 +142,17 @@ def test_what_is_packed_in_a_container_is_installed_in_one(project: Project, pod
     project.suite(plain=folder("plain"))
     done = project.verb("bundle-env", "-o", "suite.tar")
     assert done.code == 0, done.err
+    version = re.search(r" with Python (3\.\d+)$", done.err, re.MULTILINE)
+    assert version, done.err
     done = project.milabench("install", "--bundle", "suite.tar", "--base", "other")
     assert done.code == 0, done.err
-    del project.environ["MILABENCH_SYSTEM"]
-    done = project.milabench("install", "--bundle", "suite.tar", "--base", "another")
-    assert (done.code, "it is for Python the image's, and environments of this machine" in done.err) == (4, True)
+    (path,) = (project.folder / "other/bundles").glob(f"*/{bundle.MANIFEST}")
+    manifest = json.loads(path.read_text())
+    assert manifest["about"]["python"] == version[1]
+    path.write_text(json.dumps({**manifest, "about": {**manifest["about"], "python": "3.9"}}))
+    done = project.milabench("install", "--bundle", str(path.parent), "--base", "third")
+    assert (done.code, f"it is for Python 3.9, and the image has {version[1]}" in done.err) == (4, True), done.err
+    assert not (project.folder / "third/venv").exists()
 
 
 def test_packages_are_those_of_the_vendor_that_the_system_names(project: Project) -> None:

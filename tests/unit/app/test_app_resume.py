@@ -233,5 +233,5 @@ def test_what_is_told_to_type_names_the_nodes_of_the_run(tmp_path: Path, monkeyp
     record.add_facts(system_file="/srv/nodes.yaml")
     record.release()
     few = FakeHost(replies={"conditions": {"conditions": {"limits": {"nofile": [20, 20]}}}})
-    with pytest.raises(PreflightError, match="of the nodes alone: milabench doctor --base .* --system /srv/nodes.yaml$"):
+    with pytest.raises(PreflightError, match="nodes alone: milabench doctor --base .* --system /srv/nodes.yaml$"):
         resumed(tmp_path, monkeypatch, few, {})
