@@ -299,6 +299,8 @@ class Record(RunDir):
         group = self.group(command.tag)
         account, now_ns = group.account(seen.world_size), self._now_ns()
         last_s = max([min(copied.last_ns, now_ns) / 1e9, *(line["time"] for line in folded.lines)])
+        if copied.untimed:  # what a script writes by itself has no time: the last of it came when the file was written
+            last_s = max(last_s, min(files.events.stat().st_mtime, now_ns / 1e9))
         seen = replace(
             seen,
             nan_loss=seen.nan_loss or group.has_nan_loss(),

@@ -51,7 +51,7 @@ class Copied:
         self._copy = copy
         self._lines, self._last_seq, self._whole = 0, -1, True
         self.sealed, self.seals = False, Seals()
-        self.last_ns = 0
+        self.last_ns, self.untimed = 0, False
 
     def events(self, path: Path) -> Iterator[wire.Event]:
         """Yield the events of a file; nothing where there is none."""
@@ -64,7 +64,9 @@ class Copied:
                 if event is not None:
                     if event.seq is not None and event.seq > self._last_seq:
                         self._last_seq = event.seq
-                    if event.time_ns is not None and event.time_ns > self.last_ns:
+                    if event.time_ns is None:
+                        self.untimed = True
+                    elif event.time_ns > self.last_ns:
                         self.last_ns = event.time_ns
                     self.sealed |= has(event)
                     yield event

@@ -293,6 +293,19 @@ def test_a_process_out_of_time_is_told_since_when_nothing_came(tmp_path: Path, t
     assert found.reason.endswith(f"0 steps measured, nothing measured or told in the last {idle}")
 
 
+def test_what_a_script_writes_by_itself_came_when_the_file_was_written(tmp_path: Path) -> None:
+    now_s = 100
+    run = Record.create(tmp_path / "run", plan=PLAN, facts={}, suite={}, now_ns=lambda: now_s * 10**9)
+    run.begin(COMMAND, PLAN.config_of(COMMAND))
+    events = run.files(COMMAND.tag).events
+    with events.open("a") as file:
+        file.write('{"event": "data", "data": {"task": "train", "rate": 8.0, "units": "items/s"}}\n' * 2)
+    os.utime(events, (170, 170))
+    now_s = 200
+    found = run.seal(COMMAND, Exit(tag=COMMAND.tag, signal=15, cause="deadline", seconds=100.0))
+    assert found.reason.endswith("2 steps measured, nothing measured or told in the last 30 s")
+
+
 def full(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
