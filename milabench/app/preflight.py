@@ -197,7 +197,8 @@ def tell(work: Operation, found: Sequence[Finding]) -> None:
 
 def _line(finding: Finding) -> str:
     """Return a finding in a line: what it is, and what to do."""
-    return f"{finding.what}. {finding.remedy[:1].upper()}{finding.remedy[1:]}"
+    end = "" if finding.what.endswith((".", "?", "!")) else "."  # it may be what a program has said
+    return f"{finding.what}{end} {finding.remedy[:1].upper()}{finding.remedy[1:]}"
 
 
 def _folders(options: Options) -> dict[str, str]:

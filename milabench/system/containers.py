@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -20,6 +21,7 @@ _IDLE: Mapping[str, str] = {
     "--rm": _REMOVED,
 }
 _REFUSED = ("-d", "--detach", "--name", "--replace", "--cidfile")  # a process would be gone before its container
+_DETACHED = re.compile(r"-[itPq]*d[itPq]*")  # letters that take no value, put together
 
 
 def arguments(given: Sequence[str]) -> tuple[str, ...]:
@@ -77,6 +79,6 @@ def _check_arguments(words: Sequence[str], node: Node, problems: Problems) -> No
         if word in _IDLE:
             message = f"{path}: {word} does nothing: {_IDLE[word]}"
             problems.add(Code.IDLE_SYSTEM_KEY, message, item.mark, path=path)
-        elif word.partition("=")[0] in _REFUSED:
+        elif word.partition("=")[0] in _REFUSED or _DETACHED.fullmatch(word):
             message = f"{path}: {word} cannot be: milabench waits for a container, and names it"
             problems.add(Code.BAD_CHOICE, message, item.mark, path=path)

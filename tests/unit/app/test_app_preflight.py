@@ -92,6 +92,14 @@ def test_all_that_is_blocking_is_told_with_its_consequence_and_the_way_past_it(t
     assert lines[-1].startswith("go on all the same: --force; all that was found: milabench doctor --config s.yaml")
 
 
+def test_what_ends_as_a_sentence_has_no_full_stop_after_it() -> None:
+    asks = Finding(
+        code="c", severity="blocking", subject="s", what="no answer: is it running?", consequence="none", remedy="look"
+    )
+    with pytest.raises(PreflightError, match=r"^no answer: is it running\? Look\n"):
+        preflight.stop([asks])
+
+
 def test_secrets_stand_in_findings_by_name(tmp_path: Path) -> None:
     environ = {"MY_TOKEN": "hf_0123456789"}
     operation, _ = work({"environments": {"0 torch": ABSENT}}, tmp_path, environ=environ)
