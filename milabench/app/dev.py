@@ -14,7 +14,7 @@ from pathlib import Path
 from milabench import plan as planning
 from milabench import resources
 from milabench.agent.contained import begun
-from milabench.agent.container import Container, Inside
+from milabench.agent.container import Container, Inside, named
 from milabench.agent.serve import FOLDERS, WITHHELD
 from milabench.app import preflight
 from milabench.app.options import Options
@@ -67,7 +67,8 @@ async def dev(options: Options, console: Console, name: str, argv: Sequence[str]
         console.note(f"a shell for {name}: folder {command.cwd}, devices {devices or 'none'}; `exit` leaves it")
         console.note(f"what a run starts here: {shlex.join(command.argv)}")
     if command.container is not None:
-        inside = Inside(argv=[*argv] or _SHELL_OF_IMAGE, cwd=command.cwd, env={"VOIRFILE": "", **given})
+        called = named(str(os.getpid()), f"dev.{name}", argv)  # a second shell is another container
+        inside = Inside(argv=[*argv] or _SHELL_OF_IMAGE, cwd=command.cwd, env={"VOIRFILE": "", **given}, name=called)
         return _contained(command.container, inside, outer)
     return Session(argv=[*argv] or _shell(options.base, env.get("VIRTUAL_ENV")), env=env, cwd=command.cwd)
 

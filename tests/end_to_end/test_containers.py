@@ -256,6 +256,26 @@ def test_dev_runs_a_command_in_the_benchmarks_container(project: Project, in_pod
     assert in_podman.names() == []
 
 
+def test_containers_of_dev_can_be_told_from_others(project: Project, in_podman: Engine) -> None:
+    project.suite(printer=shell(PRINTER))
+    typed = (
+        "dev",
+        "printer",
+        "--config",
+        "suite.yaml",
+        "--",
+        "sh",
+        "-c",
+        "while test ! -e $MILABENCH_BASE/go; do sleep 0.1; done",
+    )
+    with project.started(*typed) as first, project.started(*typed) as second:
+        wait_until(lambda: len(in_podman.running()) == 2)
+        assert [name[:10] + name[20:] for name in in_podman.names()] == ["milabench--dev.printer"] * 2
+        (project.base / "go").touch()
+        assert (first.wait(60), second.wait(60)) == (0, 0)
+    assert in_podman.names() == []
+
+
 def test_a_plan_as_a_script_runs_by_hand(project: Project, in_podman: Engine) -> None:
     project.suite(
         three=shell("""for n in 1 2 3; do echo '{"count": 1, "unit": "items"}'; done; test -e /run/.containerenv""")
