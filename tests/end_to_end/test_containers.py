@@ -145,6 +145,24 @@ def test_a_run_is_not_resumed_with_another_image_unless_forced(project: Project,
         podman_image("image", "rm", "--force", own.image)
 
 
+def test_a_multirun_over_images_has_a_run_in_each_which_differ_by_it(project: Project, podman_image: Engine) -> None:
+    project.environ.update(podman_image.environ)
+    images = ["/", podman_image.image]
+    runs = [{"name": "in-{docker.image}", "matrix": {"docker.image": images}}]
+    system = {"system": {"docker": {"executable": podman_image.program}}, "multirun": {"runs": runs}}
+    project.environ["MILABENCH_SYSTEM"] = str(project.write("system.yaml", json.dumps(system)))
+    project.suite(printer=shell(PRINTER))
+    assert project.verb("run").code == 0
+    first, second = sorted(
+        (project.base / "runs").iterdir(), key=lambda path: json.loads((path / "run.json").read_text())["started"]
+    )
+    assert second.name.startswith(f"in-{podman_image.image.replace('/', '-').replace(':', '-')}.")
+    told = project.milabench("compare", str(first), str(second), "--json").json["changed"]
+    (image,) = (each for each in told if (each["area"], each["name"]) == ("container", "image"))
+    assert image["before"] == "/ (a folder)"
+    assert image["after"].startswith(f"{podman_image.image} sha256:")
+
+
 def test_max_duration_ends_a_container_that_hears_no_sigterm(project: Project, ending: Engine) -> None:
     project.suite(printer=shell(STUBBORN, stop=10**6, max_duration=3))
     assert project.verb("run").code == 1
