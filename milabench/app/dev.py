@@ -13,6 +13,7 @@ from pathlib import Path
 
 from milabench import plan as planning
 from milabench import resources
+from milabench.agent.abandoned import mark
 from milabench.agent.contained import begun
 from milabench.agent.container import Container, Inside, named
 from milabench.agent.serve import FOLDERS, WITHHELD
@@ -67,10 +68,18 @@ async def dev(options: Options, console: Console, name: str, argv: Sequence[str]
         console.note(f"a shell for {name}: folder {command.cwd}, devices {devices or 'none'}; `exit` leaves it")
         console.note(f"what a run starts here: {shlex.join(command.argv)}")
     if command.container is not None:
-        called = named(str(os.getpid()), f"dev.{name}", argv)  # a second shell is another container
-        inside = Inside(argv=[*argv] or _SHELL_OF_IMAGE, cwd=command.cwd, env={"VOIRFILE": "", **given}, name=called)
-        return _contained(command.container, inside, outer)
+        inside = Inside(argv=[*argv] or _SHELL_OF_IMAGE, cwd=command.cwd, env={"VOIRFILE": "", **given})
+        return _contained(command.container, _called(inside, name), outer)
     return Session(argv=[*argv] or _shell(options.base, env.get("VIRTUAL_ENV")), env=env, cwd=command.cwd)
+
+
+def _called(inside: Inside, name: str) -> Inside:
+    """Return it with a name of its own, since a second shell is another container, and as this process's.
+
+    Where what starts it is killed, which takes this process's place, the next agent here ends it.
+    """
+    own = os.getpid()
+    return replace(inside, name=named(str(own), f"dev.{name}", inside.argv), agent=mark(own))
 
 
 def _contained(container: Container, inside: Inside, environ: Mapping[str, str]) -> Session:

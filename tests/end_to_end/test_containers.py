@@ -294,6 +294,22 @@ def test_containers_of_dev_can_be_told_from_others(project: Project, in_podman: 
     assert in_podman.names() == []
 
 
+def test_a_container_of_dev_whose_client_was_killed_is_ended_by_the_next_run(
+    project: Project, in_podman: Engine
+) -> None:
+    project.suite(printer=shell(PRINTER, stop=10**6))
+    with project.started("dev", "printer", "--config", "suite.yaml", "--", "sleep", "1000") as client:
+        wait_until(in_podman.running)
+        client.kill()
+        client.wait(30)
+        (left,) = in_podman.names()
+        with project.started("run", "--config", "suite.yaml") as runner:
+            wait_until(lambda: left not in in_podman.names())
+            runner.send_signal(signal.SIGINT)
+            assert runner.wait(60) == 130
+    assert nothing_is_left(project, in_podman)
+
+
 def test_a_plan_as_a_script_runs_by_hand(project: Project, in_podman: Engine) -> None:
     project.suite(
         three=shell("""for n in 1 2 3; do echo '{"count": 1, "unit": "items"}'; done; test -e /run/.containerenv""")
