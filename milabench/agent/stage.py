@@ -33,9 +33,12 @@ _WHEEL = "Wheel-Version: 1.0\nGenerator: milabench\nRoot-Is-Purelib: true\nTag: 
 def stage(source: str, target: str, *, fresh: bool = False) -> None:
     """Make ``target`` hold what ``source`` holds. A target that ends in ``.whl`` is the wheel of a package's sources.
 
+    What travels to the same place of other nodes is where it belongs already: nothing is done.
     What installs wrote into a staged folder stays, unless it is to be ``fresh``; what was staged before and is gone
     from the source is removed.
     """
+    if source == target:
+        return
     if is_wheel(source, target):
         if not Path(target).exists():
             _write_wheel(Path(source), Path(target))

@@ -17,8 +17,8 @@ from milabench.system import Operator
 class Options:
     """``environ`` is the operator's environment; ``shape`` the asked-for system of ``plan`` (arch, gpus, nodes, …).
 
-    ``bundle``: the file, or the folder once it is unpacked, that packages and data are taken from; then no network is
-    used.
+    ``bundle``: the file that packages and data are taken from, and ``unpacked`` the folder that this is unpacked in;
+    then no network is used.
     """
 
     config: str | None
@@ -32,6 +32,7 @@ class Options:
     installer: Installer = "uv"
     offline: bool = False
     bundle: Path | None = None
+    unpacked: Path | None = None
     refresh: bool = False
     repeats: int = 1
     side_by_side: bool = False
@@ -51,7 +52,8 @@ class Options:
 
     def command(self, verb: str) -> str:
         """Return the command to type for another verb with the same options."""
-        words = ["milabench", verb, *(("--config", self.config) if self.config else ())]
+        own = self.config is not None and self.unpacked is not None and Path(self.config).parent == self.unpacked
+        words = ["milabench", verb, *(("--config", self.config) if self.config and not own else ())]
         if self.environ.get("MILABENCH_BASE") != str(self.base):
             words += ["--base", str(self.base)]
         words += ["--system", str(self.system)] if self.system else []

@@ -10,11 +10,13 @@ from pathlib import Path
 from milabench import bundle
 from milabench import plan as planning
 from milabench.agent.container import Container
+from milabench.app.multirun import asked
 from milabench.app.options import Options
 from milabench.app.signals import ended_at_once
-from milabench.bundle import Group, Manifest
+from milabench.app.workspace import find_config, resolve_system
+from milabench.bundle import About, Bundle, Group, Manifest
 from milabench.console import Console
-from milabench.errors import PreflightError
+from milabench.errors import PreflightError, UsageError
 from milabench.outcome import GOOD, Outcome
 from milabench.plan import Command, Job, Plan, Trial, Workspace
 
@@ -26,26 +28,87 @@ _ASK_S = 300.0
 
 
 def unpacked(options: Options, console: Console) -> Options:
-    """Return options with their bundle unpacked below the base; its suite is the suite where no other is named."""
+    """Return options with their bundle unpacked below the base; its suite is the suite where no other is named.
+
+    What can be told before is: a suite that is not there, and a bundle for other machines than this one, where it is
+    the only one.
+    """
     if options.bundle is None:
         return options
-    found = there(options, only_unpacked=False)
-    assert found.bundle is not None
-    if not bundle.is_unpacked(found.bundle):
-        console.note(f"unpacking {options.bundle.name} into {found.bundle}")
-        with ended_at_once():
-            bundle.unpack(options.bundle, options.base)
-    return found
+    found = _find(options)
+    if options.config is not None:
+        find_config(options.config)
+    _check_here(options, found.manifest.about)
+    with ended_at_once():
+        bundle.unpack(found, console.note)
+    return _of(options, found)
 
 
-def there(options: Options, *, only_unpacked: bool = True) -> Options:
-    """Return options with the folder of their bundle. Raises PreflightError for ``only_unpacked`` where it is not."""
+def there(options: Options) -> Options:
+    """Return options with the folder of their bundle. Raises PreflightError where that is not unpacked, and in place.
+
+    Nothing is changed.
+    """
     if options.bundle is None:
         return options
-    folder = options.bundle if options.bundle.is_dir() else bundle.folder_of(options.bundle, options.base)
-    if only_unpacked and not bundle.is_unpacked(folder):
-        raise PreflightError(f"{options.bundle} is not unpacked yet. Type: {options.command('install')}")
-    return replace(options, bundle=folder, config=options.config or str(folder / bundle.SUITE))
+    found = _find(options)
+    if not found.is_in_place:
+        why = "another bundle was unpacked below the base since" if found.is_unpacked else "it is not unpacked yet"
+        raise PreflightError(f"{options.bundle}: {why}. Type: {options.command('install')}")
+    return _of(options, found)
+
+
+def suite_of(options: Options) -> Options:
+    """Return options that read a suite alone with that of their bundle where they name no other.
+
+    Raises PreflightError where the bundle is not unpacked.
+    """
+    if options.bundle is None or options.config is not None:
+        return options
+    found = _find(options)
+    if not found.is_unpacked:
+        raise PreflightError(f"{options.bundle}: it is not unpacked yet. Type: {options.command('install')}")
+    return _of(options, found)
+
+
+def _find(options: Options) -> Bundle:
+    assert options.bundle is not None
+    if options.bundle.is_dir():
+        unpacks = "milabench unpacks it, checks each file, and puts what belongs there below the base"
+        raise UsageError(f"--bundle {options.bundle}: this is a folder: give the file that was packed ({unpacks})")
+    return bundle.find(options.bundle, options.base)
+
+
+def _of(options: Options, found: Bundle) -> Options:
+    return replace(options, unpacked=found.folder, config=options.config or str(found.folder / bundle.SUITE))
+
+
+def _check_here(options: Options, about: About) -> None:
+    """Raise PreflightError where a bundle is not for this machine and it alone is asked, which is known at once."""
+    facts = {"hostname": platform.node(), "cpus": 1, "memory_bytes": 0, "arch": "cpu", "devices": [], "environ": {}}
+    systems = [resolve_system(each.options, facts) for each in asked(options)]
+    if any(each.container is not None or not all(node.local for node in each.nodes) for each in systems):
+        return
+    python = bundle.minor(platform.python_version())
+    found = [
+        *(() if about.machine == platform.machine() else (_of_machine(about, "this machine", platform.machine()),)),
+        *(() if about.python == python else (_of_python(about, "this machine", python),)),
+    ]
+    if found:
+        raise _unfit(found)
+
+
+def _unfit(found: Iterable[str]) -> PreflightError:
+    again = "pack one there with the suite, on such a machine: milabench bundle-env"
+    return PreflightError("\n".join([f"the bundle does not fit ({again}):", *(f"  {each}" for each in found)]))
+
+
+def _of_machine(about: About, where: str, machine: str) -> str:
+    return f"it is for processors of {about.machine}, and {where} has {machine}"
+
+
+def _of_python(about: About, where: str, python: str) -> str:
+    return f"it is for Python {about.python}, and environments of {where} are made from {python}"
 
 
 def check(ready: Workspace, plan: Plan) -> None:
@@ -82,8 +145,7 @@ def check_answers(outcomes: Mapping[str, Outcome]) -> None:
 
 def _refuse(differences: Iterable[str]) -> None:
     if found := list(dict.fromkeys(differences)):
-        again = "pack one there with the suite, on such a machine: milabench bundle-env"
-        raise PreflightError("\n".join([f"the bundle does not fit ({again}):", *(f"  {each}" for each in found)]))
+        raise _unfit(found)
 
 
 def _differences(manifest: Manifest, ready: Workspace, plan: Plan) -> Iterator[str]:
@@ -92,16 +154,16 @@ def _differences(manifest: Manifest, ready: Workspace, plan: Plan) -> Iterator[s
     for trial in plan.trials:
         for job in trial.jobs:
             assert job.once is not None
-            node, asked = nodes[job.commands[0].node], job.once.base
+            node, once = nodes[job.commands[0].node], job.once
             machine = platform.machine() if node.local or not node.machine else node.machine
             where = f"node {node.name}" if len(nodes) > 1 else "this machine"
-            if about.arch != asked["arch"]:
-                yield f"it is for {about.arch}, and {where} is a system of {asked['arch']}"
+            if about.arch != once.base["arch"]:
+                yield f"it is for {about.arch}, and {where} is a system of {once.base['arch']}"
             if about.machine != machine:
-                yield f"it is for processors of {about.machine}, and {where} has {machine}"
-            if "image" not in asked and about.python != bundle.minor(asked["python"]):
-                yield f"it is for Python {about.python}, and environments of {where} are made from {asked['python']}"
-            yield from _of_group(groups.get(trial.benchmark), trial.benchmark, groups, job.once.parts)
+                yield _of_machine(about, where, machine)
+            if "image" not in once.base and about.python != bundle.minor(once.base["python"]):
+                yield _of_python(about, where, once.base["python"])
+            yield from _of_group(groups.get(trial.benchmark), trial.benchmark, groups, once.parts)
 
 
 def _of_group(group: Group | None, name: str, known: Mapping[str, Group], asked: Mapping[str, str]) -> Iterator[str]:

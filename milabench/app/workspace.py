@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import benchmate
-from milabench import package, resources, suite, system, tools
+from milabench import bundle, package, resources, suite, system, tools
 from milabench.app import containers, sizing
 from milabench.app.options import Options
 from milabench.errors import PreflightError, UsageError
@@ -105,6 +105,7 @@ def assembled(
 
 def site(options: Options) -> Site:
     sources = resources.benchmate_sources()
+    groups = bundle.read(options.unpacked).about.groups if options.unpacked else ()
     return Site(
         base=str(options.base),
         python=sys.executable,
@@ -116,7 +117,9 @@ def site(options: Options) -> Site:
         wheel=wheel_name(sources, benchmate.__version__),
         import_path=tuple(resources.import_path()),
         offline=options.offline,
-        bundle=str(options.bundle) if options.bundle else None,
+        bundle=str(options.unpacked) if options.unpacked else None,
+        wheels={group.name: group.wheels for group in groups},
+        data=bundle.placed_data(options.base),
     )
 
 

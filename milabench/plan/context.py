@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -15,7 +15,7 @@ from milabench.package import overrides
 from milabench.placeholders import SYSTEM_REFERENCE, function_table
 from milabench.plan import environ, placeholders
 from milabench.plan.scaling import Scaling
-from milabench.plan.site import Dirs, Image, Site
+from milabench.plan.site import BUNDLES, SUITE, Dirs, Image, Site
 from milabench.plan.sizing import Sizes, sizing
 from milabench.plan.types import Staged
 from milabench.problems import Code
@@ -85,6 +85,8 @@ class Context:
     @property
     def staged(self) -> tuple[Staged, ...]:
         """What the benchmark's processes need on its node: its folder, and what awaits coroutines of its benchfile."""
+        if self.benchmark.program is not None:
+            return tuple(_unpacked(self.benchmark.program.cwd, f"{self.here.base}/{BUNDLES}"))
         if self.benchmark.definition is None or self.package is None:
             return ()
         awaited = any(overrides(self.package, phase) for phase in ("install", "prepare", "run"))
@@ -202,6 +204,17 @@ class Context:
                 return {key: self._with_system(item) for key, item in entries.items()}
             case _:
                 return value
+
+
+def _unpacked(cwd: str, bundles: str) -> Iterator[Staged]:
+    """Yield what makes the folder of a command be on other nodes, where that is of a bundle which is unpacked here.
+
+    Of a bundle as a whole, which a command is started in that takes no file of it, one file makes the folder.
+    """
+    if cwd.startswith(f"{bundles}/"):
+        whole = "/" not in cwd.removeprefix(f"{bundles}/").rstrip("/")
+        travels = f"{cwd.rstrip('/')}/{SUITE}" if whole else cwd
+        yield Staged(source=travels, target=travels)
 
 
 def container(system: System, base: str) -> Container | None:

@@ -124,7 +124,7 @@ def preparation(context: Context) -> Once | None:
         record=f"{context.dirs.extra}/prepared/{context.benchmark.name}.{argv}.json",
         folder=None,
         base={"data": context.dirs.data},
-        parts={"script": _hash(made_by), "argv": argv},
+        parts={"script": _hash(made_by), "argv": argv, **({"bundle": context.site.data} if context.site.data else {})},
         always=True,
     )
 
@@ -171,7 +171,7 @@ def brought(contexts: Sequence[Context], site: Site) -> tuple[Staged, ...]:
     staged = (
         *site.staged,
         *(folder for each in contexts for folder in _staged(each)),
-        *(_staged_bundle(site) if site.bundle else _staged_constraints(contexts)),
+        *(_staged_bundle(site, contexts[0]) if site.bundle else _staged_constraints(contexts)),
         wheel,
     )
     return tuple({each.target: each for each in staged}.values())
@@ -195,9 +195,11 @@ def _staged(context: Context) -> Iterator[Staged]:
     yield from (replace(folder, fresh=fresh and folder.target == context.dirs.code) for folder in context.staged)
 
 
-def _staged_bundle(site: Site) -> Iterator[Staged]:
-    """Yield what of a bundle travels to another machine, from the operator's base to the same place there."""
-    for name in ("wheels", "locks") if site.carried else ():
+def _staged_bundle(site: Site, context: Context) -> Iterator[Staged]:
+    """Yield what of a bundle a group needs on another machine, from the operator's base to the same place there."""
+    group = context.benchmark.install_group
+    wheels = (f"wheels/{name}" for name in site.wheels.get(group, ()))
+    for name in (*wheels, f"locks/{group}.txt") if site.carried else ():
         yield Staged(source=f"{site.bundle}/{name}", target=f"{site.bundle}/{name}")
 
 

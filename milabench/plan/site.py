@@ -19,6 +19,8 @@ from milabench.system.types import Node, System
 from milabench.tools import Tool
 
 Installer = Literal["uv", "pip"]
+BUNDLES = "bundles"  # below the base: a folder for each bundle that was unpacked
+SUITE = "suite.yaml"  # in each of them
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -49,7 +51,9 @@ class Site:
 
     ``import_path`` is where milabench's own modules are there; ``benchmate`` the folder of its sources here and
     ``wheel`` the file name of the wheel made of them, which holds their hash. ``tools`` can travel, those in
-    ``carried`` do. ``bundle`` is the folder of the bundle that packages come from, where they come from one.
+    ``carried`` do. ``bundle`` is the folder of the bundle that packages come from, where they come from one, and
+    ``wheels`` has the names of those of each install group in it. ``data`` tells data that bundles brought into the
+    base from any other, empty where none did.
     """
 
     base: str
@@ -63,6 +67,8 @@ class Site:
     import_path: tuple[str, ...]
     offline: bool = False
     bundle: str | None = None
+    wheels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    data: str = ""
     tools: Tools | None = None
     carried: tuple[Tool, ...] = ()
 

@@ -79,7 +79,7 @@ class Once:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A folder to be copied into ``$MILABENCH_BASE/code`` before a job: only what changed is written.
+    """A folder, or a file, to be copied below ``$MILABENCH_BASE`` before a job: only what changed is written.
 
     ``fresh``: what is there is removed first, so that an install finds nothing of an earlier or a failed one.
     """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +27,13 @@ ABOUT = About(
     benchmarks=("a",),
     data=True,
 )
+
+
+def unpack(path: Path, base: Path, told: list[str] | None = None) -> Path:
+    """Unpack a bundle's file and return its folder; what is told is added to ``told``."""
+    found = bundle.find(path, base)
+    bundle.unpack(found, [].append if told is None else told.append)
+    return found.folder
 
 
 @pytest.fixture
@@ -48,7 +58,7 @@ def packed(tmp_path: Path) -> Path:
 
 def test_what_was_packed_comes_out(tmp_path: Path, packed: Path) -> None:
     base = tmp_path / "base"
-    folder = bundle.unpack(packed, base)
+    folder = unpack(packed, base)
     assert folder.parent == base / "bundles"
     assert (folder / "suite.yaml").read_text() == "a: 1"
     assert (folder / "code/a/run.sh").stat().st_mode & 0o777 == 0o755
@@ -60,17 +70,17 @@ def test_what_was_packed_comes_out(tmp_path: Path, packed: Path) -> None:
 
 
 def test_a_bundle_is_unpacked_once(tmp_path: Path, packed: Path) -> None:
-    folder = bundle.unpack(packed, tmp_path / "base")
+    folder = unpack(packed, tmp_path / "base")
     (folder / "suite.yaml").write_text("mine")
-    assert bundle.unpack(packed, tmp_path / "base") == folder
+    assert unpack(packed, tmp_path / "base") == folder
     assert (folder / "suite.yaml").read_text() == "mine"
 
 
 def test_an_unpacking_that_was_cut_off_is_begun_anew(tmp_path: Path, packed: Path) -> None:
-    folder = bundle.unpack(packed, tmp_path / "base")
+    folder = unpack(packed, tmp_path / "base")
     (folder / "manifest.json").unlink()
     (folder / "suite.yaml").write_text("half")
-    bundle.unpack(packed, tmp_path / "base")
+    unpack(packed, tmp_path / "base")
     assert (folder / "suite.yaml").read_text() == "a: 1"
 
 
@@ -180,7 +190,7 @@ def test_what_is_damaged_is_told_and_counts_for_nothing(
 ) -> None:
     damage(packed)
     with pytest.raises(PreflightError, match=told):
-        bundle.unpack(packed, tmp_path / "base")
+        unpack(packed, tmp_path / "base")
     assert not list(tmp_path.glob("base/bundles/*/manifest.json"))
     assert not list(tmp_path.glob("**/away"))
 
@@ -189,14 +199,173 @@ def test_a_whole_bundle_follows_a_damaged_one(tmp_path: Path, packed: Path) -> N
     whole = packed.read_bytes()
     flipped(packed)
     with pytest.raises(PreflightError):
-        bundle.unpack(packed, tmp_path / "base")
+        unpack(packed, tmp_path / "base")
     packed.write_bytes(whole)
-    assert (bundle.unpack(packed, tmp_path / "base") / "wheels/a.whl").read_text() == "w" * 3_000_000
+    assert (unpack(packed, tmp_path / "base") / "wheels/a.whl").read_text() == "w" * 3_000_000
+
+
+# Several bundles on one base ------------------------------------------------------------------------------------------
+
+
+def made(folder: Path, name: str, **files: str) -> Path:
+    """Return a bundle of files that are called so below the base, ``__`` for each ``/``; a link begins with ``->``."""
+    found = {}
+    for each, text in files.items():
+        path = found[each.replace("__", "/")] = folder / "of" / name / each
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if text.startswith("->"):
+            path.symlink_to(text.removeprefix("->"))
+        else:
+            path.write_text(text)
+    bundle.write(folder / f"{name}.tar", ABOUT, found)
+    return folder / f"{name}.tar"
+
+
+def test_the_files_below_the_base_are_those_of_the_bundle_that_is_asked_for_last(tmp_path: Path) -> None:
+    files = {"data__a", "data__latest", "sources__key__commit", "cache__net"}
+    one = made(tmp_path, "one", **{each: "->one" if each == "data__latest" else "one" for each in files})
+    two = made(tmp_path, "two", **{each: "->two" if each == "data__latest" else "two" for each in files}, data__b="b")
+    base, told = tmp_path / "base", list[str]()
+    for path in (one, two, one, two):
+        unpack(path, base, told)
+        for name in ("data/a", "sources/key/commit", "cache/net"):
+            assert (base / name).read_text() == path.stem
+        assert (base / "data/latest").readlink() == Path(path.stem)
+    assert (base / "data/b").read_text() == "b"
+    assert len([line for line in told if line.startswith("unpacking ")]) == 2
+    assert "of what other bundles brought below" in told[-1]
+    assert "and 3 more is replaced" in told[-1]
+
+
+def test_data_of_another_bundle_is_told_apart_and_equal_data_is_not(tmp_path: Path) -> None:
+    one, same = made(tmp_path, "one", data__a="a"), made(tmp_path, "same", data__a="a", code__x="x")
+    other, none = made(tmp_path, "other", data__a="b"), made(tmp_path, "none", code__y="y")
+    base = tmp_path / "base"
+    marks = []
+    for path in (none, one, same, other, none, one):
+        unpack(path, base)
+        marks.append(bundle.placed_data(base))
+    assert marks[0] == ""
+    assert marks[1] == marks[2] == marks[5] != ""
+    assert marks[3] == marks[4] != marks[1]
+
+
+def test_what_another_bundle_brought_stays_where_it_is_in_nobodys_way(tmp_path: Path) -> None:
+    one, two = made(tmp_path, "one", data__a="a"), made(tmp_path, "two", data__b="b")
+    base, told = tmp_path / "base", list[str]()
+    for path in (one, two, one):
+        unpack(path, base, told)
+    assert ((base / "data/a").read_text(), (base / "data/b").read_text()) == ("a", "b")
+    assert [line.split()[0] for line in told] == ["unpacking", "unpacking"]
+
+
+def test_files_that_no_bundle_brought_are_not_written_over(tmp_path: Path) -> None:
+    one, base = made(tmp_path, "one", data__a="a", data__b="b"), tmp_path / "base"
+    (base / "data").mkdir(parents=True)
+    (base / "data/a").write_text("mine")
+    with pytest.raises(PreflightError, match=rf"in the way of those of .*one.tar.*: {base}/data/a: move what is yours"):
+        unpack(one, base)
+    assert (base / "data/a").read_text() == "mine"
+    assert not (base / "data/b").exists()
+    (base / "data/a").unlink()
+    (base / "data/b").write_text("b")  # as the bundle has it
+    unpack(one, base)
+    unpack(made(tmp_path, "two", data__b="c"), base)
+    assert (base / "data/b").read_text() == "c"
+
+
+def test_what_has_become_of_the_data_of_a_bundle_stays_until_another_has_its_own(tmp_path: Path) -> None:
+    one, base, told = made(tmp_path, "one", data__a="a", sources__k__commit="1"), tmp_path / "base", list[str]()
+    unpack(one, base)
+    (base / "data/a").write_text("prepared")
+    (base / "sources/k/commit").write_text("2")
+    unpack(one, base, told)
+    assert (base / "data/a").read_text() == "prepared"
+    assert (base / "sources/k/commit").read_text() == "1"
+    unpack(made(tmp_path, "two", data__a="b"), base, told)
+    assert (base / "data/a").read_text() == "b"
+    assert told[-1].startswith("warning: data/a was changed there since")
+
+
+def test_what_was_being_placed_as_it_was_cut_off_is_known_again(tmp_path: Path) -> None:
+    one, two, base = made(tmp_path, "one", data__a="a"), made(tmp_path, "two", data__a="b" * 9000), tmp_path / "base"
+    unpack(one, base)
+    whole = two.read_bytes()
+    two.write_bytes(whole.replace(b"b" * 512, b"c" * 512, 1))
+    for _ in range(2):
+        with pytest.raises(PreflightError, match="data/a is damaged"):
+            unpack(two, base)
+    (base / "data/a").write_text("half way")
+    unpack(one, base)
+    assert (base / "data/a").read_text() == "a"
+
+
+def test_data_is_not_replaced_under_a_run(tmp_path: Path) -> None:
+    one, two, base = made(tmp_path, "one", data__a="a"), made(tmp_path, "two", data__a="b"), tmp_path / "base"
+    unpack(one, base)
+    (base / "runs/x").mkdir(parents=True)
+    with (base / "runs/x/run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(PreflightError, match="a run is at work there .*runs/x.: wait for it"):
+            unpack(two, base)
+        unpack(one, base)
+    assert (base / "data/a").read_text() == "a"
+
+
+# Room -----------------------------------------------------------------------------------------------------------------
+
+
+def free(monkeypatch: pytest.MonkeyPatch, amount: int) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=amount))
+
+
+def test_room_for_all_files_is_looked_for_before_any_is_written(
+    tmp_path: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free(monkeypatch, 2_000_000)
+    told = r"b.tar needs 2.9 MiB on the disk of .*, where 1.9 MiB is free: make room there, or choose another --base"
+    with pytest.raises(PreflightError, match=told):
+        unpack(packed, tmp_path / "base")
+    assert not list((tmp_path / "base").rglob("*.whl"))
+    free(monkeypatch, 4_000_000)
+    unpack(packed, tmp_path / "base")
+
+
+def test_room_for_a_bundle_is_looked_for_before_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 3000)
+    with pytest.raises(
+        PreflightError, match=r"b.tar needs .* KiB on the disk of .*: make room there, or write it else"
+    ):
+        made(tmp_path, "b", code__a="a")
+    assert not (tmp_path / "b.tar").exists()
+
+
+def test_a_disk_that_is_full_meanwhile_is_told_by_its_file(
+    tmp_path: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(PreflightError, match=r"b.tar: code/a/run.sh: no room is left on the disk of .*/code/a: make"):
+        unpack(packed, tmp_path / "base")
+    monkeypatch.setattr(tarfile.TarFile, "addfile", full)
+    with pytest.raises(PreflightError, match=rf"b.tar: no room is left on the disk of {tmp_path}: make room there, or"):
+        made(tmp_path, "b", code__a="a")
+
+
+def test_folders_of_a_tar_that_was_made_anew_are_passed_over(tmp_path: Path, packed: Path) -> None:
+    with tarfile.open(packed, "a") as archive:
+        folder = tarfile.TarInfo("code")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+    assert (unpack(packed, tmp_path / "base") / "suite.yaml").read_text() == "a: 1"
 
 
 def test_a_bundle_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--bundle .*/none.tar: No such file or directory"):
-        bundle.unpack(tmp_path / "none.tar", tmp_path)
+        unpack(tmp_path / "none.tar", tmp_path)
 
 
 def test_a_bundle_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:

@@ -112,7 +112,9 @@ def ready(folder: Path, nodes: Sequence[Node], names: Sequence[str]) -> Workspac
         packed[name].parent.mkdir(parents=True, exist_ok=True)
         packed[name].write_bytes(b"x" * 100)
     bundle.write(folder / "suite.tar", ABOUT, packed)
-    site = SimpleNamespace(base=str(base), bundle=str(bundle.unpack(folder / "suite.tar", base)))
+    found = bundle.find(folder / "suite.tar", base)
+    bundle.unpack(found, str)
+    site = SimpleNamespace(base=str(base), bundle=str(found.folder))
     suite = SimpleNamespace(benchmarks=[SimpleNamespace(group="mine")])
     return cast("Workspace", SimpleNamespace(site=site, suite=suite, system=System(arch="cpu", nodes=tuple(nodes))))
 

@@ -12,11 +12,11 @@ import pytest
 from milabench import bundle
 from milabench import plan as planning
 from milabench.app.options import Options
-from milabench.app.unbundle import check, there, unpacked
+from milabench.app.unbundle import check, suite_of, there, unpacked
 from milabench.app.workspace import workspace
 from milabench.bundle import About, Group
 from milabench.console import Console
-from milabench.errors import PreflightError
+from milabench.errors import PreflightError, UsageError
 from milabench.plan import Workspace
 
 FACTS = {"hostname": "here", "cpus": 4, "memory_bytes": 2**34, "arch": "cpu", "devices": [], "environ": {}}
@@ -41,7 +41,9 @@ def ready(folder: Path, **about: Any) -> Workspace:
         benchmarks=("own",),
     )
     bundle.write(folder / "b.tar", replace(fits, **about), {"suite.yaml": suite})
-    return workspace(unpacked(replace(options, bundle=folder / "b.tar"), Console(quiet=True)), FACTS)
+    options = replace(options, bundle=folder / "b.tar")
+    bundle.unpack(bundle.find(folder / "b.tar", options.base), str)
+    return workspace(there(options), FACTS)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,53 @@ def test_a_bundle_that_does_not_fit_is_told(tmp_path: Path, about: dict[str, Any
     assert "the bundle does not fit (pack one there with the suite" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("about", "options", "told"),
+    [
+        ({"machine": "aarch65"}, {}, f"it is for processors of aarch65, and this machine has {platform.machine()}"),
+        ({"python": "3.1"}, {}, "it is for Python 3.1, and environments of this machine are made from "),
+        ({}, {"config": "quikstart"}, "no suite 'quikstart'.*did you mean 'quickstart'"),
+    ],
+)
+def test_what_is_known_at_once_is_told_before_anything_is_unpacked(
+    tmp_path: Path, about: dict[str, Any], options: dict[str, Any], told: str
+) -> None:
+    ready(tmp_path, **about)
+    asked = Options(**{"config": None, "base": tmp_path / "other", "bundle": tmp_path / "b.tar", **options})
+    with pytest.raises((PreflightError, UsageError), match=told):
+        unpacked(asked, Console(quiet=True))
+    assert not asked.base.exists()
+
+
+@pytest.mark.parametrize(
+    "system",
+    ["nodes: [{name: far, ip: 192.0.2.1, main: true}]", "docker: {executable: podman, image: an-image}"],
+    ids=["other machines", "a container"],
+)
+def test_a_bundle_for_others_than_this_machine_is_unpacked(tmp_path: Path, system: str) -> None:
+    ready(tmp_path, python="3.1")
+    (tmp_path / "system.yaml").write_text(f"system: {{{system}}}")
+    options = Options(config=None, base=tmp_path / "o", bundle=tmp_path / "b.tar", system=tmp_path / "system.yaml")
+    assert unpacked(options, Console(quiet=True)).unpacked is not None
+
+
+def test_a_folder_is_no_bundle(tmp_path: Path) -> None:
+    made = ready(tmp_path)
+    for folder in (Path(str(made.site.bundle)), tmp_path):
+        options = Options(config=None, base=tmp_path / "base", bundle=folder)
+        with pytest.raises(UsageError, match="this is a folder: give the file that was packed"):
+            unpacked(options, Console(quiet=True))
+
+
+def test_what_only_reads_a_suite_reads_that_of_the_bundle_where_no_other_is_named(tmp_path: Path) -> None:
+    made = ready(tmp_path)
+    options = Options(config=None, base=tmp_path / "base", bundle=tmp_path / "b.tar")
+    assert suite_of(options).config == f"{made.site.bundle}/suite.yaml"
+    assert suite_of(replace(options, config="quickstart", base=tmp_path)).config == "quickstart"
+    with pytest.raises(PreflightError, match="b.tar: it is not unpacked yet"):
+        suite_of(replace(options, base=tmp_path))
+
+
 def test_a_bundle_that_fits_is_taken(tmp_path: Path) -> None:
     made = ready(tmp_path)
     check(made, planning.plan(made, "install"))
@@ -72,16 +121,18 @@ def test_a_bundle_that_fits_is_taken(tmp_path: Path) -> None:
 def test_the_suite_is_the_bundles_own_where_no_other_is_named(tmp_path: Path) -> None:
     ready(tmp_path)
     found = unpacked(Options(config=None, base=tmp_path / "base", bundle=tmp_path / "b.tar"), Console(quiet=True))
-    assert found.bundle is not None
-    assert found.config == str(found.bundle / "suite.yaml")
+    assert found.unpacked is not None
+    assert found.config == str(found.unpacked / "suite.yaml")
     assert unpacked(found, Console(quiet=True)) == there(found) == found
-    assert found.command("run").endswith(f"--bundle {found.bundle}")
+    assert found.command("run") == f"milabench run --base {tmp_path / 'base'} --bundle {tmp_path / 'b.tar'}"
 
 
 def test_a_look_unpacks_nothing(tmp_path: Path) -> None:
     made = ready(tmp_path)
     options = Options(config=None, base=tmp_path / "other", bundle=tmp_path / "b.tar")
-    with pytest.raises(PreflightError, match=r"b.tar is not unpacked yet. Type: milabench install .*--bundle .*b.tar"):
+    with pytest.raises(
+        PreflightError, match=r"b.tar: it is not unpacked yet. Type: milabench install .*--bundle .*b.tar"
+    ):
         there(options)
     assert not options.base.exists()
-    assert str(there(replace(options, base=tmp_path / "base")).bundle) == made.site.bundle
+    assert str(there(replace(options, base=tmp_path / "base")).unpacked) == made.site.bundle
