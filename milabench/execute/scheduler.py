@@ -206,10 +206,22 @@ class _Runner:
         """Copy folders to each base; what goes wrong with one ends nothing but this job."""
         owners = dict.fromkeys(self.setting.bases.get(command.node, command.node) for command in job.commands)
         staged = [asdict(each) for each in job.staged]
-        requests = [self.setting.hosts[node].request("stage", staged=staged) for node in owners]
+        requests = [self._staged_on(node, staged) for node in owners]
         for reply in await asyncio.gather(*requests, return_exceptions=True):
             if isinstance(reply, BaseException):
                 raise reply
+
+    async def _staged_on(self, node: str, staged: Sequence[Mapping[str, Any]]) -> None:
+        """Copy folders to one base; what goes wrong on another machine says on which."""
+        host = self.setting.hosts[node]
+        try:
+            await host.request("stage", staged=staged)
+        except HostLost:
+            raise
+        except PreflightError as error:
+            if not host.remote:
+                raise
+            raise PreflightError(f"on node {node}: {error}") from None
 
     async def _in_order(self, job: Job) -> list[Outcome]:
         """Run the commands one after the other, all within the job's deadline, until one fails."""

@@ -39,6 +39,19 @@ OWN = """
 
     assert pathlib.Path(os.environ["MILABENCH_DIR_DATA"], "own", "latest").read_text() == "words"
 """
+# Derives its data anew each time, and says with what it was measured, and in which version of what comes by git.
+DERIVE = """
+    import os, pathlib
+
+    own = pathlib.Path(os.environ["MILABENCH_DIR_DATA"], "own")
+    (own / "derived").write_text((own / "word").read_text().upper())
+"""
+TELL = """
+    import os, pathlib
+
+    with open(os.path.join(os.environ["MILABENCH_DIR_EXTRA"], "seen"), "a") as seen:
+        print(pathlib.Path(os.environ["MILABENCH_DIR_DATA"], "own", "derived").read_text(), file=seen)
+"""
 NO_NAMESPACE = "no network namespace can be made here"
 WITHOUT = (sys.executable, without_network.__file__, "--tried")
 
@@ -103,6 +116,38 @@ def test_what_is_not_in_a_bundle_is_told_before_anything_is_installed(project: P
     assert done.code == 4
     assert "own/requirements.in is another since it was packed" in done.err
     assert not (project.base / "venv/own").exists()
+
+
+def test_each_bundle_on_a_base_measures_its_own_data_and_commit(project: Project) -> None:
+    repository = Repository(project.folder / "repository")
+    project.write("own/main.py", dedent(TELL) + dedent(OBSERVED))
+    project.write("own/prepare.py", dedent(DERIVE))
+    project.suite(own=folder("own"), external={**folder(""), "definition": {"git": str(repository.path)}})
+    for word in ("one", "two"):
+        repository.commit(main=dedent(TELL).replace("read_text()", f"read_text(), '{word}'") + dedent(OBSERVED))
+        project.write("base/data/own/word", word)
+        for arguments in (("install", "--refresh"), ("prepare",), ("bundle-env", "--data", "-o", f"{word}.tar")):
+            done = project.verb(*arguments)
+            assert done.code == 0, done.err
+    other = project.folder / "other"
+    for word in ("one", "two", "one"):
+        done = project.milabench("run", "--all", "--bundle", f"{word}.tar", "--base", str(other))
+        assert done.code == 0, done.err
+    assert (other / "extra/own/seen").read_text().split() == ["ONE", "TWO", "ONE"]
+    assert (other / "extra/external/seen").read_text().splitlines() == ["ONE one", "TWO two", "ONE one"]
+    done = project.milabench("run", "--bundle", "two.tar", "--select", "own", "--base", str(other))
+    assert (done.code, "not prepared, or with other arguments: own" in done.err) == (4, True)
+
+
+def test_data_that_no_bundle_brought_is_not_written_over(project: Project) -> None:
+    project.write("own/main.py", OBSERVED)
+    project.suite(own=folder("own"))
+    project.write("base/data/own/word", "packed")
+    assert project.verb("bundle-env", "--data", "-o", "suite.tar").code == 0
+    mine = project.write("other/data/own/word", "mine")
+    done = project.milabench("install", "--bundle", "suite.tar", "--base", "other")
+    assert (done.code, f"no bundle brought them: {mine}: move what is yours away" in done.err) == (4, True)
+    assert mine.read_text() == "mine"
 
 
 def test_a_try_to_use_the_network_is_seen(project: Project) -> None:

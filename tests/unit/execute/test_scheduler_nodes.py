@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from milabench.errors import HostLost
+from milabench.errors import HostLost, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, execute
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.fake import HANGS, FakeHost, FakeProcess, Story, exits
@@ -124,6 +124,17 @@ def test_folders_that_do_not_reach_a_node_that_is_gone_end_nothing_else(tmp_path
     each = Trial(benchmark="x", jobs=(job("a"), job("b", staged=STAGED)))
     assert outcomes(tmp_path, hosts, each)["x"].kind == "lost"
     assert ends(tmp_path, "x.a") == {"x.a": "ok"}
+
+
+@pytest.mark.parametrize(("remote", "said"), [(True, "on node b: "), (False, "")])
+def test_a_node_that_cannot_take_folders_is_named(tmp_path: Path, remote: bool, said: str) -> None:
+    class Full(FakeHost):
+        async def request(self, op: str, **fields: object) -> dict[str, object]:
+            raise PreflightError("receive failed: No space left on device: /base/x")
+
+    hosts = {"a": FakeHost(), "b": Full(remote=remote)}
+    found = outcomes(tmp_path, hosts, Trial(benchmark="x", jobs=(job("a"), job("b", staged=STAGED))))
+    assert found["x"].reason == f"{said}receive failed: No space left on device: /base/x"
 
 
 @pytest.mark.parametrize("state", ["needed", "done"])
