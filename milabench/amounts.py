@@ -1,4 +1,4 @@
-"""Amounts of bytes: their units, and as people read them."""
+"""Amounts, of bytes above all, as people read them."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def size(bytes_: int) -> str:
         value /= 1024
         units.pop(0)
     return f"{value:.1f} {units[0]}" if value != bytes_ else f"{bytes_} B"
+
+
+def many(number: int, what: str) -> str:
+    """Return a number of things: ``1 wheel``, ``2 wheels``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import milabench
 from milabench import amounts, bundle
@@ -48,11 +50,8 @@ async def pack(options: Options, console: Console, target: Path, *, with_data: b
         ready = workspace(options, facts)
         if with_data:
             _check_prepared(ready, options)
-        folder = _folder(options.base)
-        try:
+        with packing_folder(options.base) as folder:
             return await _pack(work, ready, folder, target, with_data=with_data)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _facts(work: Operation, options: Options) -> dict[str, Any]:
@@ -85,7 +84,8 @@ async def _pack(work: Operation, ready: Workspace, folder: Path, target: Path, *
         manifest = bundle.write(target, about, dict(packed.files(ready, codes, folder, groups, with_data=with_data)))
     size = amounts.size(sum(each.size for each in manifest.files))
     wheels = sum(each.name.startswith("wheels/") for each in manifest.files)
-    what = f"{len(about.benchmarks)} benchmarks, {wheels} wheels{', data' if with_data else ''}"
+    many = f"{amounts.many(len(about.benchmarks), 'benchmark')}, {amounts.many(wheels, 'wheel')}"
+    what = f"{many}, data" if with_data else many
     work.console.note(f"{target}: {what}, {size}, for {about.arch} on {about.machine} with Python {about.python}")
     return ExitCode.OK
 
@@ -98,14 +98,36 @@ def _python(ready: Workspace, environments: Iterable[Path]) -> str:
     return next((bundle.minor(found[1]) for found in made if found), "")
 
 
-def _folder(base: Path) -> Path:
-    """Return a new folder below the base in which wheels are made."""
+@contextmanager
+def packing_folder(base: Path) -> Iterator[Path]:
+    """Yield a new folder below the base in which wheels are made. Raises PreflightError where there can be none.
+
+    What one that was killed has left is removed, unless another is at work beside this one.
+    """
     packing = base / "cache" / "packing"
+    with ExitStack() as held:
+        try:
+            packing.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context((packing / ".lock").open("w"))
+            _remove_left(packing, lock)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            folder = Path(tempfile.mkdtemp(dir=packing))
+        except OSError as error:
+            raise PreflightError(
+                f"cannot make a folder in {packing}: {error.strerror}: choose another --base"
+            ) from None
+        held.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder
+
+
+def _remove_left(packing: Path, lock: IO[str]) -> None:
     try:
-        packing.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=packing))
-    except OSError as error:
-        raise PreflightError(f"cannot make a folder in {packing}: {error.strerror}: choose another --base") from None
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    for folder in packing.iterdir():
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _group(name: str, parts: Mapping[str, str], wheels: Path) -> Group:

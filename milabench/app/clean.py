@@ -87,7 +87,8 @@ def _size(folder: Path) -> int:
 
 
 def _locks(base: Path) -> Iterator[Path]:
-    for pattern in ("runs/*/run.lock", "venv/*.lock", "sources/*/*.lock", "extra/*/prepared/*.lock"):
+    made = ("venv/*.lock", "sources/*/*.lock", "extra/*/prepared/*.lock", "bundles/.lock", "cache/packing/.lock")
+    for pattern in ("runs/*/run.lock", *made):
         yield from sorted(base.glob(pattern))
 
 

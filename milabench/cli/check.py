@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from milabench.amounts import many
 from milabench.cli.shared import read_options, suite_options
 from milabench.errors import ExitCode, Problem
 
@@ -29,8 +30,8 @@ def check(as_json: bool, **values: Any) -> int:
             print(f"warning {warning.code}: {warning}", file=sys.stderr)
         for error in errors:
             print(f"error {error.code}: {error}", file=sys.stderr)
-        good = f"ok: {_many(len(found.benchmarks), 'benchmark')}" if found else "ok"
-        print(f"{_many(len(errors), 'error') if errors else good}, {_many(len(warnings), 'warning')}")
+        good = f"ok: {many(len(found.benchmarks), 'benchmark')}" if found else "ok"
+        print(f"{many(len(errors), 'error') if errors else good}, {many(len(warnings), 'warning')}")
     return ExitCode.USAGE if errors else ExitCode.OK
 
 
@@ -65,7 +66,3 @@ def _as_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:
         }
         for problem in problems
     ]
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

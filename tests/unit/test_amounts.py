@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from milabench.amounts import GIB, MIB, size
+from milabench.amounts import GIB, MIB, many, size
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,7 @@ from milabench.amounts import GIB, MIB, size
 )
 def test_a_size_is_told_in_its_largest_unit(amount: int, text: str) -> None:
     assert size(amount) == text
+
+
+def test_one_thing_is_told_as_one() -> None:
+    assert [many(number, "wheel") for number in (0, 1, 2)] == ["0 wheels", "1 wheel", "2 wheels"]

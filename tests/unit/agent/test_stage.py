@@ -48,6 +48,13 @@ def test_what_installs_wrote_stays_and_what_the_source_lost_goes(source: Path, t
     assert (target / "main.py").read_text() == "changed"
 
 
+def test_what_is_at_its_place_already_is_left_as_it_is(source: Path) -> None:
+    before = sorted(source.rglob("*"))
+    stage(str(source), str(source), fresh=True)
+    stage(str(source / "main.py"), str(source / "main.py"))
+    assert sorted(source.rglob("*")) == before
+
+
 def test_an_unchanged_file_is_not_written_again(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "code" / "bench"
     stage(str(source), str(target))

@@ -60,8 +60,18 @@ def test_a_folder_that_is_no_base_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("lock", ["runs/one.now/run.lock", "venv/torch.lock", "extra/a/prepared/a.json.lock"])
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "runs/one.now/run.lock",
+        "venv/torch.lock",
+        "extra/a/prepared/a.json.lock",
+        "bundles/.lock",
+        "cache/packing/.lock",
+    ],
+)
 def test_nothing_is_removed_while_another_milabench_is_at_work(base: Path, lock: str) -> None:
+    (base / lock).parent.mkdir(parents=True, exist_ok=True)
     with (base / lock).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(PreflightError, match="another milabench is at work"):

@@ -12,7 +12,7 @@ import yaml
 
 from milabench import plan as planning
 from milabench.app import packed
-from milabench.app.bundle import pack
+from milabench.app.bundle import pack, packing_folder
 from milabench.app.options import Options
 from milabench.app.workspace import workspace
 from milabench.bundle import Group
@@ -137,6 +137,18 @@ def test_what_no_bundle_can_be_written_to_is_told_first(tmp_path: Path, output: 
     options = Options(config="quickstart", base=tmp_path, environ={})
     with pytest.raises(UsageError, match=why):
         asyncio.run(pack(options, Console(quiet=True), tmp_path / output))
+
+
+def test_what_one_that_was_killed_has_left_is_removed_by_the_next_that_is_alone(tmp_path: Path) -> None:
+    filled(tmp_path, "cache/packing/tmpleft/torch/wheels/a.whl")
+    with packing_folder(tmp_path) as one:
+        assert [path for path in (tmp_path / "cache/packing").iterdir() if path.is_dir()] == [one]
+        filled(tmp_path, "cache/packing/tmpother/x")
+        with packing_folder(tmp_path) as two:
+            assert one.is_dir() and two.is_dir()
+            assert (tmp_path / "cache/packing/tmpother/x").exists()
+    with packing_folder(tmp_path) as three:
+        assert [path for path in (tmp_path / "cache/packing").iterdir() if path.is_dir()] == [three]
 
 
 def test_data_that_lies_elsewhere_is_told(tmp_path: Path) -> None:

@@ -89,6 +89,50 @@ def test_a_node_installs_the_requirements_of_what_runs_there(tmp_path: Path) -> 
     assert list(commands(second)) == ["torch.b.virtualenv", "torch.b.packages"]
 
 
+def test_a_node_gets_the_wheels_of_a_bundle_that_the_group_needs(tmp_path: Path) -> None:
+    made = ready(tmp_path, b=PYTHON)
+    wheels = {"torch": ("a.whl", "big.whl"), "two": ("a.whl",)}
+    site = replace(made.site, bundle="/base/bundles/1", wheels=wheels)
+    groups = planning.plan(replace(made, site=site), "install").trials
+    sent = {
+        group.benchmark: {each.target for each in group.jobs[1].staged if "/bundles/" in each.target}
+        for group in groups
+    }
+    assert sent == {
+        "torch": {f"/base/bundles/1/{name}" for name in ("wheels/a.whl", "wheels/big.whl", "locks/torch.txt")},
+        "two": {f"/base/bundles/1/{name}" for name in ("wheels/a.whl", "locks/two.txt")},
+    }
+    assert all(each.source == each.target for each in groups[0].jobs[1].staged if "/bundles/" in each.target)
+
+
+@pytest.mark.parametrize(
+    ("cwd", "sent"),
+    [
+        ("base/bundles/1/code/tool.command", ["base/bundles/1/code/tool.command"]),
+        ("base/bundles/1", ["base/bundles/1/suite.yaml"]),
+        ("base/data", []),
+        ("elsewhere", []),
+    ],
+    ids=["its own", "of the bundle as a whole", "another below the base", "elsewhere"],
+)
+def test_the_folder_of_a_command_travels_where_it_is_of_a_bundle(tmp_path: Path, cwd: str, sent: list[str]) -> None:
+    (tmp_path / cwd).mkdir(parents=True)
+    suite = f"tool: {{command: {{argv: [sh, x.sh], cwd: {cwd}}}, plan: {{method: per_node}}}}"
+    made = ready(tmp_path, {**FILES, "suite.yaml": suite}, b=PYTHON)
+    made = replace(made, site=replace(made.site, base=str(tmp_path / "base")))
+    (job, *_) = planning.plan(made, "run").trials[0].jobs
+    assert [(each.source, each.target) for each in job.staged] == [(str(tmp_path / name),) * 2 for name in sent]
+
+
+def test_data_that_a_bundle_brought_is_prepared_anew_where_other_data_was_prepared(tmp_path: Path) -> None:
+    made = ready(tmp_path)
+    parts = [
+        planning.needs(replace(made, site=replace(made.site, data=data)))[1]["all"].parts for data in ("", "1", "2")
+    ]
+    assert [each.get("bundle") for each in parts] == [None, "1", "2"]
+    assert parts[0].items() < parts[1].items()
+
+
 @pytest.mark.parametrize(("version", "setuptools"), [("3.10.1", True), ("3.11", True), ("3.12.0", False), ("", True)])
 def test_an_environment_begins_with_what_virtualenv_would_put_in(
     tmp_path: Path, version: str, setuptools: bool
