@@ -20,6 +20,7 @@ from milabench.agent.serve import FOLDERS, WITHHELD
 from milabench.app import preflight
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
+from milabench.app.unbundle import there
 from milabench.app.workspace import resolve_suite
 from milabench.console import Console
 from milabench.errors import ConfigurationError, PreflightError, UsageError
@@ -45,6 +46,7 @@ async def dev(options: Options, console: Console, name: str, argv: Sequence[str]
     The suite is the one the options name, else the first of the folder's ``config/*.yaml`` and of milabench's own that
     has the benchmark; one for which it is installed before others. Raises PreflightError where it is not installed.
     """
+    options = there(options)
     async with operation(options, console) as work:
         ready, chosen = await _installed(work, name)
         plan = planning.plan(ready, "run")
@@ -52,8 +54,8 @@ async def dev(options: Options, console: Console, name: str, argv: Sequence[str]
         if not plan.trials:
             raise PreflightError(f"{name} cannot run here: {plan.skipped[0].reason}")
         if not ready.system.main.local:
-            there = ready.system.main.name
-            raise PreflightError(f"{name} would run on node {there}, and a shell opens on this machine: type it there")
+            node = ready.system.main.name
+            raise PreflightError(f"{name} would run on node {node}, and a shell opens on this machine: type it there")
         job = plan.trials[0].jobs[0]
         await work.host.request("stage", staged=[asdict(folder) for folder in job.staged])
     command = job.commands[0]

@@ -11,6 +11,7 @@ from milabench import suite, system
 from milabench.agent import probe
 from milabench.app.multirun import Asked, asked
 from milabench.app.options import Options
+from milabench.app.unbundle import suite_of, there
 from milabench.app.workspace import find_config, resolve_suite, workspace
 from milabench.errors import ConfigurationError, Problem, UsageError
 from milabench.overrides import SYSTEM
@@ -26,6 +27,7 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
     Where a system file is given and no suite, that file alone is judged. Else the suite has the selected benchmarks;
     all are judged. Secrets stand in the messages by name. Raises UsageError for a selection that cannot be.
     """
+    options = suite_of(options)
     errors: list[Problem] = []
     warnings: list[Problem] = []
     found: Suite | None = None
@@ -83,7 +85,7 @@ def listed(options: Options) -> list[dict[str, Any]]:
             "plan": each.placement.method,
             "definition": each.source.as_mapping() if each.source else each.definition,
         }
-        for each in resolve_suite(options).benchmarks
+        for each in resolve_suite(suite_of(options)).benchmarks
     ]
 
 
@@ -92,6 +94,7 @@ def resolved(options: Options, names: Sequence[str]) -> dict[str, Any]:
 
     Secrets stand in it by name. Raises UsageError for a name that is none.
     """
+    options = suite_of(options)
     path = find_config(options.config)
     whole = suite.resolve(path, options.override, options.environ, lenient=options.lenient)
     if options.select or options.exclude:
@@ -113,7 +116,7 @@ def explain(options: Options, target: str) -> list[Provenance]:
     if target.split(".", maxsplit=1)[0] == SYSTEM:
         found = system.explain(options.system, target, options.environ, options.override, lenient=options.lenient)
     else:
-        path = find_config(options.config)
+        path = find_config(suite_of(options).config)
         found = suite.explain(path, target, options.override, options.environ, lenient=options.lenient)
     secrets = environ.secrets(options.environ)
     return [each.shown(lambda value: environ.redacted_data(value, secrets)) for each in found]
@@ -124,6 +127,7 @@ def plans(options: Options, phase: Phase) -> list[tuple[Asked, Plan]]:
 
     With a multirun it is the plan of each of its runs.
     """
+    options = there(options)
     facts = dict(probe.facts("cpu" if options.arch else None, {}))
     if options.shape or options.system or options.arch:
         facts["environ"] = {}

@@ -17,6 +17,7 @@ from milabench.app.following import completed
 from milabench.app.multirun import asked
 from milabench.app.options import Options
 from milabench.app.run import path_of
+from milabench.app.unbundle import suite_of
 from milabench.app.workspace import find_config, resolve_suite
 from milabench.console import Console
 from milabench.errors import PreflightError, RunDirError, UsageError, told
@@ -79,6 +80,7 @@ async def submit(wanted: Wanted, words: Words, options: Options, console: Consol
     """
     if asked(options)[0].variation is not None:
         raise UsageError("a multirun makes several runs, and a job is one: submit each with --override")
+    options = suite_of(options)
     given, path = wanted.arguments(), path_of(options)
     chosen = resolve_suite(options)
     made = _parts(chosen.benchmarks, words, path, options) if wanted.split else [_whole(words, path, options)]

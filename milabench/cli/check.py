@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from milabench.amounts import many
-from milabench.cli.shared import read_options, suite_options
+from milabench.cli.shared import bundle_option, read_options, suite_options
 from milabench.errors import ExitCode, Problem
 
 
 @click.command()
 @suite_options
+@bundle_option
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def check(as_json: bool, **values: Any) -> int:
     """Find all mistakes in a suite and a system, or in a system file alone. Exit code 2 when there are any."""
@@ -37,6 +38,7 @@ def check(as_json: bool, **values: Any) -> int:
 
 @click.command(name="list")
 @suite_options
+@bundle_option
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_(as_json: bool, **values: Any) -> int:
     """List the benchmarks of a suite that would be run."""

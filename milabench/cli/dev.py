@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from milabench.cli.shared import carry_out, dev_options, read_options
+from milabench.cli.shared import bundle_option, carry_out, dev_options, read_options
 from milabench.errors import PreflightError
 
 
@@ -15,6 +15,7 @@ from milabench.errors import PreflightError
 @click.argument("bench")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @dev_options
+@bundle_option
 def dev(bench: str, command: tuple[str, ...], **values: Any) -> None:
     """Open a shell, or run a command, as a process of BENCH sees the world: environment, variables, devices, folder.
 

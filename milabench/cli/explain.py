@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
-from milabench.cli.shared import read_options, reading_options
+from milabench.cli.shared import bundle_option, read_options, reading_options
 
 
 @click.command()
 @click.argument("target", metavar="BENCH[.KEY]")
 @reading_options
+@bundle_option
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def explain(target: str, as_json: bool, **values: Any) -> int:
     """Show each value of a benchmark, or of the system, with the file and line that set it, through every layer.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from milabench.cli.shared import read_options, repeat_option, suite_options
+from milabench.cli.shared import bundle_option, read_options, repeat_option, suite_options
 from milabench.errors import UsageError
 from milabench.system.types import ARCHES
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @suite_options
+@bundle_option
 @click.option("--phase", type=click.Choice(["install", "prepare", "run"]), default="run", show_default=True)
 @click.option("--arch", type=click.Choice(ARCHES), help="Plan for this architecture.")
 @click.option("--gpus", type=click.IntRange(0), help="Plan for this many devices a node.")

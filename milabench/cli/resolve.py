@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
-from milabench.cli.shared import read_options, suite_options
+from milabench.cli.shared import bundle_option, read_options, suite_options
 from milabench.errors import ExitCode
 
 
 @click.command()
 @click.argument("benchmarks", nargs=-1, metavar="[BENCH]...")
 @suite_options
+@bundle_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def resolve(benchmarks: tuple[str, ...], as_json: bool, **values: Any) -> int:
     """Print a suite with all it includes, inherits, refers to and combines worked out, as a suite of its own.

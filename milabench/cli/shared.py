@@ -102,6 +102,11 @@ repeat_option = click.option(
     show_default=True,
     help="How often each benchmark is run, in fresh processes: all of them once, then all again.",
 )
+bundle_option = click.option(
+    "--bundle",
+    metavar="FILE",
+    help="The suite that `milabench bundle-env` packed into this file, once that is installed. [MILABENCH_BUNDLE]",
+)
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but failures.")
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from milabench import bundle
 from milabench import plan as planning
+from milabench.agent import probe
+from milabench.app import reading
 from milabench.app.options import Options
 from milabench.app.unbundle import check, suite_of, there, unpacked
 from milabench.app.workspace import workspace
@@ -19,6 +21,7 @@ from milabench.console import Console
 from milabench.errors import PreflightError, UsageError
 from milabench.plan import Workspace
 
+ABOUT: dict[str, Any] = {"milabench": "1", "arch": "cpu", "machine": "x", "python": "3", "groups": (), "benchmarks": ()}
 FACTS = {"hostname": "here", "cpus": 4, "memory_bytes": 2**34, "arch": "cpu", "devices": [], "environ": {}}
 
 
@@ -40,7 +43,8 @@ def ready(folder: Path, **about: Any) -> Workspace:
         groups=(Group(name="torch", parts=parts, wheels=()),),
         benchmarks=("own",),
     )
-    bundle.write(folder / "b.tar", replace(fits, **about), {"suite.yaml": suite})
+    files = {name: folder / name for name in ("suite.yaml", "own/main.py", "own/requirements.in")}
+    bundle.write(folder / "b.tar", replace(fits, **about), files)
     options = replace(options, bundle=folder / "b.tar")
     bundle.unpack(bundle.find(folder / "b.tar", options.base), str)
     return workspace(there(options), FACTS)
@@ -109,6 +113,28 @@ def test_what_only_reads_a_suite_reads_that_of_the_bundle_where_no_other_is_name
     assert suite_of(replace(options, config="quickstart", base=tmp_path)).config == "quickstart"
     with pytest.raises(PreflightError, match="b.tar: it is not unpacked yet"):
         suite_of(replace(options, base=tmp_path))
+
+
+def test_verbs_that_read_know_the_suite_of_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "facts", lambda *_: FACTS)
+    ready(tmp_path)
+    options = Options(config=None, base=tmp_path / "base", bundle=tmp_path / "b.tar", shape={"arch": "cpu"})
+    found, errors, _ = reading.check(options)
+    assert (found is not None and [each.name for each in found.benchmarks], errors) == (["own"], [])
+    assert [each["name"] for each in reading.listed(options)] == ["own"]
+    assert list(reading.resolved(options, [])) == ["own"]
+    assert [each.path for each in reading.explain(options, "own.definition")] == [("own", "definition")]
+    (job,) = reading.plans(options, "install")[0][1].trials[0].jobs
+    assert "--no-index" in job.commands[-1].argv
+
+
+def test_a_plan_is_not_made_of_what_another_bundle_brought_since(tmp_path: Path) -> None:
+    ready(tmp_path)
+    options = Options(config=None, base=tmp_path / "base", bundle=tmp_path / "b.tar")
+    bundle.write(tmp_path / "c.tar", About(**ABOUT), {"suite.yaml": tmp_path / "suite.yaml"})
+    bundle.unpack(bundle.find(tmp_path / "c.tar", options.base), str)
+    with pytest.raises(PreflightError, match="b.tar: another bundle was unpacked below the base since. Type"):
+        reading.plans(options, "install")
 
 
 def test_a_bundle_that_fits_is_taken(tmp_path: Path) -> None:

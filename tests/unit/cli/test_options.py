@@ -91,7 +91,7 @@ def test_a_bundle_is_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.bundle, found.offline) == (Path.cwd() / "b.tar", True)
     monkeypatch.setenv("MILABENCH_BUNDLE", "/c.tar")
     assert read_options({"bundle": None}).bundle == Path("/c.tar")
-    assert read_options({}).bundle is None  # a verb that installs nothing
+    assert read_options({}).bundle is None  # a verb that has nothing to do with one
 
 
 @pytest.mark.parametrize("name", ["mine", "mine.2", "/a/b", "./a", "../a/b", "~/a", ".hidden"])
