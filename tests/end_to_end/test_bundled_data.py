@@ -1,17 +1,18 @@
-"""Data of a bundle comes to nodes that have a base of their own and no network, before they prepare."""
+"""What a bundle has comes to nodes that have a base of their own and no network: as much of it as they need."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from harness import OBSERVED, Result, folder
+from harness import OBSERVED, PRINTER, Result, folder, shell
 from machines import Machines
-from nodes import BASE, started, why_not
+from nodes import BASE, Node, started, why_not
 
 pytestmark = pytest.mark.timeout(900)
 EVERYWHERE = {"plan": {"method": "per_node"}}
@@ -41,7 +42,11 @@ def made(index: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ite
         project.write("own/main.py", dedent(OBSERVED))
         project.write("own/prepare.py", dedent(PREPARE).replace("ORIGIN", str(origin)))
         project.write("other/main.py", dedent(OBSERVED))
-        project.suite(own=folder("own", **EVERYWHERE), other=folder("other", **EVERYWHERE))
+        project.write("own/requirements.in", "iniconfig>=2\n")
+        project.write("tool/print.sh", PRINTER)
+        tool = {**shell("", **EVERYWHERE), "command": {"argv": ["sh", "print.sh"], "cwd": "tool"}}
+        plain = shell(f"basename $PWD >&2; {PRINTER}", **EVERYWHERE)
+        project.suite(own=folder("own", **EVERYWHERE), other=folder("other", **EVERYWHERE), tool=tool, plain=plain)
         for arguments in (("install",), ("prepare",), ("bundle-env", "--data", "-o", str(place / "suite.tar"))):
             done = project.verb(*arguments, **index)
             assert done.code == 0, done.err
@@ -59,8 +64,19 @@ def machines(made: Machines) -> Machines:
     return made
 
 
+def suite_of(machines: Machines) -> str:
+    """Return the bundle's file."""
+    return str(machines.project.folder.parent / "suite.tar")
+
+
+def unpacked_on(node: Node) -> Path:
+    """Return the folder that the bundle is unpacked in on a machine."""
+    (found,) = (path for path in (node.seen / "bundles").iterdir() if path.is_dir())
+    return found
+
+
 def prepare(machines: Machines) -> Result:
-    return machines.milabench("prepare", "--bundle", str(machines.project.folder.parent / "suite.tar"))
+    return machines.milabench("prepare", "--bundle", suite_of(machines))
 
 
 def has_data(machines: Machines) -> list[str]:
@@ -78,9 +94,34 @@ def test_each_node_prepares_with_the_data_of_the_bundle_and_is_sent_it_once(mach
         assert f"data of the bundle is on node {name}: 2.0 MiB sent" in done.err
     done = prepare(machines)
     assert (done.code, "sent" in done.err) == (0, False)
-    done = machines.milabench("run")
+    done = machines.milabench("run", "--select", "own", "--select", "other")
     assert done.code == 0, done.err
     assert len(machines.outcomes()) == 4
+
+
+def test_commands_start_in_the_folder_of_the_bundle(machines: Machines) -> None:
+    unpacked = unpacked_on(machines.nodes["op"])
+    suite = f"--config={BASE}/bundles/{unpacked.name}/suite.yaml"
+    done = machines.milabench("run", suite, "--select", "tool", "--select", "plain")
+    assert done.code == 0, done.err
+    assert machines.outcomes() == dict.fromkeys(("tool.n1", "tool.n2", "plain.n1", "plain.n2"), "early_stop")
+    for node in machines.nodes.nodes:
+        assert (node.seen / f"bundles/{unpacked.name}/code/tool.command/print.sh").exists()
+        assert unpacked.name in machines.run().log_tail(f"plain.{node.name}", 10)
+
+
+def test_a_node_gets_the_wheels_of_what_is_installed_on_it(machines: Machines) -> None:
+    def installed(*arguments: str) -> dict[str, list[str]]:
+        done = machines.milabench("install", "--bundle", suite_of(machines), *arguments)
+        assert done.code == 0, done.err
+        found = {node.name: (unpacked_on(node) / "wheels").glob("*.whl") for node in machines.nodes.nodes}
+        return {name: sorted({path.name.partition("-")[0] for path in paths}) for name, paths in found.items()}
+
+    for node in machines.nodes.nodes:
+        shutil.rmtree(node.seen / "bundles")
+        shutil.rmtree(node.seen / "venv")
+    assert installed("--select", "other") == {"n1": ["benchmate"], "n2": ["benchmate"]}
+    assert installed() == {"n1": ["benchmate", "iniconfig"], "n2": ["benchmate", "iniconfig"]}
 
 
 def test_what_one_node_lacks_is_sent_to_it_alone(machines: Machines) -> None:
