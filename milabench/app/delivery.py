@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +18,13 @@ from milabench.console import Console
 from milabench.errors import HostLost, PreflightError
 from milabench.execute import Interrupt
 from milabench.execute.hosts import Host
-from milabench.plan import Plan, Workspace
+from milabench.plan import Once, Plan, Workspace
 
 AT_ONCE: Final = 32  # nodes: they share this machine's disk and network
 TELL_S: Final = 10.0
 _LOOK_S: Final = 0.2  # for the wish to stop
+_LOCK_POLL_S: Final = 0.5
+_TARGET: Final = "delivery"
 
 
 @dataclass(slots=True)
@@ -38,11 +40,15 @@ class _Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """Files below a base of this machine that the same base of other nodes is to have; ``total`` in bytes."""
+    """Files below a base of this machine that the same base of other nodes is to have; ``total`` in bytes.
+
+    ``record`` says there that it has them: not while they are on their way, nor when others came since.
+    """
 
     base: Path
     names: Sequence[str]
     total: int
+    record: Once
     console: Console
     interrupt: Interrupt
     _ways: dict[str, _Way] = field(default_factory=dict)
@@ -79,10 +85,22 @@ class Delivery:
     async def _send(self, name: str, host: Host) -> None:
         """Send it to one node; what is lost with the agent is sent once more, and what has come by then is not."""
         try:
-            await self._sent(name, host)
+            await self._recorded(name, host)
         except HostLost as error:
             self.console.note(f"data for node {name} was cut off and goes on: {error}")
+            await self._recorded(name, host)
+
+    async def _recorded(self, name: str, host: Host) -> None:
+        once = asdict(self.record)
+        while (await host.request("begin", target=_TARGET, once=once))["state"] == "locked":
+            await asyncio.sleep(_LOCK_POLL_S)  # another milabench sends something to the same base
+        try:
             await self._sent(name, host)
+        except PreflightError as error:
+            if not isinstance(error, HostLost):
+                await host.request("end", target=_TARGET, done=False)
+            raise
+        await host.request("end", target=_TARGET, done=True)
 
     async def _sent(self, name: str, host: Host) -> None:
         way = self._ways[name] = _Way()
@@ -121,6 +139,7 @@ async def deliver(
         base=Path(ready.site.base),
         names=[each.name for each in files],
         total=sum(each.size for each in files),
+        record=planning.delivered(ready.site),
         console=console,
         interrupt=interrupt,
     )

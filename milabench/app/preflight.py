@@ -53,9 +53,10 @@ def wanted(
 
     def able(needs: planning.Needs) -> planning.Needs:
         environments, data = needs
+        data = {name: once for name, once in data.items() if name not in without}
         return (
             {group: once for group, once in environments.items() if group in groups},
-            {name: once for name, once in data.items() if name not in without},
+            data if data.keys() != {planning.DELIVERY} else {},
         )
 
     needs = {node: able(each) for node, each in planning.needs_of_all(ready).items()}

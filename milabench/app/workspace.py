@@ -105,7 +105,7 @@ def assembled(
 
 def site(options: Options) -> Site:
     sources = resources.benchmate_sources()
-    groups = bundle.read(options.unpacked).about.groups if options.unpacked else ()
+    packed = bundle.read(options.unpacked) if options.unpacked else None
     return Site(
         base=str(options.base),
         python=sys.executable,
@@ -118,8 +118,9 @@ def site(options: Options) -> Site:
         import_path=tuple(resources.import_path()),
         offline=options.offline,
         bundle=str(options.unpacked) if options.unpacked else None,
-        wheels={group.name: group.wheels for group in groups},
+        wheels={group.name: group.wheels for group in packed.about.groups} if packed else {},
         data=bundle.placed_data(options.base),
+        delivers=bundle.mark(packed) if packed else "",
     )
 
 

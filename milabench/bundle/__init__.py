@@ -17,6 +17,7 @@ from milabench.bundle.manifest import (
     read,
 )
 from milabench.bundle.placed import data_of as placed_data
+from milabench.bundle.placed import mark
 from milabench.bundle.unpack import Bundle, find, unpack
 from milabench.bundle.write import write
 from milabench.plan.site import SUITE
@@ -33,6 +34,7 @@ __all__ = [
     "data_of",
     "find",
     "leads_below",
+    "mark",
     "minor",
     "placed_data",
     "read",

@@ -120,7 +120,7 @@ def finish(base: Path, bundle: str, manifest: Manifest, placing: Placing) -> Non
         if each.name in written or each.name not in known or placing.before.bundle != bundle:
             known[each.name] = _known(base / each.name, each)
     unsure = tuple(name for name in placing.before.unsure if name not in known)
-    data = _mark(manifest) or placing.before.data
+    data = mark(manifest) or placing.before.data
     _write(base, Placed(bundle=bundle, data=data, files=tuple(known.values()), unsure=unsure))
 
 
@@ -171,7 +171,8 @@ def _known(path: Path, each: Packed) -> Known:
     return Known(name=each.name, sha256=each.sha256, size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
-def _mark(manifest: Manifest) -> str:
+def mark(manifest: Manifest) -> str:
+    """Return what tells the data of a bundle from any other, nothing where it has none."""
     found = hashlib.sha256()
     of_data = [each for each in _below_base(manifest) if _first(each) in DATA]
     for each in of_data:

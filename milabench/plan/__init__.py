@@ -10,18 +10,21 @@ from typing import Final
 from milabench import system
 from milabench.errors import ConfigurationError, Problem, UsageError
 from milabench.plan import codec, environ, fetch, pack, pin, run, setup
+from milabench.plan.bases import apart, keeper, keepers
 from milabench.plan.context import Context, container
 from milabench.plan.fetch import fetches, locate
-from milabench.plan.setup import apart, keeper, keepers
+from milabench.plan.setup import delivered
 from milabench.plan.site import Dirs, Image, Site, Tools, Workspace
 from milabench.plan.types import Command, Fetched, Job, Once, Phase, Plan, Size, Skip, Staged, Trial
 from milabench.problems import Code
 from milabench.system.types import Node
 
 Needs = tuple[dict[str, Once], dict[str, Once]]  # environments by install group, data by benchmark
+DELIVERY: Final = "the bundle's data"  # among what is prepared on a base: that it has it
 MOST_JOBS: Final = 50_000  # of a plan: a minute each, they take five weeks
 
 __all__ = [
+    "DELIVERY",
     "MOST_JOBS",
     "Command",
     "Dirs",
@@ -42,6 +45,7 @@ __all__ = [
     "codec",
     "codes",
     "container",
+    "delivered",
     "fetches",
     "keeper",
     "keepers",
@@ -88,7 +92,8 @@ def remaining(whole: Plan, done: Collection[str]) -> Plan:
 def needs(workspace: Workspace, node: Node | None = None) -> Needs:
     """Return what a run needs on the base of a node, the main one where none is given, by install group and benchmark.
 
-    That is the environments, and the data, of what runs there or on a node that shares the base.
+    That is the environments, and the data, of what runs there or on a node that shares the base; of a base that is not
+    this machine's, the data that it must have of a bundle is among them as DELIVERY.
     """
     kept_by = keeper(workspace.system, node or workspace.system.main)
     return needs_of_all(workspace).get(kept_by.name, ({}, {}))
@@ -105,6 +110,8 @@ def needs_of_all(workspace: Workspace) -> dict[str, Needs]:
 
 def _needs(contexts: Sequence[Context]) -> Needs:
     prepared = {context.benchmark.name: once for context in contexts if (once := setup.preparation(context))}
+    if prepared and setup.is_delivered(contexts[0]):
+        prepared[DELIVERY] = delivered(contexts[0].here)
     return {group: setup.environment(members) for group, members in _groups(contexts).items()}, prepared
 
 

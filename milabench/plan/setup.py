@@ -15,11 +15,11 @@ from urllib.parse import quote
 from milabench import package
 from milabench.pack import BasePackage
 from milabench.package import overrides, requirements
-from milabench.plan import environ, placeholders, run
+from milabench.plan import bases, environ, placeholders, run
 from milabench.plan.context import Context
 from milabench.plan.site import Site
 from milabench.plan.types import Command, Job, Once, Phase, Staged, Trial
-from milabench.system.types import Node, System
+from milabench.system.types import Node
 
 DEADLINE_S = 7200.0
 RECORD = ".milabench.json"  # written last into an environment: one without it is half made
@@ -33,33 +33,6 @@ OFFLINE = {
 }
 
 
-def keeper(system: System, node: Node) -> Node:
-    """Return the node that installs and prepares for a node: the first of those that share its base, or itself."""
-    return _first_of_bases(system).get(_base(node), node)
-
-
-def keepers(system: System) -> tuple[Node, ...]:
-    """Return the nodes that install and prepare: one for each base that there is."""
-    return tuple(_first_of_bases(system).values())
-
-
-def apart(system: System) -> tuple[Node, ...]:
-    """Return the nodes that install and prepare for a base which is not this machine's."""
-    return tuple(node for node in keepers(system) if not node.local and _base(node))
-
-
-def _first_of_bases(system: System) -> dict[str, Node]:
-    found: dict[str, Node] = {}
-    for node in system.nodes:
-        found.setdefault(_base(node), node)
-    return found
-
-
-def _base(node: Node) -> str:
-    """Return what tells bases apart: the name of the node whose base it is, nothing for the operator's own."""
-    return node.name if node.shares_base is None else node.shares_base
-
-
 def kept(context: Context) -> list[Context]:
     """Return a benchmark on each node that must have, on its base, what it needs where it runs.
 
@@ -68,8 +41,8 @@ def kept(context: Context) -> list[Context]:
     able, _ = run.placed(context)
     wide = context.benchmark.nodes > 1 and able
     nodes = context.system.nodes[: context.benchmark.nodes] if wide else [each.node for each in able or [context]]
-    keepers = _first_of_bases(context.system)
-    there = {each.name: each for each in (keepers.get(_base(node), node) for node in nodes)}
+    keepers = bases.first_of_bases(context.system)
+    there = {each.name: each for each in (keepers.get(bases.base_of(node), node) for node in nodes)}
     return [context.on(node) for node in there.values()]
 
 
@@ -127,6 +100,18 @@ def preparation(context: Context) -> Once | None:
         parts={"script": _hash(made_by), "argv": argv, **({"bundle": context.site.data} if context.site.data else {})},
         always=True,
     )
+
+
+def delivered(site: Site) -> Once:
+    """Return what says that a base which is not this machine's has the data of the bundle, and not that of another."""
+    record = f"{site.base}/extra/setup/delivered.json"
+    return Once(record=record, folder=None, base={}, parts={"data": site.delivers}, always=True)
+
+
+def is_delivered(context: Context) -> bool:
+    """Say whether the base of a benchmark's node is to have the data of the bundle, and is not this machine's."""
+    keeps = bases.keeper(context.system, context.node)
+    return bool(context.here.delivers) and keeps in bases.apart(context.system)
 
 
 def unpinned(contexts: Sequence[Context]) -> Iterator[str]:

@@ -53,7 +53,7 @@ class Site:
     ``wheel`` the file name of the wheel made of them, which holds their hash. ``tools`` can travel, those in
     ``carried`` do. ``bundle`` is the folder of the bundle that packages come from, where they come from one, and
     ``wheels`` has the names of those of each install group in it. ``data`` tells data that bundles brought into the
-    base from any other, empty where none did.
+    base from any other, empty where none did, and ``delivers`` that of this bundle, which other bases are to have.
     """
 
     base: str
@@ -69,6 +69,7 @@ class Site:
     bundle: str | None = None
     wheels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     data: str = ""
+    delivers: str = ""
     tools: Tools | None = None
     carried: tuple[Tool, ...] = ()
 

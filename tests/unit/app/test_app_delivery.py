@@ -19,7 +19,7 @@ from milabench.errors import HostLost, PreflightError
 from milabench.execute import Interrupt
 from milabench.execute.hosts.fake import FakeHost
 from milabench.execute.virtual import VirtualTime
-from milabench.plan import Command, Job, Plan, Trial, Workspace
+from milabench.plan import Command, Job, Once, Plan, Trial, Workspace
 from milabench.system.types import Node, System
 
 ABOUT = About(milabench="1", arch="cpu", machine="x", python="3.11", groups=(), benchmarks=("own",), data=True)
@@ -45,8 +45,18 @@ class Slow(FakeHost):
 
 def delivery(folder: Path, interrupt: Interrupt | None = None) -> Delivery:
     return Delivery(
-        base=folder, names=("data/a",), total=10 * MIB, console=Console(), interrupt=interrupt or Interrupt()
+        base=folder,
+        names=("data/a",),
+        total=10 * MIB,
+        record=Once(record="r", folder=None, base={}, parts={}),
+        console=Console(),
+        interrupt=interrupt or Interrupt(),
     )
+
+
+def recorded(host: FakeHost) -> list[str]:
+    """Return what was asked of a node, and whether it was to note that all is there."""
+    return [f"{op} {fields['done']}" if op == "end" else op for op, fields in host.requests]
 
 
 def sent(host: FakeHost) -> list[Sequence[str]]:
@@ -60,6 +70,25 @@ def test_how_far_it_is_is_told_from_time_to_time(tmp_path: Path, capsys: pytest.
     assert said[0] in {f"data of the bundle to node n1: {done}.0 MiB of 10.0 MiB" for done in (3, 4)}
     assert said[-1] == "data of the bundle is on node n1: 10.0 MiB sent"
     assert len(said) == 3
+
+
+def test_a_node_notes_that_it_has_the_data_once_all_is_there(tmp_path: Path) -> None:
+    interrupt, time = Interrupt(), VirtualTime()
+    states = iter(["locked", "needed"])  # first another milabench is at it
+    replies = {"begin": lambda _: {"state": next(states)}}
+    whole, full, slow = Slow(0.1), Slow(PreflightError("full")), Slow(1000.0)
+    beside = Slow(0.1)
+    beside._replies |= replies
+
+    async def story() -> Mapping[str, str]:
+        asyncio.get_running_loop().call_later(5.0, interrupt.set)
+        return await delivery(tmp_path, interrupt).to({"a": whole, "b": full, "c": slow, "d": beside})
+
+    assert time.run(story()) == {"b": "full"}
+    assert recorded(whole) == ["begin", "send", "end True"]
+    assert recorded(full) == ["begin", "send", "end False"]
+    assert recorded(slow) == ["begin", "send"]
+    assert recorded(beside) == ["begin", "begin", "send", "end True"]
 
 
 def test_a_failure_of_one_node_holds_up_no_other(tmp_path: Path) -> None:
@@ -114,7 +143,7 @@ def ready(folder: Path, nodes: Sequence[Node], names: Sequence[str]) -> Workspac
     bundle.write(folder / "suite.tar", ABOUT, packed)
     found = bundle.find(folder / "suite.tar", base)
     bundle.unpack(found, str)
-    site = SimpleNamespace(base=str(base), bundle=str(found.folder))
+    site = SimpleNamespace(base=str(base), bundle=str(found.folder), delivers="mark")
     suite = SimpleNamespace(benchmarks=[SimpleNamespace(group="mine")])
     return cast("Workspace", SimpleNamespace(site=site, suite=suite, system=System(arch="cpu", nodes=tuple(nodes))))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from fleets import alone
+from milabench import plan as planning
 from milabench.app import preflight
 from milabench.app.options import Options
 from milabench.app.phases import Operation
@@ -18,7 +20,7 @@ from milabench.console import Console
 from milabench.errors import PreflightError
 from milabench.execute import Interrupt
 from milabench.execute.hosts.fake import FakeHost
-from milabench.plan import Command, Job, Once, Plan, Trial
+from milabench.plan import Command, Job, Once, Plan, Trial, Workspace
 from milabench.preflight import Finding, Wanted
 from milabench.system.types import Device, Node, System
 
@@ -145,3 +147,17 @@ def test_a_run_that_is_gone_on_with_records_what_was_found_after_what_it_has() -
     second = replace(first, code="b")
     before = preflight.recorded([first])
     assert [each["code"] for each in preflight.recorded([second, first], before)] == ["a", "b"]
+
+
+def test_a_node_on_which_nothing_that_is_prepared_can_run_need_not_have_the_data_of_the_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = Once(record="r", folder=None, base={}, parts={})
+    needs = {name: ({}, {"own": once, planning.DELIVERY: once}) for name in ("local", "far")}
+    needs["far"] = ({}, {"other": once, planning.DELIVERY: once})
+    monkeypatch.setattr(planning, "needs_of_all", lambda _: dict(needs))
+    suite = SimpleNamespace(benchmarks=())
+    ready = cast("Workspace", SimpleNamespace(suite=suite, system=SYSTEM, scaling=None))
+    asked = preflight.wanted(Options(config="s.yaml", base=tmp_path), ready, wanted()[1].plan, without=("other",))
+    assert list(asked.data) == ["own", planning.DELIVERY]
+    assert asked.elsewhere == {"far": ({}, {})}

@@ -133,6 +133,16 @@ def test_data_that_a_bundle_brought_is_prepared_anew_where_other_data_was_prepar
     assert parts[0].items() < parts[1].items()
 
 
+def test_bases_of_other_machines_are_to_have_the_data_of_the_bundle_that_is_measured(tmp_path: Path) -> None:
+    made = ready(tmp_path)
+    assert not any(planning.DELIVERY in data for _, data in planning.needs_of_all(made).values())
+    needs = planning.needs_of_all(replace(made, site=replace(made.site, delivers="1")))
+    assert {name: data[planning.DELIVERY].parts for name, (_, data) in needs.items() if planning.DELIVERY in data} == {
+        "b": {"data": "1"},
+        "c": {"data": "1"},
+    }
+
+
 @pytest.mark.parametrize(("version", "setuptools"), [("3.10.1", True), ("3.11", True), ("3.12.0", False), ("", True)])
 def test_an_environment_begins_with_what_virtualenv_would_put_in(
     tmp_path: Path, version: str, setuptools: bool
