@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import platform
@@ -44,11 +45,29 @@ def identity(root: Path = Path("/")) -> str | None:
     the first two are told apart by their names and the last.
     """
     try:
-        boot = (root / "proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = boot_id(root)
         network, own = (root / "proc/self/ns/net").stat().st_ino, private_folder().stat()
     except OSError:
         return None
     return f"{boot} {socket.gethostname()} {network} {own.st_dev}:{own.st_ino}"
+
+
+def boot_id(root: Path = Path("/")) -> str:
+    """Return what is another after each boot of a machine. Raises OSError."""
+    return (root / "proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def machine_mark(root: Path = Path("/")) -> str:
+    """Return what is another for each machine and boot, and each node of Slurm, of which one may have several."""
+    boot = ""
+    with suppress(OSError):
+        boot = boot_id(root)
+    return hashlib.sha256(f"{boot} {node()}".encode()).hexdigest()[:8]
+
+
+def node() -> str:
+    """Return how this machine is called: by Slurm, where it runs this, else by itself."""
+    return os.environ.get("SLURMD_NODENAME") or platform.node()
 
 
 def _holds_here(name: str, value: str) -> bool:

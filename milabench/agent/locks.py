@@ -12,14 +12,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from milabench.agent.greeting import node
+
+_END: Final = ".lock"
+_MOST_BYTES: Final = 200  # of what a file says of who has it
 _BORN_S: Final = 60.0  # so old is what nobody has locked, where nobody is about to
 
 
 class Holds:
-    """The files that an agent locks for as long as it lives; ``own`` returns a folder of its user's."""
+    """The files that an agent locks for as long as it lives; ``own`` returns a folder of its user's.
 
-    def __init__(self, own: Callable[[], Path]) -> None:
-        self._own = own
+    ``mark`` is what its files there have in their names: that of its machine, where several may see the folder.
+    """
+
+    def __init__(self, own: Callable[[], Path], mark: str = "") -> None:
+        self._own, self._end = own, f"{mark}{_END}"
         self._held: dict[str, int] = {}
         self._places: list[str] = []  # in the user's folder
 
@@ -39,9 +46,19 @@ class Holds:
         descriptor = take(place)
         if descriptor is None:
             return False
+        with suppress(OSError):  # a full disk: it is held all the same
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} of {node()}\n".encode(), 0)
         self._held[path] = descriptor
         self._places += [] if place == path else [place]
         return True
+
+    def holder(self, path: str) -> dict[str, str]:
+        """Return which file another has, ``path``, and what it says of who that is, ``by``."""
+        place, said = path if Path(path).is_absolute() else self._place(path), b""
+        with suppress(OSError), open(place, "rb") as file:  # noqa: PTH123
+            said = file.read(_MOST_BYTES)
+        return {"path": place, "by": said.decode(errors="replace").strip()}
 
     def close(self) -> None:
         """Let go of all, and leave nothing in the user's folder; in that of a run its lock stays with it."""
@@ -55,11 +72,11 @@ class Holds:
     def _place(self, name: str) -> str:
         """Return where a file lies in the user's folder, from which the locks of agents go that were killed."""
         folder = self._own()
-        for path in folder.glob("*.lock"):
+        for path in folder.glob(f"*{self._end}"):
             with suppress(OSError):
                 if time.time() - path.lstat().st_mtime >= _BORN_S:
                     _remove_free(str(path))
-        return str(folder / name)
+        return str(folder / f"{name.removesuffix(_END)}{self._end}")
 
 
 def take(path: str) -> int | None:

@@ -25,7 +25,7 @@ from milabench.agent.descent import Descent
 from milabench.agent.ender import is_ender
 from milabench.agent.failures import bug, unstartable, unwritable
 from milabench.agent.forward import Forwarding
-from milabench.agent.greeting import Silence, hello, private_folder
+from milabench.agent.greeting import Silence, hello, machine_mark, private_folder
 from milabench.agent.locks import Holds
 from milabench.agent.memory import OomKills
 from milabench.agent.monitoring import Monitoring
@@ -66,7 +66,7 @@ class Agent:
         self._replies = Replies(replies, self._selector)
         self._leaders = Leaders(self._selector, full=lambda number: self._replies.send({"id": number, "event": "full"}))
         self._running: dict[int, Supervised] = {}
-        self._holds = Holds(private_folder)
+        self._holds = Holds(private_folder, f".{machine_mark()}")
         self._descent = Descent(self._holds.descriptors)
         self._aside = Aside(self._selector, send=self._answer_aside, forked=self._descent.forked)
         self._oom_kills = OomKills()
@@ -218,9 +218,12 @@ class Agent:
     def _hold(self, request: Request) -> dict[str, Any]:
         """Lock a file for as long as this agent lives: until all that it started has ended.
 
-        A path that is not absolute is one in a folder of this user's on the node's own disk.
+        A path that is not absolute is a name in a folder of this user's, which nodes may share by mistake: the file is
+        that of this machine alone.
         """
-        return {"event": "held", "held": self._holds.hold(request["path"])}
+        if self._holds.hold(request["path"]):
+            return {"event": "held", "held": True}
+        return {"event": "held", "held": False, **self._holds.holder(request["path"])}
 
     def _begin(self, request: Request) -> dict[str, Any] | None:
         """Begin what is needed once; what has to be removed before, an environment say, takes long on some disks."""

@@ -262,20 +262,23 @@ class Operation:
         A runner that was killed leaves its agents, which need some seconds to end everything. Raises PreflightError
         when that takes too long.
         """
-        locks = {node: hold_path(record, host) for node, host in self.hosts.items()}
+        left = {node: {"path": hold_path(record, host)} for node, host in self.hosts.items()}
         limit_s = _HOLD_FAR_S if any(host.remote for host in self.hosts.values()) else _HOLD_S
-        for number in range(round(limit_s / _LOOK_S)):
-            told = await self.fleet.ask({node: {"path": path} for node, path in locks.items()}, "hold")
-            locks = {node: path for node, path in locks.items() if not told[node]["held"]}
-            if not locks or self.interrupt.asked:
+        clock = asyncio.get_running_loop().time
+        end, waits = clock() + limit_s, False
+        while True:
+            told = await self.fleet.ask(left, "hold")
+            left = {node: asked for node, asked in left.items() if not told[node]["held"]}
+            if not left or self.interrupt.asked:
                 return
-            if number == 0:
-                self.console.note(f"waiting for the processes of the runner before to end{self.fleet.named(locks)}")
+            who = f"{self.fleet.named(left)}: {_holder(told[min(left)])}"
+            if clock() >= end:
+                earlier = f"processes that an earlier runner started for {record.path}"
+                raise PreflightError(f"{earlier} are still alive after {limit_s} s{who}; end them")
+            if not waits:
+                self.console.note(f"waiting at most {limit_s} s for the processes of the runner before to end{who}")
+            waits = True
             await asyncio.sleep(_LOOK_S)
-        raise PreflightError(
-            f"processes that an earlier runner started for {record.path} are still alive after {limit_s} s"
-            f"{self.fleet.named(locks)}: end them"
-        )
 
     @asynccontextmanager
     async def monitored(self, record: Record, plan: Plan) -> AsyncIterator[None]:
@@ -348,6 +351,11 @@ def hold_path(record: RunDir, host: Host) -> str:
         return str(record.hold_path)
     mark = hashlib.sha256(str(record.path).encode()).hexdigest()[:8]
     return f"{record.path.name}-{mark}.lock"
+
+
+def _holder(reply: Mapping[str, Any]) -> str:
+    """Say which file an agent could not lock, and who holds it."""
+    return f"{reply.get('by') or 'another process'} holds {reply.get('path', 'their file')}"
 
 
 def _known(devices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

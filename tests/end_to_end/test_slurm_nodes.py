@@ -46,6 +46,17 @@ def test_a_benchmark_runs_on_all_nodes_of_a_job_with_the_devices_that_it_has_the
     assert not list((run.path).glob("*.partial"))
 
 
+def test_several_nodes_whose_temporary_folder_is_one_folder_run_a_benchmark_each(site: Project, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    site.suite(every=shell(PRINTER, plan={"method": "per_node"}))
+    three = ("submit", "--sbatch=--nodes=3", "--", "--config", "suite.yaml", "--run-name", "it")
+    done = site.milabench(*three, TMPDIR=str(tmp_path / "tmp"))
+    assert done.code == 0, done.err
+    assert "waiting at most" not in (site.run().path / "slurm/1.out").read_text()
+    assert {*site.run().tags()} == {"every.n1", "every.n2", "every.n3"}
+    assert not list(tmp_path.glob("tmp/milabench-*/*.lock"))
+
+
 @pytest.mark.parametrize(
     ("asked", "seen"), [("--gpus=3", {"n1": [0, 1], "n2": [0]}), ("--gres=gpu:1", {"n1": [0], "n2": [0]})]
 )

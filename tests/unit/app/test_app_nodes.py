@@ -117,7 +117,7 @@ def test_a_node_that_is_still_at_work_for_a_runner_before_is_waited_for(
             reply = await super().request(op, **fields)
             if op == "hold":
                 self.times += 1
-                return {"held": self.times > 2}
+                return {"held": self.times > 2, "path": "/b.lock", "by": "process 7 of n-b"}
             return reply
 
     busy = Busy(replies=machine()._replies, remote=True)
@@ -129,7 +129,8 @@ def test_a_node_that_is_still_at_work_for_a_runner_before_is_waited_for(
 
     monkeypatch.setattr(run_module, "operation", at_work)
     asyncio.run(run_module.run(work.options, work.console, lambda _: None))
-    assert "waiting for the processes of the runner before to end (b)" in capsys.readouterr().err
+    said = "waiting at most 120 s for the processes of the runner before to end (b): process 7 of n-b holds /b.lock"
+    assert said in capsys.readouterr().err
     assert busy.times == 3
 
 
