@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
+import shlex
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from milabench.app.wishes import Left, Wish, heeded
 from milabench.console import PROGRESS_S, Console
 from milabench.console.status import News
 from milabench.console.words import printable
@@ -26,13 +25,8 @@ from milabench.slurm.states import ENDED, Seen
 _SHORTEST_S, _LONGEST_S, _GROWTH = 0.5, 10.0, 1.3  # between two looks: the less happens, the fewer there are
 _READING_S = 2.0  # of CPU, for one look at a run
 _LINES = 12  # of what a job printed are shown where it ended by a mistake
-_TIMES_TO_LEAVE = 3
 
 T = TypeVar("T")
-
-
-class _Left(Exception):
-    """The operator would not wait for the end of the jobs."""
 
 
 async def follow(
@@ -40,14 +34,18 @@ async def follow(
 ) -> ExitCode:
     """Tell what becomes of jobs and their runs until all have ended, and hand the runs that have begun to ``ended``.
 
-    Ctrl-C ends the jobs: first as it ends a run, a second time at once; a third time leaves them to that. Return the
-    exit code of the worst run.
+    Ctrl-C ends the jobs: first as it ends a run, a second time at once; a third time leaves them to that, as other
+    signals do from the first on. Return the exit code of the worst run.
     """
-    followed = [_Followed(each, console) for each in there]
+    followed, wish = [_Followed(each, console) for each in there], Wish()
     try:
-        with _heeded(console) as wish:
+        with heeded(wish, console):
             await _look_until_over(slurm, followed, wish, console)
-    except _Left:
+    except Left:
+        for each in followed:
+            if not each.is_over:
+                attach = shlex.join(["milabench", "submit", "--attach", str(each.submissions.run)])
+                console.note(wish.left(each.job, attach))
         return ExitCode.INTERRUPTED
     begun = [RunDir(each.submissions.run) for each in followed if is_run(each.submissions.run)]
     if begun:
@@ -55,16 +53,15 @@ async def follow(
     return max(each.code for each in followed)
 
 
-async def _look_until_over(slurm: Slurm, followed: Sequence[_Followed], wish: _Wish, console: Console) -> None:
-    answers, pause_s, heeded = _Answers(console), _SHORTEST_S, 0
+async def _look_until_over(slurm: Slurm, followed: Sequence[_Followed], wish: Wish, console: Console) -> None:
+    answers, pause_s = _Answers(console), _SHORTEST_S
     while left := [each for each in followed if not each.is_over]:
         seen = await answers.of(slurm.look([each.job for each in left]))
         happened = [each.take(seen) for each in left]
-        if wish.times >= _TIMES_TO_LEAVE:  # being cancelled may be lost where a wait ends at the same moment
-            raise _Left
+        wish.check_wanted()
         jobs = [each.job for each in left if not each.is_over]
-        if wish.times > heeded and jobs:  # a controller that does not answer is asked again
-            heeded = await answers.of(_ended(slurm, jobs, wish.times)) or heeded
+        if wish.times > wish.heeded and jobs:  # a controller that does not answer is asked again
+            wish.heeded = await answers.of(_ended(slurm, jobs, wish.times)) or wish.heeded
         pause_s = _SHORTEST_S if any(happened) else min(pause_s * _GROWTH, _LONGEST_S)
         if jobs:
             await wish.wait(pause_s)
@@ -93,53 +90,6 @@ class _Answers:
             return None
         self._silent = False
         return found
-
-
-class _Wish:
-    """How often the operator wants the jobs to end."""
-
-    def __init__(self) -> None:
-        self.times = 0
-        self._asked = asyncio.Event()
-
-    def ask(self) -> None:
-        self.times += 1
-        self._asked.set()
-
-    async def wait(self, most_s: float) -> None:
-        """Return when that is asked, after so long at the latest."""
-        try:
-            await asyncio.wait_for(self._asked.wait(), most_s)
-        except asyncio.TimeoutError:
-            return
-        self._asked.clear()
-
-
-@contextmanager
-def _heeded(console: Console) -> Iterator[_Wish]:
-    """Take Ctrl-C as a wish. Whatever else ends this process, a closed terminal say, the jobs go on.
-
-    Raises _Left, at once, where the operator does not wait any more: Slurm may not answer for minutes.
-    """
-    loop, wish, waiting = asyncio.get_running_loop(), _Wish(), asyncio.current_task()
-    assert waiting is not None
-    words = ("the jobs are told to end; once more: at once", "the jobs are cancelled; once more: do not wait for that")
-
-    def ask() -> None:
-        wish.ask()
-        console.note(f"Ctrl-C: {words[min(wish.times, 2) - 1] if wish.times <= 2 else 'left to Slurm'}")
-        if wish.times == _TIMES_TO_LEAVE:
-            waiting.cancel()
-
-    loop.add_signal_handler(signal.SIGINT, ask)
-    try:
-        yield wish
-    except asyncio.CancelledError:
-        if wish.times < _TIMES_TO_LEAVE:
-            raise
-        raise _Left from None
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

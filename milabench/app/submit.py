@@ -87,7 +87,7 @@ async def submit(wanted: Wanted, words: Words, options: Options, console: Consol
     parts = [replace(part, profile=wanted.profile, asked=(*given, *part.asked)) for part in made]
     for part in parts:
         _check_free(part.submissions.run)
-    slurm = Slurm(options.environ)
+    slurm = Slurm(options.environ, console.note)
     return await _all_submitted(slurm, parts, console)
 
 
@@ -99,7 +99,7 @@ async def resume(
     ``words`` are options of ``milabench resume``. Without a profile and arguments it asks for what the job before
     asked for. Raises SlurmError as ``submit`` does.
     """
-    given, slurm = wanted.arguments(), Slurm(options.environ)
+    given, slurm = wanted.arguments(), Slurm(options.environ, console.note)
     again = "--failed" in words
     left = [run for run in _found(name, options) if again or not _is_complete(run, console)]
     known = [records.read(run) if records.is_submitted(run) else Submissions(run=run) for run in left]

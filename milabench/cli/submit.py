@@ -83,7 +83,7 @@ def _go(there: Coroutine[Any, Any, list[Submissions]], options: Options, console
     async def go() -> int:
         jobs = await there
         if follows and jobs:
-            return int(await follow(Slurm(options.environ), jobs, console, _show_all))
+            return int(await follow(Slurm(options.environ, console.note), jobs, console, _show_all))
         for each in jobs:
             print(f"{each.latest.job} {each.run}")
         return 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
-from collections.abc import Mapping, Sequence
+from asyncio.subprocess import Process
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from milabench.errors import PreflightError, told
@@ -13,7 +15,9 @@ from milabench.slurm import states
 from milabench.slurm.states import Seen
 
 _TIMEOUT_S = 120.0  # a controller at work on much may need a while
+_SLOW_S = 5.0  # so long nobody wonders
 _UNKNOWN = "Invalid job id"
+_OVER = re.compile(rf"{_UNKNOWN}|already complet")  # what scancel says of a job that has ended
 _LEFT_OUT = ("SLURM_", "SQUEUE_", "SCANCEL_")
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS")
 # What profiles are refused, too: sbatch would wait for the job, submit several, or have what it prints elsewhere.
@@ -21,14 +25,22 @@ _NOT_SBATCH = frozenset(f"SBATCH_{name}" for name in ("WAIT", "ARRAY_INX", "CLUS
 
 
 class SlurmError(PreflightError):
-    """One of Slurm's commands does not do what it is to do; the message has what it said."""
+    """One of Slurm's commands does not do what it is to do; the message has what it ``said``, in lines."""
+
+    def __init__(self, message: str, said: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.said = tuple(said)
 
 
 class Slurm:
-    """Slurm's commands, as the operator's environment finds them."""
+    """Slurm's commands, as the operator's environment finds them.
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = plain(environ)
+    ``tell`` is called where one takes long, once until one answers again: a controller may be gone.
+    """
+
+    def __init__(self, environ: Mapping[str, str], tell: Callable[[str], None] = lambda _: None) -> None:
+        self._environ, self._tell = plain(environ), tell
+        self._is_slow = False
 
     async def submit(self, arguments: Sequence[str]) -> str:
         """Submit a job and return its number. Raises SlurmError with what sbatch said.
@@ -61,12 +73,20 @@ class Slurm:
         Cancelling a job that runs would end its benchmarks at the same moment as the runner, which could not tell that
         from a failure of theirs. Raises SlurmError.
         """
-        await self._call("scancel", "--state=PENDING", *jobs)
-        await self._call("scancel", "--state=RUNNING", "--batch", "--signal=TERM", *jobs)
+        await self._cancel("--state=PENDING", *jobs)
+        await self._cancel("--state=RUNNING", "--batch", "--signal=TERM", *jobs)
 
     async def cancel(self, jobs: Sequence[str]) -> None:
         """Cancel jobs, whatever they do. Raises SlurmError."""
-        await self._call("scancel", *jobs)
+        await self._cancel(*jobs)
+
+    async def _cancel(self, *arguments: str) -> None:
+        """Call scancel; jobs that have ended meanwhile are as they are to be."""
+        try:
+            await self._call("scancel", *arguments)
+        except SlurmError as error:
+            if not error.said or not all(map(_OVER.search, error.said)):
+                raise
 
     async def _call(self, program: str, *arguments: str) -> str:
         try:
@@ -86,7 +106,7 @@ class Slurm:
         except OSError as error:
             raise SlurmError(f"{program} cannot be started: {told(error)}") from None
         try:
-            out, err = await asyncio.wait_for(process.communicate(), _TIMEOUT_S)
+            out, said = await asyncio.wait_for(self._answer(process, program), _TIMEOUT_S)
         except asyncio.TimeoutError:
             raise SlurmError(f"{program} says nothing for {_TIMEOUT_S:.0f} s: does Slurm's controller run?") from None
         finally:
@@ -95,8 +115,28 @@ class Slurm:
                     os.killpg(process.pid, signal.SIGKILL)  # a site's own script may have started the program
                 await process.wait()
         if process.returncode != 0:
-            raise SlurmError(f"{program} failed: {_said(err, program) or f'exit code {process.returncode}'}")
+            why = "; ".join(said) or f"exit code {process.returncode}"
+            raise SlurmError(f"{program} failed: {why}", said)
         return out.decode(errors="replace")
+
+    async def _answer(self, process: Process, program: str) -> tuple[bytes, list[str]]:
+        """Return what a command printed and, in lines, what it said; tell where that takes long."""
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = bytearray()
+        answer = asyncio.gather(process.stdout.read(), _read_into(errors, process.stderr), process.wait())
+        try:
+            done, _ = await asyncio.wait({answer}, timeout=_SLOW_S)
+            if not done and not self._is_slow:
+                self._is_slow = True
+                so_far = "; ".join(_said(errors, program))
+                said = f" ({so_far})" if so_far else ""
+                self._tell(f"{program} has not answered for {_SLOW_S:.0f} s{said}: it is waited for")
+            out, _, _ = await answer
+        finally:
+            answer.cancel()
+        self._is_slow = self._is_slow and not done
+        return out, _said(errors, program)
 
 
 def plain(environ: Mapping[str, str]) -> dict[str, str]:
@@ -118,7 +158,12 @@ def _number(printed: str) -> str:
     return number[0]
 
 
-def _said(errors: bytes, program: str) -> str:
-    """Return what a command said of why it failed, on one line."""
+async def _read_into(taken: bytearray, stream: asyncio.StreamReader) -> None:
+    while chunk := await stream.read(1 << 16):
+        taken += chunk
+
+
+def _said(errors: bytes | bytearray, program: str) -> list[str]:
+    """Return what a command said of why it failed."""
     lines = (line.strip().removeprefix(f"{program}: ") for line in errors.decode(errors="replace").splitlines())
-    return "; ".join(line.removeprefix("error: ") for line in lines if line)
+    return [line.removeprefix("error: ") for line in lines if line]

@@ -84,3 +84,45 @@ def test_a_command_that_nobody_waits_for_any_more_is_ended(tmp_path: Path) -> No
     pid = asyncio.run(asyncio.wait_for(story(), 60))
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+INVALID = "echo 'scancel: error: Kill job error on job id 7: Invalid job id specified' >&2"
+
+
+def test_a_job_that_has_ended_meanwhile_needs_no_end(tmp_path: Path) -> None:
+    slurm = played(tmp_path, scancel=f"{INVALID}; exit 1")
+    asyncio.run(slurm.end(["7"]))
+    asyncio.run(slurm.cancel(["7"]))
+    assert [call.split()[-1] for call in calls(tmp_path, "scancel")] == ["7", "7", "7"]
+
+
+def test_what_else_scancel_says_is_an_error(tmp_path: Path) -> None:
+    refused = "echo 'scancel: error: Kill job error on job id 8: Access/permission denied' >&2"
+    slurm = played(tmp_path, scancel=f"{INVALID}; {refused}; exit 1")
+    with pytest.raises(SlurmError, match="job id 7: Invalid.*; Kill job error on job id 8: Access/permission denied"):
+        asyncio.run(slurm.cancel(["7", "8"]))
+
+
+def test_a_command_that_is_slow_is_told_once_with_what_it_has_said_until_one_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = f"echo 'squeue: error: retrying up to 60sec' >&2; while ! test -e {tmp_path}/go; do sleep 0.02; done"
+    monkeypatch.setattr(commands, "_SLOW_S", 2.0)
+    played(tmp_path, squeue=waits)
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        (tmp_path / "go").touch()
+
+    slurm = Slurm({"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}, tell)
+
+    async def story() -> None:
+        for _ in range(2):
+            (tmp_path / "go").unlink(missing_ok=True)
+            if told:
+                asyncio.get_running_loop().call_later(3.0, (tmp_path / "go").touch)
+            assert await slurm.look(["7"]) == {}
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+    assert told == ["squeue has not answered for 2 s (retrying up to 60sec): it is waited for"]

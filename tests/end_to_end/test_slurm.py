@@ -115,6 +115,7 @@ def test_ctrl_c_cancels_a_job_that_waits(cluster: Cluster, site: Project) -> Non
         _, rest = waiting.communicate(timeout=100)
     assert waiting.returncode == 130
     assert "was cancelled" in rest
+    assert "warning" not in rest
     assert not cluster.jobs()
 
 
@@ -134,7 +135,9 @@ def test_a_closed_terminal_leaves_the_job_alone(cluster: Cluster, site: Project,
         wait_until(lambda: list(site.base.glob("runs/*/plan.json")))
         wait_until(lambda: begun(site.run(), "long"))
         following.send_signal(signal.SIGHUP)
-        following.communicate(timeout=60)
+        _, said = following.communicate(timeout=60)
+        assert following.returncode == 130
+        assert f"SIGHUP: job {job_of(site.run())} goes on: milabench submit --attach {site.run().path}" in said
         (tmp_path / "mark").touch()
         run = site.run()
         assert cluster.wait_for(job_of(run), *ENDED) == "COMPLETED"

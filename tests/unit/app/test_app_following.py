@@ -109,8 +109,26 @@ def test_a_controller_that_does_not_answer_is_told_once_and_asked_again(tmp_path
 
 
 def test_jobs_can_be_left_while_the_controller_does_not_answer(tmp_path: Path) -> None:
-    slurm = Fake(None, then=lambda count: os.kill(os.getpid(), signal.SIGINT) if count <= 3 else None)
-    assert followed(slurm, there(tmp_path, "7"))[0] == ExitCode.INTERRUPTED
+    class Down(Fake):
+        async def end(self, jobs: Sequence[str]) -> None:
+            raise SlurmError("scancel failed: Unable to contact slurm controller")
+
+        cancel = end
+
+    slurm = Down(None, then=lambda count: os.kill(os.getpid(), signal.SIGINT) if count <= 3 else None)
+    code, told, _ = followed(slurm, there(tmp_path, "7"))
+    assert code == ExitCode.INTERRUPTED
+    assert told[-1] == "job 7 could not be told to end, for Slurm does not answer: it goes on: scancel 7"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_leave_the_jobs_and_say_how_to_find_them(tmp_path: Path, number: signal.Signals) -> None:
+    slurm = Fake(job("7", "RUNNING"), then=lambda count: os.kill(os.getpid(), number) if count == 3 else None)
+    (tmp_path / "my night").mkdir()
+    code, told, _ = followed(slurm, there(tmp_path / "my night", "7"))
+    assert (code, slurm.calls) == (ExitCode.INTERRUPTED, [])
+    attach = f"milabench submit --attach '{tmp_path}/my night/7'"
+    assert told[-1] == f"{number.name}: job 7 goes on: {attach} follows it"
 
 
 def test_jobs_can_be_left_while_a_command_of_slurm_has_not_ended(tmp_path: Path) -> None:
@@ -176,15 +194,15 @@ def test_what_a_job_printed_is_shown_where_its_run_could_not_be(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("times", "calls", "code"),
+    ("times", "calls", "last"),
     [
-        (1, ["end 7"], ExitCode.INTERRUPTED),
-        (2, ["end 7", "cancel 7"], ExitCode.INTERRUPTED),
-        (3, ["end 7", "cancel 7"], ExitCode.INTERRUPTED),
+        (1, ["end 7"], "job 7 was cancelled (CANCELLED)"),
+        (2, ["end 7", "cancel 7"], "job 7 was cancelled (CANCELLED)"),
+        (3, ["end 7", "cancel 7"], "job 7 is being cancelled by Slurm"),
     ],
 )
 def test_ctrl_c_ends_jobs_gently_then_at_once_then_leaves_them(
-    tmp_path: Path, times: int, calls: list[str], code: ExitCode
+    tmp_path: Path, times: int, calls: list[str], last: str
 ) -> None:
     looks = [job("7", "RUNNING")] * 20
     ends = looks if times == 3 else [*looks, job("7", "CANCELLED")]
@@ -194,5 +212,6 @@ def test_ctrl_c_ends_jobs_gently_then_at_once_then_leaves_them(
             os.kill(os.getpid(), signal.SIGINT)
 
     slurm = Fake(*ends, then=press)
-    found, _, _ = followed(slurm, there(tmp_path, "7"))
-    assert (found, slurm.calls) == (code, calls)
+    found, told, _ = followed(slurm, there(tmp_path, "7"))
+    assert (found, slurm.calls) == (ExitCode.INTERRUPTED, calls)
+    assert last in told
