@@ -98,13 +98,11 @@ class RunDirError(UserError):
 
 
 class NotBegunError(RunDirError):
-    """A run that its Slurm job has not begun; ``said`` is what is known of the job, in words."""
+    """A run that its Slurm job has not begun."""
 
-    def __init__(self, path: Path, job: str, said: str = "") -> None:
-        self.path, self.job = path, job
-        how = f" ({said})" if said else ""
-        follow = f"milabench submit --attach {path} follows it"
-        super().__init__(f"{path}: its Slurm job {job} has not begun the run{how}: {follow}")
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class AbsentFileError(RunDirError):

@@ -257,7 +257,7 @@ def runs(base: Path) -> list[Path]:
     """Return the run directories below a base, the oldest first."""
     folder = base / "runs"
     found = [path for path in folder.iterdir() if is_run(path) and not is_setup(path)] if folder.is_dir() else []
-    return sorted(found, key=lambda path: (_began(path), path.name))
+    return sorted(found, key=lambda path: (began(path), path.name))
 
 
 def is_run(path: Path) -> bool:
@@ -269,7 +269,7 @@ def is_setup(path: Path) -> bool:
     return path.name.startswith(("install.", "prepare.")) and not (path / "plan.json").exists()
 
 
-def _began(path: Path) -> float:
+def began(path: Path) -> float:
     """Return when a run began, by its facts, else by its folder's time of change."""
     with contextlib.suppress(RunDirError, KeyError, TypeError, ValueError, OverflowError):
         return float(RunDir(path).facts()["started"])

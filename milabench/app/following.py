@@ -30,9 +30,9 @@ T = TypeVar("T")
 
 
 async def follow(
-    slurm: Slurm, there: Sequence[Submissions], console: Console, ended: Callable[[Sequence[RunDir]], None]
+    slurm: Slurm, there: Sequence[Submissions], console: Console, ended: Callable[[Sequence[Path]], None]
 ) -> ExitCode:
-    """Tell what becomes of jobs and their runs until all have ended, and hand the runs that have begun to ``ended``.
+    """Tell what becomes of jobs and their runs until all have ended; hand them to ``ended`` where any has begun.
 
     Ctrl-C ends the jobs: first as it ends a run, a second time at once; a third time leaves them to that, as other
     signals do from the first on. Return the exit code of the worst run.
@@ -47,9 +47,9 @@ async def follow(
                 attach = shlex.join(["milabench", "submit", "--attach", str(each.submissions.run)])
                 console.note(wish.left(each.job, attach))
         return ExitCode.INTERRUPTED
-    begun = [RunDir(each.submissions.run) for each in followed if is_run(each.submissions.run)]
-    if begun:
-        ended(begun)
+    runs = [each.submissions.run for each in followed]
+    if any(map(is_run, runs)):
+        ended(runs)
     return max(each.code for each in followed)
 
 
@@ -179,7 +179,7 @@ class _Followed:
         if self.code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.INTERRUPTED):
             self._show_output()
         if ended is None:
-            way = f"milabench submit --resume {run} goes on with it"
+            way = f"{shlex.join(['milabench', 'submit', '--resume', str(run)])} goes on with it"
             self._console.note(f"{run.name} is not complete: {way}{self._other_nodes(seen)}")
 
     def _other_nodes(self, seen: Seen) -> str:

@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-import glob
-import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from milabench import oldruns
-from milabench.errors import NotBegunError, RunDirError
-from milabench.paths import expanded, is_folder
-from milabench.rundir import RunDir, is_run, runs
+from milabench.app import submitted
+from milabench.errors import RunDirError
+from milabench.paths import expanded
+from milabench.rundir import RunDir, is_run
 from milabench.slurm import records, states
 from milabench.summary import Summary, summarize
-
-# Twice where the name has {time} at its end; older releases wrote other signs, and fractions of a second.
-_TIMES = re.compile(r"(\.\d{4}-\d\d-\d\d_\d\d[-_:]\d\d[-_:]\d\d(\.\d+)?)+$")
 
 
 def report(names: Sequence[str], base: Path) -> Summary:
     """Return the summary of runs given by path or name (several are pooled as repeats); of the newest by default.
 
-    A zip archive stands for all the runs in it.
+    A zip archive stands for all the runs in it, and a run that was split for those of its benchmarks.
     """
     with contextlib.ExitStack() as unpacked:
-        found = [each for name in names or (None,) for each in _runs(name, base, unpacked).items()]
+        found = [each for name in names or (None,) for each in _runs(name, base, unpacked)]
         several = {path.resolve(): run for path, run in found}
         if len(several) < len(found):
             raise RunDirError("the same run is given twice: pooled with itself it would seem surer than it is")
-        summary = of_runs(list(several.values()), [run for path, run in found if path == run.path])
-    shown = (str(path) for path, _ in found)
-    return replace(summary, runs=tuple(replace(run, path=path) for run, path in zip(summary.runs, shown, strict=True)))
+        begun = {path: run for path, run in found if run is not None}
+        waiting = [path for path, run in found if run is None]
+        if not begun:
+            submitted.check_begun(waiting[0])
+        summary = of_runs(list(begun.values()), [run for path, run in begun.items() if path == run.path], waiting)
+    return replace(summary, runs=tuple(replace(run, path=str(p)) for run, p in zip(summary.runs, begun, strict=True)))
 
 
-def of_runs(several: Sequence[RunDir], here: Sequence[RunDir]) -> Summary:
-    """Return the summary of runs, with how to go on with those that are not complete, of those that are ``here``."""
-    summary = summarize(several)
+def of_runs(several: Sequence[RunDir], here: Sequence[RunDir], waiting: Sequence[Path] = ()) -> Summary:
+    """Return the summary of runs, with how to go on with those that are not complete, of those that are ``here``.
+
+    ``waiting`` are folders of runs that their jobs have not begun: their benchmarks are missing, where they are known.
+    """
+    there = [records.read(path) for path in waiting]
+    summary = summarize(several, submitted.absent(there))
     going = [run.path.name for run in several if run.is_being_written()]
     told = [f"{name} is still being run: what is not there yet counts as lost or missing" for name in going]
     told += filter(None, map(_left, here))
+    told += [f"{each.run.name}: {submitted.not_begun(each, each.latest.seen)}" for each in there if each.part is None]
     return replace(summary, warnings=(*told, *summary.warnings))
 
 
@@ -71,36 +75,22 @@ def _job_of(run: RunDir) -> tuple[str, str]:
     return f", {said}" if said else "", states.on_others(jobs[-1].seen)
 
 
-def _runs(name: str | None, base: Path, unpacked: contextlib.ExitStack) -> Mapping[Path, RunDir]:
-    """Return the runs that a name means by their paths; those of an archive are there until the stack ends."""
+def _runs(name: str | None, base: Path, unpacked: contextlib.ExitStack) -> Iterable[tuple[Path, RunDir | None]]:
+    """Return the runs that a name means with their paths, None for one that its job has not begun.
+
+    Those of an archive are there until the stack ends.
+    """
     if name is not None and oldruns.is_archive(path := expanded(name)):
-        return unpacked.enter_context(oldruns.unpacked(path))
-    run = find_run(name, base)
-    return {run.path: run}
+        return unpacked.enter_context(oldruns.unpacked(path)).items()
+    return [(path, None if _waits(path) else oldruns.open_any(path)) for path in submitted.find(name, base)]
+
+
+def _waits(path: Path) -> bool:
+    return records.is_submitted(path) and not is_run(path)
 
 
 def find_run(name: str | None, base: Path) -> RunDir:
     """Return a run by its folder or its name, the newest below a base without one. Raises RunDirError for none."""
-    found = runs(base)
-    if name is None:
-        if not found:
-            raise RunDirError(f"no run below {base}: give --base, or the folder of a run")
-        return oldruns.open_any(found[-1])
-    path = expanded(name).absolute()  # a run says where it is: for hints, and by its processes' variables
-    if is_folder(path):
-        _check_begun(path)
-        return oldruns.open_any(path.resolve() if ".." in path.parts else path)
-    named = [run for run in found if run.name == name or _TIMES.sub("", run.name) == name]
-    if not named:
-        for folder in (base / "runs").glob(f"{glob.escape(name)}*") if "/" not in name else ():
-            _check_begun(folder)
-        raise RunDirError(f"no run {name!r}: it is no folder, and no run below {base} has that name")
-    if len(named) > 1:
-        raise RunDirError(f"several runs are named {name}: give one of {', '.join(run.name for run in named)}")
-    return oldruns.open_any(named[-1])
-
-
-def _check_begun(path: Path) -> None:
-    """Raise NotBegunError where a folder is that of a run whose job has not begun it."""
-    if records.is_submitted(path) and not is_run(path):
-        raise NotBegunError(path, records.read(path).latest.job)
+    path = submitted.only(submitted.find(name, base))
+    submitted.check_begun(path)
+    return oldruns.open_any(path)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from milabench.app import submitted
 from milabench.app.jobs import Job, look
 from milabench.app.report import find_run
 from milabench.console import FRAME_CPU_S, PROGRESS_S, is_terminal, live_view, pause_s
 from milabench.console.status import News, lines, overview
 from milabench.console.usage import EVERY_S, Meter
-from milabench.errors import NotBegunError
+from milabench.errors import NotBegunError, UsageError
 from milabench.follow.run import Status, Watch
-from milabench.render.status import document
+from milabench.render.status import document, unbegun
 from milabench.rundir import RunDir
-from milabench.slurm.states import in_words
+from milabench.slurm import records
 
 _READING_S = 2.0  # of CPU, for one answer
 _WIDTH = 160
@@ -40,12 +42,30 @@ class Wanted:
 
 
 def status(wanted: Wanted, out: TextIO) -> None:
-    """Write how a run is, or with ``follow`` until it has ended. Changes nothing there.
+    """Write how a run is, or with ``follow`` until it has ended; of one that was split how each is. Changes nothing.
 
     Raises RunDirError where there is no such run, or no plan in it.
     """
-    run = _found(wanted)
-    watch, job = Watch(run), Job(run.path, wanted.environ)
+    paths = submitted.find(wanted.run, wanted.base)
+    if len(paths) == 1:
+        _of_one(paths[0], wanted, out)
+        return
+    if wanted.follow:
+        attach = shlex.join(["milabench", "submit", "--attach", str(paths[0].parent)])
+        raise UsageError(f"status --follow is about one run: give one of {_names(paths)}, or {attach}")
+    for number, path in enumerate(paths):
+        if number and not wanted.as_json:
+            print(file=out)
+        try:
+            _of_one(path, wanted, out)
+        except NotBegunError as error:
+            seen = look(path, wanted.environ)
+            print(json.dumps(unbegun(path, seen)) if wanted.as_json else error, file=out, flush=True)
+
+
+def _of_one(path: Path, wanted: Wanted, out: TextIO) -> None:
+    run, job = _found(path, wanted), Job(path, wanted.environ)
+    watch = Watch(run)
     if wanted.follow and wanted.as_json:
         _documents(watch, job, out)
         return
@@ -59,13 +79,19 @@ def status(wanted: Wanted, out: TextIO) -> None:
         _write(found, watch, job, out)
 
 
-def _found(wanted: Wanted) -> RunDir:
-    """Return the run. Raises NotBegunError, with what Slurm says, for one whose job waits."""
+def _found(path: Path, wanted: Wanted) -> RunDir:
+    """Return the run. Raises NotBegunError, with what Slurm says of its job, for one that has not begun."""
     try:
-        return find_run(wanted.run, wanted.base)
-    except NotBegunError as error:
-        seen = look(error.path, wanted.environ)
-        raise NotBegunError(error.path, error.job, in_words(seen) if seen else "") from None
+        return find_run(str(path), wanted.base)
+    except NotBegunError:
+        seen = look(path, wanted.environ)
+        if seen is None:
+            raise
+        raise NotBegunError(path, f"{path}: {submitted.not_begun(records.read(path), seen)}") from None
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths)
 
 
 def _looks(watch: Watch, reading_s: float) -> Iterator[Status]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 import milabench
 from milabench import suite
-from milabench.app import places
+from milabench.app import places, submitted
 from milabench.app.following import completed
 from milabench.app.multirun import asked
 from milabench.app.options import Options
@@ -21,16 +22,14 @@ from milabench.app.unbundle import suite_of
 from milabench.app.workspace import find_config, resolve_suite
 from milabench.console import Console
 from milabench.errors import PreflightError, RunDirError, UsageError, told
-from milabench.paths import expanded
 from milabench.rundir import RunDir, is_run
 from milabench.slurm import profiles, records, script
 from milabench.slurm.commands import Slurm, SlurmError
-from milabench.slurm.records import Submissions, Submitted
+from milabench.slurm.records import Part, Submissions, Submitted
 from milabench.suite.types import Benchmark
 
 _MILABENCH = (sys.executable, "-m", "milabench")
 OTHER_NODES = "--other-nodes"  # of `milabench resume`
-_TIME = re.compile(r"\.\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +105,8 @@ async def resume(
     seen = await slurm.look([each.latest.job for each in known if each.jobs])
     for each in known:
         if each.jobs and (job := seen.get(each.latest.job)) and not job.is_over:
-            raise PreflightError(f"{each.run}: its job {job.job} has not ended: milabench submit --attach {each.run}")
+            attach = shlex.join(["milabench", "submit", "--attach", str(each.run)])
+            raise PreflightError(f"{each.run}: its job {job.job} has not ended: {attach}")
     parts = []
     for each in known:
         profile, asked = wanted.profile, given
@@ -143,7 +143,8 @@ def _parts(benchmarks: Sequence[Benchmark], words: Words, path: Path, options: O
         run = path / name
         begin = _begin(("--select", chosen, *words.others), run, options)
         nodes = () if benchmark.placement.method == "per_node" else (f"--nodes={benchmark.nodes}",)
-        yield _Part(submissions=Submissions(run=run, begin=begin), asked=nodes)
+        part = Part(name=name, weight=benchmark.weight, enabled=benchmark.enabled)
+        yield _Part(submissions=Submissions(run=run, begin=begin, part=part), asked=nodes)
 
 
 def _begin(words: Sequence[str], run: Path, options: Options) -> tuple[str, ...]:
@@ -152,43 +153,20 @@ def _begin(words: Sequence[str], run: Path, options: Options) -> tuple[str, ...]
 
 def _check_free(run: Path) -> None:
     if is_run(run) or records.is_submitted(run):
-        raise PreflightError(
-            f"{run} holds a run already: choose another --run-name, or milabench submit --resume {run}"
-        )
+        resume = shlex.join(["milabench", "submit", "--resume", str(run)])
+        raise PreflightError(f"{run} holds a run already: choose another --run-name, or {resume}")
 
 
 def _found(name: str | None, options: Options) -> list[Path]:
     """Return the folders of runs that a name means: one, or those of a run that was split. Raises RunDirError."""
-    folder = options.base / "runs"
-    path = _newest(folder) if name is None else _named(name, folder)
-    if is_run(path) or records.is_submitted(path):
-        return [path]
-    below = sorted(each.parent for each in path.glob(f"*/{records.NAME}"))
-    if not below:
-        raise RunDirError(f"{path} is no run, and none was submitted into it: give the folder of one, or its name")
-    return below
-
-
-def _named(name: str, folder: Path) -> Path:
-    path = expanded(name).absolute()
-    if path.is_dir():
-        return path
-    named = [each for each in folder.glob("*") if each.name == name or _TIME.sub("", each.name) == name]
-    if len(named) != 1:
-        what = (
-            f"several are named so: {', '.join(sorted(each.name for each in named))}" if named else f"none in {folder}"
-        )
-        raise RunDirError(f"no run {name!r}: {what}")
-    return named[0]
-
-
-def _newest(folder: Path) -> Path:
-    """Return what was submitted last below a base."""
-    found = [*folder.glob(f"*/{records.NAME}"), *folder.glob(f"*/*/{records.NAME}")]
-    if not found:
-        raise RunDirError(f"nothing was submitted into {folder}: give --base, or the folder of a run")
-    latest = max(found, key=lambda path: path.stat().st_mtime)
-    return folder / latest.relative_to(folder).parts[0]
+    if name is not None:
+        found = submitted.find(name, options.base)
+    else:
+        newest = submitted.newest_submitted(options.base)
+        found = submitted.parts(newest) or [newest]
+    if not (is_run(found[0]) or records.is_submitted(found[0])):
+        raise RunDirError(f"{found[0]} is no run, and none was submitted into it: give the folder of one, or its name")
+    return found
 
 
 def _is_complete(path: Path, console: Console) -> bool:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from milabench.app.options import Options
     from milabench.app.submit import Wanted, Words
     from milabench.console import Console
-    from milabench.rundir import RunDir
     from milabench.slurm.records import Submissions
 
 _CHOICE, _SET = ("select", "exclude"), ("base", "run_name")
@@ -154,8 +153,8 @@ def _words(parameter: click.Parameter, value: Any) -> list[str]:
     return [word for each in (value if parameter.multiple else [value]) for word in (parameter.opts[0], str(each))]
 
 
-def _show_all(runs: Sequence[RunDir]) -> None:
-    from milabench.app.report import of_runs
+def _show_all(runs: Sequence[Path]) -> None:
+    from milabench.app.report import report
 
     with unless_unread():
-        show(of_runs(runs, runs))
+        show(report([str(run) for run in runs], runs[0].parent))

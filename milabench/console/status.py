@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -53,12 +54,14 @@ def lines(status: Status, usage: Mapping[str, Usage], width: int, now: float, jo
             yield f"{trial} ({outcome.kind.replace('_', ' ')}){reason}"
         if len(failed) > _MOST_FAILURES:
             yield f"… and {len(failed) - _MOST_FAILURES} more: see `milabench report`"
-        yield f"what a process printed: milabench logs {failed[0][0]} --run {status.path}"
+        yield f"what a process printed: milabench logs {failed[0][0]} --run {shlex.quote(str(status.path))}"
 
 
 def _state(status: Status, now: float, job: Seen | None) -> str:
     """Return the state of a run with what is to be known of it, and what to do."""
-    resume = f"`milabench {'resume' if job is None else 'submit --resume'} {status.path}` goes on with it"
+    resume = (
+        f"`milabench {'resume' if job is None else 'submit --resume'} {shlex.quote(str(status.path))}` goes on with it"
+    )
     if job is not None and job.state and not job.is_over:
         resume = "its job goes on with it"
     runner = "" if status.pid is None else f" (process {status.pid} on {printable(str(status.host))})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from milabench.follow import Progress
@@ -20,7 +21,7 @@ def document(status: Status, job: Seen | None = None) -> dict[str, Any]:
         "run": {"name": status.path.name, "path": str(status.path), "started": status.began, "ended": status.ended},
         "state": status.state,
         "runner": None if status.pid is None else {"pid": status.pid, "host": status.host, "since": status.since},
-        "job": job and {name: getattr(job, name) or None for name in ("job", "state", "reason", "nodes")},
+        "job": _job(job),
         "trials": {
             "total": len(status.trials),
             "done": status.done,
@@ -37,6 +38,16 @@ def document(status: Status, job: Seen | None = None) -> dict[str, Any]:
         "time_left_at_most_s": status.left_s,
         "processes": [_process(each, status) for each in status.processes],
     }
+
+
+def unbegun(path: Path, job: Seen | None) -> dict[str, Any]:
+    """Return the same of a run that its Slurm job has not begun."""
+    run = {"name": path.name, "path": str(path), "started": None, "ended": None}
+    return {"version": 1, "run": run, "state": "not begun", "job": _job(job)}
+
+
+def _job(seen: Seen | None) -> dict[str, Any] | None:
+    return None if seen is None else {name: getattr(seen, name) or None for name in ("job", "state", "reason", "nodes")}
 
 
 def _process(found: Progress, status: Status) -> dict[str, Any]:

@@ -62,9 +62,16 @@ def heading(summary: Summary) -> Iterator[str]:
         run = summary.runs[0]
         yield " · ".join(part for part in (run.name, run.started, _version(summary.facts)) if part)
     else:
-        yield f"{len(summary.runs)} runs pooled as repeats: {', '.join(run.name for run in summary.runs)}"
+        how = " pooled as repeats" if _is_pooled(summary) else ", each of other benchmarks"
+        yield f"{len(summary.runs)} runs{how}: {', '.join(run.name for run in summary.runs)}"
     if system := " · ".join(_system(summary.facts)):
         yield system
+
+
+def _is_pooled(summary: Summary) -> bool:
+    """Say whether several runs are not each of benchmarks of their own."""
+    owners = [{each.repeat[0] for each in found.processes} for found in summary.benchmarks]
+    return any(len(runs) > 1 for runs in owners) or len({run for runs in owners for run in runs}) < len(summary.runs)
 
 
 def _version(facts: Mapping[str, Any]) -> str:

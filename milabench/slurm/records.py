@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -46,11 +46,21 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The benchmark that a run is of alone, where each was submitted as one."""
+
+    name: str
+    weight: float
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submissions:
     """The jobs of a run, the newest last, in the folder of the run; ``begin`` is the argv that begins it."""
 
     run: Path
     begin: tuple[str, ...] | None = None
+    part: Part | None = None
     jobs: tuple[Submitted, ...] = ()
 
     @property
@@ -85,7 +95,8 @@ class Submissions:
     def write(self) -> None:
         """Put it where it is read."""
         jobs = [asdict(job) for job in self.jobs]
-        write_json(self.run / NAME, {"version": VERSION, "begin": self.begin, "jobs": jobs})
+        part = {"benchmark": asdict(self.part)} if self.part else {}
+        write_json(self.run / NAME, {"version": VERSION, "begin": self.begin, **part, "jobs": jobs})
 
 
 def is_submitted(run: Path) -> bool:
@@ -99,11 +110,16 @@ def read(run: Path) -> Submissions:
     try:
         said = mapping(json.loads(path.read_text()))
         jobs, begin = [_job(each) for each in mappings(said.get("jobs"))], said.get("begin")
+        part = _part(mapping(said.get("benchmark")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunDirError(f"{path} cannot be read, so the job of the run is not known: {error}") from None
     if not jobs:
         raise RunDirError(f"{path} names no job of Slurm")
-    return Submissions(run=run, begin=tuple(map(str, begin)) if begin else None, jobs=tuple(jobs))
+    return Submissions(run=run, begin=tuple(map(str, begin)) if begin else None, part=part, jobs=tuple(jobs))
+
+
+def _part(said: Mapping[str, Any]) -> Part | None:
+    return Part(name=str(said["name"]), weight=float(said["weight"]), enabled=bool(said["enabled"])) if said else None
 
 
 def _job(said: Any) -> Submitted:

@@ -35,7 +35,8 @@ def _differing(several: Sequence[Mapping[str, str]]) -> Iterator[str]:
     for name in dict.fromkeys(name for each in several for name in each):
         values = dict.fromkeys(each.get(name, "none") for each in several)
         if len(values) > 1:
-            yield f"{name} {', '.join(values)}"
+            between = " / " if any(", " in value for value in values) else ", "
+            yield f"{name} {between.join(values)}"
 
 
 def by_area(facts: Facts) -> dict[str, dict[str, str]]:

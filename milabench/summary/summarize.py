@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,10 +16,11 @@ from milabench.summary.score import total
 from milabench.summary.types import BenchmarkSummary, Missing, ProcessSummary, Run, Summary
 
 
-def summarize(runs: Run | Sequence[Run]) -> Summary:
-    """Return the summary of a run, or of several pooled as repeats of one another.
+def summarize(runs: Run | Sequence[Run], absent: Sequence[Missing] = ()) -> Summary:
+    """Return the summary of a run, or of several: those of the same benchmark are pooled as repeats of one another.
 
-    A benchmark is missing (or skipped) when none of the runs started it. Raises RunDirError without runs and OSError
+    A benchmark is missing (or skipped) when none of the runs started it; ``absent`` are those of runs that have not
+    begun. Raises RunDirError without runs and OSError
     where a file cannot be read.
     """
     several: Sequence[Run] = runs if isinstance(runs, Sequence) else (runs,)
@@ -28,7 +30,10 @@ def summarize(runs: Run | Sequence[Run]) -> Summary:
     processes = grouped((each for page in pages for each in page.processes), lambda process: process.benchmark)
     configs = _configs(pages, processes)
     benchmarks = _benchmarks(pages, processes, configs)
-    missing = _missing(pages, {found.name for found in benchmarks}, configs)
+    there = {found.name for found in benchmarks}
+    missing = _missing(pages, there, configs)
+    there |= {each.benchmark for each in missing}
+    missing += tuple(each for each in absent if each.benchmark not in there)
     return Summary(
         runs=tuple(page.run for page in pages),
         benchmarks=benchmarks,
@@ -108,14 +113,24 @@ def _warnings(pages: Sequence[Page], benchmarks: Sequence[BenchmarkSummary]) -> 
         asked = [_asked(page.configs[name]) for page in pages if name in page.configs]
         if any(each != asked[0] for each in asked):
             yield f"{name}: the pooled runs gave it other arguments: its rate mixes different work"
-    if differing := list(set_ups([page.facts for page in pages])):
-        yield f"the pooled runs are of different set-ups ({'; '.join(differing)}): their spread is not that of repeats"
+    yield from _of_set_ups(pages)
     if differing := _varied(pages):
         yield f"the pooled runs differ in {', '.join(differing)}, which a multirun varied: they are no repeats"
     for found in benchmarks:
         for process in found.processes:
             yield from process.warnings
         yield from _doubts(found)
+
+
+def _of_set_ups(pages: Sequence[Page]) -> Iterator[str]:
+    """Say in what the set-ups of runs differ, and what of that is doubtful then."""
+    names = [{*page.planned, *(process.benchmark for process in page.processes)} for page in pages]
+    counted = Counter(name for several in names for name in several)
+    pooled = [page for page, several in zip(pages, names, strict=True) if any(counted[name] > 1 for name in several)]
+    if differing := "; ".join(set_ups([page.facts for page in pooled])):
+        yield f"the pooled runs are of different set-ups ({differing}): their spread is not that of repeats"
+    elif differing := "; ".join(set_ups([page.facts for page in pages])):
+        yield f"the runs are of different set-ups ({differing}): so are the benchmarks that the score is of"
 
 
 def _varied(pages: Sequence[Page]) -> list[str]:

@@ -369,7 +369,10 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A run, or several pooled as repeats; ``facts`` are the first's. A score is None where no weight is above 0."""
+    """A run, or several, pooled as repeats where they are of the same benchmark; ``facts`` are the first's.
+
+    A score is None where no weight is above 0.
+    """
 
     runs: tuple[RunFacts, ...]
     benchmarks: tuple[BenchmarkSummary, ...]

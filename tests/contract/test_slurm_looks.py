@@ -13,7 +13,7 @@ import pytest
 
 from milabench.app import jobs
 from milabench.app.status import Wanted, status
-from milabench.errors import NotBegunError
+from milabench.errors import NotBegunError, UsageError
 from milabench.plan import Command, Job, Plan, Trial
 from milabench.record import Record
 from milabench.slurm.records import Submissions, Submitted
@@ -137,3 +137,21 @@ def test_a_run_that_was_not_submitted_has_no_job(tmp_path: Path) -> None:
     assert "Slurm" not in told(run, squeue(tmp_path, ANSWERS))
     assert json.loads(told(run, squeue(tmp_path, ANSWERS), as_json=True))["job"] is None
     assert not (tmp_path / "calls").exists()
+
+
+def test_of_a_run_that_was_split_each_is_told_those_too_that_have_not_begun(tmp_path: Path) -> None:
+    environ = squeue(tmp_path, ANSWERS)
+    (tmp_path / "runs/each").mkdir(parents=True)
+    submitted(tmp_path / "runs/each/a")
+    submitted(tmp_path / "runs/each/b", begun=False)
+    out = StringIO()
+    status(Wanted(run="each", base=tmp_path, environ=environ), out)
+    assert "a: interrupted: its job goes on with it" in out.getvalue()
+    assert "b: its Slurm job 17 has not begun the run (waits: Priority" in out.getvalue()
+    out = StringIO()
+    status(Wanted(run="each", base=tmp_path, environ=environ, as_json=True), out)
+    first, second = map(json.loads, out.getvalue().splitlines())
+    assert (first["state"], second["state"], second["run"]["name"]) == ("interrupted", "not begun", "b")
+    assert second["job"]["reason"] == "Priority"
+    with pytest.raises(UsageError, match="give one of a, b, or milabench submit --attach"):
+        status(Wanted(run="each", base=tmp_path, environ=environ, follow=True), StringIO())

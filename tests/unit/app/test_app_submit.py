@@ -16,7 +16,7 @@ from milabench.app.submit import Words, _all_submitted, _found, _on_nodes, _Part
 from milabench.console import Console
 from milabench.errors import PreflightError, RunDirError
 from milabench.slurm.commands import Slurm, SlurmError
-from milabench.slurm.records import Submissions, Submitted
+from milabench.slurm.records import Part, Submissions, Submitted
 from milabench.slurm.states import Seen
 
 SUITE = """\
@@ -46,6 +46,9 @@ def test_each_benchmark_is_selected_alone_and_asks_for_its_nodes(tmp_path: Path)
         "nlp": ("--nodes=2",),
         "every": (),
     }
+    assert {part.submissions.run.name: part.submissions.part for part in parts}["nlp"] == Part(
+        name="nlp", weight=1.0, enabled=True
+    )
     begin = begun["bert"]
     assert begin is not None
     assert begin[-4:] == ("--base", str(tmp_path), "--run-name", str(tmp_path / "runs/it/bert"))

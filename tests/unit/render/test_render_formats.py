@@ -149,6 +149,13 @@ def test_pooled_runs_are_named_and_each_place_is_given() -> None:
     assert "run directory: /runs/a\nrun directory: /runs/b\n" in written
 
 
+def test_runs_of_other_benchmarks_each_are_not_called_repeats() -> None:
+    runs = tuple(RunFacts(name=name, started="", path=f"/{name}") for name in ("a", "b"))
+    each = tuple(benchmark(name, processes=(replace(PROCESS, repeat=(run, 0)),)) for run, name in enumerate("xy"))
+    apart = Summary(runs=runs, benchmarks=each, missing=(), skipped=(), score={"milabench": 1.0})
+    assert "2 runs, each of other benchmarks: a, b" in text.render(apart)
+
+
 def test_an_empty_run_says_so() -> None:
     written = text.render(empty())
     assert "nothing ran" in written

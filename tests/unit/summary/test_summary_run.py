@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -233,6 +234,30 @@ def test_runs_of_different_set_ups_are_pooled_with_a_warning(make_run: MakeRun) 
     assert "(machine: hostname a, b; environment torch: torch 1, 2)" in told
 
 
+def test_runs_of_other_benchmarks_are_not_repeats_and_lists_of_nodes_stay_apart(make_run: MakeRun) -> None:
+    node = {"hostname": "vm", "memory_bytes": 2**37}
+    runs = []
+    for name, count in (("a", 1), ("b", 2)):
+        nodes = {f"n{number}": node for number in range(count)}
+        runs.append(make_run(name, recorded={**GPU, "nodes": nodes, "system": {**GPU["system"], **node}}))
+        runs[-1].write(f"{name}.D0", *rates(1), end())
+    (told,) = [told for told in summarize(runs).warnings if "set-ups" in told]
+    shown = "hostname vm / vm, vm; memory 128.0 GiB / 128.0 GiB, 128.0 GiB"
+    assert told == f"the runs are of different set-ups (machine: {shown}): so are the benchmarks that the score is of"
+    runs[1].write("a.D0", *rates(1), end())
+    (told,) = [told for told in summarize(runs).warnings if "set-ups" in told]
+    assert told.startswith("the pooled runs are of different set-ups")
+
+
+def test_what_no_run_has_begun_is_missing_and_counts_nothing(make_run: MakeRun) -> None:
+    run = make_run("run", recorded=GPU)
+    run.write("a.D0", *rates(3), end())
+    waiting = Missing(benchmark="b", outcome="lost", reason="lost: its job waits", weight=1.0, enabled=True)
+    summary = summarize(run, [waiting, replace(waiting, benchmark="a")])
+    assert summary.missing == (waiting,)
+    assert summary.score["milabench"] == pytest.approx(2.0)  # exp of half of ln(3 + 1)
+
+
 def test_a_run_whose_node_was_replaced_says_so_and_is_of_another_set_up(make_run: MakeRun) -> None:
     nodes = {name: {"hostname": name, "cpus": 4} for name in ("n1", "n2", "n4")}
     moved = {**GPU, "nodes": nodes, "replaced": [{"node": "n2", "by": "n4", "time": 1764460800.0}]}
@@ -244,7 +269,7 @@ def test_a_run_whose_node_was_replaced_says_so_and_is_of_another_set_up(make_run
         *summarize(first).warnings
     ]
     (told,) = [told for told in summarize([first, other]).warnings if "set-ups" in told]
-    assert "machine: hostname n1, n2, n4, n1, n2" in told
+    assert "machine: hostname n1, n2, n4 / n1, n2" in told
 
 
 @pytest.mark.parametrize(
