@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from milabench.app.printed import Printed
 from milabench.app.wishes import Left, Wish, heeded
 from milabench.console import PROGRESS_S, Console
-from milabench.console.status import News
+from milabench.console.status import News, trials
 from milabench.console.words import printable
 from milabench.errors import ExitCode, RunDirError
-from milabench.follow.run import Watch
+from milabench.follow.run import Status, Watch
 from milabench.outcome import GOOD
 from milabench.rundir import RunDir, is_run
 from milabench.slurm import states
@@ -111,6 +112,9 @@ class _Followed:
         self._told = _Told()
         self._watch: Watch | None = None
         self._news: News | None = None
+        self._printed = Printed(submissions.paper.output)
+        self._tells_output = not {"-q", "--quiet"} & {*(submissions.begin or ())}
+        self._tell_so_far()
 
     @property
     def job(self) -> str:
@@ -121,13 +125,11 @@ class _Followed:
 
         A job that Slurm does not know any more is over.
         """
-        happened = self._tell_run()
-        if jobs is not None:
-            seen = jobs.get(self.job) or self._forgotten()
-            happened = self._tell_state(seen) or happened
-            if seen.is_over:
-                self._tell_run()  # what came between the two looks
-                self._conclude(seen)
+        seen = None if jobs is None else jobs.get(self.job) or self._forgotten()
+        happened = seen is not None and self._tell_state(seen)
+        happened = self._tell_run(ends=seen is not None and seen.is_over) or happened
+        if seen is not None and seen.is_over:
+            self._conclude(seen)
         return happened
 
     def _forgotten(self) -> Seen:
@@ -148,20 +150,50 @@ class _Followed:
             self._console.note(f"job {self.job} is {seen.state.lower()}{_on(seen.nodes)}")
         return True
 
-    def _tell_run(self) -> bool:
+    def _tell_so_far(self) -> None:
+        """Tell, of a run that is there already, how far it is: what had ended is not told again one by one."""
+        status = self._look(whole=False)
+        if status is None or self._news is None:
+            return
+        running = list(self._news.of(status, time.time()))
+        self._console.note(f"{status.path.name} so far: {trials(status)}")
+        since = status.since or 0.0
+        if not status.is_over and since >= self.submissions.latest.submitted:  # else it is a job before that began it
+            self._tells_output = False
+            for line in running:
+                self._console.note(line)
+
+    def _tell_run(self, *, ends: bool) -> bool:
+        """Tell what is new of the run and, until it begins, what its job prints; return whether anything is.
+
+        What a job has printed that ``ends`` without a run is told with how it ended.
+        """
+        status = self._look()
+        lines = [] if status is None or self._news is None else list(self._news.of(status, time.time()))
+        printed = self._output(ends=ends and not lines)
+        for line in (*printed, *lines):
+            self._console.note(line)
+        self._tells_output = self._tells_output and not lines
+        return bool(printed or lines)
+
+    def _look(self, *, whole: bool = True) -> Status | None:
+        """Look at the run; None where there is none yet, or where it is being put in place.
+
+        ``whole``: what had ended before the first look is news.
+        """
         run = RunDir(self.submissions.run)
         try:
             if self._watch is None and run.plan_path.exists():
                 self._watch = Watch(run)
-                self._news = News(self._watch, PROGRESS_S, whole=True)
-            if self._watch is None or self._news is None:
-                return False
-            lines = list(self._news.of(self._watch.look(_READING_S), time.time()))
-        except RunDirError:  # being put in place, on a file system that is slow to say so
-            return False
-        for line in lines:
-            self._console.note(line)
-        return bool(lines)
+                self._news = News(self._watch, PROGRESS_S, whole=whole)
+            return None if self._watch is None else self._watch.look(_READING_S)
+        except RunDirError:  # a file system may be slow to say that all is there
+            return None
+
+    def _output(self, *, ends: bool) -> list[str]:
+        if not self._tells_output or ends:
+            return []
+        return [f"job {self.job}: {printable(line)}" for line in self._printed.before_run()]
 
     def _conclude(self, seen: Seen) -> None:
         """Record how the job ended, and tell it."""
@@ -175,6 +207,8 @@ class _Followed:
         self.code, words = states.how_it_ended(seen)
         if seen.state == "GONE" and ended is not None:
             self.code, words = ended, "has ended: its run is complete"
+        if seen.could_not_print:
+            words += f", most likely as it cannot write {self._printed.path} there: is the base there, and writable?"
         self._console.note(f"job {self.job}{_on(self.submissions.latest.nodes)} {words}")
         if self.code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.INTERRUPTED):
             self._show_output()
@@ -187,15 +221,11 @@ class _Followed:
         return states.on_others(seen) if (self.submissions.run / "plan.json").exists() else ""
 
     def _show_output(self) -> None:
-        """Show the last lines of what the job printed: there stands what was wrong."""
-        output = self.submissions.paper.output
-        try:
-            lines = output.read_text(errors="replace").splitlines()
-        except OSError:
-            return
+        """Show the last lines of what the job printed and was not told: there stands what was wrong."""
+        lines = self._printed.last(_LINES)
         if lines:
-            self._console.note(f"the last that job {self.job} printed ({output}):")
-        for line in lines[-_LINES:]:
+            self._console.note(f"the last that job {self.job} printed ({self._printed.path}):")
+        for line in lines:
             self._console.note(f"  {printable(line)}")
 
 

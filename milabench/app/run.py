@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from milabench import plan as planning
 from milabench.app import preflight, sizing
@@ -60,6 +61,9 @@ _SECOND = (
     "tundra",
     "wren",
 )
+
+
+BEGINS: Final = " to run, at most "  # what is told where all is set up and looked at, and a run begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +179,7 @@ async def fill(
     try:
         await work.hold(record)
         where = "these nodes" if len(work.hosts) > 1 else "this machine"
-        work.console.note(f"{len(plan.trials)} to run, at most {_span(plan.time_bound_s)} on {where}")
+        work.console.note(f"{len(plan.trials)}{BEGINS}{_span(plan.time_bound_s)} on {where}")
         if side_by_side and not any_side_by_side(plan):
             work.console.note("side by side: no two of them use other devices here, so each runs alone")
         async with work.monitored(record, plan):

@@ -152,6 +152,8 @@ def _begin(words: Sequence[str], run: Path, options: Options) -> tuple[str, ...]
 
 
 def _check_free(run: Path) -> None:
+    if "\\" in str(run):
+        raise UsageError(f"{run}: Slurm takes no path with a backslash: choose another --run-name, or --base")
     if is_run(run) or records.is_submitted(run):
         resume = shlex.join(["milabench", "submit", "--resume", str(run)])
         raise PreflightError(f"{run} holds a run already: choose another --run-name, or {resume}")

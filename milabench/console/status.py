@@ -37,13 +37,7 @@ def lines(status: Status, usage: Mapping[str, Usage], width: int, now: float, jo
     yield f"{status.path.name}: {_state(status, now, job)}"
     if job is not None:
         yield printable(f"Slurm job {job.job}: {in_words(job)}")
-    ended = counts(Counter(each.kind for each in status.outcomes.values() if each.kind not in UNDECIDED))
-    began = "cut off" if status.is_over else "running"
-    parts = [f"{status.done} of {len(status.trials)} done" + (f" ({ended})" if ended else "")]
-    parts += [cut] if (cut := counts(status.undecided)) else []
-    parts += [f"{len(status.running)} {began}"] if status.running else []
-    parts += [f"{status.waiting} {'not begun' if status.is_over else 'waiting'}"] if status.waiting else []
-    yield f"trials: {', '.join(parts)}"
+    yield f"trials: {trials(status)}"
     if not status.is_over:
         yield from ("", *table(overview(status, usage, now), width)) if status.processes else ()
     failed = [(trial, each) for trial, each in status.outcomes.items() if each.kind not in GOOD]
@@ -55,6 +49,17 @@ def lines(status: Status, usage: Mapping[str, Usage], width: int, now: float, jo
         if len(failed) > _MOST_FAILURES:
             yield f"… and {len(failed) - _MOST_FAILURES} more: see `milabench report`"
         yield f"what a process printed: milabench logs {failed[0][0]} --run {shlex.quote(str(status.path))}"
+
+
+def trials(status: Status) -> str:
+    """Say what has become of the trials of a run so far."""
+    ended = counts(Counter(each.kind for each in status.outcomes.values() if each.kind not in UNDECIDED))
+    began = "cut off" if status.is_over else "running"
+    parts = [f"{status.done} of {len(status.trials)} done" + (f" ({ended})" if ended else "")]
+    parts += [cut] if (cut := counts(status.undecided)) else []
+    parts += [f"{len(status.running)} {began}"] if status.running else []
+    parts += [f"{status.waiting} {'not begun' if status.is_over else 'waiting'}"] if status.waiting else []
+    return ", ".join(parts)
 
 
 def _state(status: Status, now: float, job: Seen | None) -> str:

@@ -16,6 +16,7 @@ from milabench.errors import ExitCode
 _FIELDS: Final = ("JobID", "State", "Reason", "exit_code", "NodeList", "StartTime", "EndTime", "TimeLimit")
 _END: Final = "|"
 FORMAT: Final = ",".join(f"{name}:{_END}" for name in _FIELDS)
+_NO_OUTPUT: Final = 53  # the signal that slurmd says such a job was killed by
 _NEAR_S = 135.0  # an end so short of the time limit is because of it: SIGTERM comes 60 to 120 s before
 
 
@@ -39,6 +40,11 @@ class Seen:
     @property
     def is_over(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def could_not_print(self) -> bool:
+        """Whether Slurm could not begin its script, most of the time since it cannot open the file for its output."""
+        return self.state == "FAILED" and (self.reason == "JobLaunchFailure" or self.signal == _NO_OUTPUT)
 
     @property
     def was_cut_off(self) -> bool:
@@ -142,6 +148,8 @@ def how_it_ended(seen: Seen) -> tuple[ExitCode, str]:
         return ExitCode.ENVIRONMENT, f"ended with exit code {seen.exit_code}"
     if seen.state == "FAILED" and seen.signal == signal.SIGTERM:
         return ExitCode.INTERRUPTED, "was told to end before it had begun"  # milabench takes that as a wish
+    if seen.could_not_print:
+        return ExitCode.ENVIRONMENT, f"could not be started ({seen.reason})"
     if seen.state == "FAILED" and seen.signal is not None:
         return ExitCode.ENVIRONMENT, f"was killed by signal {seen.signal}"
     end = ENDED[seen.state]

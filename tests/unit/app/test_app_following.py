@@ -14,7 +14,9 @@ import pytest
 from milabench.app import following
 from milabench.console import Console
 from milabench.errors import ExitCode
-from milabench.rundir import RunDir
+from milabench.outcome import Outcome
+from milabench.plan import Command, Job, Plan, Trial
+from milabench.record import Record
 from milabench.slurm import records
 from milabench.slurm.commands import Slurm, SlurmError
 from milabench.slurm.records import Submissions, Submitted
@@ -70,8 +72,8 @@ def job(number: str, state: str, **more: object) -> dict[str, Seen]:
     return {number: Seen(job=number, state=state, **more)}  # type: ignore[arg-type]
 
 
-def followed(slurm: Fake, jobs: Sequence[Submissions]) -> tuple[ExitCode, list[str], list[RunDir]]:
-    told, shown = Told(), list[RunDir]()
+def followed(slurm: Fake, jobs: Sequence[Submissions]) -> tuple[ExitCode, list[str], list[Path]]:
+    told, shown = Told(), list[Path]()
     code = asyncio.run(asyncio.wait_for(following.follow(slurm, jobs, told, shown.extend), 30))
     return code, told.notes, shown
 
@@ -215,3 +217,78 @@ def test_ctrl_c_ends_jobs_gently_then_at_once_then_leaves_them(
     found, told, _ = followed(slurm, there(tmp_path, "7"))
     assert (found, slurm.calls) == (ExitCode.INTERRUPTED, calls)
     assert last in told
+
+
+def printing(path: Path, *texts: str) -> Callable[[int], None]:
+    """Return what has a job print a text more at each look."""
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+
+    def go_on(count: int) -> None:
+        with path.open("a") as file:
+            file.write("".join(texts[count - 1 : count]))
+
+    return go_on
+
+
+def test_what_a_job_prints_until_its_run_begins_is_told_as_it_comes(tmp_path: Path) -> None:
+    (made,) = there(tmp_path, "7")
+    texts = (
+        "[1/2] installing x\n",
+        "  ok x\nwarning: the ma",
+        "chine is busy\n",
+        "2 to run, at most 1 min\n[1/2] running",
+    )
+    runs = [job("7", "RUNNING")] * 5
+    slurm = Fake(*runs, job("7", "COMPLETED", exit_code=0), then=printing(made.paper.output, *texts))
+    _, told, _ = followed(slurm, [made])
+    before = ["[1/2] installing x", "  ok x", "warning: the machine is busy", "2 to run, at most 1 min"]
+    assert [line for line in told if line.startswith("job 7: ")] == [f"job 7: {line}" for line in before]
+
+
+def test_a_job_that_fails_after_its_report_is_told_without_it(tmp_path: Path) -> None:
+    (made,) = there(tmp_path, "7")
+    report = "2 to run, at most 1 min\nrates\nnotes\nrun directory: /it\nmilabench: no room is left\n"
+    slurm = Fake(job("7", "RUNNING"), job("7", "FAILED", exit_code=4), then=printing(made.paper.output, report))
+    _, told, _ = followed(slurm, [made])
+    assert [line for line in told if line.startswith("  ")] == ["  milabench: no room is left"]
+
+
+def test_a_job_that_slurm_could_not_begin_says_which_file_it_needs(tmp_path: Path) -> None:
+    (made,) = there(tmp_path, "7")
+    ended = job("7", "FAILED", reason="JobLaunchFailure", signal=53, nodes="n3")
+    code, told, _ = followed(Fake(ended), [made])
+    cannot = f"cannot write {made.paper.output} there: is the base there, and writable?"
+    assert (code, told[0]) == (
+        ExitCode.ENVIRONMENT,
+        f"job 7 on n3 could not be started (JobLaunchFailure), most likely as it {cannot}",
+    )
+
+
+def test_of_a_run_that_goes_on_what_had_ended_before_is_summed_up(tmp_path: Path) -> None:
+    trials = []
+    for name in ("a", "b"):
+        command = Command(tag=name, benchmark=name, node="n1", argv=("x",), cwd="/")
+        trials.append(Trial(benchmark=name, jobs=(Job(tag=name, commands=(command,), deadline_s=60.0),)))
+    (made,) = there(tmp_path, "7")
+    record = Record.create(made.run, plan=Plan(phase="run", trials=tuple(trials)), facts={}, suite={})
+    record.started(trials[0])
+    record.note(trials[0], Outcome(kind="failed", reason="exit code 3"))
+    record.finish("interrupted")
+
+    def resume(count: int) -> None:
+        if count == 2:
+            again = Record.reopen(made.run)
+            again.started(trials[1])
+            again.note(trials[1], Outcome(kind="failed", reason="exit code 4"))
+            again.finish("complete")
+
+    runs = [job("7", "PENDING", reason="Priority"), job("7", "RUNNING")]
+    _, told, _ = followed(Fake(*runs, job("7", "FAILED", exit_code=1), then=resume), [made])
+    assert told == [
+        "7 so far: 1 of 2 done (1 failed), 1 not begun",
+        "job 7 waits: Priority: others come before it",
+        "job 7 is running",
+        "FAIL b (failed): exit code 4",
+        "job 7 has ended",
+    ]

@@ -12,9 +12,9 @@ import pytest
 
 from milabench import suite
 from milabench.app.options import Options
-from milabench.app.submit import Words, _all_submitted, _found, _on_nodes, _Part, _parts
+from milabench.app.submit import Words, _all_submitted, _check_free, _found, _on_nodes, _Part, _parts
 from milabench.console import Console
-from milabench.errors import PreflightError, RunDirError
+from milabench.errors import PreflightError, RunDirError, UsageError
 from milabench.slurm.commands import Slurm, SlurmError
 from milabench.slurm.records import Part, Submissions, Submitted
 from milabench.slurm.states import Seen
@@ -127,6 +127,11 @@ def test_a_run_that_has_not_begun_asks_for_what_it_did(tmp_path: Path) -> None:
     there = submitted(tmp_path / "it")
     assert _on_nodes(there, ("--nodelist=n1", "-N1"), others=False, said=False) == ("--nodelist=n1", "-N1")
     assert _on_nodes(there, ("--nodelist=n1", "-N1"), others=True, said=False) == ("-N1",)
+
+
+def test_a_path_that_slurm_would_read_otherwise_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Slurm takes no path with a backslash: choose another --run-name"):
+        _check_free(tmp_path / "my\\night")
 
 
 class Queue(Slurm):
