@@ -51,9 +51,13 @@ class Options:
         return Operator(environ=self.environ, changes=self.override, lenient=self.lenient)
 
     def command(self, verb: str) -> str:
-        """Return the command to type for another verb with the same options."""
+        """Return the command to type for another verb with the same options.
+
+        Another run is submitted as this one was, where it was.
+        """
+        submits = self._submitting() if verb == "run" else ()
         own = self.config is not None and self.unpacked is not None and Path(self.config).parent == self.unpacked
-        words = ["milabench", verb, *(("--config", self.config) if self.config and not own else ())]
+        words = ["milabench", *(submits or (verb,)), *(("--config", self.config) if self.config and not own else ())]
         if self.environ.get("MILABENCH_BASE") != str(self.base):
             words += ["--base", str(self.base)]
         words += ["--system", str(self.system)] if self.system else []
@@ -65,7 +69,16 @@ class Options:
         words += ["--bundle", str(self.bundle)] if self.bundle else ["--offline"] if self.offline else []
         words += ["--accept-new-host-keys"] if self.accept_new_host_keys else []
         if verb == "run":
-            words += ["--run-name", self.run_name] if self.run_name else []
+            words += ["--run-name", self.run_name] if self.run_name and not submits else []
             words += ["--repeat", str(self.repeats)] if self.repeats != 1 else []
             words += ["--side-by-side"] if self.side_by_side else []
         return shlex.join(words)
+
+    def _submitting(self) -> tuple[str, ...]:
+        """Return what submits a run, nothing where this one is not that of a Slurm job."""
+        from milabench.slurm import records  # most verbs need nothing of Slurm
+
+        if not self.run_name or not self.run_name.startswith("/") or not records.is_submitted(Path(self.run_name)):
+            return ()
+        profile = records.read(Path(self.run_name)).latest.profile
+        return ("submit", *(("--profile", profile) if profile else ()), "--")

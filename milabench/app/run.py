@@ -29,6 +29,7 @@ from milabench.plan import Phase, Plan, Workspace
 from milabench.preflight import Finding
 from milabench.record import Record
 from milabench.rundir import RunDir
+from milabench.slurm import records
 from milabench.system.multirun import TIME
 
 _LONG = 5_000  # trials whose planning takes a second or more
@@ -192,7 +193,7 @@ async def fill(
     finally:
         record.finish("interrupted" if work.interrupt.asked else state)
         if state != "complete":
-            work.console.note(f"{record.path.name} is not complete: milabench resume {_named(record, work.options)}")
+            work.console.note(f"{record.path.name} is not complete: {_going_on(record, work.options)}")
     if state == "complete":
         _save_sizes(record, work.console)
     ended(record)
@@ -205,11 +206,13 @@ def _span(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def _named(record: RunDir, options: Options) -> str:
-    """Return what names a run on the command line: its name where it lies below the base, else its path."""
+def _going_on(record: RunDir, options: Options) -> str:
+    """Return the command that goes on with a run: by its name where it lies below the base, else by its path."""
+    if records.is_submitted(record.path):
+        return shlex.join(["milabench", "submit", "--resume", str(record.path)])
     below = record.path.parent == options.base / "runs"
     base = [] if options.environ.get("MILABENCH_BASE") == str(options.base) else ["--base", str(options.base)]
-    return shlex.join([record.path.name, *base] if below else [str(record.path)])
+    return shlex.join(["milabench", "resume", *([record.path.name, *base] if below else [str(record.path)])])
 
 
 async def _once(work: Operation, ready: Workspace, known: list[tuple[object, Mapping[str, str]]]) -> Mapping[str, str]:

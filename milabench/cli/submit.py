@@ -58,6 +58,8 @@ def submit(arguments: tuple[str, ...], resumed: str | None, attached: str | None
         raise UsageError("--other-nodes goes with --resume: a run that begins takes the nodes that it is given")
     if resumed is None and attached is None:
         given, words = _read_run(arguments)
+        if values["base"] and given.get("base"):
+            raise UsageError("--base is given twice: before `--` and behind it")
         options = read_options({**given, "base": values["base"] or given.get("base")})
         return _go(flows.submit(_wanted(values), words, options, console), options, console, follows=follows)
     if values["split"] or (resumed is not None and attached is not None):

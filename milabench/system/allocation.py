@@ -17,10 +17,19 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def read(environ: Mapping[str, str]) -> Allocation | None:
-    """Return the allocation that an environment is of, None outside one. Raises UsageError for a list that is none."""
+    """Return the allocation that an environment is of, None outside one.
+
+    Raises UsageError for a list that is none, and in all tasks of a step but the first: each would use all nodes.
+    """
     job, nodes = environ.get("SLURM_JOB_ID"), environ.get("SLURM_JOB_NODELIST")
     if not job or not nodes:
         return None
+    task, tasks = environ.get("SLURM_PROCID", ""), environ.get("SLURM_STEP_NUM_TASKS", "")
+    if task.isdecimal() and tasks.isdecimal() and 0 < int(task) < int(tasks):
+        raise UsageError(
+            f"this is task {task} of {tasks} that srun has started, and each would run on all nodes of the allocation:"
+            " start milabench once, without srun: it starts by itself what the nodes need"
+        )
     return Allocation(job=job, nodes=tuple(hosts(nodes)), here=environ.get("SLURMD_NODENAME"))
 
 

@@ -97,6 +97,9 @@ def test_ctrl_c_ends_the_job_as_it_ends_a_run_which_can_be_gone_on_with(site: Pr
     assert following.returncode == 130, said
     assert outcomes(run) == {"first": "early_stop", "long": "interrupted"}
     assert f"milabench submit --resume {run.path} goes on with it" in said
+    printed = (run.path / "slurm/1.out").read_text()
+    assert f"{run.path.name} is not complete: milabench submit --resume {run.path}\n" in printed
+    assert f"job {job_of(run)}: 2 to run, at most" in said
     (tmp_path / "mark").touch()
     done = site.milabench("submit", "--resume", "it")
     assert done.code == 0, done.err

@@ -38,6 +38,11 @@ def test_what_submit_says_itself_is_left_out() -> None:
     assert (values["base"], values["run_name"]) == ("/there", "it")
 
 
+def test_a_base_is_given_once() -> None:
+    with pytest.raises(UsageError, match="--base is given twice"):
+        submit.main(["--base", "a", "--", "-c", "x", "--base", "b"], standalone_mode=False)
+
+
 def test_an_option_that_run_does_not_have_is_refused() -> None:
     with pytest.raises(click.UsageError, match="--nope"):
         _read_run(("--nope",))

@@ -12,6 +12,7 @@ from milabench.app.options import Options
 from milabench.cli import VERBS
 from milabench.cli.shared import read_options
 from milabench.errors import ExitCode, UsageError
+from milabench.slurm.records import Submissions, Submitted
 
 README = Path(__file__).parents[3] / "README.md"
 
@@ -63,6 +64,18 @@ def test_the_configuration_of_a_process_is_no_path(monkeypatch: pytest.MonkeyPat
 def test_the_command_to_type_repeats_the_options() -> None:
     options = Options(config="standard", base=Path("/b"), select=("a and b",), environ={})
     assert options.command("install") == "milabench install --config standard --base /b --select 'a and b'"
+
+
+@pytest.mark.parametrize(("profile", "words"), [(None, "submit --"), ("my two", "submit --profile 'my two' --")])
+def test_another_run_is_submitted_where_this_one_was(tmp_path: Path, profile: str | None, words: str) -> None:
+    options = Options(config="standard", base=tmp_path, run_name=str(tmp_path / "it"), environ={})
+    shared = f"--config standard --base {tmp_path}"
+    assert options.command("run") == f"milabench run {shared} --run-name {tmp_path}/it"
+    (tmp_path / "it").mkdir()
+    job = Submitted(job="7", profile=profile, asked=(), submitted=1.0)
+    Submissions(run=tmp_path / "it", jobs=(job,)).write()
+    assert options.command("run") == f"milabench {words} {shared}"
+    assert options.command("install") == f"milabench install {shared}"
 
 
 def test_the_command_to_type_has_every_option_that_is_no_default() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from milabench.errors import UsageError
 from milabench.system import Operator, resolve
-from milabench.system.allocation import hosts
+from milabench.system.allocation import hosts, read
 
 FACTS: dict[str, Any] = {"hostname": "here", "arch": "cpu", "cpus": 4, "devices": [], "environ": {}, "ips": []}
 WITHIN = {"SLURM_JOB_ID": "17", "SLURM_JOB_NODELIST": "gpu[08-10]"}
@@ -62,6 +62,14 @@ def test_without_named_nodes_they_are_those_of_the_allocation(tmp_path: Path) ->
 def test_the_node_that_runs_the_script_is_this_machine() -> None:
     system = resolve(None, FACTS, operator=Operator(environ={**WITHIN, "SLURMD_NODENAME": "gpu08"}))
     assert [node.local for node in system.nodes] == [True, False, False]
+
+
+def test_of_several_tasks_of_a_step_the_first_alone_has_the_nodes() -> None:
+    step = {**WITHIN, "SLURM_STEP_NUM_TASKS": "2"}
+    assert read({**step, "SLURM_PROCID": "0"}) is not None
+    assert read({**WITHIN, "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}) is not None  # a job's script
+    with pytest.raises(UsageError, match="this is task 1 of 2 that srun has started.*: start milabench once"):
+        read({**step, "SLURM_PROCID": "1"})
 
 
 def test_a_file_that_names_nodes_wins_over_the_allocation(tmp_path: Path) -> None:
