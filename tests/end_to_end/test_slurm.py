@@ -253,6 +253,20 @@ def test_each_benchmark_can_be_a_job_of_its_own(site: Project) -> None:
     assert (failed.code, runs["bad"].journal().attempts["bad"]) == (1, 2)
 
 
+def test_a_benchmark_whose_job_could_not_begin_is_missing_in_the_report_of_all(site: Project) -> None:
+    site.suite(one=shell(PRINTER), never=shell("true", requires_capabilities=["gpu.count > 100"], weight=3))
+    done = site.milabench("submit", "--split", "--", "-c", "suite.yaml", "--run-name", "it")
+    assert done.code == 4, done.err
+    assert "nothing can run on this system: never" in done.err
+    for said in (done.out, site.milabench("report", "it").out):
+        assert "missing (each scores 0)\n  never  lost: its Slurm job" in said
+    (missing,) = site.milabench("report", "--json", *map(str, site.base.glob("runs/it.*/*"))).json["missing"]
+    assert (missing["benchmark"], missing["weight"]) == ("never", 3.0)
+    told = site.milabench("status", "it").out
+    assert "one: complete" in told
+    assert "ended with exit code 4 before the run began: see" in told
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
