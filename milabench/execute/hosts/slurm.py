@@ -26,9 +26,10 @@ _ALLOTTED = re.compile(r"\bNodes=(\S+) CPU_IDs=\S* Mem=\S* GRES=(\S*)")
 _GPUS = re.compile(r"(?:^|,)gpu(?::[^:,()]+)?:(\d+)")
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER")
 _SAID = re.compile(r"(?:srun|slurmstepd[^:]*): (?:error: )?(.*)")
-# What srun says of how it ends rather than of why.
+# What srun says of how it ends, or of a connection that is gone with its node, rather than of why.
 _AFTERWARDS = re.compile(
-    r"forcing job termination|Job step aborted|Waiting up to|lacks support for cpu binding|task \d+: |launch/slurm"
+    r"forcing job termination|Job step aborted|Waiting up to|lacks support for cpu binding|task \d+: |launch/slurm|"
+    r"_server_read"
 )
 
 

@@ -58,6 +58,13 @@ def test_what_a_job_asked_for_is_not_asked_of_its_steps_again() -> None:
         (["srun: error: Node failure on n2"], "srun: Node failure on n2"),
         (
             [
+                "srun: error: _server_read: fd 12 error reading header: Connection reset by peer",
+                "srun: error: Node failure on n2",
+            ],
+            "srun: Node failure on n2",
+        ),
+        (
+            [
                 "srun: cluster configuration lacks support for cpu binding",
                 "srun: forcing job termination",
                 "srun: Job step aborted: Waiting up to 7 seconds for job step to finish.",
