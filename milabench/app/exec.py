@@ -116,7 +116,7 @@ def direct(text: str) -> Node:
         what = "neither a node of the system nor an address such as user@host:port"
         raise UsageError(f"--host {text}: {what}") from None
     plain = found.user is None and found.port == SSH_PORT
-    here = plain and is_here(found.address, found.address, {"hostname": platform.node(), "ips": list(addresses())})
+    here = plain and is_here(found.address, {"hostname": platform.node(), "ips": list(addresses())})
     return Node(name=text, address=found.address, user=found.user, port=found.port, local=here)
 
 

@@ -20,6 +20,10 @@ Opens = Callable[[Node, System], AbstractAsyncContextManager[Host]]
 AT_ONCE = 32  # connections that are being made: each costs both ends some work
 MOST_TOLD = 20
 _CLOCKS = 5  # times that a clock is read: the quickest answer says most
+_NAMESAKE = (
+    "this machine has that name too, and not that address, as where the address is one that a cloud shows outside: if"
+    " this machine is meant, leave `ip` out, or give an address of one of its interfaces (see `ip addr`)"
+)
 _OPERATOR = ""  # what this machine is called among nodes where it is none
 
 
@@ -106,7 +110,12 @@ class Fleet:
         async def one(node: Node) -> None:
             async with few:
                 way = self._opens(node, system)
-                self.hosts[node.name] = await way.__aenter__()
+                try:
+                    self.hosts[node.name] = await way.__aenter__()
+                except PreflightError as error:
+                    if not node.namesake or system.allocation is not None:
+                        raise
+                    raise PreflightError(f"{error}; {_NAMESAKE}") from None
                 self._opened.append(way)
 
         await self._all(system, one, nodes)

@@ -67,7 +67,7 @@ def resolve(
     of_main = remote.get(entries[0].name, facts)
     arch = cast(Arch, asked.get("arch") or said.arch or of_main.get("arch") or "cpu")
     _check_devices(arch, asked)
-    maker = Maker(arch=arch, facts=facts, remote=remote, said=said, asked=asked)
+    maker = Maker(arch=arch, facts=facts, remote=remote, said=said, asked=asked, allocated=within is not None)
     return _made(maker, entries, within, tuple(problems.warnings))
 
 
@@ -108,7 +108,8 @@ def recorded(
 ) -> System:
     """Return the system that a run was begun on, its main node first, as it is now: with all that its nodes show."""
     arch = cast(Arch, said.arch or remote.get(said.nodes[0].name, facts).get("arch") or "cpu")
-    return _made(Maker(arch=arch, facts=facts, remote=remote, said=said, asked={}), said.nodes, within)
+    maker = Maker(arch=arch, facts=facts, remote=remote, said=said, asked={}, allocated=within is not None)
+    return _made(maker, said.nodes, within)
 
 
 def asked_arch(environ: Mapping[str, str], changes: Sequence[str]) -> str | None:

@@ -27,3 +27,8 @@ def spelled(text: str) -> str:
     with suppress(ValueError):
         return str(ip_address(text))
     return text
+
+
+def bare(host: str) -> str:
+    """Return a host's name without its domain, as all are compared; an address as it is."""
+    return host if is_address(host) else host.casefold().partition(".")[0]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from milabench.system.addresses import is_loopback, spelled
+from milabench.system.addresses import bare, is_loopback, spelled
 from milabench.system.file import SSH_PORT, NodeEntry, SystemFile
 from milabench.system.types import Arch, Device, Node
 
@@ -16,7 +16,8 @@ from milabench.system.types import Arch, Device, Node
 class Maker:
     """Make nodes; one that was not probed is taken to have as much of everything as this machine.
 
-    ``facts`` are those of this machine, ``remote`` those of others by the name of their node.
+    ``facts`` are those of this machine, ``remote`` those of others by the name of their node. ``allocated``: Slurm says
+    which nodes there are, by names that need not be of this machine's domain.
     """
 
     arch: Arch
@@ -24,6 +25,7 @@ class Maker:
     remote: Mapping[str, Mapping[str, Any]]
     said: SystemFile
     asked: Mapping[str, Any]
+    allocated: bool = False
 
     def node(self, entry: NodeEntry, *, main: bool) -> Node:
         local = self.is_local(entry)
@@ -40,6 +42,7 @@ class Maker:
             memory_bytes=facts.get("memory_bytes"),
             environ=own.get("environ", {}),
             local=local,
+            namesake=not local and self._is_namesake(entry),
             python=own.get("python") or entry.python,
             hostkey=entry.hostkey,
             interface=entry.interface or own.get("interface"),
@@ -47,10 +50,18 @@ class Maker:
         )
 
     def is_local(self, entry: NodeEntry) -> bool:
-        """Return whether a node is this machine: by its address or its name, unless it was probed as another."""
+        """Return whether a node is this machine: by its address, its name where no other is given.
+
+        One that was probed as another is that one.
+        """
         if entry.name in self.remote:
             return False
-        return entry.local or (is_here(entry.name, entry.address, self.facts) and not self._is_behind(entry))
+        here = is_here(entry.address, self.facts, whole=self.allocated)
+        return entry.local or (here and not self._is_behind(entry))
+
+    def _is_namesake(self, entry: NodeEntry) -> bool:
+        hostname = self.facts.get("hostname")
+        return hostname is not None and bare(entry.name) == bare(hostname)
 
     def _is_behind(self, entry: NodeEntry) -> bool:
         """Return whether a port of this machine leads to another one: a tunnel's end, a container or a virtual machine.
@@ -89,10 +100,16 @@ class Maker:
 _TOLD = ("python_version", "machine", "shares_base", "clock_offset_ns")
 
 
-def is_here(name: str, address: str, facts: Mapping[str, Any]) -> bool:
-    """Return whether a name or an address is that of the machine with these facts."""
-    own, hostname = {spelled(each) for each in facts.get("ips", ())}, facts.get("hostname")
-    return is_loopback(address) or spelled(address) in own or (hostname is not None and hostname in (name, address))
+def is_here(address: str, facts: Mapping[str, Any], *, whole: bool = False) -> bool:
+    """Return whether an address, be it a host's name, is that of the machine with these facts.
+
+    A name without a domain is this host's also where that one has a domain, unless names count as a ``whole``. The
+    other way round nobody knows which domain this host is of.
+    """
+    own, hostname = {spelled(each) for each in facts.get("ips", ())}, (facts.get("hostname") or "").casefold()
+    named = address.casefold().removesuffix(".")
+    names = {hostname} if whole else {hostname, bare(hostname)}
+    return is_loopback(address) or spelled(address) in own or named in names - {""}
 
 
 def _probed(facts: Mapping[str, Any]) -> tuple[Device, ...]:

@@ -46,7 +46,8 @@ class Device:
 class Node:
     """One machine, as it told of itself; what was not probed is None or empty.
 
-    ``local``: it is the machine that milabench runs on, so that nothing travels. ``environ`` is its probed environment,
+    ``local``: it is the machine that milabench runs on, so that nothing travels; ``namesake``: it is not, though it has
+    that one's name. ``environ`` is its probed environment,
     ``python`` the interpreter environments are made from (None: that of this machine), ``python_version`` its version
     and ``machine`` its kind of processor. ``shares_base`` names the first node that has the same
     ``$MILABENCH_BASE``, ``""`` says that the operator's machine has it, which is no node; None: it has one of its own.
@@ -64,6 +65,7 @@ class Node:
     memory_bytes: int | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
     local: bool = True
+    namesake: bool = False
     python: str | None = None
     python_version: str = ""
     machine: str = ""

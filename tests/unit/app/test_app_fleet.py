@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,18 @@ def test_what_a_node_is_comes_from_itself() -> None:
     assert (known["interface"], told.here["interface"]) == ("to-ip-a", None)
     assert set(joined.hosts) == {"a", "b"}
     assert joined.hosts["a"] is joined.here
+
+
+def test_a_node_with_this_machines_name_that_is_not_reached_is_told_that_it_may_be_this_one() -> None:
+    silent = {name: PreflightError(f"node {name}: no answer within 15 s") for name in ("op", "b")}
+    two = system("op", "b")
+    named = replace(two, nodes=(replace(two.nodes[0], namesake=True), two.nodes[1]))
+    with pytest.raises(Unreachable) as found:
+        join(FakeHost(), silent, named)
+    told = found.value.why
+    assert told["op"].startswith("node op: no answer within 15 s; this machine has that name too, and not that address")
+    assert "leave `ip` out, or give an address of one of its interfaces" in told["op"]
+    assert told["b"] == "node b: no answer within 15 s"
 
 
 def test_the_main_node_knows_the_way_to_the_others_and_they_the_way_to_it() -> None:

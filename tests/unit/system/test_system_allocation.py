@@ -79,6 +79,15 @@ def test_a_file_that_names_nodes_wins_over_the_allocation(tmp_path: Path) -> Non
     assert ([node.name for node in system.nodes], system.allocation) == (["a"], None)
 
 
+@pytest.mark.parametrize(("hostname", "local"), [("a1", True), ("a1.login.example", False), ("login", False)])
+def test_a_machine_that_no_node_of_the_allocation_is_may_have_the_name_of_one_in_another_domain(
+    hostname: str, local: bool
+) -> None:
+    operator = Operator(environ={"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "a[1-2]"})
+    found = resolve(None, {**FACTS, "hostname": hostname}, operator=operator).nodes
+    assert [node.local for node in found] == [local, False]
+
+
 def test_fewer_nodes_than_are_allocated_are_the_first(tmp_path: Path) -> None:
     system = resolve(None, FACTS, {"nodes": 2}, Operator(environ=WITHIN))
     assert [node.name for node in system.nodes] == ["gpu08", "gpu09"]

@@ -95,6 +95,32 @@ def test_a_port_of_this_machine_may_lead_to_another(tmp_path: Path, nodes: list[
     assert [node.local for node in system.nodes] == local
 
 
+@pytest.mark.parametrize(
+    ("hostname", "node", "local"),
+    [
+        ("op", "name: op", True),
+        ("op", "name: Op", True),
+        ("op.cluster.example", "name: op", True),
+        ("op.cluster.example", "name: op.cluster.example", True),
+        ("op", "name: op.elsewhere.example", False),  # nobody knows which domain this one is of
+        ("op", "name: op, ip: op", True),
+        ("op", "name: op, ip: 10.77.0.2", False),
+        ("op.cluster.example", "name: op, ip: 10.77.0.2", False),
+        ("op", "name: op, ip: 192.168.11.12", True),  # the second of this machine
+        ("op", "name: another, ip: 192.168.11.12", True),
+        ("op", "name: op, ip: op.elsewhere.example", False),
+        ("op", "name: op, ip: localhost", True),
+        ("10.0.0.1", "name: n1, ip: 10.0.0.2", False),
+    ],
+)
+def test_a_name_is_this_machines_where_no_address_says_another(
+    tmp_path: Path, hostname: str, node: str, local: bool
+) -> None:
+    facts = {**FACTS, "hostname": hostname, "ips": ["192.168.11.11", "192.168.11.12"]}
+    found = from_file(tmp_path, f"system: {{nodes: [{{{node}, main: true}}]}}\n", facts).main
+    assert (found.local, found.namesake) == (local, not local and "name: op" in node)
+
+
 def test_the_systems_of_the_overview(tmp_path: Path) -> None:
     system = from_file(tmp_path, OVERVIEW)
     assert system.container == "ghcr.io/mila-iqia/milabench:cuda-nightly"
