@@ -120,6 +120,12 @@ class Fleet:
 
         await self._all(system, one, nodes)
 
+    def give_up(self) -> None:
+        """Connect no node again that is lost, and break off where that is being done."""
+        for host in self.hosts.values():
+            if host.remote:
+                host.give_up()
+
     async def _tell_apart(self, system: System) -> None:
         """See that each node is a machine of its own. Raises Unreachable with those that are another's.
 

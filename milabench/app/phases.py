@@ -328,6 +328,7 @@ async def operation(options: Options, console: Console) -> AsyncIterator[Operati
             LocalHost(resources.import_path(), options.environ) as host,
             Fleet(host, opens(options, console.note)) as fleet,
         ):
+            interrupt.tell(fleet.give_up)
             yield Operation(options=options, console=console, fleet=fleet, interrupt=interrupt)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from milabench.execute.hosts import Process
@@ -19,11 +19,18 @@ class Interrupt:
         self._ending: tuple[Cause, float | None] | None = None
         self._processes: set[Process] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._hearers: list[Callable[[], object]] = []
 
     def set(self) -> None:
         """Take it that the operator wants the run to end."""
         self._end("interrupt", 0.0 if self.asked else None)
         self.asked = True
+        for hear in self._hearers:
+            hear()
+
+    def tell(self, hear: Callable[[], object]) -> None:
+        """Have something called whenever the operator wants the run to end."""
+        self._hearers.append(hear)
 
     def break_off(self) -> None:
         """End what runs because the plan cannot go on: of what it measures nothing could be written down."""

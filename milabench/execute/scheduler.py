@@ -157,17 +157,21 @@ class _Runner:
                 return await self._needed_once(host, f"{trial.id}/{job.tag}", job, asdict(job.once))
             return await self._staged(job)
         except HostLost as error:
-            return [Outcome(kind="lost", reason=str(error), tag=job.tag)]
+            return [_interrupted(job) if self._asked else Outcome(kind="lost", reason=str(error), tag=job.tag)]
         except PreflightError as error:
             return [Outcome(kind="failed", reason=str(error), tag=job.tag)]
+
+    @property
+    def _asked(self) -> bool:
+        return self.setting.interrupt.asked
 
     async def _needed_once(self, host: Host, target: str, job: Job, once: dict[str, Any]) -> list[Outcome] | None:
         """Run a job under its lock, unless its record says that all has been done; record it if all went well."""
         while (state := (await host.request("begin", target=target, once=once))["state"]) == "locked":
             await self.happenings.put(Waiting(job=job))
             await asyncio.sleep(_LOCK_POLL_S)
-            if self.setting.interrupt.asked:
-                return [Outcome(kind="interrupted", reason="interrupted by the operator", tag=job.tag)]
+            if self._asked:
+                return [_interrupted(job)]
         if state == "done":
             return None
         outcomes: list[Outcome] = []
@@ -234,3 +238,7 @@ class _Runner:
                 break
             left_s = None if left_s is None else max(left_s - (asyncio.get_running_loop().time() - began), 0.001)
         return outcomes
+
+
+def _interrupted(job: Job) -> Outcome:
+    return Outcome(kind="interrupted", reason="interrupted by the operator", tag=job.tag)

@@ -110,7 +110,8 @@ class Together:
         try:
             process = await self.setting.hosts[command.node].start(launch)
         except HostLost as error:
-            self.setting.records.seal(command, Exit(tag=command.tag, cause="lost", error=str(error)))
+            cause: Cause = "interrupt" if self.setting.interrupt.asked else "lost"
+            self.setting.records.seal(command, Exit(tag=command.tag, cause=cause, error=str(error)))
             raise
         await self.setting.interrupt.watch(process)
         await self.tell(CommandStarted(command=command, job=self.job))

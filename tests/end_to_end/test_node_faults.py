@@ -219,6 +219,24 @@ def test_a_second_ctrl_c_does_not_wait_for_a_node_that_has_gone_silent(machines:
     machines.nodes["n3"].die()  # it would wait for long to hear that nobody is there
 
 
+def test_one_ctrl_c_ends_connecting_to_a_node_again_that_was_lost(machines: Machines) -> None:
+    machines.write_system(options={**OPTIONS, "ssh.connect": 600})
+    with machines.started("run") as process:
+        until_held(machines)
+        machines.nodes["n3"].drop()
+        wait_until(lambda: "end" in {event.event for event in machines.run().events("each.n3")})
+        go(machines)
+        wait_until(machines.run().files("after.n3").events.exists)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, "Ctrl-C: what runs is being ended" in said) == (130, True), said
+    assert {name: machines.outcomes()[name] for name in ("each.n3", "after.n3")} == {
+        "each.n3": "lost",
+        "after.n3": "interrupted",
+    }
+    wait_until(machines.nodes["n3"].idle)  # by itself: nothing can tell it
+
+
 def test_a_slow_node_ends_well(machines: Machines) -> None:
     machines.write_system(options={**OPTIONS, "ssh.keepalive": 2})
     node = machines.nodes["n2"]

@@ -77,4 +77,7 @@ class Host(Protocol):
     async def hello(self) -> Mapping[str, Any]:
         """Return what the agent said of itself: as in ``docs/reference/formats.md``, ``hello``."""
 
+    def give_up(self) -> None:
+        """Connect the node no more once it is lost, and break off where that is being done: nobody waits for it."""
+
     async def close(self) -> None: ...

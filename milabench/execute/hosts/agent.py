@@ -7,17 +7,17 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from benchmate.wire import Frames, frame
 from milabench.errors import HostLost, PreflightError
 from milabench.execute.arrivals import Arrivals
-from milabench.execute.hosts import GRACE_S, MONITOR_S, Launch
+from milabench.execute.hosts import MONITOR_S, Launch
+from milabench.execute.hosts.process import AgentProcess, Told
 from milabench.execute.hosts.transport import Transport
 from milabench.execute.trees import send_files, send_staged
-from milabench.outcome import Cause, Exit
 
 END_S = 30.0  # so long an agent gets to end all that it started, and itself, when its input is closed
 GREET_S = 60.0  # so long it gets for its first word
@@ -34,8 +34,9 @@ class AgentHost(ABC):
 
     An agent that has ended, or cannot be reached any more, takes what it ran with it; the next request starts another,
     which holds the same files and monitors the same run. One that cannot be reached again is not tried for a while, but
-    for ``clock``, which asks whether it is there. ``environ`` is the environment that it is given, or, on
-    another machine, what is added to the environment there; ``silence_s`` is for agents elsewhere (``SILENCE_S``).
+    for ``clock``, which asks whether it is there, and none is after ``give_up``. ``environ`` is the environment that it
+    is given, or, on another machine, what is added to the environment there; ``silence_s`` is for agents elsewhere
+    (``SILENCE_S``).
     """
 
     remote: ClassVar[bool] = False
@@ -57,6 +58,7 @@ class AgentHost(ABC):
         self._how = ""
         self._reviving = asyncio.Lock()
         self._refused: tuple[float, str] | None = None  # until when it is not tried again, and why
+        self._given_up = asyncio.Event()
         self._pipe: Transport | None = None
         self._reader: asyncio.Task[None] | None = None
         self._alive: asyncio.Task[None] | None = None
@@ -105,23 +107,43 @@ class AgentHost(ABC):
             clock = asyncio.get_running_loop().time
             if self._refused is not None and clock() < self._refused[0] and not at_once:
                 raise HostLost(self._refused[1])
-            before, self._refused, began, reached = self._how, None, clock(), False
-            try:
-                await self._open()
-                reached = True
-                for path in self._held:
-                    await self._hold_again(path)
-            except PreflightError as error:
-                await self._break_off()
-                why = f"{before}; and then: {error}"
-                self._refused = None if reached else (clock() + _PATIENCE * (clock() - began), why)
-                raise HostLost(why) from None
-            except BaseException:  # nobody waits any more: an agent that does not hold what it should runs nothing
-                await self._break_off()
-                raise
-            if self._monitored is not None:
-                with suppress(PreflightError, asyncio.TimeoutError):  # what is to be run does not depend on it
-                    await asyncio.wait_for(self.ask("monitor", **self._monitored), MONITOR_S)
+            await self._connect_unless_given_up()
+
+    async def _connect_unless_given_up(self) -> None:
+        """Start another agent; raise HostLost as soon as nobody waits for it any more."""
+        lost = HostLost(f"{self._how}; and it was not connected again, as what ran was being ended")
+        if self._given_up.is_set():
+            raise lost
+        doing, waiting = asyncio.ensure_future(self._connect_again()), asyncio.ensure_future(self._given_up.wait())
+        try:
+            await asyncio.wait((waiting, doing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            doing.cancel()
+            await asyncio.wait((doing,))
+        if doing.cancelled():
+            raise lost
+        doing.result()
+
+    async def _connect_again(self) -> None:
+        clock = asyncio.get_running_loop().time
+        before, self._refused, began, reached = self._how, None, clock(), False
+        try:
+            await self._open()
+            reached = True
+            for path in self._held:
+                await self._hold_again(path)
+        except PreflightError as error:
+            await self._break_off()
+            why = f"{before}; and then: {error}"
+            self._refused = None if reached else (clock() + _PATIENCE * (clock() - began), why)
+            raise HostLost(why) from None
+        except BaseException:  # nobody waits any more: an agent that does not hold what it should runs nothing
+            await self._break_off()
+            raise
+        if self._monitored is not None:
+            with suppress(PreflightError, asyncio.TimeoutError):  # what is to be run does not depend on it
+                await asyncio.wait_for(self.ask("monitor", **self._monitored), MONITOR_S)
 
     async def _hold_again(self, path: str) -> None:
         """Hold a file that the agent before held: one that cannot be reached may need a while to let go of it."""
@@ -130,6 +152,10 @@ class AgentHost(ABC):
             if asyncio.get_running_loop().time() >= end:
                 raise HostLost(f"another holds {path}")
             await asyncio.sleep(0.5)
+
+    def give_up(self) -> None:
+        """Connect no agent any more where there is none, and break off what connects one: nobody waits for it."""
+        self._given_up.set()
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is asyncio.CancelledError and self._pipe is not None:  # nobody waits for anything any more
@@ -166,7 +192,7 @@ class AgentHost(ABC):
             "forward": self.remote,
         }
         self._send({"id": number, "op": "start", **fields})
-        return AgentProcess(self, number, command.tag, Told(gone=gone, ended=ended, full=full))
+        return AgentProcess(self.post, number, command.tag, Told(gone=gone, ended=ended, full=full))
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         if op != "monitor" or fields["path"] is not None:  # a monitor to be ended has ended with its agent
@@ -343,38 +369,3 @@ def _beside(launch: Launch) -> dict[str, str]:
     if launch.group is None or launch.group == launch.files:
         return {}
     return {"group_events": str(launch.group.events), "group_steps": str(launch.group.steps)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What is told of a process: that it is ``gone`` (of one elsewhere), has ``ended`` (always, and last), is full."""
-
-    gone: asyncio.Future[dict[str, Any]]
-    ended: asyncio.Future[dict[str, Any]]
-    full: asyncio.Event
-
-
-class AgentProcess:
-    """A process that an agent started."""
-
-    def __init__(self, host: AgentHost, number: int, tag: str, told: Told) -> None:
-        self._host, self._number, self._tag, self._told = host, number, tag, told
-
-    async def full(self) -> None:
-        await self._told.full.wait()
-
-    async def stop(self, cause: Cause, grace_s: float | None = None, why: str | None = None) -> None:
-        grace_s = GRACE_S[cause] if grace_s is None else grace_s
-        self._host.post({"op": "stop", "target": self._number, "cause": cause, "grace_s": grace_s, "why": why})
-
-    async def gone(self) -> Exit:
-        told = self._told
-        await asyncio.wait((told.gone, told.ended), return_when=asyncio.FIRST_COMPLETED)
-        return self._exit((told.gone if told.gone.done() else told.ended).result())
-
-    async def wait(self) -> Exit:
-        return self._exit(await asyncio.shield(self._told.ended))
-
-    def _exit(self, message: Mapping[str, Any]) -> Exit:
-        fields = ("code", "signal", "oom", "cause", "error", "max_rss_bytes", "seconds", "ended_s", "full_disk")
-        return Exit(tag=self._tag, **{name: message[name] for name in fields if name in message})

@@ -115,6 +115,9 @@ class FakeHost:
         for process in self._processes:
             await process.stop("lost", 0.0)
 
+    def give_up(self) -> None:
+        """Nothing is connected again."""
+
     async def close(self) -> None:
         """Nothing is open."""
 

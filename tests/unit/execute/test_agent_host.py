@@ -321,3 +321,49 @@ def test_a_monitor_that_went_with_its_agent_is_ended_without_another_one() -> No
         return len(host.agents)
 
     assert talk(story, serving(monitor=goes), serving()) == 1
+
+
+def test_a_node_that_is_being_connected_again_is_given_up_at_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        async with Tried(serving(port=goes)) as host:
+            with pytest.raises(HostLost):
+                await host.request("port")
+            host.come_back(serving())
+            began = loop.time()
+            loop.call_later(2.0, host.give_up)
+            waiting = [asyncio.ensure_future(host.start(launch(tmp_path))) for _ in range(2)]
+            for each in waiting:
+                with pytest.raises(HostLost, match="the agent is gone; and it was not connected again"):
+                    await each
+            assert (loop.time() - began, host.tries) == (2.0, 2)
+            with pytest.raises(HostLost, match="not connected again"):
+                await host.request("clock")
+            assert (loop.time() - began, host.tries) == (2.0, 2)
+
+    VirtualTime().run(story())
+
+
+def test_an_agent_that_cannot_hold_yet_what_the_one_before_held_is_given_up_at_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        async with Played(serving(hold=held(held=True), start=goes), serving(hold=held(held=False))) as host:
+            await host.request("hold", path="run.lock")
+            await (await host.start(launch(tmp_path))).wait()
+            began = loop.time()
+            loop.call_later(2.0, host.give_up)
+            with pytest.raises(HostLost, match="not connected again"):
+                await host.start(launch(tmp_path))
+            assert (loop.time() - began, [agent.killed for agent in host.agents]) == (2.0, [False, True])
+
+    VirtualTime().run(story())
+
+
+def test_an_agent_that_is_there_serves_on_when_it_would_be_given_up(tmp_path: Path) -> None:
+    async def story(host: Played) -> None:
+        host.give_up()
+        await host.start(launch(tmp_path))
+        assert (await host.request("clock"))["time_ns"] == 5
+
+    clock = serving(clock=lambda agent, request: agent.say({"id": request["id"], "event": "clock", "time_ns": 5}))
+    talk(story, clock)

@@ -32,13 +32,13 @@ def job(*nodes: str, name: str = "x", staged: tuple[Staged, ...] = ()) -> Job:
 
 
 def outcomes(
-    folder: Path, hosts: Mapping[str, FakeHost], *trials: Trial, bases: Mapping[str, str] | None = None
+    folder: Path, hosts: Mapping[str, FakeHost], *trials: Trial, bases: Mapping[str, str] | None = None, **more: Any
 ) -> dict[str, Outcome]:
     plan, time = Plan(phase="run", trials=trials), VirtualTime()
     record = Record.create(folder / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns)
 
     async def collect() -> dict[str, Outcome]:
-        setting = Setting(hosts=hosts, records=record, interrupt=Interrupt(), bases=bases or {})
+        setting = Setting(hosts=hosts, records=record, bases=bases or {}, **{"interrupt": Interrupt(), **more})
         return {each.trial.id: each.outcome async for each in execute(plan, setting) if isinstance(each, TrialEnded)}
 
     return time.run(collect())
@@ -100,6 +100,29 @@ def test_a_node_that_cannot_be_reached_is_lost_and_its_process_says_why(tmp_path
     assert found["y"].kind == "ok"
     assert ends(tmp_path, "x.a", "x.b") == {"x.a": "ok", "x.b": "lost"}
     assert end_of(tmp_path, "x.b")["reason"] == "the agent or its node went away; no route to host"
+
+
+@pytest.mark.parametrize("staged", [(), STAGED])
+def test_what_waits_for_a_lost_node_when_the_run_is_ended_is_interrupted(
+    tmp_path: Path, staged: tuple[Staged, ...]
+) -> None:
+    interrupt = Interrupt()
+
+    class Reconnecting(FakeHost):
+        async def start(self, launch: Launch) -> FakeProcess:
+            await self.request("stage")
+            raise AssertionError
+
+        async def request(self, op: str, **fields: Any) -> dict[str, Any]:
+            interrupt.set()
+            raise HostLost("the agent is gone")
+
+    found = outcomes(
+        tmp_path, {"a": Reconnecting()}, Trial(benchmark="x", jobs=(job("a", staged=staged),)), interrupt=interrupt
+    )
+    assert found["x"] == Outcome(kind="interrupted", reason="interrupted by the operator", tag="x.a")
+    if not staged:
+        assert ends(tmp_path, "x.a") == {"x.a": "interrupted"}
 
 
 def test_processes_that_belong_to_one_on_a_node_that_is_gone_are_ended(tmp_path: Path) -> None:
