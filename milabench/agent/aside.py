@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmate.wire import Frames, frame
-from milabench.agent import abandoned, base, packages, processes, receive, stage
+from milabench.agent import abandoned, base, clean, packages, processes, receive, stage
 from milabench.agent.failures import bug
 from milabench.agent.monitor import now
 from milabench.agent.usage import usage
@@ -229,5 +229,7 @@ OPS: dict[str, Callable[[Request], Reply]] = {
     "reach": _reach,
     "ready": _ready,
     "image": _image,
+    "sizes": clean.sizes,
+    "remove": clean.remove,
 }
 _OWN: dict[str, Callable[[Request], Reply]] = {"abandoned": abandoned.end_those}  # what nobody asks for

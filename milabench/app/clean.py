@@ -1,16 +1,15 @@
-"""``milabench clean``: what a base holds by kind, how much, and how to be rid of it."""
+"""``milabench clean`` on this machine: what a base holds by kind, how much, and how to be rid of it."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from milabench.agent.clean import remove, sizes
 from milabench.errors import PreflightError
+from milabench.rundir import RunDir, runs
 
 # What belongs together is removed together: an environment's record says what was done in the staged folders, and of
 # which commits of what was fetched; the records of preparations (below extra/) say that the data is there.
@@ -25,83 +24,60 @@ DEFAULT = ("environments", "caches", "data")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """The folders of a kind that are there, and the bytes of disk that come free with them.
-
-    Files with a further link (the installer's cache has one) take no room of their own.
-    """
+    """The folders of a kind that are there, and the bytes of disk that come free with them."""
 
     kind: str
-    paths: Sequence[Path]
+    folders: Sequence[str]
     size_bytes: int
 
 
 def amounts(base: Path, kinds: Sequence[str]) -> list[Amount]:
-    """Return what is there of each kind."""
-    found = []
-    for kind in kinds:
-        paths = [path for name in KINDS[kind] if (path := base / name).is_dir()]
-        if paths:
-            found.append(Amount(kind=kind, paths=paths, size_bytes=sum(map(_size, paths))))
-    return found
+    """Return what is there of each kind on this machine."""
+    return read(sizes(question(base, kinds)))
 
 
 def clean(base: Path, found: Sequence[Amount]) -> None:
-    """Remove it; of a kind that is a link, what it leads to. Nobody else can begin to work in the base meanwhile.
-
-    Raises PreflightError where another milabench is at work there, or the folder is no base; then nothing is removed.
-    """
-    if not _is_base(base):
-        raise PreflightError(f"{base} holds nothing that milabench has made: give the --base of a suite's runs")
-    with ExitStack() as held:
-        for lock in _locks(base):
-            held.enter_context(_held(lock, base))
-        for amount in found:
-            for path in amount.paths:
-                _remove(path)
+    """Remove it from this machine. Raises PreflightError with why nothing was removed, or not all."""
+    why = remove(wish(base, found, elsewhere=False))["kept"]
+    if why is not None:
+        raise PreflightError(why)
 
 
-def _is_base(base: Path) -> bool:
-    """Say whether milabench has worked in a folder: others have a ``data`` or a ``code`` of their own, too."""
-    made = ("venv/*/.milabench.json", "venv/*.lock", "code/*/.milabench-staged.json", "cache/wheels", "extra/setup")
-    return any(any(base.glob(pattern)) for pattern in (*made, "extra/*/prepared", "runs/*/plan.json"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """Nodes of the latest run in a base that have a base of their own, and the system file that names them."""
+
+    run: str
+    nodes: Sequence[str]
+    system: str | None
 
 
-def _remove(path: Path) -> None:
-    if not path.is_symlink():
-        shutil.rmtree(path)
-        return
-    for child in path.iterdir():
-        if child.is_dir() and not child.is_symlink():
-            shutil.rmtree(child)
-        else:
-            child.unlink()
+def elsewhere(base: Path) -> Elsewhere | None:
+    """Return the nodes of a base's latest run that have a base of their own; None where no run has such."""
+    for path in reversed(runs(base)):
+        facts = RunDir(path).facts()
+        nodes = facts.get("nodes")
+        if isinstance(nodes, dict) and (own := [name for name, told in nodes.items() if _has_its_own(told)]):
+            file = facts.get("system_file")
+            return Elsewhere(run=path.name, nodes=own, system=file if isinstance(file, str) else None)
+    return None
 
 
-def _size(folder: Path) -> int:
-    total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            status = os.lstat(os.path.join(root, name))  # noqa: PTH118 - hundreds of thousands of files
-            total += status.st_blocks * 512 if status.st_nlink == 1 else 0
-    return total
+def _has_its_own(told: object) -> bool:
+    return isinstance(told, dict) and told.get("local") is False and told.get("shares_base") is None
 
 
-def _locks(base: Path) -> Iterator[Path]:
-    made = ("venv/*.lock", "sources/*/*.lock", "extra/*/prepared/*.lock", "bundles/.lock", "cache/packing/.lock")
-    for pattern in ("runs/*/run.lock", *made):
-        yield from sorted(base.glob(pattern))
+def question(base: Path, kinds: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a request ``sizes``."""
+    return {"base": str(base), "kinds": {kind: list(KINDS[kind]) for kind in kinds}}
 
 
-@contextmanager
-def _held(path: Path, base: Path) -> Iterator[None]:
-    """Hold a lock for a block. Raises PreflightError where another process does."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise PreflightError(
-            f"another milabench is at work in {base} (it holds {path}): wait for it, or end it"
-        ) from None
-    finally:
-        os.close(descriptor)
+def read(reply: Mapping[str, Any]) -> list[Amount]:
+    """Return what an agent says of a base."""
+    return [Amount(kind=kind, **found) for kind, found in reply["kinds"].items()]
+
+
+def wish(base: Path, found: Sequence[Amount], *, elsewhere: bool) -> dict[str, Any]:
+    """Return the fields of a request ``remove``."""
+    folders = [folder for amount in found for folder in amount.folders]
+    return {"base": str(base), "folders": folders, "elsewhere": elsewhere}

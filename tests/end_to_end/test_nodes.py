@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 
 import pytest
@@ -158,4 +159,32 @@ def test_all_of_a_suite_from_a_node(machines: Machines) -> None:
     assert {name: each["local"] for name, each in nodes.items()} == {"n1": True, "n2": False}
     reported = {each["name"]: each["n"] for each in machines.milabench("report", "--json", at="n1").json["benchmarks"]}
     assert reported == {"plain": 2, "printer": 2}
+    assert machines.left() == {}
+
+
+def test_bases_of_nodes_are_cleaned_over_their_agents(machines: Machines) -> None:
+    for name in NAMES:
+        made = machines.nodes[name].seen / "data/made"
+        made.parent.mkdir(exist_ok=True)
+        made.write_bytes(b"x" * (1 << 20))
+    asked = machines.milabench("clean", "data")
+    assert f"have a base of their own, which stays: n1, n2; milabench clean --system {machines.system}" in asked.err
+    asked = machines.milabench("clean", "data", f"--system={machines.system}")
+    assert (asked.code, "nothing was removed: give --yes" in asked.err) == (2, True), asked.err
+    told = [line for line in asked.out.splitlines() if ": " in line]
+    assert [line.split(": ")[0].rsplit(maxsplit=1)[-1] for line in told] == ["n1", "n2"]
+    assert all("MiB" in line for line in told)
+    assert in_all(machines, "data/made") == list(NAMES)
+    busy = machines.nodes["n2"].seen / "venv/plain.lock"
+    with busy.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = machines.milabench("clean", "data", "--yes", f"--system={machines.system}")
+    assert (done.code, "removed from n1" in done.out) == (4, True), done.out + done.err
+    assert f"n2: another milabench is at work in {BASE} (it holds {BASE}/venv/plain.lock)" in done.err
+    assert in_all(machines, "data/made") == ["n2"]
+    done = machines.milabench("clean", "caches", "data", "--yes", f"--system={machines.system}")
+    assert (done.code, "removed from n1, n2" in done.out) == (0, True), done.out + done.err
+    assert (in_all(machines, "data"), in_all(machines, "cache")) == ([], [])
+    again = machines.milabench("clean", "caches", "data", f"--system={machines.system}")
+    assert (again.code, again.out) == (0, f"nothing to remove below {BASE}\n"), again.out + again.err
     assert machines.left() == {}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from milabench.app.clean import DEFAULT, KINDS, amounts, clean
+from milabench.agent.clean import remove
+from milabench.agent.greeting import private_folder
+from milabench.app.clean import DEFAULT, KINDS, Elsewhere, amounts, clean, elsewhere
 from milabench.errors import PreflightError
 
 
@@ -77,3 +81,48 @@ def test_nothing_is_removed_while_another_milabench_is_at_work(base: Path, lock:
         with pytest.raises(PreflightError, match="another milabench is at work"):
             clean(base, amounts(base, DEFAULT))
     assert (base / "venv/torch/file").exists()
+
+
+def test_nothing_is_removed_from_a_node_where_something_runs_for_another_machine(
+    base: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("own")))
+    lock = private_folder() / "one.now-12345678.lock"
+    asked = {"base": str(base), "folders": [str(base / "venv")], "elsewhere": True}
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert str(lock) in remove(asked)["kept"]
+        assert (base / "venv/torch/file").exists()
+    assert remove(asked)["kept"] is None
+    assert not (base / "venv").exists()
+
+
+def ran(base: Path, name: str, **facts: Any) -> None:
+    (base / "runs" / name).mkdir(parents=True)
+    (base / "runs" / name / "plan.json").touch()
+    (base / "runs" / name / "run.json").write_text(json.dumps(facts))
+
+
+def test_nodes_with_a_base_of_their_own_are_known_by_the_latest_run_that_had_some(tmp_path: Path) -> None:
+    assert elsewhere(tmp_path) is None
+    nodes = {
+        "a": {"local": True, "shares_base": None},
+        "b": {"local": False, "shares_base": None},
+        "c": {"local": False, "shares_base": "a"},
+        "d": {"local": False, "shares_base": ""},
+        "e": {"local": False, "shares_base": None},
+    }
+    ran(tmp_path, "one.1", started=1.0, nodes={"z": {"local": False, "shares_base": None}})
+    ran(tmp_path, "two.2", started=2.0, nodes=nodes, system_file="/home/bench/cluster.yaml")
+    ran(tmp_path, "three.3", started=3.0, nodes={"a": nodes["a"]})
+    found = Elsewhere(run="two.2", nodes=["b", "e"], system="/home/bench/cluster.yaml")
+    assert elsewhere(tmp_path) == found
+
+
+def test_what_cannot_be_removed_is_named(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", "file")
+
+    monkeypatch.setattr("shutil.rmtree", refused)
+    with pytest.raises(PreflightError, match=r"/venv could not be removed whole \(Permission denied: file\)"):
+        clean(base, amounts(base, ["environments"]))
