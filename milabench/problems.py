@@ -47,6 +47,7 @@ class Code(enum.Enum):
     ARGV_FALSE = ("E304", "false in argv: null drops an option")
     BAD_CAPABILITY = ("E305", "a condition that cannot be read")
     BAD_CHOICE = ("E306", "a word that is none of those allowed")
+    BAD_HOSTKEY = ("E307", "a host key of SSH that is none")
 
     NO_PACKAGE = ("E401", "a benchfile names no package")
     NOTHING_TO_RUN = ("E402", "a folder without a main script, or anything else that says what to run")

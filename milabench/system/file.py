@@ -13,6 +13,7 @@ from milabench.options import OPTIONS, Options, Unfit, place_of, read_value
 from milabench.problems import Code, Problems, nearest
 from milabench.system import containers
 from milabench.system.addresses import spelled
+from milabench.system.hostkey import is_hostkey
 from milabench.system.language import KEYS
 from milabench.system.types import ARCHES
 
@@ -191,7 +192,7 @@ class _Reader:
             gpu_capacity_bytes=gpu.get("gpu.capacity"),
             cpus=self._integer(entries["cpus"], f"{path}.cpus", 1) if "cpus" in entries else None,
             python=self._text(entries["python"], f"{path}.python") if "python" in entries else None,
-            hostkey=self._text(entries["hostkey"], f"{path}.hostkey") if "hostkey" in entries else None,
+            hostkey=self._hostkey(entries["hostkey"], f"{path}.hostkey") if "hostkey" in entries else None,
             interface=self._text(entries["interface"], f"{path}.interface") if "interface" in entries else None,
         )
 
@@ -227,6 +228,16 @@ class _Reader:
         if isinstance(node.value, dict | list) or node.value is None or node.value == "":
             self._wrong(node, path, f"needs text, not {node.shown}")
         return node.spelled
+
+    def _hostkey(self, node: Node, path: str) -> str:
+        text = self._text(node, path)
+        if not is_hostkey(text):
+            message = (
+                f"needs a public key ('ssh-ed25519 AAAA…') or its fingerprint ('SHA256:…'), not {node.shown}:"
+                " `ssh-keyscan` with the node's address prints its keys, each after that address"
+            )
+            self._wrong(node, path, message, Code.BAD_HOSTKEY)
+        return text
 
     def _integer(self, node: Node, path: str, least: int, most: int = 1_000_000) -> int:
         value = node.value

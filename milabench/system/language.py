@@ -122,7 +122,7 @@ _NODE = {
         kind="scalar",
         meaning="The SSH key that it must show: a public key, as in known_hosts, or its fingerprint (SHA256:…).",
         otherwise="what known_hosts has of it",
-        example="nodes: [{name: node1, main: true, hostkey: 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA...'}]",
+        example="nodes: [{name: node1, main: true, hostkey: 'SHA256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8'}]",
     ),
     "interface": Key(
         kind="text",

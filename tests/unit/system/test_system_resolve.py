@@ -438,10 +438,12 @@ def test_the_main_node_says_what_the_system_is(tmp_path: Path) -> None:
 
 
 def test_what_the_file_says_of_a_node_wins_over_what_it_says_itself(tmp_path: Path) -> None:
-    text = "system: {nodes: [{name: a, ip: 10.0.0.1, main: true, cpus: 2, gpu: {count: 2}, python: p, hostkey: k}]}\n"
+    key = "SHA256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+    node = f"name: a, ip: 10.0.0.1, main: true, cpus: 2, gpu: {{count: 2}}, python: p, hostkey: '{key}'"
+    text = f"system: {{nodes: [{{{node}}}]}}\n"
     (tmp_path / "system.yaml").write_text(text)
     asked = resolve(tmp_path / "system.yaml", FACTS).main
-    assert (asked.python, asked.hostkey, asked.python_version) == ("p", "k", "")
+    assert (asked.python, asked.hostkey, asked.python_version) == ("p", key, "")
     found = resolve(tmp_path / "system.yaml", FACTS, remote={"a": PROBED}).main
     assert (found.cpus, [device.id for device in found.devices]) == (2, [0, 1])
     assert found.python == "/usr/bin/python3.11"  # the one that was found by it
