@@ -18,6 +18,10 @@ Rendered = tuple["BasePackage", list[str], dict[str, Any]]
 Change = Callable[["BasePackage"], "BasePackage"]
 
 
+class Unplaced(Exception):
+    """A command that cannot be started on the nodes that it is given; the text says why."""
+
+
 class Command:
     """What to launch for a package, and with which options (``use_stdout``, ``cwd``, ``env``)."""
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from milabench.commands.base import Change, Command, ListCommand, Rendered, TransparentCommand
+from milabench.commands.base import Change, Command, ListCommand, Rendered, TransparentCommand, Unplaced
 from milabench.commands.launchers import (
     AccelerateLaunchCommand,
     TorchrunAllGPU,
@@ -146,7 +146,8 @@ class TorchrunAllNodes(ForeachNode):
         assert isinstance(made, TorchrunAllGPU)
         if (wanted := base.pack.config.get("devices")) and not made.pack.config.get("devices"):
             main, ids = self.nodes[0]["name"], ", ".join(map(str, wanted))
-            raise TypeError(f"torchrun starts a rank a device: {node['name']} has none in the place of {main}'s {ids}")
+            lacking = f"{node['name']} has none in the place of {main}'s {ids}"
+            raise Unplaced(f"torchrun starts a rank on each device of every node, and {lacking}")
         made.wrapper_argv = [
             *made.wrapper_argv,
             f"--nnodes={len(self.nodes)}",
@@ -172,7 +173,7 @@ class AccelerateAllNodes(ForeachNode):
         here, there = (len(each.pack.config.get("devices") or ()) for each in (base, made))
         if here != there:
             uneven = f"{self.nodes[0]['name']} has {here} for it, {node['name']} has {there}"
-            raise TypeError(f"accelerate starts as many processes on every node, one a device: {uneven}")
+            raise Unplaced(f"accelerate starts as many processes on every node, one on each device, and {uneven}")
         return AccelerateLaunchCommand(made, rank)
 
 

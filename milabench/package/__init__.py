@@ -1,6 +1,7 @@
 """Packages: the benchfiles of a suite's folders, loaded and evaluated."""
 
 from milabench.package.load import (
+    CannotBePlaced,
     Evaluation,
     evaluate,
     load,
@@ -13,6 +14,7 @@ from milabench.package.load import (
 )
 
 __all__ = [
+    "CannotBePlaced",
     "Evaluation",
     "evaluate",
     "load",

@@ -7,13 +7,14 @@ import re
 import sys
 import traceback
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from milabench.commands import Command, Rendered
+from milabench.commands.base import Unplaced
 from milabench.errors import ConfigurationError, Mark, Problem
 from milabench.pack import BasePackage, Package
 from milabench.package.guard import Refused, guarded
@@ -21,6 +22,14 @@ from milabench.paths import joined, shared
 from milabench.problems import Code
 
 _PREFIX = "_benchfile_"  # of the names benchfiles have as modules
+
+
+class CannotBePlaced(ConfigurationError):
+    """What a benchfile wants to run cannot be started on the nodes that it is given, for a ``reason`` in words."""
+
+    def __init__(self, problems: Sequence[Problem], reason: str) -> None:
+        super().__init__(problems)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +83,8 @@ def evaluate(package: type[BasePackage], config: Mapping[str, Any], environ: Map
     """Ask a benchfile for its command and variables, refusing processes, sockets and writes meanwhile.
 
     ``environ`` is the node's probed environment; what the benchfile changes in it comes back as ``env_delta``.
-    Raises ConfigurationError when the benchfile raises or is refused something.
+    Raises ConfigurationError when the benchfile raises or is refused something, CannotBePlaced where its command cannot
+    be started on the nodes that it is given.
     """
     with _asked(shared(config["definition"]), environ) as seen:
         pack = package(config)
@@ -89,7 +99,7 @@ def evaluate(package: type[BasePackage], config: Mapping[str, Any], environ: Map
 def render(command: Command, environ: Mapping[str, str], folder: str) -> list[tuple[Command, list[Rendered]]]:
     """Return what lives and dies together in a command, each part with its processes, under the guard of ``evaluate``.
 
-    ``cwd`` is among the options of each process.
+    ``cwd`` is among the options of each process. Raises as ``evaluate`` does.
     """
     with _asked(shared(folder), environ):
         return [(part, _rendered(part)) for part in command.jobs()]
@@ -204,6 +214,9 @@ def _benchfile_errors(path: Path) -> Iterator[None]:
         yield
     except ConfigurationError:
         raise
+    except Unplaced as error:
+        problem = Problem(code=Code.BENCHFILE.code, message=f"{_where(path, error)}: {error}")
+        raise CannotBePlaced([problem], reason=str(error)) from None
     except Refused as error:
         rule = f"a benchfile may not {error} while the plan is made: do it in install() or prepare()"
         message = f"{_where(path, error)}: {rule}"

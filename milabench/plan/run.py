@@ -13,7 +13,7 @@ from milabench.commands import SILENT, NJobs, PerGPU, SequenceCommand
 from milabench.commands import Command as Combinator
 from milabench.errors import ConfigurationError, Problem
 from milabench.pack import BasePackage
-from milabench.package import evaluate, overrides, render
+from milabench.package import CannotBePlaced, evaluate, overrides, render
 from milabench.plan import environ, placeholders
 from milabench.plan.context import Context
 from milabench.plan.site import Site
@@ -97,7 +97,11 @@ def trials(context: Context, repeats: int) -> Iterator[Trial | Skip]:
     yield from skipped
     for repeat in range(repeats if contexts else 0):
         tag = [context.benchmark.name, *([f"R{repeat}"] if repeat else [])]
-        jobs = tuple(job for each in contexts for job in _jobs(each, tag))
+        try:
+            jobs = tuple(job for each in contexts for job in _jobs(each, tag))
+        except CannotBePlaced as error:
+            yield Skip(benchmark=context.benchmark.name, reason=error.reason)
+            return
         yield Trial(benchmark=context.benchmark.name, repeat=repeat, jobs=jobs)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from plans import FACTS, planned
 
-from milabench.errors import ConfigurationError
 from milabench.plan import Command, Plan, codec
 
 UNEVEN = """
@@ -190,17 +189,29 @@ def test_a_share_of_the_devices_is_one_on_every_node(tmp_path: Path) -> None:
     ]
 
 
-def test_torchrun_needs_a_device_for_each_rank_of_every_node(tmp_path: Path) -> None:
-    """The jobs of the main node's third and fourth device have none on the other node."""
-    with pytest.raises(ConfigurationError, match="a rank a device: b has none in the place of a's 2$"):
-        planned(tmp_path, many("TorchrunAllNodes(PackCommand(self, lazy=True))", "per_gpu"), facts=HERE)
-
-
-def test_accelerate_needs_nodes_of_as_many_devices(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigurationError, match="as many processes on every node, one a device: a has 4 for it, b has 2"
-    ):
-        planned(tmp_path, many("AccelerateAllNodes(PackCommand(self, lazy=True))"), facts=HERE)
+@pytest.mark.parametrize(
+    ("command", "method", "reason"),
+    [  # the jobs of the main node's third and fourth device have none on the other node
+        (
+            "Torchrun",
+            "per_gpu",
+            "torchrun starts a rank on each device of every node, and b has none in the place of a's 2",
+        ),
+        (
+            "Accelerate",
+            "njobs",
+            "accelerate starts as many processes on every node, one on each device, and a has 4 for it, b has 2",
+        ),
+    ],
+)
+def test_what_a_launcher_cannot_place_on_uneven_nodes_is_skipped_and_the_rest_is_run(
+    tmp_path: Path, command: str, method: str, reason: str
+) -> None:
+    made = many(f"{command}AllNodes(PackCommand(self, lazy=True))", method)
+    made["suite.yaml"] += "two: {definition: other, plan: {method: njobs}}\n"
+    plan = planned(tmp_path, {**made, "other/main.py": ""}, repeats=2, facts=HERE)
+    assert [(each.benchmark, each.reason) for each in plan.skipped] == [("one", reason)]
+    assert [trial.id for trial in plan.trials] == ["two", "two.R1"]
 
 
 def test_nodes_of_one_address_are_told_apart_by_name(tmp_path: Path) -> None:
