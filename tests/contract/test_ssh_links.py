@@ -156,7 +156,9 @@ def test_the_users_own_configuration_of_ssh_counts_but_does_not_switch_the_look_
         assert talk(nodes, login(nodes, address="friend", user=None), name_of) == "n1"
         assert not nodes.known_hosts.exists()
         config.write_text("\n".join([*lines, "  Port 2222"]))
-        assert "refuses the connection" in refusal(nodes, address="friend", user=None)
+        assert refusal(nodes, address="friend", user=None).startswith(
+            "node n1 (friend; in ~/.ssh/config 10.77.0.1 port 2222) refuses the connection"
+        )
         config.write_text("Host friend\n  HostName 10.77.0.1\n  User somebody\n")
         assert "let somebody log in" in refusal(nodes, address="friend", user=None, hostkey=nodes["n1"].host_key())
         config.write_text("Port none\n")
@@ -196,6 +198,22 @@ def test_a_jump_host_whose_key_is_not_known_is_not_trusted(nodes: Nodes) -> None
     nodes.trust("n1")
     try:
         assert "cannot be trusted: Host key is not trusted for host 10.77.0.2" in refusal(nodes)
+    finally:
+        config.unlink()
+
+
+def test_what_fails_behind_a_jump_host_is_told_with_it(nodes: Nodes) -> None:
+    config, jump = nodes.home / ".ssh" / "config", f"{USER}@10.77.0.2"
+    try:
+        config.write_text(f"Host 10.77.0.1\n  Port 2222\n  ProxyJump {jump}\n")
+        assert refusal(nodes) == (
+            f"node n1 (10.77.0.1; in ~/.ssh/config 10.77.0.1 port 2222, through {jump}) cannot be reached from {jump}"
+            f" (Connection refused): is sshd running there, on that port, and does {jump} know the address?"
+        )
+        config.write_text(f"Host 10.77.0.1\n  ProxyJump {jump}:2222\n")
+        assert f"through {jump}:2222): {jump}:2222, on the way there, refuses the connection" in refusal(nodes)
+        config.write_text("Host 10.77.0.1\n  ProxyCommand false\n")
+        assert refusal(nodes).startswith("node n1 (10.77.0.1; in ~/.ssh/config by a ProxyCommand) ")
     finally:
         config.unlink()
 

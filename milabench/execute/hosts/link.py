@@ -55,7 +55,8 @@ class Link(asyncssh.SSHClient):
         self.connection: asyncssh.SSHClientConnection | None = None
         self.lost: str | None = None
         self._keys: HostKeys | None = None
-        self._user = login.user
+        self._user, self._who = login.user, str(login)
+        self._jump: str | None = None
         self._answered = False
 
     async def open(self) -> asyncssh.SSHClientConnection:
@@ -66,9 +67,9 @@ class Link(asyncssh.SSHClient):
         except PreflightError:
             raise
         except asyncio.TimeoutError:
-            raise PreflightError(f"{self.login}: {self._silent()}") from None
+            raise PreflightError(f"{self._who}: {self._silent()}") from None
         except (asyncssh.Error, OSError, ValueError) as error:
-            raise PreflightError(f"{self.login} {self._trouble(plain(error))}") from None
+            raise PreflightError(f"{self._who_fails(error)} {self._trouble(plain(error))}") from None
         assert self._keys is not None
         try:
             written = self._keys.remember()
@@ -121,7 +122,8 @@ class Link(asyncssh.SSHClient):
             keepalive_interval=login.keepalive_s,
             keepalive_count_max=_MISSED,
         )
-        self._user = options.username
+        self._user, self._jump = options.username, cast(str | None, options.tunnel) or None
+        self._who = who(login, options.host, options.port, self._jump, proxied=bool(options.proxy_command))
         # `none` of the user's configuration, which would switch the look off, is as if nothing was named
         own, shared = (options.config.get(f"{whose}KnownHostsFile") or () for whose in ("User", "Global"))
         self._keys = HostKeys(login, cast(Sequence[str], own), cast(Sequence[str], shared))
@@ -138,6 +140,12 @@ class Link(asyncssh.SSHClient):
         if options.proxy_command:  # a child of this process
             KNOWN.update(processes.children(os.getpid()))
         return connection
+
+    def _who_fails(self, error: Exception) -> str:
+        """Return of whom an error of connecting tells; of a node behind another one that one's connection fails so."""
+        if self._jump is not None and isinstance(error, OSError) and error.filename is None:
+            return f"{self._who}: {self._jump}, on the way there,"
+        return self._who
 
     def _silent(self) -> str:
         """Return what it means that nothing came of connecting in time."""
@@ -167,6 +175,8 @@ class Link(asyncssh.SSHClient):
                 return (
                     "closed the connection before anybody logged in: is it sshd that listens there? Its log says more"
                 )
+            case asyncssh.ChannelOpenError() if self._jump is not None:
+                return _beyond(self._jump, error)
             case asyncssh.KeyImportError() | asyncssh.KeyEncryptionError():
                 return f"needs a key that cannot be read ({error}): load one that has a passphrase by `ssh-add`"
             case ConfigParseError():
@@ -191,6 +201,27 @@ class Link(asyncssh.SSHClient):
         if isinstance(error, (ConnectionResetError, asyncssh.ConnectionLost)):
             return "the other side closed it: its sshd was ended, or the node went down"
         return str(error)
+
+
+def who(login: Login, host: str, port: int, jump: str | None, *, proxied: bool = False) -> str:
+    """Return who is meant, for messages, with what the user's configuration of SSH says of the way there."""
+    asked = SSH_PORT if login.port is None else login.port
+    found = [f"{host} port {port}"] if (host, port) != (login.address, asked) else []
+    found += [f"through {jump}"] if jump else ["by a ProxyCommand"] if proxied else []
+    if not found:
+        return str(login)
+    named = str(login).removesuffix(")")
+    return f"{named}{' (' if named == str(login) else '; '}in ~/.ssh/config {', '.join(found)})"
+
+
+def _beyond(jump: str, error: asyncssh.ChannelOpenError) -> str:
+    """Return what keeps the last host on the way to a node from going on to it."""
+    if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+        return f"is not led to by {jump} ({error.reason}): see AllowTcpForwarding and PermitOpen of its sshd"
+    return (
+        f"cannot be reached from {jump} ({error.reason}): is sshd running there, on that port, and does {jump} know"
+        " the address?"
+    )
 
 
 def _of_the_system(error: OSError) -> str:
