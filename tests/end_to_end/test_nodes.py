@@ -162,6 +162,15 @@ def test_all_of_a_suite_from_a_node(machines: Machines) -> None:
     assert machines.left() == {}
 
 
+def test_a_node_of_the_name_of_the_machine_it_is_run_from_is_the_one_of_its_address(machines: Machines) -> None:
+    file = machines.project.folder / "namesake.yaml"
+    for address, host, code in ((machines.nodes["n1"].address, "n1", 0), ("10.99.0.1", "", 4)):
+        file.write_text(f"system: {{nodes: [{{name: op, ip: {address}, main: true}}]}}\n")
+        done = machines.milabench("exec", f"--system={file}", "--", "hostname")
+        assert (done.code, done.out.strip()) == (code, host), done.err
+    assert "this machine has that name too, and not that address" in done.err
+
+
 def test_bases_of_nodes_are_cleaned_over_their_agents(machines: Machines) -> None:
     for name in NAMES:
         made = machines.nodes[name].seen / "data/made"
