@@ -20,7 +20,6 @@ import pytest
 import without_network
 from containers import Engine
 from harness import OBSERVED, PRINTER, Project, Result, folder, shell
-from milabench import bundle
 from repository import Repository
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no program git")
