@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
+import functools
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from milabench.agent.locks import Scratch
 
@@ -21,9 +21,6 @@ _LEAST_BYTES: Final = 1 << 20
 _LAST_BYTES: Final = 1 << 20  # of a file that are not given back: its last words are looked for here
 _BLOCK_BYTES: Final = 1 << 16  # no file system has larger ones
 _PUNCH_AND_KEEP_SIZE: Final = 0x02 | 0x01
-_libc = ctypes.CDLL(None, use_errno=True)
-_fallocate = getattr(_libc, "fallocate64", None) or _libc.fallocate  # the first takes 64 bits everywhere
-_fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
 class Spool:
@@ -92,7 +89,7 @@ def give_back(path: str, size: int, identity: tuple[int, int]) -> bool:
         found = os.fstat(descriptor)
         if (found.st_dev, found.st_ino) != identity or found.st_nlink != 1 or not _room_of(size):
             return False
-        return bool(_fallocate(descriptor, _PUNCH_AND_KEEP_SIZE, 0, _room_of(size)) == 0)
+        return bool(_fallocate()(descriptor, _PUNCH_AND_KEEP_SIZE, 0, _room_of(size)) == 0)
     finally:
         os.close(descriptor)
 
@@ -112,3 +109,14 @@ def is_written_over(path: str, size: int) -> bool:
 
 def _room_of(size: int) -> int:
     return max(size - _LAST_BYTES, 0) // _BLOCK_BYTES * _BLOCK_BYTES
+
+
+@functools.cache
+def _fallocate() -> Any:
+    """Return the C library's function, which Python has none for that makes holes."""
+    import ctypes  # what only asks for names of this module opens no library
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    function = getattr(libc, "fallocate64", None) or libc.fallocate  # the first takes 64 bits everywhere
+    function.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    return function

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -25,6 +26,12 @@ T = TypeVar("T")
 _OF_ALL = ("failed", "killed", "timeout", "lost")  # what ends so ends those that it runs with
 _UNSEEN = Seen(expects_rate=False)
 _LAST_LINES = 3  # of a server that is not ready
+# What processes say last that end because another one did: that may have closed its connections before it was gone.
+_LOST_PEER = re.compile(
+    r"connection\s?(was\s|likely\s)*(reset|closed|aborted|refused|lost)|broken\s?pipe|EOFError|socket\s(recv|send|closed)"
+    r"|remote (process|peer|error|end)|ncclRemoteError",
+    re.IGNORECASE,
+)
 
 
 async def all_of(work: Sequence[Coroutine[Any, Any, T]], interrupt: Interrupt) -> list[T]:
@@ -63,7 +70,10 @@ class Together:
     _reasons: dict[str, str] = field(default_factory=dict)  # by tag: what was not heard of those that are ended for it
 
     async def run(self) -> list[Outcome]:
-        """Return what came of them, in the order of ending: a failure comes before those that follow from it."""
+        """Return what came of them, in the order of ending: a failure comes before those that follow from it.
+
+        One that says it lost another comes last: that one's end may be seen later than its connections were closed.
+        """
         async with self.ports.of(self.commands) as ports:
             await self._start_all(ports)
             listening = [asyncio.create_task(each) for each in self._listening(ports)]
@@ -177,7 +187,7 @@ class Together:
                 await self._stop("limit", services=True)
 
         await all_of([ended(*each) for each in self._processes], self.setting.interrupt)
-        outcomes.sort(key=lambda each: each[:2])
+        outcomes.sort(key=lambda each: (_lost_another(each[2]), *each[:2]))
         return [result for *_, result in outcomes]
 
     async def _stop(self, cause: Cause, *, services: bool = False) -> None:
@@ -222,3 +232,7 @@ class Together:
         if reason is None or not (ended.cause == "silent" or (ended.cause is None and ended.code == 0)):
             return ended
         return replace(ended, cause="silent", reason=reason)
+
+
+def _lost_another(ended: Outcome) -> bool:
+    return ended.kind == "failed" and _LOST_PEER.search(ended.reason or "") is not None

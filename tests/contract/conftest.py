@@ -10,7 +10,7 @@ import pytest
 from agents import Raw
 from cluster import NO_SLURM, Cluster, is_possible
 from containers import container, docker, engine, podman
-from harness import Project
+from harness import Project, wait_until
 from nodes import Nodes, started
 
 __all__ = ["container", "docker", "engine", "podman"]
@@ -49,4 +49,4 @@ def nodes(two_nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
     two_nodes.trust()
     with two_nodes.entered("op"):
         yield two_nodes
-    assert two_nodes["n1"].started() == []
+    wait_until(two_nodes["n1"].idle)

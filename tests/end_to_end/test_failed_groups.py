@@ -9,7 +9,7 @@ import pytest
 from harness import Project, assert_whole
 
 # Ranks that make their steps together: each tells the next one, around a ring, over the sockets of one machine. One
-# that waits for a dead rank waits for ever (``waits``), or fails by that as well, at once.
+# that waits for a dead rank waits for ever (``waits``), or fails by that as well, as soon as that has ended.
 RANK = """
     import os, signal, socket, subprocess, sys, time
     from pathlib import Path
@@ -27,6 +27,12 @@ RANK = """
             time.sleep(0.01)
         return server.accept()[0], other
 
+    def wait_for_the_end_of(other):
+        status = Path(f"/proc/{(folder / f'{other}.pid').read_text()}/stat")
+        while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+
+    (folder / f"{rank}.pid").write_text(f"{os.getpid()}")
     before, after = meet()
     for step, batch in enumerate(Observer(unit="items").iterate([[0] * 8] * 100_000)):
         time.sleep(0.005)
@@ -45,6 +51,7 @@ RANK = """
         except OSError:
             if waits:
                 time.sleep(1000)
+            wait_for_the_end_of((rank - 1) % 3)
             raise
 """
 GROUP = """

@@ -68,6 +68,27 @@ def test_the_processes_of_a_job_run_together_and_fail_together(tmp_path: Path) -
     assert found == {"a": Outcome(kind="failed", reason="exit code 2", tag="a.D1")}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ConnectionResetError: rank 1 is gone",
+        "RuntimeError: [pair.cc:547] Connection closed by peer [127.0.0.1]:4242",
+        "torch.distributed.DistBackendError: ncclRemoteError: a remote process exited prematurely",
+        "BrokenPipeError: [Errno 32] Broken pipe",
+    ],
+)
+def test_of_processes_that_fail_at_once_the_reason_is_not_the_one_that_lost_another(tmp_path: Path, words: str) -> None:
+    said = {"a.D0": words, "a.D1": "ValueError: this rank is broken", "a.D2": words}
+
+    def script(launch: Launch) -> Story:
+        stderr = tmp_path / "run" / f"{launch.command.tag}.stderr"
+        stderr.write_text(f"Traceback (most recent call last):\n{said[launch.command.tag]}\n")
+        return exits(1)
+
+    found = outcomes(Plan(phase="run", trials=(trial("a", *said),)), FakeHost(script), tmp_path)
+    assert (found["a"].tag, found["a"].reason) == ("a.D1", "exit code 1: ValueError: this rank is broken")
+
+
 def test_a_group_is_ended_when_its_leader_has_measured_enough(tmp_path: Path) -> None:
     def script(launch: Launch) -> Story:
         return HANGS if launch.command.tag == "a.n1" else Story(leads=True)
