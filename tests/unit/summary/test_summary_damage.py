@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from monitor_lines import at, cpu, header
-from summary_fakes import FakeRun, MakeRun, end, plan
+from summary_fakes import FakeRun, MakeRun, end, plan, rates
 from watched_runs import CPU, NOISY, QUIET, measured, only, watched, watched_run
 
 from benchmate.wire import StepsWriter
@@ -185,3 +185,22 @@ def test_a_plan_that_is_missing_or_damaged_is_told_in_words(tmp_path: Path) -> N
     (warning,) = summarize(run).warnings
     assert warning.endswith(f"{run.plan_path} cannot be read: is a directory")
     assert "Errno" not in warning
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+def test_a_line_that_is_too_long_is_bad_and_not_kept(make_run: MakeRun, ending: bytes) -> None:
+    import tracemalloc
+
+    run = make_run()
+    run.write("a.D0", *rates(1.0), end())
+    before = run.files("a.D0").events.read_bytes().splitlines(keepends=True)
+    long = b'{"event": "data", "data": {"task": "train", "rate": 5.0}}' + b" " * (1 << 26) + ending
+    at = len(before) if not ending else 2
+    run.files("a.D0").events.write_bytes(b"".join([*before[:at], long, *before[at:]]))
+    tracemalloc.start()
+    (found,) = summarize([run]).benchmarks
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found.measured_steps, found.failed) == (1, 0)
+    assert found.processes[0].warnings == ("a.D0: 1 lines of its .data file are no events and were left out",)
+    assert peak < 8 << 20
