@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from milabench.agent.greeting import private_folder
+from milabench.agent.locks import take
 
 
 def sizes(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,10 +89,8 @@ def _locks(base: Path, *, elsewhere: bool) -> Iterator[Path]:
 
 def _hold(path: Path, held: ExitStack) -> bool:
     """Hold a lock as long as ``held`` lasts; return False where another process does."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    held.callback(os.close, descriptor)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    descriptor = take(str(path))
+    if descriptor is None:
         return False
+    held.callback(os.close, descriptor)
     return True

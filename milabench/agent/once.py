@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from milabench.agent import packages
+from milabench.agent import locks, packages
 from milabench.agent.files import replacing
 
 
@@ -67,7 +66,10 @@ class Guarded:
         once = self._once
         if not once["always"] and done(once):
             return "done"
-        if not self._take_lock(Path(f"{once['folder'] or once['record']}.lock")):
+        lock = Path(f"{once['folder'] or once['record']}.lock")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = locks.take(str(lock))
+        if self._lock is None:
             return "locked"
         try:
             return self._look()
@@ -103,20 +105,6 @@ class Guarded:
         finally:
             os.close(self._lock)
             self._lock = None
-
-    def _take_lock(self, path: Path) -> bool:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        except OSError:
-            os.close(descriptor)
-            raise
-        self._lock = descriptor
-        return True
 
     def _write_record(self) -> None:
         record = Path(self._once["record"])

@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -28,6 +28,7 @@ from milabench.bundle.manifest import (
 from milabench.bundle.placed import Placing
 from milabench.errors import PreflightError, UsageError
 from milabench.plan.site import BUNDLES
+from milabench.rundir import RunDir
 
 T = TypeVar("T")
 _PIECE: Final = 1 << 20
@@ -115,22 +116,16 @@ def _check_ours(found: Bundle, needed: Placing) -> None:
         raise PreflightError(
             f"{many} in the way of those of {found.path}, and no bundle brought them: {names}: {remedy}"
         )
-    if needed.replaced and (lock := _run_at_work(found.base)):
+    if needed.replaced and (run := _run_at_work(found.base)):
         raise PreflightError(
             f"{found.path} has other data, or other code by git, than what lies in {found.base}, and a run is at work"
-            f" there ({lock.parent}): wait for it, or choose another --base"
+            f" there ({run}): wait for it, or choose another --base"
         )
 
 
 def _run_at_work(base: Path) -> Path | None:
-    """Return the lock of a run that is measured in a base."""
-    for path in sorted(base.glob("runs/*/run.lock")):
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return path
-    return None
+    """Return the folder of a run that is measured in a base."""
+    return next((path for path in sorted(base.glob("runs/*")) if RunDir(path).is_being_written()), None)
 
 
 def _check_room(found: Bundle, wanted: Mapping[str, Path]) -> None:
@@ -151,9 +146,8 @@ def _tell(found: Bundle, needed: Placing, tell: Callable[[str], object], *, fres
         tell(f"warning: {_some(needed.changed)} was changed there since, or made there: it is replaced too")
 
 
-def _some(names: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
-    first = next(iter(names))
-    return first if len(names) == 1 else f"{first} and {len(names) - 1} more"
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _write_manifest(found: Bundle) -> None:

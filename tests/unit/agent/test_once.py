@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from milabench.agent import locks
 from milabench.agent.once import Guarded, done, state
 
 
@@ -159,15 +160,13 @@ def test_a_lock_that_cannot_be_had_at_all_is_no_wait(once: dict[str, Any], monke
 def test_what_another_finished_meanwhile_is_not_made_again(
     once: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guarded = Guarded(once)
-    take = guarded._take_lock
-
-    def late(path: Path) -> bool:
+    def late(path: str) -> int | None:
+        monkeypatch.undo()
         finish(once)  # between the look and the lock
-        return take(path)
+        return locks.take(path)
 
-    monkeypatch.setattr(guarded, "_take_lock", late)
-    assert guarded.begin() == "done"
+    monkeypatch.setattr(locks, "take", late)
+    assert Guarded(once).begin() == "done"
 
 
 # Environments ------------------------------------------------------------------------------------------------------
