@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from milabench.errors import ExitCode, RunDirError
 from milabench.follow.run import Status, Watch
 from milabench.outcome import GOOD
 from milabench.rundir import RunDir, is_run
-from milabench.slurm import states
+from milabench.slurm import records, states
 from milabench.slurm.commands import Slurm, SlurmError
 from milabench.slurm.records import Submissions
 from milabench.slurm.states import ENDED, Seen
@@ -45,8 +44,7 @@ async def follow(
     except Left:
         for each in followed:
             if not each.is_over:
-                attach = shlex.join(["milabench", "submit", "--attach", str(each.submissions.run)])
-                console.note(wish.left(each.job, attach))
+                console.note(wish.left(each.job, records.attaching(each.submissions.run)))
         return ExitCode.INTERRUPTED
     runs = [each.submissions.run for each in followed]
     if any(map(is_run, runs)):
@@ -213,7 +211,7 @@ class _Followed:
         if self.code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.INTERRUPTED):
             self._show_output()
         if ended is None:
-            way = f"{shlex.join(['milabench', 'submit', '--resume', str(run)])} goes on with it"
+            way = f"{records.resuming(run)} goes on with it"
             self._console.note(f"{run.name} is not complete: {way}{self._other_nodes(seen)}")
 
     def _other_nodes(self, seen: Seen) -> str:

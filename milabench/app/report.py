@@ -59,7 +59,7 @@ def _left(run: RunDir) -> str:
         return ""
     way, ended = f"milabench resume {shlex.quote(str(run.path))} goes on with it", ""
     if records.is_submitted(run.path):
-        way = f"milabench submit --resume {shlex.quote(str(run.path))} goes on with it"
+        way = f"{records.resuming(run.path)} goes on with it"
         ended, others = _job_of(run)
         way += others
     return f"{run.path.name} is not complete{ended}: {way}"

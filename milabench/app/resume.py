@@ -28,6 +28,7 @@ from milabench.plan import Plan
 from milabench.plan.standins import Kept, with_standins
 from milabench.record import Record
 from milabench.rundir import RunDir
+from milabench.slurm import records
 from milabench.system import allocation
 from milabench.system.file import NodeEntry, SystemFile
 from milabench.system.types import Allocation, System
@@ -177,7 +178,7 @@ def _in_allocation(
 ) -> _Ways:
     """Return the nodes of the allocation that milabench is in. Raises PreflightError where it lacks some."""
     here, names = allocation.read(options.environ), [place.node for place in seats]
-    submit = f"milabench submit --resume {shlex.quote(str(record.path))} --other-nodes"
+    submit = f"{records.resuming(record.path)} --other-nodes"
     if here is None or not (other_nodes or {*names} <= {*here.nodes}):
         have = f"this allocation has {', '.join(here.nodes)}" if here else "milabench runs in no allocation"
         raise PreflightError(

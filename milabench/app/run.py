@@ -209,7 +209,7 @@ def _span(seconds: float) -> str:
 def _going_on(record: RunDir, options: Options) -> str:
     """Return the command that goes on with a run: by its name where it lies below the base, else by its path."""
     if records.is_submitted(record.path):
-        return shlex.join(["milabench", "submit", "--resume", str(record.path)])
+        return records.resuming(record.path)
     below = record.path.parent == options.base / "runs"
     base = [] if options.environ.get("MILABENCH_BASE") == str(options.base) else ["--base", str(options.base)]
     return shlex.join(["milabench", "resume", *([record.path.name, *base] if below else [str(record.path)])])

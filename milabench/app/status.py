@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +50,7 @@ def status(wanted: Wanted, out: TextIO) -> None:
         _of_one(paths[0], wanted, out)
         return
     if wanted.follow:
-        attach = shlex.join(["milabench", "submit", "--attach", str(paths[0].parent)])
+        attach = records.attaching(paths[0].parent)
         raise UsageError(f"status --follow is about one run: give one of {_names(paths)}, or {attach}")
     for number, path in enumerate(paths):
         if number and not wanted.as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,8 +104,7 @@ async def resume(
     seen = await slurm.look([each.latest.job for each in known if each.jobs])
     for each in known:
         if each.jobs and (job := seen.get(each.latest.job)) and not job.is_over:
-            attach = shlex.join(["milabench", "submit", "--attach", str(each.run)])
-            raise PreflightError(f"{each.run}: its job {job.job} has not ended: {attach}")
+            raise PreflightError(f"{each.run}: its job {job.job} has not ended: {records.attaching(each.run)}")
     parts = []
     for each in known:
         profile, asked = wanted.profile, given
@@ -155,8 +153,7 @@ def _check_free(run: Path) -> None:
     if "\\" in str(run):
         raise UsageError(f"{run}: Slurm takes no path with a backslash: choose another --run-name, or --base")
     if is_run(run) or records.is_submitted(run):
-        resume = shlex.join(["milabench", "submit", "--resume", str(run)])
-        raise PreflightError(f"{run} holds a run already: choose another --run-name, or {resume}")
+        raise PreflightError(f"{run} holds a run already: choose another --run-name, or {records.resuming(run)}")
 
 
 def _found(name: str | None, options: Options) -> list[Path]:

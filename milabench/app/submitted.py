@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -53,11 +52,11 @@ def check_begun(path: Path) -> None:
 
 def not_begun(there: Submissions, seen: Seen) -> str:
     """Say how the newest job is of a run that has not begun, and what to do about that."""
-    run, output, job = shlex.quote(str(there.run)), there.paper.output, f"its Slurm job {there.latest.job}"
+    output, job = there.paper.output, f"its Slurm job {there.latest.job}"
     if seen.is_over:
         printed = f"see {output}; then " if output.exists() else ""
-        return f"{job} {_end(seen)} before the run began: {printed}milabench submit --resume {run}"
-    follow = f"milabench submit --attach {run} follows it"
+        return f"{job} {_end(seen)} before the run began: {printed}{records.resuming(there.run)}"
+    follow = f"{records.attaching(there.run)} follows it"
     if seen.state == "RUNNING":
         return f"{job} is setting up the run on {seen.nodes}, as {output} tells: {follow}"
     how = f" ({states.in_words(seen)})" if seen.state or seen.reason else ""

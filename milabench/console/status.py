@@ -11,6 +11,7 @@ from milabench.console.words import Usage, counts, printable, trial_line
 from milabench.follow.run import Status, Watch
 from milabench.outcome import GOOD, UNDECIDED, Outcome
 from milabench.render.units import duration
+from milabench.slurm.records import resuming
 from milabench.slurm.states import Seen, in_words
 
 _MOST_FAILURES = 20
@@ -64,9 +65,8 @@ def trials(status: Status) -> str:
 
 def _state(status: Status, now: float, job: Seen | None) -> str:
     """Return the state of a run with what is to be known of it, and what to do."""
-    resume = (
-        f"`milabench {'resume' if job is None else 'submit --resume'} {shlex.quote(str(status.path))}` goes on with it"
-    )
+    resume = f"milabench resume {shlex.quote(str(status.path))}" if job is None else resuming(status.path)
+    resume = f"`{resume}` goes on with it"
     if job is not None and job.state and not job.is_over:
         resume = "its job goes on with it"
     runner = "" if status.pid is None else f" (process {status.pid} on {printable(str(status.host))})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -133,6 +134,16 @@ def _job(said: Any) -> Submitted:
         nodes=str(said.get("nodes", "")),
         exit_code=said.get("exit_code"),
     )
+
+
+def resuming(run: Path) -> str:
+    """Return the command that goes on with a run, or with the runs of one that was split."""
+    return shlex.join(["milabench", "submit", "--resume", str(run)])
+
+
+def attaching(run: Path) -> str:
+    """Return the command that follows the job of a run, or the jobs of one that was split."""
+    return shlex.join(["milabench", "submit", "--attach", str(run)])
 
 
 def told(jobs: Sequence[Submitted]) -> str:
