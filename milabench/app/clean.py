@@ -38,7 +38,7 @@ def amounts(base: Path, kinds: Sequence[str]) -> list[Amount]:
 
 def clean(base: Path, found: Sequence[Amount]) -> None:
     """Remove it from this machine. Raises PreflightError with why nothing was removed, or not all."""
-    why = remove(wish(base, found, elsewhere=False))["kept"]
+    why = remove(removal(base, found, elsewhere=False))["kept"]
     if why is not None:
         raise PreflightError(why)
 
@@ -77,7 +77,7 @@ def read(reply: Mapping[str, Any]) -> list[Amount]:
     return [Amount(kind=kind, **found) for kind, found in reply["kinds"].items()]
 
 
-def wish(base: Path, found: Sequence[Amount], *, elsewhere: bool) -> dict[str, Any]:
+def removal(base: Path, found: Sequence[Amount], *, elsewhere: bool) -> dict[str, Any]:
     """Return the fields of a request ``remove``."""
     folders = [folder for amount in found for folder in amount.folders]
     return {"base": str(base), "folders": folders, "elsewhere": elsewhere}

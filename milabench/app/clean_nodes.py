@@ -9,7 +9,8 @@ import asyncio
 import platform
 from collections.abc import Mapping, Sequence
 
-from milabench.app.clean import Amount, question, read, wish
+from milabench import plan as planning
+from milabench.app.clean import Amount, question, read, removal
 from milabench.app.multirun import asked
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
@@ -25,7 +26,7 @@ async def amounts_on_nodes(options: Options, console: Console, kinds: Sequence[s
     """
     async with operation(options, console) as work:
         (system, *_) = await work.systems(asked(options), make=False)
-        own = [node.name for node in system.nodes if not node.local and node.shares_base is None]
+        own = [node.name for node in planning.apart(system)]
         with work.interrupt.losing_nothing():
             told = await work.fleet.ask(dict.fromkeys(own, question(options.base, kinds)), "sizes")
     return {name: found for name, reply in told.items() if (found := read(reply))}
@@ -45,7 +46,7 @@ async def clean_nodes(
 
 async def _removed(work: Operation, name: str, found: Sequence[Amount]) -> str | None:
     try:
-        reply = await work.hosts[name].request("remove", **wish(work.options.base, found, elsewhere=True))
+        reply = await work.hosts[name].request("remove", **removal(work.options.base, found, elsewhere=True))
     except PreflightError as error:
         return str(error).removeprefix("remove failed: ")
     return None if reply["kept"] is None else str(reply["kept"])

@@ -15,19 +15,18 @@ class Printed:
     """The file that a job prints into, read line by line until its run begins."""
 
     def __init__(self, path: Path) -> None:
-        """``has_begun``: whether the runner has said that it begins with the run."""
-        self.path, self.has_begun = path, False
-        self._at = 0
+        self.path = path
+        self._at, self._has_begun = 0, False
 
     def before_run(self) -> Iterator[str]:
         """Yield the whole lines that are new, up to the one by which the run begins."""
-        whole = b"" if self.has_begun else self._new(self._at).rpartition(b"\n")[0]
+        whole = b"" if self._has_begun else self._new(self._at).rpartition(b"\n")[0]
         for line in whole.splitlines(keepends=True):
             self._at += len(line.rstrip(b"\n")) + 1
             text = line.decode(errors="replace").rstrip()
-            self.has_begun = BEGINS in text
+            self._has_begun = BEGINS in text
             yield text
-            if self.has_begun:
+            if self._has_begun:
                 return
 
     def last(self, most: int) -> list[str]:

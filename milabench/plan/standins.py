@@ -19,8 +19,6 @@ from milabench.system.types import Node
 
 Exchange = Callable[[str], str]
 _WITHIN = r"\w.-"  # what a name may be a part of: n1 is neither n12 nor n1.cluster
-
-
 _OF_SUITES = ("name", "tags", "group", "install_group")  # keys whose texts no process is given
 
 
