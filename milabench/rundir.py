@@ -83,6 +83,11 @@ class RunDir:
         return self.path / "plan.json"
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a runner has begun it, so that it can be gone on with: its plan is put there last."""
+        return self.plan_path.exists()
+
+    @property
     def suite_path(self) -> Path:
         return self.path / "suite.json"
 
@@ -261,12 +266,12 @@ def runs(base: Path) -> list[Path]:
 
 
 def is_run(path: Path) -> bool:
-    return (path / "plan.json").exists() or any(path.glob("*.data"))
+    return RunDir(path).has_begun or any(path.glob("*.data"))
 
 
 def is_setup(path: Path) -> bool:
     """Say whether a folder has what milabench logged of its install or prepare phase, as if that were a run."""
-    return path.name.startswith(("install.", "prepare.")) and not (path / "plan.json").exists()
+    return path.name.startswith(("install.", "prepare.")) and not RunDir(path).has_begun
 
 
 def began(path: Path) -> float:

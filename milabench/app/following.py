@@ -181,7 +181,7 @@ class _Followed:
         """
         run = RunDir(self.submissions.run)
         try:
-            if self._watch is None and run.plan_path.exists():
+            if self._watch is None and run.has_begun:
                 self._watch = Watch(run)
                 self._news = News(self._watch, PROGRESS_S, whole=whole)
             return None if self._watch is None else self._watch.look(_READING_S)
@@ -216,7 +216,7 @@ class _Followed:
 
     def _other_nodes(self, seen: Seen) -> str:
         """Say how a run goes on that has begun, and of which a node is not there."""
-        return states.on_others(seen) if (self.submissions.run / "plan.json").exists() else ""
+        return states.on_others(seen) if RunDir(self.submissions.run).has_begun else ""
 
     def _show_output(self) -> None:
         """Show the last lines of what the job printed and was not told: there stands what was wrong."""
@@ -235,7 +235,7 @@ def completed(run: Path) -> ExitCode | None:
     """Return the exit code of a run that has come to its end, None where something is left, or cannot be read."""
     try:
         record = RunDir(run)
-        if not record.plan_path.exists() or record.journal().state != "complete":
+        if not record.has_begun or record.journal().state != "complete":
             return None
         return ExitCode.OK if all(each.kind in GOOD for each in record.outcomes().values()) else ExitCode.FAILED
     except RunDirError:

@@ -180,11 +180,11 @@ def _on_nodes(there: Submissions, asked: Sequence[str], *, others: bool, said: b
 
     ``asked`` are those that the user has ``said`` now, or those of the job before, whose list of nodes says nothing.
     """
-    begun = (there.run / "plan.json").exists()
-    left = tuple(_without_list(asked) if others or (begun and not said) else asked)
-    if not begun:
+    run = RunDir(there.run)
+    left = tuple(_without_list(asked) if others or (run.has_begun and not said) else asked)
+    if not run.has_begun:
         return left
-    facts = RunDir(there.run).facts()
+    facts = run.facts()
     if not others:
         return (*_same_nodes(there, facts), *left)
     counted = any(re.match(r"--nodes(=|$)|-N", word) for word in left)

@@ -92,7 +92,7 @@ class Watch:
 
     def __init__(self, run: RunDir, clock: Callable[[], float] = time.time) -> None:
         self._run, self._clock = run, clock
-        if not run.plan_path.exists():
+        if not run.has_begun:
             older = "it is one of milabench before this: `milabench report` reads it"
             raise RunDirError(f"{run.path} has no plan to say how far it is: {older}")
         self._planned = _stamp(run.plan_path)
