@@ -119,8 +119,8 @@ def site(options: Options) -> Site:
         offline=options.offline,
         bundle=str(options.unpacked) if options.unpacked else None,
         wheels={group.name: group.wheels for group in packed.about.groups} if packed else {},
-        data=bundle.placed_data(options.base),
-        delivers=bundle.mark(packed) if packed else "",
+        data=bundle.placed_mark(options.base),
+        delivers=bundle.data_mark(packed) if packed else "",
     )
 
 

@@ -16,8 +16,7 @@ from milabench.bundle.manifest import (
     minor,
     read,
 )
-from milabench.bundle.placed import data_of as placed_data
-from milabench.bundle.placed import mark
+from milabench.bundle.placed import data_mark, placed_mark
 from milabench.bundle.unpack import Bundle, find, unpack
 from milabench.bundle.write import write
 from milabench.plan.site import SUITE
@@ -31,12 +30,12 @@ __all__ = [
     "Manifest",
     "Packed",
     "comparable",
+    "data_mark",
     "data_of",
     "find",
     "leads_below",
-    "mark",
     "minor",
-    "placed_data",
+    "placed_mark",
     "read",
     "unpack",
     "write",

@@ -1,7 +1,7 @@
 """What lies below a base because a bundle brought it there: known again, so that nobody else's file is written over.
 
 Bundles may have other files of the same names. The one that is asked for last has its own there: those that another
-brought are replaced, and what was prepared from them counts as prepared no more (``data_of`` tells it apart).
+brought are replaced, and what was prepared from them counts as prepared no more (``data_mark`` tells it apart).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def read(base: Path) -> Placed:
         return Placed()
 
 
-def data_of(base: Path) -> str:
+def placed_mark(base: Path) -> str:
     """Return what tells the data that bundles brought from any other, nothing where none did."""
     return read(base).data
 
@@ -120,7 +120,7 @@ def finish(base: Path, bundle: str, manifest: Manifest, placing: Placing) -> Non
         if each.name in written or each.name not in known or placing.before.bundle != bundle:
             known[each.name] = _known(base / each.name, each)
     unsure = tuple(name for name in placing.before.unsure if name not in known)
-    data = mark(manifest) or placing.before.data
+    data = data_mark(manifest) or placing.before.data
     _write(base, Placed(bundle=bundle, data=data, files=tuple(known.values()), unsure=unsure))
 
 
@@ -171,7 +171,7 @@ def _known(path: Path, each: Packed) -> Known:
     return Known(name=each.name, sha256=each.sha256, size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
-def mark(manifest: Manifest) -> str:
+def data_mark(manifest: Manifest) -> str:
     """Return what tells the data of a bundle from any other, nothing where it has none."""
     found = hashlib.sha256()
     of_data = [each for each in _below_base(manifest) if _first(each) in DATA]

@@ -226,7 +226,7 @@ def _put(archive: tarfile.TarFile, member: tarfile.TarInfo, each: Packed, target
             partial.symlink_to(each.link)
         elif _copied(archive, member, partial, path) != each.sha256:
             damaged = "is damaged, its hash is not that in the manifest"
-            raise PreflightError(f"{path}: {each.name} {damaged}: copy the bundle again, or pack it anew")
+            raise PreflightError(f"{path}: {each.name} {damaged}: {_AGAIN}")
         else:
             partial.chmod(0o755 if each.executable else 0o644)
         partial.replace(target)

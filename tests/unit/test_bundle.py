@@ -165,7 +165,7 @@ def through_a_link(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (flipped, r"wheels/a.whl is damaged, its hash is not that in the manifest: copy the bundle again"),
+        (flipped, r"wheels/a.whl is damaged, its hash is not that in the manifest: copy it again"),
         (shortened, r"b.tar is cut off or damaged \(.*\): copy it again"),
         (beheaded, r"b.tar is no bundle"),
         (replaced, r"b.tar is no bundle \(milabench bundle-env makes them\)"),
@@ -244,7 +244,7 @@ def test_data_of_another_bundle_is_told_apart_and_equal_data_is_not(tmp_path: Pa
     marks = []
     for path in (none, one, same, other, none, one):
         unpack(path, base)
-        marks.append(bundle.placed_data(base))
+        marks.append(bundle.placed_mark(base))
     assert marks[0] == ""
     assert marks[1] == marks[2] == marks[5] != ""
     assert marks[3] == marks[4] != marks[1]
