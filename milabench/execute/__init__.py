@@ -2,9 +2,9 @@
 
 from milabench.execute.happenings import CommandEnded, CommandStarted, Happening, TrialEnded, TrialStarted, Waiting
 from milabench.execute.interrupt import Interrupt
-from milabench.execute.places import any_side_by_side
 from milabench.execute.scheduler import execute
 from milabench.execute.setting import Setting
+from milabench.execute.uses import any_side_by_side
 
 __all__ = [
     "CommandEnded",

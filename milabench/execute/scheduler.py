@@ -15,10 +15,10 @@ from typing import Any
 from milabench.errors import HostLost, PreflightError, UserError
 from milabench.execute.happenings import Happening, TrialEnded, TrialStarted, Waiting
 from milabench.execute.hosts import Host
-from milabench.execute.places import Place, overlap, places
 from milabench.execute.ports import Ports
 from milabench.execute.setting import Setting
 from milabench.execute.together import Together, all_of
+from milabench.execute.uses import Use, overlap, uses
 from milabench.outcome import GOOD, Outcome, worst
 from milabench.plan.types import Command, Job, Plan, Trial
 
@@ -81,7 +81,7 @@ class _Running:
     """A trial that runs, what it uses, and the trials it has met."""
 
     task: asyncio.Task[None]
-    places: frozenset[Place]
+    uses: frozenset[Use]
     met: set[str]
 
 
@@ -100,10 +100,10 @@ def _startable(
         return []
     if not setting.side_by_side:
         return [] if running else [waiting[0]]
-    taken = [each.places for each in running.values()]
+    taken = [each.uses for each in running.values()]
     found: list[tuple[int, Trial]] = []
     for index, trial in waiting:
-        used = places(trial)
+        used = uses(trial)
         if not any(overlap(used, other) for other in taken):
             found.append((index, trial))
         taken.append(used)  # those before it in the plan go first, so that nothing waits for ever
@@ -114,7 +114,7 @@ def _beside(trial: Trial, running: Mapping[str, _Running], task: asyncio.Task[No
     """Return a trial as it begins to run beside others: they have met."""
     for other in running.values():
         other.met.add(trial.id)
-    return _Running(task, places(trial), set(running))
+    return _Running(task, uses(trial), set(running))
 
 
 @dataclass(frozen=True, slots=True)

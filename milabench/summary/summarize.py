@@ -20,8 +20,7 @@ def summarize(runs: Run | Sequence[Run], absent: Sequence[Missing] = ()) -> Summ
     """Return the summary of a run, or of several: those of the same benchmark are pooled as repeats of one another.
 
     A benchmark is missing (or skipped) when none of the runs started it; ``absent`` are those of runs that have not
-    begun. Raises RunDirError without runs and OSError
-    where a file cannot be read.
+    begun. Raises RunDirError without runs and OSError where a file cannot be read.
     """
     several: Sequence[Run] = runs if isinstance(runs, Sequence) else (runs,)
     if not several:

@@ -6,16 +6,16 @@ from itertools import combinations
 
 from milabench.plan.types import Plan, Trial
 
-Place = tuple[str, int | None]  # a device of a node, None: all of it
+Use = tuple[str, int | None]  # a device of a node, None: all of it
 
 
-def places(trial: Trial) -> frozenset[Place]:
+def uses(trial: Trial) -> frozenset[Use]:
     """Return what a trial uses: devices of nodes, or a whole node (None) where a process of it has none."""
     whole = {(command.node, None) for command in trial.commands if not command.devices}
     return frozenset(whole | {(command.node, device) for command in trial.commands for device in command.devices})
 
 
-def overlap(one: frozenset[Place], other: frozenset[Place]) -> bool:
+def overlap(one: frozenset[Use], other: frozenset[Use]) -> bool:
     return any(
         node == another and (device is None or device_ is None or device == device_)
         for node, device in one
@@ -25,5 +25,5 @@ def overlap(one: frozenset[Place], other: frozenset[Place]) -> bool:
 
 def any_side_by_side(plan: Plan) -> bool:
     """Say whether any two benchmarks of a plan use nothing in common, so that they can run at the same time."""
-    used = {places(trial) for trial in plan.trials}
+    used = {uses(trial) for trial in plan.trials}
     return any(not overlap(one, other) for one, other in combinations(used, 2))
