@@ -32,6 +32,7 @@ from milabench.plan import Command, Plan, Trial, codec
 from milabench.room import Room, is_full
 from milabench.rundir import RunDir, is_run, tail
 from milabench.sealing import Copied, can_be_added_to, end_of
+from milabench.slurm import records
 
 _GLANCE_S = 0.2  # whoever looks whether a run is being written has its lock for a moment: that is no runner
 _MADE_ELSE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO})  # of its files
@@ -50,7 +51,14 @@ class Record(RunDir):
         self._lock: int | None = None
         self._journal: journal.Writer | None = None
         self._attempts: dict[str, int] = {}
-        self._room = Room(path, kept=self.reserve_path, begun=self.plan_path)
+        self._room = Room(path, kept=self.reserve_path, going_on=self._going_on)
+
+    def _going_on(self) -> str:
+        """Say what goes on with the run, nothing where it has not begun."""
+        if not self.has_begun:
+            return ""
+        failed = "-- --failed" if records.is_submitted(self.path) else "--failed"
+        return f"`{records.going_on(self.path)}` goes on ({failed}: also with what failed)"
 
     @classmethod
     def create(

@@ -25,11 +25,11 @@ def is_full(error: OSError) -> bool:
 class Room:
     """The room that is left for a run in ``folder``; some of it is kept by the file ``kept`` until it is needed.
 
-    A folder in which ``begun`` exists has a run to go on with.
+    ``going_on`` returns what goes on with the run once there is room, nothing where it has not begun.
     """
 
-    def __init__(self, folder: Path, *, kept: Path, begun: Path) -> None:
-        self._folder, self._kept, self._begun = folder, kept, begun
+    def __init__(self, folder: Path, *, kept: Path, going_on: Callable[[], str]) -> None:
+        self._folder, self._kept, self._going_on = folder, kept, going_on
         self._taken = False
 
     def keep(self, facts_bytes: int) -> None:
@@ -72,7 +72,6 @@ class Room:
 
     def _full(self) -> DiskFull:
         free = f"{shutil.disk_usage(self._folder).free / 1024:.0f} KiB free"
-        again = "and type the same again"
-        if self._begun.exists():
-            again = f"then `milabench resume {self._folder}` goes on (--failed: also with what failed)"
+        how = self._going_on()
+        again = f"then {how}" if how else "and type the same again"
         return DiskFull(f"no room is left on the disk of {self._folder} ({free}): make room there, {again}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -57,9 +56,8 @@ def _left(run: RunDir) -> str:
         return ""
     if state not in (None, "interrupted", "incomplete") or not run.plan_path.is_file() or run.is_being_written():
         return ""
-    way, ended = f"milabench resume {shlex.quote(str(run.path))} goes on with it", ""
+    way, ended = f"{records.going_on(run.path)} goes on with it", ""
     if records.is_submitted(run.path):
-        way = f"{records.resuming(run.path)} goes on with it"
         ended, others = _job_of(run)
         way += others
     return f"{run.path.name} is not complete{ended}: {way}"

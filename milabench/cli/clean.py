@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ def _tell_of_others(base: Path) -> None:
 
     found = elsewhere(base)
     if found is not None:
-        file = found.system or "FILE"
+        file = shlex.quote(found.system) if found.system else "FILE"
         click.echo(
             f"nodes of {found.run} have a base of their own, which stays: {', '.join(found.nodes)};"
             f" milabench clean --system {file} removes those too",

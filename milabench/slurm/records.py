@@ -136,6 +136,11 @@ def _job(said: Any) -> Submitted:
     )
 
 
+def going_on(run: Path) -> str:
+    """Return the command that goes on with a run, whether it was submitted or not."""
+    return resuming(run) if is_submitted(run) else shlex.join(["milabench", "resume", str(run)])
+
+
 def resuming(run: Path) -> str:
     """Return the command that goes on with a run, or with the runs of one that was split."""
     return shlex.join(["milabench", "submit", "--resume", str(run)])

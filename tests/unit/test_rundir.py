@@ -344,6 +344,15 @@ def test_after_a_full_disk_nothing_more_is_begun(run: Record, monkeypatch: pytes
     assert run.facts()["state"] == "incomplete"
 
 
+def test_a_run_of_a_job_that_finds_a_full_disk_is_gone_on_with_by_a_job(
+    run: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run.path / "slurm.json").write_text("{}")
+    monkeypatch.setattr("milabench.room.Room.is_short", lambda _: True)
+    with pytest.raises(DiskFull, match=r"then `milabench submit --resume .*/mine.now` goes on \(-- --failed: also"):
+        run.started(TRIAL)
+
+
 def test_no_room_at_all_is_said_and_leaves_nothing_half_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DiskFull, match="make room there, and type the same again"):
