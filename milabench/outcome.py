@@ -101,10 +101,7 @@ class Seen:
         counts: tuple[int, int] | None = None,
         expects_rate: bool,
     ) -> Seen:
-        """Return what events say; ``measured`` and ``warmups`` count the steps that a process wrote beside them.
-
-        ``counts``: the least and the most that one of the measured steps did.
-        """
+        """Return what events say; beside them are ``measured`` steps, of ``counts`` (least, most), and ``warmups``."""
         rates, told, skip, task, world_size = 0, 0, None, "", None
         stopped = nan_loss = under_voir = False
         error = refused = None
@@ -311,6 +308,11 @@ def without_work(counts: tuple[int, int] | None) -> str | None:
         return None
     what = f"a measured step has {counts[0]}" if counts[0] < 0 else "all measured steps have 0"
     return f"count is not above 0: {what} (what the Observer's `count` or end_step() is given)"
+
+
+def all_good(outcomes: Iterable[Outcome]) -> bool:
+    """Say whether nothing failed, was cut off or left out."""
+    return all(each.kind in GOOD for each in outcomes)
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:

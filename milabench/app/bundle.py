@@ -25,7 +25,7 @@ from milabench.app.workspace import check_index, indexes, put_together, resolve_
 from milabench.bundle import About, Group
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError, UsageError
-from milabench.outcome import GOOD
+from milabench.outcome import all_good
 from milabench.plan import Workspace
 from milabench.plan.pack import wheels_of
 from milabench.setuplogs import SetupLogs
@@ -67,7 +67,7 @@ async def _pack(work: Operation, ready: Workspace, folder: Path, target: Path, *
     plan, asked = planning.packs(ready, folder)
     put_together(ready, plan)
     outcomes = await work.carry_out(plan, SetupLogs(work.options.base))
-    if work.interrupt.asked or any(outcome.kind not in GOOD for outcome in outcomes.values()):
+    if work.interrupt.asked or not all_good(outcomes.values()):
         return work.exit_code(outcomes, ExitCode.ENVIRONMENT)
     groups = tuple(_group(name, each.parts, wheels_of(folder, name)) for name, each in asked.items())
     about = About(

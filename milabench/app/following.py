@@ -15,7 +15,7 @@ from milabench.console.status import News, trials
 from milabench.console.words import printable
 from milabench.errors import ExitCode, RunDirError
 from milabench.follow.run import Status, Watch
-from milabench.outcome import GOOD
+from milabench.outcome import all_good
 from milabench.rundir import RunDir, is_run
 from milabench.slurm import records, states
 from milabench.slurm.commands import Slurm, SlurmError
@@ -237,6 +237,6 @@ def completed(run: Path) -> ExitCode | None:
         record = RunDir(run)
         if not record.has_begun or record.journal().state != "complete":
             return None
-        return ExitCode.OK if all(each.kind in GOOD for each in record.outcomes().values()) else ExitCode.FAILED
+        return ExitCode.OK if all_good(record.outcomes().values()) else ExitCode.FAILED
     except RunDirError:
         return None

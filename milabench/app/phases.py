@@ -37,7 +37,7 @@ from milabench.execute.hosts import MONITOR_S, Host
 from milabench.execute.hosts.local import LocalHost
 from milabench.execute.setting import Records
 from milabench.options import OPTIONS as SYSTEM_OPTIONS
-from milabench.outcome import GOOD, Outcome
+from milabench.outcome import GOOD, Outcome, all_good
 from milabench.plan import Image, Once, Phase, Plan, Trial, Workspace
 from milabench.plan.environ import redacted_message, secrets
 from milabench.record import Record
@@ -316,7 +316,7 @@ class Operation:
     def exit_code(self, outcomes: Outcomes, bad: ExitCode) -> ExitCode:
         if self.interrupt.asked:
             return ExitCode.INTERRUPTED
-        return ExitCode.OK if all(outcome.kind in GOOD for outcome in outcomes.values()) else bad
+        return ExitCode.OK if all_good(outcomes.values()) else bad
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from milabench.app.report import find_run
 from milabench.app.run import fill
 from milabench.console import Console
 from milabench.errors import ExitCode, PreflightError, UsageError
-from milabench.outcome import GOOD
+from milabench.outcome import all_good
 from milabench.plan import Plan
 from milabench.plan.standins import Kept, with_standins
 from milabench.record import Record
@@ -73,7 +73,7 @@ async def resume(asked: Resumed, options: Options, console: Console, ended: Call
     if not run.is_being_written() and not _left(run, run.plan(), asked).trials and run.journal().state == "complete":
         console.note(f"{run.path.name}: nothing is left to run")
         ended(run)
-        return ExitCode.OK if all(each.kind in GOOD for each in run.outcomes().values()) else ExitCode.FAILED
+        return ExitCode.OK if all_good(run.outcomes().values()) else ExitCode.FAILED
     async with operation(options, console) as work:
         record = Record.reopen(run.path)
         try:

@@ -19,7 +19,7 @@ from milabench.execute.ports import Ports
 from milabench.execute.setting import Setting
 from milabench.execute.together import Together, all_of
 from milabench.execute.uses import Use, overlap, uses
-from milabench.outcome import GOOD, Outcome, worst
+from milabench.outcome import GOOD, Outcome, all_good, worst
 from milabench.plan.types import Command, Job, Plan, Trial
 
 _LOCK_POLL_S = 0.5
@@ -179,7 +179,7 @@ class _Runner:
         try:
             outcomes = await self._staged(job)
         finally:
-            done = bool(outcomes) and all(outcome.kind in GOOD for outcome in outcomes)
+            done = bool(outcomes) and all_good(outcomes)
             if not any(outcome.kind == "lost" for outcome in outcomes):  # the agent that had the lock is gone with it
                 known = (await host.request("end", target=target, done=done)).get("known", True)
         if done and not known:

@@ -77,10 +77,9 @@ class Schema:
         config = {key: self._plain_of(node) for key, node in entries.items()}
         config.update(named, tags=list(named["tags"]), max_duration=int(seconds) if seconds.is_integer() else seconds)
         config["plan"] = {"method": placement.method, "n": placement.n, **({"share": True} if placement.share else {})}
-        if cell is not None:
-            config["matrix"] = dict(cell)
         argv = values.get("argv")  # a list of words, None for a map
-        own = {"definition": definition, "env": values.get("env"), "command": _command(program), "argv": argv}
+        own = {"matrix": None if cell is None else dict(cell), "definition": definition, "env": values.get("env")}
+        own |= {"command": _command(program), "argv": argv}
         config.update({key: value for key, value in own.items() if value is not None})
         return Benchmark(
             **named,
