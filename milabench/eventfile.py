@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from benchmate import wire
 
@@ -16,6 +16,13 @@ def events_in(path: Path) -> Iterator[wire.Event]:
     with path.open("rb") as file:
         for line, event in decoded(file):
             yield event or wire.Event(event="line", data={"line": line.decode(errors="replace").rstrip("\n")})
+
+
+def hellos(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what a process says of itself as it begins, once for each part of it that measures. Raises OSError."""
+    for event in events_in(path):
+        if event.event == "hello" and isinstance(event.data, dict):
+            yield event.data
 
 
 def decoded(file: BinaryIO) -> Iterator[tuple[bytes, wire.Event | None]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmate import wire
-from milabench.eventfile import events_in
+from milabench.eventfile import events_in, hellos
 from milabench.outcome import Seen
 from milabench.plan.types import Plan
 
@@ -168,6 +168,5 @@ def _has_nan_loss(path: Path) -> bool:
 def _says_that_it_measures(path: Path) -> bool:
     """Say whether a rank's Observer or Session has said hello: it has made its steps by then."""
     with suppress(OSError):
-        hellos = (event.data for event in events_in(path) if event.event == "hello")
-        return any(isinstance(data, dict) and "unit" in data for data in hellos)
+        return any("unit" in said for said in hellos(path))
     return False

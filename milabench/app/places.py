@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from milabench.amounts import many
 from milabench.errors import PreflightError
 from milabench.plan import Plan
 from milabench.plan.standins import Standin
@@ -66,12 +67,11 @@ def assigned(places: Sequence[Place], there: Sequence[str]) -> list[Place]:
     free = iter([name for name in there if name not in known])
     found = [place if place.node in present else _given(place, next(free, None)) for place in back]
     if lacking := sum(place is None for place in found):
-        many = f"{len(places)} node{'s' * (len(places) != 1)}"
         idle = [name for name in there if name in known and name not in {place.node for place in back}]
         why = f" ({', '.join(idle)} had a place before: it takes no other)" if idle else ""
         raise PreflightError(
-            f"the run is on {many}, and {', '.join(there)} {'are' if len(there) != 1 else 'is'} {lacking} too few: it"
-            f" goes on on as many as it was begun on{why}"
+            f"the run is on {many(len(places), 'node')}, and {', '.join(there)} {'are' if len(there) != 1 else 'is'}"
+            f" {lacking} too few: it goes on on as many as it was begun on{why}"
         )
     return [place for place in found if place is not None]
 
@@ -132,5 +132,5 @@ def check_devices(plan: Plan, described: System, nodes: Collection[str]) -> None
 
 
 def _devices(described: System, ids: Collection[int]) -> str:
-    many = f"{len(ids)} {described.arch} device{'s' * (len(ids) != 1)}"
-    return f"{many} ({', '.join(map(str, sorted(ids)))})" if ids else f"no {described.arch} device"
+    what = f"{described.arch} device"
+    return f"{many(len(ids), what)} ({', '.join(map(str, sorted(ids)))})" if ids else f"no {what}"

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from milabench import plan as planning
+from milabench.amounts import many
 from milabench.app import preflight, sizing
 from milabench.app.facts import facts, resolved
 from milabench.app.multirun import Asked, asked
@@ -236,7 +237,7 @@ def _save_sizes(record: RunDir, console: Console) -> None:
     except (ConfigurationError, OSError) as error:
         console.note(f"warning: {name} has not taken what the run shows of batch sizes: {error}")
     else:
-        console.note(f"{count} observation{'' if count == 1 else 's'} of batch sizes added to {name}")
+        console.note(f"{many(count, 'observation')} of batch sizes added to {name}")
 
 
 async def _set_all_up(work: Operation, ready: Workspace) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from benchmate import wire
 from milabench.errors import UserError
-from milabench.eventfile import events_in
+from milabench.eventfile import events_in, hellos
 from milabench.execute.hosts import Host
 from milabench.execute.setting import Records
 from milabench.group import named
@@ -117,8 +117,7 @@ async def _hung(member: _Member, records: Records, within_s: float) -> Silence |
 def _joins(files: Files) -> bool:
     """Say whether rank 0 has said that it joins its group, which each rank does."""
     with suppress(OSError):
-        hellos = (event.data for event in events_in(files.events) if event.event == "hello")
-        return any(isinstance(data, dict) and "joins" in data for data in hellos)
+        return any("joins" in said for said in hellos(files.events))
     return False
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from benchmate.verdict import OVERHEAD, Evenness, Grade
+from milabench.amounts import many
 from milabench.outcome import INFERENCE
 from milabench.render import units
 from milabench.summary import BenchmarkSummary, Precision, Summary
@@ -49,15 +50,15 @@ def doubts(summary: Summary) -> list[tuple[str, ...]]:
     named = {name for name, _ in told}
     fine = sum(found.name not in named for found in measured)
     if fine:
-        many = "all of them" if fine == len(measured) else f"{fine} other{'s' * (fine > 1)}"
-        told.append((many, "ok: nothing that was looked at speaks against the numbers"))
+        who = "all of them" if fine == len(measured) else many(fine, "other")
+        told.append((who, "ok: nothing that was looked at speaks against the numbers"))
     return [*told, *_unknown(measured), ("more", f"what these words mean and how they are found: {EXPLAINED}")]
 
 
 def _of(found: BenchmarkSummary) -> Iterator[str]:
     trust = found.trust
     if trust.ecc is not None and trust.ecc.uncorrected:
-        errors = f"{trust.ecc.uncorrected} memory error{'s' * (trust.ecc.uncorrected != 1)}"
+        errors = many(trust.ecc.uncorrected, "memory error")
         yield f"memory: the devices could not correct {errors} (ECC) while measuring: results may be wrong"
     if trust.evenness.apart:
         yield _uneven(trust.evenness, found.unit)
@@ -89,7 +90,7 @@ def _uneven(even: Evenness, unit: str) -> str:
     """Return which devices, or nodes, are slow or fast, the slowest first; of many how many others."""
     told = [f"{each.name} at {units.rate(each.rate, unit)} ({each.told})" for each in even.apart[:_MOST_NAMES]]
     more = len(even.apart) - len(told)
-    rest = f" and {more} other{'s' * (more > 1)}, in --json" if more else ""
+    rest = f" and {many(more, 'other')}, in --json" if more else ""
     return f"uneven: {', '.join(told)}{rest}; the median of {even.of} is {units.rate(even.median, unit)}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from milabench import amounts
 from milabench.render import latency, trust, units
 from milabench.summary import BenchmarkSummary, Missing, Summary
 from milabench.summary.areas import at_once, container
@@ -158,9 +159,8 @@ def score(summary: Summary) -> tuple[str, str]:
         return units.DASH, "no benchmark has a weight above 0"
     counted = [found for found in summary.benchmarks if found.enabled and found.score is not None and found.weight > 0]
     absent = [missing for missing in summary.missing if missing.enabled and missing.weight > 0]
-    many = len(counted) + len(absent)
     weight = sum(found.weight for found in counted) + sum(missing.weight for missing in absent)
-    what = f"exp(mean ln(score+1)) of {many} benchmark{'s' * (many != 1)}, weights {weight:g}"
+    what = f"exp(mean ln(score+1)) of {amounts.many(len(counted) + len(absent), 'benchmark')}, weights {weight:g}"
     return f"{total:,.2f}".replace(",", " ") if total < 1e9 else units.plain(total), what
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from milabench.amounts import many
 from milabench.errors import AbsentFileError, RunDirError
 from milabench.outcome import Outcome
 from milabench.plan.types import Plan, Skip
@@ -102,8 +103,7 @@ def _of_none(others: Mapping[str, Reading]) -> Iterator[str]:
 
 def _attempts(run: Run) -> Iterator[str]:
     for trial, count in run.failed_before().items():
-        many = f"{count} attempt{'s' * (count > 1)}"
-        yield f"{trial}: {many} before this one failed, and may be looked at in attempts/"
+        yield f"{trial}: {many(count, 'attempt')} before this one failed, and may be looked at in attempts/"
 
 
 def _replaced(facts: Mapping[str, Any]) -> Iterator[str]:

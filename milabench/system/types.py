@@ -47,10 +47,10 @@ class Node:
     """One machine, as it told of itself; what was not probed is None or empty.
 
     ``local``: it is the machine that milabench runs on, so that nothing travels; ``namesake``: it is not, though it has
-    that one's name. ``environ`` is its probed environment,
-    ``python`` the interpreter environments are made from (None: that of this machine), ``python_version`` its version
-    and ``machine`` its kind of processor. ``shares_base`` names the first node that has the same
-    ``$MILABENCH_BASE``, ``""`` says that the operator's machine has it, which is no node; None: it has one of its own.
+    that one's name. ``environ`` is its probed environment, ``python`` the interpreter environments are made from (None:
+    that of this machine), ``python_version`` its version and ``machine`` its kind of processor. ``shares_base`` names
+    the first node that has the same ``$MILABENCH_BASE``, ``""`` says that the operator's machine has it, which is no
+    node; None: it has one of its own.
     ``hostkey`` is the SSH key that it must have, ``interface`` the network interface that leads to the main node,
     ``clock_offset_ns`` how far its clock is ahead of the operator's.
     """

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from milabench import amounts
 from milabench.compare import VERDICTS, Absent, BenchmarkComparison, Change, Comparison, Side, Verdict
 from milabench.render import units
 from milabench.render.view import Section
@@ -108,8 +109,7 @@ def score(found: Comparison) -> tuple[str, str]:
     overall = found.overall
     if overall.ratio is None:
         return units.DASH, overall.reason
-    many = len(overall.benchmarks)
-    of = f"geometric mean of {many} benchmark{'s' * (many != 1)}, by weight"
+    of = f"geometric mean of {amounts.many(len(overall.benchmarks), 'benchmark')}, by weight"
     return interval(overall.ratio, overall.low, overall.high), f"{overall.verdict}: {overall.reason}; {of}"
 
 
