@@ -28,8 +28,8 @@ _TARGET: Final = "delivery"
 
 
 @dataclass(slots=True)
-class _Way:
-    """What is known to be at a node, and how much of that was sent, in bytes."""
+class _SoFar:
+    """How much is known to be at a node, and how much of that was sent, in bytes."""
 
     there: int = 0
     sent: int = 0
@@ -51,7 +51,7 @@ class Delivery:
     record: Once
     console: Console
     interrupt: Interrupt
-    _ways: dict[str, _Way] = field(default_factory=dict)
+    _under_way: dict[str, _SoFar] = field(default_factory=dict)
 
     async def to(self, hosts: Mapping[str, Host]) -> dict[str, str]:
         """Send it to nodes, at the same time, and return why it did not come, by node; an interrupt ends it."""
@@ -91,9 +91,12 @@ class Delivery:
             await self._recorded(name, host)
 
     async def _recorded(self, name: str, host: Host) -> None:
-        once = asdict(self.record)
+        once, waits = asdict(self.record), False
         while (await host.request("begin", target=_TARGET, once=once))["state"] == "locked":
-            await asyncio.sleep(_LOCK_POLL_S)  # another milabench sends something to the same base
+            if not waits:
+                self.console.note(f"data for node {name} waits: another milabench sends something to the same base")
+            waits = True
+            await asyncio.sleep(_LOCK_POLL_S)
         try:
             await self._sent(name, host)
         except PreflightError as error:
@@ -103,21 +106,21 @@ class Delivery:
         await host.request("end", target=_TARGET, done=True)
 
     async def _sent(self, name: str, host: Host) -> None:
-        way = self._ways[name] = _Way()
+        so_far = self._under_way[name] = _SoFar()
         try:
-            await host.send(self.base, str(self.base), self.names, way.told)
+            await host.send(self.base, str(self.base), self.names, so_far.told)
         finally:
-            self._ways.pop(name)
-        if way.sent:
-            before = f", {size(self.total - way.sent)} was there" if way.sent < self.total else ""
-            self.console.note(f"data of the bundle is on node {name}: {size(way.sent)} sent{before}")
+            self._under_way.pop(name)
+        if so_far.sent:
+            before = f", {size(self.total - so_far.sent)} was there" if so_far.sent < self.total else ""
+            self.console.note(f"data of the bundle is on node {name}: {size(so_far.sent)} sent{before}")
 
     async def _tell(self) -> None:
         """Say from time to time how far it is."""
         while True:
             await asyncio.sleep(TELL_S)
-            for name, way in self._ways.items():
-                self.console.note(f"data of the bundle to node {name}: {size(way.there)} of {size(self.total)}")
+            for name, each in self._under_way.items():
+                self.console.note(f"data of the bundle to node {name}: {size(each.there)} of {size(self.total)}")
 
 
 async def deliver(

@@ -73,7 +73,7 @@ def unpack(found: Bundle, tell: Callable[[str], object]) -> None:
     _check_names(found)
     if found.is_in_place and not _needed(found).lacking:
         return
-    with _locked(found.folder.parent):
+    with _locked(found.folder.parent, tell):
         fresh, needed = not found.is_unpacked, _needed(found)
         _check_ours(found, needed)
         wanted = {each.name: _target(each, found) for each in needed.lacking}
@@ -245,12 +245,16 @@ def _copied(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, pat
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one milabench at a time unpack bundles below a base."""
+def _locked(folder: Path, tell: Callable[[str], object]) -> Iterator[None]:
+    """Let one milabench at a time unpack bundles below a base; that another does is told."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell(f"waiting for another milabench that unpacks a bundle into {folder}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

@@ -56,6 +56,23 @@ def packed(tmp_path: Path) -> Path:
     return tmp_path / "b.tar"
 
 
+def test_that_another_milabench_is_unpacking_is_told_before_it_is_waited_for(
+    tmp_path: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    asked: list[int] = []
+
+    def flock(_: int, operation: int) -> None:
+        asked.append(operation)
+        if operation & fcntl.LOCK_NB:
+            raise BlockingIOError
+        assert told == [f"waiting for another milabench that unpacks a bundle into {tmp_path / 'base/bundles'}"]
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    unpack(packed, tmp_path / "base", told)
+    assert asked == [fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_EX]
+
+
 def test_what_was_packed_comes_out(tmp_path: Path, packed: Path) -> None:
     base = tmp_path / "base"
     folder = unpack(packed, base)

@@ -72,7 +72,9 @@ def test_how_far_it_is_is_told_from_time_to_time(tmp_path: Path, capsys: pytest.
     assert len(said) == 3
 
 
-def test_a_node_notes_that_it_has_the_data_once_all_is_there(tmp_path: Path) -> None:
+def test_a_node_notes_that_it_has_the_data_once_all_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     interrupt, time = Interrupt(), VirtualTime()
     states = iter(["locked", "needed"])  # first another milabench is at it
     replies = {"begin": lambda _: {"state": next(states)}}
@@ -89,6 +91,7 @@ def test_a_node_notes_that_it_has_the_data_once_all_is_there(tmp_path: Path) -> 
     assert recorded(full) == ["begin", "send", "end False"]
     assert recorded(slow) == ["begin", "send"]
     assert recorded(beside) == ["begin", "begin", "send", "end True"]
+    assert "data for node d waits: another milabench sends something to the same base" in capsys.readouterr().err
 
 
 def test_a_failure_of_one_node_holds_up_no_other(tmp_path: Path) -> None:
