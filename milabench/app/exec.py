@@ -159,7 +159,7 @@ async def _folder(host: Host, wanted: Wanted) -> str:
 
     ``~`` begins with one's home on this machine too.
     """
-    home, slash, rest = wanted.cwd.partition("/")
+    home, _, rest = wanted.cwd.partition("/")
     if home == "~":
         return str(Path(str((await host.hello())["home"]), rest.lstrip("/")))
     begin = str((await host.hello())["home"]) if host.remote else str(Path.cwd())

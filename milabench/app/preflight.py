@@ -29,8 +29,6 @@ OF_CONTAINERS = ("no-container-program", "container-program-fails", "no-image")
 OF_SHELL = (*OF_CONTAINERS, "not-installed", "installed-otherwise", "secret-missing")
 OF_PREPARE = (*OF_CONTAINERS, "not-installed", "installed-otherwise", "folder-not-writable", "disk-full")
 TOLD_BY_PREPARE = ("environment-changed", "secret-missing", "token-missing", "disk-low")
-
-
 _OF_RUNS = ("files", "absent", "environments", "data")  # what nodes tell of runs, not of themselves
 
 
