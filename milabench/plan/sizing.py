@@ -21,8 +21,6 @@ from milabench.plan.scaling import Observation, Scaling
 from milabench.plan.types import Size
 from milabench.system.types import Arch, Node
 
-ALL = "All"  # as sizer.capacity: all memory of the device
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizing:
