@@ -35,7 +35,7 @@ def is_new(place: Place, before: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Continuation:
     """A run that is gone on with: what it recorded, who has its places, their system as it is now, what is left."""
 
     before: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Subject:
         return [group for group in self.before.get("environments", {}) if group in groups]
 
 
-async def facts_now(work: Operation, run: Subject, plan: Plan) -> Mapping[str, Any]:
+async def facts_now(work: Operation, run: Continuation, plan: Plan) -> Mapping[str, Any]:
     """Return the facts that a run of a plan recorded, as they are now."""
     before, described = run.before, run.described
     groups: dict[str, Collection[str]] = {name: [*each] for name, each in _made(run).items()}
@@ -75,7 +75,7 @@ async def facts_now(work: Operation, run: Subject, plan: Plan) -> Mapping[str, A
     }
 
 
-def changes(run: Subject, now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def changes(run: Continuation, now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what differs from what a run recorded, each with both values."""
     before, places = run.before, run.places
     if before.get("milabench") not in (None, now["milabench"]):
@@ -139,7 +139,7 @@ def _machine(told: Mapping[str, Any], *, kind: bool) -> dict[str, Any]:
     return {**{name: told.get(name) for name in (_OF_THE_KIND if kind else _OF_THE_MACHINE)}, "devices": devices}
 
 
-def check_installed(run: Subject, now: Mapping[str, Any]) -> None:
+def check_installed(run: Continuation, now: Mapping[str, Any]) -> None:
     """Raise PreflightError where a node that brings a base of its own has not what is left to run on it."""
     there = dict(_environments(now, _elsewhere(now)))
     for node in filter(run.is_alone, run.described.nodes):
@@ -168,7 +168,7 @@ def _elsewhere(facts: Mapping[str, Any]) -> Groups:
     return {name: each.get("environments", {}) for name, each in facts["nodes"].items()}
 
 
-def _made(run: Subject) -> Groups:
+def _made(run: Continuation) -> Groups:
     """Return the environments that nodes made on bases of their own, by the node that has the place now.
 
     None: it is as that of the main node. A node that brings a base of its own has to have what its place had.

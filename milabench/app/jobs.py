@@ -17,7 +17,7 @@ _WITHIN_S = 3.0
 _AGAIN_S = 10.0  # a controller has more to do than to answer those who look
 
 
-class Job:
+class SlurmJob:
     """The newest job of a run that was submitted, looked at again and again; ``environ`` is the operator's."""
 
     def __init__(self, run: Path, environ: Mapping[str, str]) -> None:
@@ -34,7 +34,7 @@ class Job:
 
 
 def look(run: Path, environ: Mapping[str, str]) -> Seen | None:
-    """Return how the newest job of a run is, as ``Job.look`` does: what is recorded of it, else what squeue says."""
+    """Return how the newest job of a run is, as ``SlurmJob.look`` does: what is recorded, else what squeue says."""
     if not records.is_submitted(run):
         return None
     try:

@@ -95,7 +95,7 @@ async def _checked(work: Operation, asked: Resumed, record: Record, ways: _Ways,
     whole = with_standins(plan, names, pairs, _kept(record, before)) if pairs else plan
     trials = {trial.id: trial for trial in whole.trials}
     left = replace(whole, trials=tuple(trials[name] for name in names))
-    run = changes.Subject(before=before, places=ways.places, described=described, left=left)
+    run = changes.Continuation(before=before, places=ways.places, described=described, left=left)
     places.check_devices(left, described, run.new)
     now = await changes.facts_now(work, run, plan)
     if not left.trials:
@@ -124,7 +124,7 @@ def _kept(record: RunDir, before: Mapping[str, Any]) -> Kept:
     return Kept.of([str(before.get("base")), *before.get("code", {})], mapping(record.suite().get("benchmarks")))
 
 
-def _replacing(run: changes.Subject, now: Mapping[str, Any]) -> dict[str, Any]:
+def _replacing(run: changes.Continuation, now: Mapping[str, Any]) -> dict[str, Any]:
     """Return what run.json says of nodes that took the place of others by now: it has them all, and when they did."""
     before = run.before
     moves = places.newly(places.of_run(before, [place.names[0] for place in run.places]), run.places, time.time())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from milabench.app import submitted
-from milabench.app.jobs import Job, look
+from milabench.app.jobs import SlurmJob, look
 from milabench.app.report import find_run
 from milabench.console import FRAME_CPU_S, PROGRESS_S, is_terminal, live_view, pause_s
 from milabench.console.status import News, lines, overview
@@ -63,7 +63,7 @@ def status(wanted: Wanted, out: TextIO) -> None:
 
 
 def _of_one(path: Path, wanted: Wanted, out: TextIO) -> None:
-    run, job = _found(path, wanted), Job(path, wanted.environ)
+    run, job = _found(path, wanted), SlurmJob(path, wanted.environ)
     watch = Watch(run)
     if wanted.follow and wanted.as_json:
         _documents(watch, job, out)
@@ -104,7 +104,7 @@ def _looks(watch: Watch, reading_s: float) -> Iterator[Status]:
         time.sleep(pause_s(time.thread_time() - began))
 
 
-def _documents(watch: Watch, job: Job, out: TextIO) -> None:
+def _documents(watch: Watch, job: SlurmJob, out: TextIO) -> None:
     before: object = None
     for found in _looks(watch, _READING_S):
         now = (found.state, found.outcomes, found.running)
@@ -135,11 +135,11 @@ def _news(watch: Watch, out: TextIO) -> Status:
     return found
 
 
-def _write_document(found: Status, job: Job, out: TextIO) -> None:
+def _write_document(found: Status, job: SlurmJob, out: TextIO) -> None:
     print(json.dumps(document(found, job.look())), file=out, flush=True)
 
 
-def _write(found: Status, watch: Watch, job: Job, out: TextIO) -> None:
+def _write(found: Status, watch: Watch, job: SlurmJob, out: TextIO) -> None:
     meter = Meter()
     meter.take(found.usage, found.devices, watch.commands)
     width = shutil.get_terminal_size().columns if out.isatty() else _WIDTH

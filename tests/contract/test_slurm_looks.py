@@ -122,7 +122,7 @@ def test_squeue_is_asked_now_and_then_however_often_a_run_is_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, environ = submitted(tmp_path / "it"), squeue(tmp_path, ANSWERS)
-    job = jobs.Job(run, environ)
+    job = jobs.SlurmJob(run, environ)
     for _ in range(3):
         assert job.look() == Seen(job="17", state="PENDING", reason="Priority", time_limit_s=3600.0, exit_code=0)
     assert (tmp_path / "calls").read_text() == "\n"

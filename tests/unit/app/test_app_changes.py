@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from milabench.app.changes import Subject, changes, check_installed
+from milabench.app.changes import Continuation, changes, check_installed
 from milabench.app.places import Place
 from milabench.errors import PreflightError
 from milabench.plan import Command, Image, Job, Plan, Trial
@@ -36,7 +36,7 @@ def recorded(**changes: Any) -> dict[str, Any]:
     return {"milabench": "1", "system": told("a"), "nodes": nodes, "environments": {"torch": TORCH}, **changes}
 
 
-def subject(before: Mapping[str, Any], *places: str, own: str = "") -> Subject:
+def continuation(before: Mapping[str, Any], *places: str, own: str = "") -> Continuation:
     """Return a run whose places each have had these nodes; those in ``own`` have a base of their own."""
     seats = [Place(names=tuple(each.split())) for each in places]
     first = seats[0].node
@@ -55,7 +55,7 @@ def subject(before: Mapping[str, Any], *places: str, own: str = "") -> Subject:
     left = Plan(
         phase="run", trials=(Trial(benchmark="x", jobs=jobs),), configs={"x": {"install_group": "torch"}, "y": {}}
     )
-    return Subject(before=before, places=seats, described=System(arch="cuda", nodes=nodes), left=left)
+    return Continuation(before=before, places=seats, described=System(arch="cuda", nodes=nodes), left=left)
 
 
 def image(digest: str) -> Image:
@@ -75,10 +75,12 @@ def image(digest: str) -> Image:
 def test_nodes_are_to_have_the_image_of_those_before(images: dict[str, str], found: dict[str, str]) -> None:
     was = {"digest": "1a", "id": None, "root": None}
     before = recorded(container={"image": "e.org/i:1", "images": {"a": was, "b": was}})
-    run = subject(before, "a", "b")
+    run = continuation(before, "a", "b")
     there = {node: image(digest) for node, digest in images.items()}
     assert dict(changes(run, now(told("a"), told("b"), images=there))) == found
-    assert dict(changes(subject(recorded(container=None), "a", "b"), now(told("a"), told("b"), images=there))) == {}
+    assert (
+        dict(changes(continuation(recorded(container=None), "a", "b"), now(told("a"), told("b"), images=there))) == {}
+    )
 
 
 def now(*nodes: dict[str, Any], **facts: Any) -> dict[str, Any]:
@@ -117,12 +119,12 @@ def now(*nodes: dict[str, Any], **facts: Any) -> dict[str, Any]:
 def test_a_node_is_held_against_itself_or_against_the_one_before_it(
     places: list[str], there: list[dict[str, Any]], wanted: dict[str, str]
 ) -> None:
-    assert dict(changes(subject(recorded(), *places), now(*there))) == wanted
+    assert dict(changes(continuation(recorded(), *places), now(*there))) == wanted
 
 
 def test_a_node_that_took_a_place_before_is_held_against_what_it_was_then() -> None:
     before = recorded(nodes={name: told(name) for name in ("a", "b", "c")})
-    run = subject(before, "a", "b c")
+    run = continuation(before, "a", "b c")
     assert dict(changes(run, now(told("a"), told("c", hostname="c")))) == {}
     other = {**told("a"), "hostname": "c"}
     assert dict(changes(run, now(told("a"), other))) == {
@@ -140,7 +142,7 @@ def test_a_node_that_took_a_place_before_is_held_against_what_it_was_then() -> N
 def test_a_node_that_brings_a_base_has_the_environments_of_its_place(
     environments: dict[str, Any], wanted: dict[str, str]
 ) -> None:
-    run = subject(recorded(), "a", "b c", own="c")
+    run = continuation(recorded(), "a", "b c", own="c")
     there = now(told("a"), told("c", environments=environments))
     check_installed(run, there)
     assert dict(changes(run, there)) == wanted
@@ -154,12 +156,12 @@ def test_a_node_that_brings_a_base_has_the_environments_of_its_place(
     ],
 )
 def test_a_node_that_brings_an_empty_base_is_refused_with_what_to_do(places: list[str], there: dict[str, Any]) -> None:
-    run = subject(recorded(), *places, own="c")
+    run = continuation(recorded(), *places, own="c")
     with pytest.raises(PreflightError, match="node c has a base of its own, without the environments torch: milabench"):
         check_installed(run, there)
 
 
 def test_on_a_base_that_is_shared_nothing_is_asked_for() -> None:
-    run = subject(recorded(), "a", "b c")
+    run = continuation(recorded(), "a", "b c")
     check_installed(run, now(told("a"), told("c")))
     assert run.groups_on(run.described.nodes[1]) == ["torch"]
