@@ -7,13 +7,12 @@ of this user and this machine whose agent is gone.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from milabench.agent import processes
+from milabench.agent import processes, tools
 from milabench.agent.container import LABEL
 
 _STARTED: Final = 19  # where in a process's line in /proc, from its state on, its start stands
@@ -53,14 +52,9 @@ def _found(executable: str) -> dict[str, str]:
     return found
 
 
-def _run(*argv: str) -> str | None:
+def _run(executable: str, *arguments: str) -> str | None:
     """Return what a program printed, None where it fails: what it is to start says why."""
-    options: dict[str, Any] = {"capture_output": True, "text": True, "errors": "replace", "timeout": _ANSWER_S}
-    try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, check=False, **options)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+    return tools.answer(executable, *arguments, within_s=_ANSWER_S)
 
 
 def _place() -> str:

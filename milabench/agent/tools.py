@@ -13,14 +13,20 @@ _TIMEOUT_S = 20.0
 _UNKNOWN = ("", "N/A", "[N/A]", "[Not Found]", "UNKNOWN")
 
 
-def answer(tool: str, *arguments: str) -> str | None:
+def answer(tool: str, *arguments: str, within_s: float = _TIMEOUT_S) -> str | None:
     """Return what a tool prints; None where it is missing, fails or hangs, which says nothing of the machine."""
     path = shutil.which(tool)
     if path is None:
         return None
     try:
         done = subprocess.run(
-            [path, *arguments], capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+            [path, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=within_s,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 def is_address(text: str) -> bool:
     """Say whether a text is an IP address, be it with the zone of a link."""
     try:
-        ip_address(text.partition("%")[0])
+        ip_address(_without_zone(text))
     except ValueError:
         return False
     return True
@@ -18,7 +18,7 @@ def is_address(text: str) -> bool:
 
 def is_loopback(text: str) -> bool:
     """Say whether an address is each machine's own."""
-    return text == "localhost" or (is_address(text) and ip_address(text).is_loopback)
+    return text == "localhost" or (is_address(text) and ip_address(_without_zone(text)).is_loopback)
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -32,3 +32,7 @@ def spelled(text: str) -> str:
 def bare(host: str) -> str:
     """Return a host's name without its domain, as all are compared; an address as it is."""
     return host if is_address(host) else host.casefold().partition(".")[0]
+
+
+def _without_zone(text: str) -> str:
+    return text.partition("%")[0]  # which Python knows of IPv6 alone

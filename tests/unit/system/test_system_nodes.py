@@ -17,6 +17,8 @@ from milabench.system import Device, resolve, values
     [
         (["ip: 192.168.11.11, port: 5000"], [True]),  # where its own sshd listens
         (["ip: 127.0.0.1"], [True]),
+        (["ip: 127.0.0.1%lo"], [True]),
+        (["ip: 10.0.0.1%eth0"], [False]),
         (["ip: 127.0.0.1, port: 2222"], [False]),  # the end of a tunnel
         (["ip: localhost, sshport: 2222"], [False]),
         (["ip: 192.168.11.11", "ip: 192.168.11.11, port: 2222"], [True, False]),  # a container's, handed on
