@@ -209,7 +209,7 @@ def test_a_run_whose_runner_and_agent_were_killed_is_gone_on_with_when_its_conta
         runner.wait(30)
         mark.touch()
         with project.started("resume") as resumed:
-            wait_until(lambda: "waiting for the processes of the runner before" in resumed.stderr.readline())
+            wait_until(lambda: "for the processes of the runner before to end" in resumed.stderr.readline())
             assert len(ending.running()) == 1
             os.kill(ender, signal.SIGCONT)
             assert resumed.wait(60) == 0

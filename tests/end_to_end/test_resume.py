@@ -137,7 +137,7 @@ def test_resuming_waits_until_all_of_a_killed_runner_has_ended(project: Project)
         runner.kill()
         runner.wait()
         done = project.milabench("resume")
-    assert "waiting for the processes of the runner before to end" in done.err
+    assert "for the processes of the runner before to end" in done.err
     assert (done.code, project.report()["long"]["outcomes"]) == (1, {"timeout": 1})
 
 
