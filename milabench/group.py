@@ -110,7 +110,12 @@ class Group:
         )
 
     def has_nan_loss(self) -> bool:
-        """Say whether a further rank told a loss that is no number: what one rank loses the group has lost."""
+        """Say whether a further rank told a loss that is no number: what one rank loses the group has lost.
+
+        One that is planned alone and has nothing of a rank 1 is looked at no further: there are many such.
+        """
+        if not self.planned.size and not any(path.exists() for path in self.of_rank(1)):
+            return False
         return any(map(_has_nan_loss, self.events()))
 
     def _there(self, which: int) -> Iterator[tuple[int, Path]]:

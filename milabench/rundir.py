@@ -58,8 +58,8 @@ class Files:
         """Return the event file and the steps of a rank of the group that the process leads."""
         if rank == 0:
             return self.events, self.steps
-        beside = f"{self.events.name.removesuffix('.data')}.rank{rank}"
-        return self.events.with_name(f"{beside}.jsonl"), self.events.with_name(f"{beside}.steps")
+        beside = f"{self.tag}{self.lines}".removesuffix(".data") + f".rank{rank}"
+        return self.folder / f"{beside}.jsonl", self.folder / f"{beside}.steps"
 
     @classmethod
     def of(cls, folder: Path, tag: str) -> Files:
