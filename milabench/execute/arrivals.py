@@ -29,6 +29,7 @@ KEPT_BYTES: Final = 1 << 26  # of a file that has grown by so much the node is t
 _PART_BYTES: Final = 1 << 18
 _RANK: Final = re.compile(r"[0-9]+\.(?:jsonl|steps)")  # what follows the tag of a further rank's file
 _LINES: Final = (".data", ".jsonl")
+_PRINTED: Final = (".stdout", ".stderr")  # what a node lets go of as it has come
 _NO_ACCOUNT: Final = {"error": "its node did not say what it holds"}
 
 
@@ -87,7 +88,7 @@ class Arrivals:
                     self._problems[name] = "what comes before a part of it is missing"
                 else:
                     _write(descriptor, content, place)
-                    return self._whole(name, offset, content)
+                    return self._whole(name, offset, content) if name.endswith(_PRINTED) else None
             finally:
                 os.close(descriptor)
         except OSError as error:
