@@ -166,9 +166,8 @@ class AgentHost(ABC):
         await self._revive()
         number = next(self._numbers)
         command, job = launch.command, launch.job
-        gone, ended = (asyncio.get_running_loop().create_future() for _ in range(2))
-        full = asyncio.Event()
-        self._gone[number], self._exits[number], self._full[number] = gone, ended, full
+        told = Told()
+        self._gone[number], self._exits[number], self._full[number] = told.gone, told.ended, told.full
         if self.remote:
             self._arrivals[number] = Arrivals.of_process(launch.files, launch.group)
         fields = {
@@ -192,7 +191,7 @@ class AgentHost(ABC):
             "forward": self.remote,
         }
         self._send({"id": number, "op": "start", **fields})
-        return AgentProcess(self.post, number, command.tag, Told(gone=gone, ended=ended, full=full))
+        return AgentProcess(self.post, number, command.tag, told)
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         if op != "monitor" or fields["path"] is not None:  # a monitor to be ended has ended with its agent

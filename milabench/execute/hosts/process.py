@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from milabench.execute.hosts import GRACE_S
 from milabench.outcome import Cause, Exit
 
 
+def _future() -> asyncio.Future[dict[str, Any]]:
+    return asyncio.get_running_loop().create_future()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What is told of a process: that it is ``gone`` (of one elsewhere), has ``ended`` (always, and last), is full."""
+    """What is told of a process: that it is ``gone``, has ``ended`` (elsewhere its files come between), is full.
 
-    gone: asyncio.Future[dict[str, Any]]
-    ended: asyncio.Future[dict[str, Any]]
-    full: asyncio.Event
+    That it is gone is told of one elsewhere only: of others it is known when they have ended.
+    """
+
+    gone: asyncio.Future[dict[str, Any]] = field(default_factory=_future)
+    ended: asyncio.Future[dict[str, Any]] = field(default_factory=_future)
+    full: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.ended.add_done_callback(self._told_last)
+
+    def _told_last(self, ended: asyncio.Future[dict[str, Any]]) -> None:
+        if not self.gone.done():
+            self.gone.set_result(ended.result())
 
 
 class AgentProcess:
@@ -34,9 +48,7 @@ class AgentProcess:
         self._post({"op": "stop", "target": self._number, "cause": cause, "grace_s": grace_s, "why": why})
 
     async def gone(self) -> Exit:
-        told = self._told
-        await asyncio.wait((told.gone, told.ended), return_when=asyncio.FIRST_COMPLETED)
-        return self._exit((told.gone if told.gone.done() else told.ended).result())
+        return self._exit(await asyncio.shield(self._told.gone))
 
     async def wait(self) -> Exit:
         return self._exit(await asyncio.shield(self._told.ended))
