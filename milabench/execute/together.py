@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import math
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -67,6 +67,7 @@ class Together:
     commands: Sequence[Command]
     deadline_s: float | None
     _processes: list[tuple[Command, Process]] = field(default_factory=list)
+    _telling: Iterator[int] = field(default_factory=itertools.count)  # in which order ends are told
     _reasons: dict[str, str] = field(default_factory=dict)  # by tag: what was not heard of those that are ended for it
 
     async def run(self) -> list[Outcome]:
@@ -171,15 +172,12 @@ class Together:
 
     async def _all_ended(self) -> list[Outcome]:
         served = sum(not command.service for command, _ in self._processes)
-        outcomes: list[tuple[float, int, Outcome]] = []
-        numbers = itertools.count()  # in the order of telling
+        outcomes: list[tuple[tuple[float, int], Outcome]] = []
 
         async def ended(command: Command, process: Process) -> None:
             nonlocal served
-            await process.gone()
-            number = next(numbers)
-            result, ended_s = await self._ended(command, process)
-            outcomes.append((ended_s, number, result))
+            result, order = await self._ended(command, process)
+            outcomes.append((order, result))
             if result.kind in _OF_ALL:
                 await self._stop("sibling")
             served -= not command.service
@@ -187,8 +185,8 @@ class Together:
                 await self._stop("limit", services=True)
 
         await all_of([ended(*each) for each in self._processes], self.setting.interrupt)
-        outcomes.sort(key=lambda each: (_lost_another(each[2]), *each[:2]))
-        return [result for *_, result in outcomes]
+        outcomes.sort(key=lambda each: (_lost_another(each[1]), each[0]))
+        return [result for _, result in outcomes]
 
     async def _stop(self, cause: Cause, *, services: bool = False) -> None:
         """End all, or the services alone."""
@@ -196,10 +194,10 @@ class Together:
             if command.service or not services:
                 await process.stop(cause)
 
-    async def _ended(self, command: Command, process: Process) -> tuple[Outcome, float]:
-        """Wait for a process; return what came of it and when it ended, which may be told late."""
+    async def _ended(self, command: Command, process: Process) -> tuple[Outcome, tuple[float, int]]:
+        """Wait for a process; return what came of it and when it ended, which may be told late, to be sorted by."""
         gone = self._explained(await process.gone())
-        told_s = asyncio.get_running_loop().time()
+        number = next(self._telling)
         if outcome(gone, _UNSEEN).kind in _OF_ALL:  # whatever it wrote, which may take a while to arrive
             await self._stop("sibling")
         await self._members_ended(command, gone)
@@ -208,8 +206,8 @@ class Together:
         result = self.setting.records.seal(command, ended)
         await self.tell(CommandEnded(command=command, outcome=result))
         if len({each.node for each in self.commands}) > 1:  # each has its own clock: in the order of telling
-            return result, told_s
-        return result, -math.inf if ended.ended_s is None else ended.ended_s  # it has never run
+            return result, (0.0, number)
+        return result, (-math.inf if ended.ended_s is None else ended.ended_s, number)  # it has never run
 
     async def _members_ended(self, command: Command, ended: Exit) -> None:
         """Wait for the further nodes of a group that a process leads: what their ranks did counts for it.
