@@ -268,7 +268,7 @@ class Record(RunDir):
             copied = Copied(copy)
             verdict, end = self._judged(command, ended, copied, folded)
             if not copied.sealed:
-                copied.append([*(("data", line) for line in folded.lines), ("end", end)], self._now_ns())
+                copied.append(copy, [*(("data", line) for line in folded.lines), ("end", end)], self._now_ns())
             copy.flush()
             os.fsync(copy.fileno())
         if copied.sealed:
@@ -281,12 +281,11 @@ class Record(RunDir):
         return verdict
 
     def _sealed_in_place(self, command: Command, ended: Exit, folded: Folded) -> Outcome:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-            copied = Copied(nowhere)
-            verdict, end = self._judged(command, ended, copied, folded)
+        copied = Copied()
+        verdict, end = self._judged(command, ended, copied, folded)
         if not copied.sealed:
             with self.files(command.tag).events.open("ab") as file:
-                copied.append_to(file, [("end", end)], self._now_ns())
+                copied.append(file, [("end", end)], self._now_ns())
                 file.flush()
                 os.fsync(file.fileno())
         return verdict

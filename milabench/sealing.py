@@ -45,9 +45,9 @@ def _return_code(ended: Exit, verdict: Outcome) -> int | str:
 
 
 class Copied:
-    """An event file copied as it is read, with lines added at its end."""
+    """An event file read, copied at once where a ``copy`` is wanted, with lines added at its end."""
 
-    def __init__(self, copy: BinaryIO) -> None:
+    def __init__(self, copy: BinaryIO | None = None) -> None:
         self._copy = copy
         self._lines, self._last_seq, self._whole = 0, -1, True
         self.sealed, self.seals = False, Seals()
@@ -56,9 +56,10 @@ class Copied:
     def events(self, path: Path) -> Iterator[wire.Event]:
         """Yield the events of a file; nothing where there is none."""
         with path.open("rb") if path.exists() else io.BytesIO() as file:
-            write, has = self._copy.write, self.seals.has
+            copy, has = self._copy, self.seals.has
             for piece, event in decoded(file):
-                write(piece)
+                if copy is not None:
+                    copy.write(piece)
                 self._whole = piece.endswith(b"\n")
                 self._lines += self._whole
                 if event is not None:
@@ -71,12 +72,8 @@ class Copied:
                     self.sealed |= has(event)
                     yield event
 
-    def append(self, lines: Iterable[tuple[str, object]], now_ns: int) -> None:
-        """Add events; a line that was cut short becomes a line of its own."""
-        self.append_to(self._copy, lines, now_ns)
-
-    def append_to(self, file: BinaryIO, lines: Iterable[tuple[str, object]], now_ns: int) -> None:
-        """Add events to the file itself."""
+    def append(self, file: BinaryIO, lines: Iterable[tuple[str, object]], now_ns: int) -> None:
+        """Add events to the file or to its copy; a line that was cut short becomes a line of its own."""
         if not self._whole:
             file.write(b"\n")
             self._lines += 1
