@@ -113,63 +113,64 @@ def trust(word: Word, *reasons: str, **fields: object) -> Trust:
 
 SHORT = trust("too few", "4 samples are too few for an interval")
 
+FLOPS = benchmark(
+    "flops-fp32",
+    n=4,
+    perf=1.88e11,
+    unit="FLOP/s",
+    std=1e9,
+    sem=1e8,
+    interval=estimate(1.88e11, 7.5e8),
+    devices=(0, 1, 2, 3),
+    memory=Memory(peak_bytes=3 * 2**29, source="device"),
+    score=7.52e11,
+    labels={"dtype": "fp32"},
+    processes=(PROCESS,),
+    speed=PROCESS.speed,
+    by_slot={"D0": estimate(1.88e11, 7.5e8)},
+    repeats=(estimate(7.52e11, 3e9),),
+    trust=trust("ok", steadiness={"steady": 4}, noise=Noise(verdict="quiet"), overhead=0.0002),
+    energy=Energy(joules=4200.0, seconds=12.0, source="device counter", parts={"0": 4200.0}),
+    energy_per_unit=2.5e-9,
+)
+FAILING = benchmark(
+    "resnet50",
+    n=2,
+    failed=1,
+    outcomes={"ok": 1, "timeout": 1},
+    perf=23.45,
+    interval=estimate(23.45, 2.9, "wide"),
+    memory=Memory(peak_bytes=2**30, source="host"),
+    losses=Losses(first=7.1, last=None, n=3, nan=True),
+    score=11.7,
+    failures=(Failure(tag="resnet50.D1", outcome="timeout", reason="reached max_duration\nafter 600 s"),),
+    trust=trust("noisy", "another took the CPU", "steal", "the interval is wide", unsteady=12),
+)
+FEW = benchmark(
+    "short|one", perf=3.0, interval=estimate(3.0, None, "too few", 4), weight=2.0, enabled=False, trust=SHORT
+)
+SKIPPED = benchmark(
+    "big",
+    n=0,
+    outcomes={"skipped": 1},
+    perf=None,
+    unit="",
+    std=None,
+    sem=None,
+    interval=NOTHING,
+    devices=(),
+    warmup_steps=0,
+    measured_steps=0,
+    seconds=0.0,
+    score=None,
+    skipped="needs 2 nodes",
+)
+
 
 def sample() -> Summary:
-    flops = benchmark(
-        "flops-fp32",
-        n=4,
-        perf=1.88e11,
-        unit="FLOP/s",
-        std=1e9,
-        sem=1e8,
-        interval=estimate(1.88e11, 7.5e8),
-        devices=(0, 1, 2, 3),
-        memory=Memory(peak_bytes=3 * 2**29, source="device"),
-        score=7.52e11,
-        labels={"dtype": "fp32"},
-        processes=(PROCESS,),
-        speed=PROCESS.speed,
-        by_slot={"D0": estimate(1.88e11, 7.5e8)},
-        repeats=(estimate(7.52e11, 3e9),),
-        trust=trust("ok", steadiness={"steady": 4}, noise=Noise(verdict="quiet"), overhead=0.0002),
-        energy=Energy(joules=4200.0, seconds=12.0, source="device counter", parts={"0": 4200.0}),
-        energy_per_unit=2.5e-9,
-    )
-    failing = benchmark(
-        "resnet50",
-        n=2,
-        failed=1,
-        outcomes={"ok": 1, "timeout": 1},
-        perf=23.45,
-        interval=estimate(23.45, 2.9, "wide"),
-        memory=Memory(peak_bytes=2**30, source="host"),
-        losses=Losses(first=7.1, last=None, n=3, nan=True),
-        score=11.7,
-        failures=(Failure(tag="resnet50.D1", outcome="timeout", reason="reached max_duration\nafter 600 s"),),
-        trust=trust("noisy", "another took the CPU", "steal", "the interval is wide", unsteady=12),
-    )
-    few = benchmark(
-        "short|one", perf=3.0, interval=estimate(3.0, None, "too few", 4), weight=2.0, enabled=False, trust=SHORT
-    )
-    skipped = benchmark(
-        "big",
-        n=0,
-        outcomes={"skipped": 1},
-        perf=None,
-        unit="",
-        std=None,
-        sem=None,
-        interval=NOTHING,
-        devices=(),
-        warmup_steps=0,
-        measured_steps=0,
-        seconds=0.0,
-        score=None,
-        skipped="needs 2 nodes",
-    )
     return Summary(
         runs=(RunFacts(name="quick.2030-01-01", started="2030-01-01 00:00:00 UTC", path="/runs/quick.2030-01-01"),),
-        benchmarks=(flops, failing, few, skipped),
+        benchmarks=(FLOPS, FAILING, FEW, SKIPPED),
         missing=(
             Missing(benchmark="gone", outcome="failed", reason="failed: no environment", weight=1.0, enabled=True),
         ),
