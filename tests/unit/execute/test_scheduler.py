@@ -7,43 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from schedules import command, outcomes, trial
 
-from milabench.errors import DiskFull, HostLost, PreflightError
+from milabench.errors import HostLost, PreflightError
 from milabench.execute import Interrupt, Setting, TrialEnded, Waiting, execute
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.fake import HANGS, FakeHost, Story, exits
 from milabench.execute.virtual import Stuck, VirtualTime
-from milabench.outcome import Exit, Outcome
-from milabench.plan import Command, Job, Once, Plan, Staged, Trial
+from milabench.outcome import Outcome
+from milabench.plan import Job, Once, Plan, Staged, Trial
 from milabench.record import Record
 from milabench.rundir import RunDir
 from milabench.setuplogs import SetupLogs
-
-
-def command(tag: str, metrics: str = "file") -> Command:
-    return Command(
-        tag=tag, benchmark=tag.split(".", maxsplit=1)[0], node="local", argv=("x",), cwd="/", metrics=metrics
-    )
-
-
-def trial(name: str, *tags: str, **job: object) -> Trial:
-    commands = tuple(command(tag) for tag in tags or (name,))
-    return Trial(benchmark=name, jobs=(Job(tag=name, commands=commands, deadline_s=60.0, **job),))
-
-
-def outcomes(plan: Plan, host: FakeHost, folder: Path, **options: object) -> dict[str, Outcome]:
-    interrupt, side_by_side = options.pop("interrupt", Interrupt()), options.pop("side_by_side", False)
-    time = options.pop("time", VirtualTime())
-    record = Record.create(folder / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns)
-
-    async def collect() -> dict[str, Outcome]:
-        setting = Setting(hosts={"local": host}, records=record, interrupt=interrupt, side_by_side=side_by_side)
-        happenings = execute(plan, setting, **options)
-        return {each.trial.id: each.outcome async for each in happenings if isinstance(each, TrialEnded)}
-
-    found = time.run(collect())
-    assert record.outcomes() == found
-    return found
 
 
 def test_trials_run_in_order_and_a_failing_one_stops_no_other(tmp_path: Path) -> None:
@@ -259,38 +234,6 @@ def test_a_sequence_shares_one_deadline(tmp_path: Path) -> None:
     assert deadlines == [60.0, 35.0]
 
 
-def on(name: str, *devices: int) -> Trial:
-    """Return a trial with a process on each of some devices, of one without any."""
-    tags = [replace(command(f"{name}.D{device}"), devices=(device,)) for device in devices] or [command(name)]
-    return Trial(benchmark=name, jobs=tuple(Job(tag=each.tag, commands=(each,), deadline_s=60.0) for each in tags))
-
-
-def beginnings(folder: Path, *trials: Trial, seconds: dict[str, float]) -> tuple[dict[str, float], dict[str, object]]:
-    """Run trials side by side; return when each began (s), and whom each met."""
-    began: dict[str, float] = {}
-    time = VirtualTime()
-
-    def script(launch: Launch) -> Story:
-        began.setdefault(launch.command.benchmark, round(time.seconds, 3))
-        return exits(0, steps=1, step_s=seconds[launch.command.benchmark])
-
-    outcomes(Plan(phase="run", trials=trials), FakeHost(script), folder, side_by_side=True, time=time)
-    return began, dict(RunDir(folder / "run").journal().neighbours)
-
-
-def test_side_by_side_trials_share_no_device_and_say_whom_they_met(tmp_path: Path) -> None:
-    trials = (on("a", 0, 1), on("b", 1, 2), on("c", 3), on("d"), on("e", 0))
-    began, met = beginnings(tmp_path, *trials, seconds={"a": 10, "b": 5, "c": 12, "d": 1, "e": 1})
-    assert began == {"a": 0.0, "c": 0.0, "b": 10.0, "d": 15.0, "e": 16.0}
-    assert met == {"a": ("c",), "b": ("c",), "c": ("a", "b"), "d": (), "e": ()}
-
-
-def test_a_trial_that_waits_for_a_device_is_not_overtaken_on_it(tmp_path: Path) -> None:
-    trials = (on("long", 0), on("both", 0, 1), on("short", 1))
-    began, _ = beginnings(tmp_path, *trials, seconds={"long": 10, "both": 1, "short": 1})
-    assert began == {"long": 0.0, "both": 10.0, "short": 11.0}
-
-
 def test_a_deadline_and_a_stubborn_process_take_the_time_they_are_given(tmp_path: Path) -> None:
     time = VirtualTime()
     found = outcomes(
@@ -317,81 +260,6 @@ def test_an_error_of_our_own_ends_the_plan_and_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="No space left"):
         outcomes(Plan(phase="run", trials=(trial("a"), trial("b"))), Broken(), tmp_path)
-
-
-class Full(Record):
-    """A record whose disk is full for one thing: a method, of one trial or process."""
-
-    where = ("", "")
-
-    def _check(self, method: str, name: str) -> None:
-        if self.where == (method, name):
-            raise DiskFull("no room is left")
-
-    def started(self, trial: Trial) -> None:
-        self._check("started", trial.id)
-        super().started(trial)
-
-    def begin(self, command: Command, config: object) -> int:
-        self._check("begin", command.tag)
-        return super().begin(command, config)  # type: ignore[arg-type]
-
-    def seal(self, command: Command, ended: Exit) -> Outcome:
-        self._check("seal", command.tag)
-        return super().seal(command, ended)
-
-
-@pytest.mark.parametrize(
-    ("method", "name", "sealed"),
-    [
-        ("started", "late", {"long.D0": "lost", "soon.D1": "ok"}),
-        ("begin", "late.D1", {"long.D0": "lost", "soon.D1": "ok"}),
-        ("seal", "soon.D1", {"long.D0": "lost"}),
-    ],
-)
-def test_what_runs_beside_a_trial_that_cannot_go_on_is_ended_and_sealed(
-    tmp_path: Path, method: str, name: str, sealed: dict[str, str]
-) -> None:
-    def script(launch: Launch) -> Story:
-        return HANGS if launch.command.benchmark == "long" else exits(0, steps=1)
-
-    plan, time = Plan(phase="run", trials=(on("long", 0), on("soon", 1), on("late", 1))), VirtualTime()
-    record, host = Full.create(tmp_path / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns), FakeHost(script)
-    record.where = (method, name)  # type: ignore[attr-defined]
-
-    async def collect() -> None:
-        setting = Setting(hosts={"local": host}, records=record, interrupt=Interrupt(), side_by_side=True)
-        async for _ in execute(plan, setting):
-            pass
-
-    with pytest.raises(DiskFull):
-        time.run(collect())
-    ends = {tag: record.end(tag) for tag in record.tags()}
-    assert {tag: end.kind for tag, end in ends.items() if end is not None} == sealed
-    assert time.seconds < 1
-    outcomes = {trial: outcome.kind for trial, outcome in record.journal().outcomes.items()}
-    assert outcomes["long"] == "lost"
-
-
-@pytest.mark.parametrize(("method", "name"), [("begin", "a.n1"), ("seal", "a.n0"), ("seal", "a.n1")])
-def test_the_processes_of_a_job_that_breaks_are_ended_and_awaited(tmp_path: Path, method: str, name: str) -> None:
-    def script(launch: Launch) -> Story:
-        return replace(HANGS, ignores_term=True) if launch.command.tag != name else exits(0, steps=1)
-
-    plan, time = Plan(phase="run", trials=(trial("a", "a.n0", "a.n1"),)), VirtualTime()
-    record, host = Full.create(tmp_path / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns), FakeHost(script)
-    record.where = (method, name)  # type: ignore[attr-defined]
-    interrupt = Interrupt()
-
-    async def collect() -> None:
-        async for _ in execute(plan, Setting(hosts={"local": host}, records=record, interrupt=interrupt)):
-            pass
-
-    with pytest.raises(DiskFull):
-        time.run(collect())
-    assert not interrupt.ends_something
-    other = {"a.n0": "a.n1", "a.n1": "a.n0"}[name]
-    assert (record.end(other) is not None) == (other in host.launched)
 
 
 def test_a_process_that_starts_after_a_second_interrupt_is_not_waited_for(tmp_path: Path) -> None:
