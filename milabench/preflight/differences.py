@@ -120,31 +120,41 @@ def _clocks(system: System) -> Iterator[Finding]:
         )
 
 
+def _main_is_not_found(system: System) -> tuple[str, str, str] | None:
+    """Return what keeps processes from finding the main node by its address, what that does, and what helps."""
+    main = system.main
+    if is_loopback(main.address):
+        return (
+            f"has the address {main.address}, which is each machine itself",
+            "processes on other nodes look for it on their own node, and wait until they give up",
+            "give it the address that other nodes reach it by (ip: of the node in the system file)",
+        )
+    if why := (system.probed.get(main.name, {}).get("route") or {}).get("itself"):
+        return (
+            f"does not find itself: {why}",
+            "its own ranks look for the main node by that name, and all wait for them",
+            "give it an IP address (ip: in the system file), or have its /etc/hosts know the name",
+        )
+    return None
+
+
 def _ways(system: System, *, together: bool) -> Iterator[Finding]:
     """Yield who does not reach the main node, which is where processes of several nodes meet."""
     main = system.main
     severity: Severity = "blocking" if together else "note"
+    if told := _main_is_not_found(system):
+        what, consequence, remedy = told
+        yield Finding(
+            code="main-address",
+            severity=severity,
+            subject=main.name,
+            what=f"the main node {main.name} {what}",
+            consequence=consequence,
+            remedy=remedy,
+            nodes=(main.name,),
+        )
     if is_loopback(main.address):
-        yield Finding(
-            code="main-address",
-            severity=severity,
-            subject=main.name,
-            what=f"the main node {main.name} has the address {main.address}, which is each machine itself",
-            consequence="processes on other nodes look for it on their own node, and wait until they give up",
-            remedy="give it the address that other nodes reach it by (ip: of the node in the system file)",
-            nodes=(main.name,),
-        )
         return
-    if why := (system.probed.get(main.name, {}).get("route") or {}).get("itself"):
-        yield Finding(
-            code="main-address",
-            severity=severity,
-            subject=main.name,
-            what=f"the main node {main.name} does not find itself: {why}",
-            consequence="its own ranks look for the main node by that name, and all wait for them",
-            remedy="give it an IP address (ip: in the system file), or have its /etc/hosts know the name",
-            nodes=(main.name,),
-        )
     for node in system.nodes[1:]:
         way = system.probed.get(node.name, {}).get("route") or {}
         if why := way.get("error"):
