@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from milabench.app.printed import Printed
-from milabench.app.wishes import Left, Wish, heeded
+from milabench.app.wishes import Left, Wish, wishes_taken
 from milabench.console import PROGRESS_S, Console
 from milabench.console.status import News, trials
 from milabench.console.words import printable
@@ -39,7 +39,7 @@ async def follow(
     """
     followed, wish = [_Followed(each, console) for each in there], Wish()
     try:
-        with heeded(wish, console):
+        with wishes_taken(wish, console):
             await _look_until_over(slurm, followed, wish, console)
     except Left:
         for each in followed:

@@ -66,7 +66,7 @@ class Wish:
 
 
 @contextmanager
-def heeded(wish: Wish, console: Console) -> Iterator[None]:
+def wishes_taken(wish: Wish, console: Console) -> Iterator[None]:
     """Take Ctrl-C as a wish that jobs end. SIGTERM and a closed terminal leave them as they are.
 
     Raises Left, at once, where the operator does not wait any more: Slurm may not answer for minutes. A SIGHUP that was
