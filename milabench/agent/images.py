@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from milabench.agent import tools
 from milabench.agent.container import PATH, Container, Kind, file_of, is_root
 from milabench.agent.files import replacing
 
@@ -32,7 +33,7 @@ def look(container: Container, *, keep: bool = True) -> dict[str, Any]:
     if program is None:
         return {"program": None, "version": "", "image": None, "problem": ""}
     try:
-        version = _run(program, "--version").stdout.strip()
+        version = tools.ask(program, "--version", within_s=_LOOK_S).stdout.strip()
         found = _look(program, container, keep=keep)
     except subprocess.TimeoutExpired:
         version, found = "", {"image": None, "problem": f"{program} has not answered for {_LOOK_S} s"}
@@ -46,20 +47,8 @@ def _look(program: str, container: Container, *, keep: bool) -> dict[str, Any]:
         return {"image": _root(container.image.removesuffix(":O")), "problem": ""}
     if container.kind == "apptainer":
         return {"image": _file(container, keep=keep), "problem": ""}
-    said = _run(program, "image", "inspect", container.image)
+    said = tools.ask(program, "image", "inspect", container.image, within_s=_LOOK_S)
     return _read(said.returncode, said.stdout, said.stderr, container.kind)
-
-
-def _run(*argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        argv,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=_LOOK_S,
-        check=False,
-    )
 
 
 def pulled(container: Container) -> list[str] | None:

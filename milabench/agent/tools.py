@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _TIMEOUT_S = 20.0
@@ -19,18 +19,29 @@ def answer(tool: str, *arguments: str, within_s: float = _TIMEOUT_S) -> str | No
     if path is None:
         return None
     try:
-        done = subprocess.run(
-            [path, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=within_s,
-            check=False,
-        )
+        done = ask(path, *arguments, within_s=within_s)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def ask(
+    *argv: str, within_s: float = _TIMEOUT_S, before: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Return how a tool ended and what it printed; it has nothing to read, and runs ``before`` in its process first.
+
+    Raises OSError, subprocess.TimeoutExpired.
+    """
+    return subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=within_s,
+        check=False,
+        preexec_fn=before,  # noqa: PLW1509 - none of ours holds a lock
+    )
 
 
 def printed(tool: str, *arguments: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from milabench.agent import processes
+from milabench.agent import processes, tools
 from milabench.agent.monitor.reader import Fragment, Missing
 
 _ZONES: Final = "sys/class/powercap"
@@ -102,15 +102,8 @@ class Ipmi:
 
     def _watts(self) -> float:
         try:
-            done = subprocess.run(
-                [self._path, "dcmi", "power", "reading"],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT_S,
-                check=False,
-                preexec_fn=processes.end_with_parent,  # noqa: PLW1509 - it holds no lock
+            done = tools.ask(
+                *(self._path, "dcmi", "power", "reading"), within_s=_TIMEOUT_S, before=processes.end_with_parent
             )
         except subprocess.TimeoutExpired:
             raise Missing(f"ipmitool has not answered in {_TIMEOUT_S:.0f} s") from None

@@ -32,11 +32,11 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, str, str]]:
     """Return what programs answer, by their first word: exit code, output, errors."""
     found = {"--version": (0, "podman version 4.3.1\n", "")}
 
-    def run(program: str, word: str, *more: str) -> subprocess.CompletedProcess[str]:
-        del more
+    def run(program: str, word: str, *more: str, within_s: float) -> subprocess.CompletedProcess[str]:
+        del more, within_s
         return subprocess.CompletedProcess([program], *found[word])
 
-    monkeypatch.setattr(images, "_run", run)
+    monkeypatch.setattr(images.tools, "ask", run)
     monkeypatch.setattr(images.shutil, "which", lambda name: f"/usr/bin/{name}")
     return found
 
@@ -89,19 +89,19 @@ def test_what_is_not_there_is_told_apart_from_what_cannot_be_known(
 
 
 def test_a_program_that_does_not_answer_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*argv: str) -> subprocess.CompletedProcess[str]:
-        raise subprocess.TimeoutExpired(argv, 60)
+    def run(*argv: str, within_s: float) -> subprocess.CompletedProcess[str]:
+        raise subprocess.TimeoutExpired(argv, within_s)
 
-    monkeypatch.setattr(images, "_run", run)
+    monkeypatch.setattr(images.tools, "ask", run)
     monkeypatch.setattr(images.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert images.look(container("docker"))["problem"] == "/usr/bin/docker has not answered for 60 s"
 
 
 def test_a_program_that_is_none_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*argv: str) -> subprocess.CompletedProcess[str]:
+    def run(*argv: str, **_: float) -> subprocess.CompletedProcess[str]:
         raise OSError(8, "Exec format error", argv[0])
 
-    monkeypatch.setattr(images, "_run", run)
+    monkeypatch.setattr(images.tools, "ask", run)
     monkeypatch.setattr(images.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert images.look(container("docker"))["problem"] == "Exec format error: /usr/bin/docker"
 
