@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from agents import Raw
-from cluster import NO_SLURM, Cluster, is_possible
 from containers import container, docker, engine, podman
 from harness import Project, wait_until
 from nodes import Nodes, started
@@ -24,14 +23,6 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Raw]:
     with Raw(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    if not is_possible():
-        pytest.skip(NO_SLURM)
-    with Cluster() as made:
         yield made
 
 

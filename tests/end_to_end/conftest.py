@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from cluster import Cluster
 from containers import docker, engine, podman, podman_image
 from harness import OBSERVED, Project, folder
 from milabench.agent.packages import installer_environ
@@ -26,6 +27,16 @@ NO_INDEX = "no package index can be reached"
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
+
+
+@pytest.fixture
+def site(cluster: Cluster, project: Project, tmp_path: Path) -> Iterator[Project]:
+    """Return a project whose commands know the cluster; its jobs are ended, and broken nodes mended, with the test."""
+    tmp_path.chmod(0o755)
+    project.environ |= cluster.environ
+    yield project
+    cluster.cancel_all()
+    cluster.mend_all()
 
 
 @pytest.fixture(scope="session")

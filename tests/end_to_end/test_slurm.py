@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,6 @@ from harness import PRINTER, Project, printing_until, shell, wait_until
 from milabench.rundir import RunDir
 
 ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "NODE_FAIL", "CANCELLED", "PREEMPTED")
-
-
-@pytest.fixture
-def site(cluster: Cluster, project: Project, tmp_path: Path) -> Iterator[Project]:
-    """Return a project whose commands know the cluster; its jobs are ended with the test."""
-    tmp_path.chmod(0o755)
-    project.environ |= cluster.environ
-    yield project
-    cluster.cancel_all()
 
 
 def lasting(mark: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,6 @@ from milabench.rundir import RunDir
 from trainings import training, write_training
 
 TWO = "--sbatch=--nodes=2 --nodelist=n1,n2 --gres=gpu:2"
-
-
-@pytest.fixture
-def site(cluster: Cluster, project: Project, tmp_path: Path) -> Iterator[Project]:
-    """Return a project whose commands know the cluster; its jobs are ended with the test."""
-    tmp_path.chmod(0o755)
-    project.environ |= cluster.environ
-    yield project
-    cluster.cancel_all()
 
 
 def submit(site: Project, *words: str, before: Sequence[str] = (), **options: Any) -> Result:

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from cluster import Cluster
 from harness import PRINTER, Project, Result, printing_until, shell, wait_until
 from milabench.rundir import RunDir
 
 NODES = "--sbatch=--nodes=2 --gres=gpu:2"
-
-
-@pytest.fixture
-def site(cluster: Cluster, project: Project, tmp_path: Path) -> Iterator[Project]:
-    """Return a project whose commands know the cluster; its jobs are ended, and broken nodes mended, with the test."""
-    tmp_path.chmod(0o755)
-    project.environ |= cluster.environ
-    yield project
-    cluster.cancel_all()
-    cluster.mend_all()
 
 
 def lasting(mark: Path) -> dict[str, Any]:
