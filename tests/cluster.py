@@ -135,16 +135,14 @@ class Cluster:
         self.command("scontrol", "update", f"jobid={job}", f"endtime=now+{seconds}seconds")
 
     def put_back(self, job: int) -> None:
-        """Put a running job back into the queue, and wait until it runs again; by itself Slurm waits two minutes."""
-        self.command("scontrol", "requeue", str(job))
-        wait_until(lambda: self._runs_again(job), _TIMEOUT_S)
+        """Put a running job back into the queue, and wait until it runs again; by itself Slurm waits two minutes.
 
-    def _runs_again(self, job: int) -> bool:
-        if self.state(job) == "PENDING":
-            with suppress(AssertionError):  # it may begin just now
-                self.command("scontrol", "update", f"jobid={job}", "starttime=now")
-        restarts = self.command("squeue", "--noheader", f"--jobs={job}", "--Format=RestartCnt")
-        return restarts.strip() == "1" and self.state(job) == "RUNNING"
+        A node starts no job again in the second in which it has ended it.
+        """
+        self.command("scontrol", "requeue", str(job))
+        self.wait_for(job, "PENDING")
+        self.command("scontrol", "update", f"jobid={job}", "starttime=now+3seconds")
+        self.wait_for(job, "RUNNING")
 
     def cancel_all(self) -> None:
         """End all jobs, as far as the nodes answer."""
