@@ -28,9 +28,10 @@ _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER")
 _SAID = re.compile(r"(?:srun|slurmstepd[^:]*): (?:error: )?(.*)")
 # What srun says of how it ends, or of a connection that is gone with its node, rather than of why.
 _AFTERWARDS = re.compile(
-    r"forcing job termination|Job step aborted|Waiting up to|lacks support for cpu binding|task \d+: |launch/slurm|"
-    r"_server_read"
+    r"forcing job termination|Job step aborted|Waiting up to|lacks support for cpu binding|launch/slurm|_server_read|"
+    r"task \d+: Exited"
 )
+_KILLED = re.compile(r"task \d+: ")  # as all that is said where Slurm loses what it has to say of the step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,4 +142,5 @@ def step_environ(environ: Mapping[str, str]) -> dict[str, str]:
 def why(lines: Iterable[str]) -> str:
     """Return why a step ended, by what srun and the step's own process said; nothing where they did not say."""
     told = [match[1].strip(" *") for line in lines if (match := _SAID.fullmatch(line.strip()))]
-    return next((f"srun: {each}" for each in told if not _AFTERWARDS.search(each)), "")
+    said = [each for each in told if not _AFTERWARDS.search(each)]
+    return next((f"srun: {each}" for each in sorted(said, key=lambda each: bool(_KILLED.search(each)))), "")

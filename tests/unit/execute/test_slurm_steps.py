@@ -77,7 +77,8 @@ def test_what_a_job_asked_for_is_not_asked_of_its_steps_again() -> None:
             ["srun: error: Unable to create step for job 1: Requested node configuration is not available"],
             "srun: Unable to create step for job 1: Requested node configuration is not available",
         ),
-        (["srun: error: n1: task 0: Killed"], ""),
+        (["srun: error: n1: task 0: Killed"], "srun: n1: task 0: Killed"),
+        (["srun: error: n1: task 0: Exited with exit code 127"], ""),
     ],
 )
 def test_a_step_ended_for_the_first_reason_that_slurm_gives(lines: list[str], reason: str) -> None:
