@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # What tests of nodes run for real. Installed where CI is set, or by SYSTEM_PACKAGES=1: on Debian, as root.
 DEBIAN_PACKAGES := openssh-client openssh-server iproute2 iptables slurm-wlm munge podman runc
@@ -12,7 +12,8 @@ DEBIAN_PACKAGES := openssh-client openssh-server iproute2 iptables slurm-wlm mun
 demo: $(VENV)/.ready
 	$(BIN)/milabench run --all --config quickstart --base workdir/results
 
-# Fast unit tests first, then real processes; a file's tests one after the other, two files at a time.
+# Fast unit tests first, then real processes; a file's tests one after the other, four files at a time:
+# most of them wait for processes most of the time.
 test: check $(if $(CI)$(SYSTEM_PACKAGES),system-packages)
 	$(PYTEST) tests/unit
 	$(PYTEST) tests/contract tests/end_to_end
