@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,17 @@ from milabench.rundir import Files
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """What the processes of a job are started with; ``secrets`` are the values of those that it names."""
+    """What the processes of a job are started with; ``secrets`` are the values of those that it names.
+
+    ``full`` is called when one of them says that enough is measured.
+    """
 
     phase: Phase
     job: Job
     records: Records
     secrets: Mapping[str, str]
     deadline_s: float | None
+    full: Callable[[], object]
 
     def launch(self, command: Command, config: Mapping[str, Any], port: int | None) -> Launch:
         """Write that a process starts, and return what it is started with."""
@@ -39,6 +43,7 @@ class Binding:
             env=env,
             first_seq=first_seq,
             deadline_s=self.deadline_s,
+            full=self.full,
         )
 
     def _group(self, command: Command, files: Files) -> Files | None:

@@ -67,6 +67,7 @@ class Together:
     commands: Sequence[Command]
     deadline_s: float | None
     _processes: list[tuple[Command, Process]] = field(default_factory=list)
+    _enough: asyncio.Event = field(default_factory=asyncio.Event)  # is measured, as the leader of a group says
     _telling: Iterator[int] = field(default_factory=itertools.count)  # in which order ends are told
     _reasons: dict[str, str] = field(default_factory=dict)  # by tag: what was not heard of those that are ended for it
 
@@ -116,6 +117,7 @@ class Together:
             records=self.setting.records,
             secrets=self.setting.secrets,
             deadline_s=self.deadline_s,
+            full=self._enough.set,
         )
         launch = binding.launch(command, self.plan.config_of(command), ports.get(leader_of(command)))
         try:
@@ -149,16 +151,15 @@ class Together:
     # While they run ----------------------------------------------------------------------------------------------
 
     def _listening(self, ports: Mapping[str, int]) -> list[Coroutine[Any, Any, None]]:
-        full = [self._full(process) for _, process in self._processes]
         within_s = self.job.first_event_s
         if within_s is None:
-            return [*full]
+            return [self._full()]
         found = groups([command for command, _ in self._processes])
-        return [*full, *(self._heard(members, ports.get(tag), within_s) for tag, members in found.items())]
+        return [self._full(), *(self._heard(members, ports.get(tag), within_s) for tag, members in found.items())]
 
-    async def _full(self, process: Process) -> None:
-        """End all when one says, as the leader of a group, that enough is measured."""
-        await process.full()
+    async def _full(self) -> None:
+        """End all when enough is measured."""
+        await self._enough.wait()
         await self._stop("limit")
 
     async def _heard(self, members: Sequence[Command], port: int | None, within_s: float) -> None:

@@ -24,7 +24,8 @@ class Launch:
     """A command with all that is only known when it starts: its files, its configuration, secrets.
 
     ``group`` are the files that the metrics of its ranks stand beside: its own, or those of the command that leads
-    their group; None where it has no metrics. ``limited_by`` is what sets the deadline, as its user knows it.
+    their group; None where it has no metrics. ``limited_by`` is what sets the deadline, as its user knows it. ``full``
+    is called when it says, as the leader of a group, that enough is measured; it waits to be ended then.
     """
 
     phase: Phase
@@ -36,6 +37,7 @@ class Launch:
     deadline_s: float | None
     group: Files | None = None
     limited_by: str = "max_duration"
+    full: Callable[[], object] = lambda: None
 
 
 class Process(Protocol):
@@ -46,9 +48,6 @@ class Process(Protocol):
 
         ``why`` is what its log says of that, where there is more to say than the cause.
         """
-
-    async def full(self) -> None:
-        """Return when it says, as the leader of a group, that enough is measured; it waits to be ended then."""
 
     async def gone(self) -> Exit:
         """Return how it ended, as soon as its whole tree is gone; what it wrote may be on its way."""

@@ -47,7 +47,7 @@ class AgentHost(ABC):
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._exits: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._gone: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._full: dict[int, asyncio.Event] = {}
+        self._full: dict[int, Callable[[], object]] = {}
         self._held: dict[str, None] = {}
         self._monitored: dict[str, Any] | None = None
         self._arrivals: dict[int, Arrivals] = {}
@@ -167,7 +167,7 @@ class AgentHost(ABC):
         number = next(self._numbers)
         command, job = launch.command, launch.job
         told = Told()
-        self._gone[number], self._exits[number], self._full[number] = told.gone, told.ended, told.full
+        self._gone[number], self._exits[number], self._full[number] = told.gone, told.ended, launch.full
         if self.remote:
             self._arrivals[number] = Arrivals.of_process(launch.files, launch.group)
         fields = {
@@ -297,7 +297,7 @@ class AgentHost(ABC):
             return
         if message["event"] == "full":
             if message["id"] in self._full:
-                self._full[message["id"]].set()
+                self._full[message["id"]]()
             return
         if message["event"] == "gone":
             if message["id"] in self._gone:

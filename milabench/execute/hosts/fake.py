@@ -133,7 +133,6 @@ class FakeProcess:
         self._launch, self._story = launch, story
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[Exit] = self._loop.create_future()
-        self._full = asyncio.Event()
         self._cause: Cause | None = None
         self._sent_at = 0.0
         self._started = self._loop.time()
@@ -146,9 +145,6 @@ class FakeProcess:
     async def stop(self, cause: Cause, grace_s: float | None = None, why: str | None = None) -> None:
         del why
         self._end(cause, GRACE_S[cause] if grace_s is None else grace_s)
-
-    async def full(self) -> None:
-        await self._full.wait()
 
     async def gone(self) -> Exit:
         return await asyncio.shield(self._ended)
@@ -173,7 +169,7 @@ class FakeProcess:
             if self._ended.done():
                 return
         if story.leads:
-            self._full.set()
+            self._launch.full()
         elif story.ends is not None:
             await asyncio.sleep(story.after_s)
             self._finish(story.ends)

@@ -17,14 +17,13 @@ def _future() -> asyncio.Future[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What is told of a process: that it is ``gone``, has ``ended`` (elsewhere its files come between), is full.
+    """What is told of a process: that it is ``gone``, and has ``ended``: elsewhere its files come between.
 
     That it is gone is told of one elsewhere only: of others it is known when they have ended.
     """
 
     gone: asyncio.Future[dict[str, Any]] = field(default_factory=_future)
     ended: asyncio.Future[dict[str, Any]] = field(default_factory=_future)
-    full: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.ended.add_done_callback(self._told_last)
@@ -39,9 +38,6 @@ class AgentProcess:
 
     def __init__(self, post: Callable[[dict[str, Any]], object], number: int, tag: str, told: Told) -> None:
         self._post, self._number, self._tag, self._told = post, number, tag, told
-
-    async def full(self) -> None:
-        await self._told.full.wait()
 
     async def stop(self, cause: Cause, grace_s: float | None = None, why: str | None = None) -> None:
         grace_s = GRACE_S[cause] if grace_s is None else grace_s
