@@ -18,7 +18,7 @@ UNDECIDED: frozenset[Kind] = frozenset({"interrupted", "lost"})
 _OOM_BELOW = "a process that it started was killed by the kernel: out of memory"
 SIBLING = "ended because a process it belongs with failed"
 _TRACEBACK = "Traceback (most recent call last):"
-_FULL_DISK = "no room is left on the disk of its run"
+_FULL_DISK = "no room is left on the disk of its {}"
 _NODE_FULL = "no room is left on the disk of its node: {}"
 _UNINSTRUMENTED = (
     "measured no step: the script went over no loader that an Observer wraps, and gave no rates (notes in its .data"
@@ -78,7 +78,7 @@ class Seen:
     refused: str | None = None  # why the first line that was to be a metric was none
     under_voir: bool = False  # its voirfile's instruments ran
     idle_s: float | None = None  # how long before its end its last step or event came
-    full_disk: bool = False  # no room was left where it writes
+    full_disk: str = ""  # no room was left on the disk of its run, or base
     world_size: int | None = None  # how many ranks its group has, as it says
     partial: str = ""  # why what was measured is not the rate of its whole group
 
@@ -183,7 +183,8 @@ def _is_no_number(loss: object) -> bool:
 def outcome(ended: Exit, seen: Seen) -> Outcome:
     """Decide what came of one process. A crash wins over a wanted stop, before it and after; no rate is a failure."""
     kind, reason = _by_itself(ended, seen) if ended.cause is None else _ended(ended, ended.cause, seen)
-    full_disk = _FULL_DISK if seen.full_disk else _NODE_FULL.format(ended.full_disk) if ended.full_disk else ""
+    here, there = seen.full_disk, ended.full_disk
+    full_disk = _FULL_DISK.format(here) if here else _NODE_FULL.format(there) if there else ""
     if full_disk and ended.error is None and kind in ("failed", "timeout", "killed") and ended.cause != "sibling":
         reason += f"; {full_disk}"
     return Outcome(kind=kind, reason=reason, tag=ended.tag)

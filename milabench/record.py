@@ -313,7 +313,7 @@ class Record(RunDir):
             nan_loss=seen.nan_loss or group.has_nan_loss(),
             partial=account.why,
             idle_s=min(max(now_ns / 1e9 - last_s, 0), ended.seconds),
-            full_disk=self._room.is_short(),
+            full_disk="run" if self._room.is_short() else "",
         )
         verdict = outcome(ended, seen)
         ranks = {"ranks": len(account.measured)} if len(account.measured) > 1 else {}

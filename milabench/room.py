@@ -22,6 +22,11 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def is_short(folder: Path) -> bool:
+    """Say whether a user can hardly write anything more there."""
+    return shutil.disk_usage(folder).free < _LEAST_BYTES
+
+
 class Room:
     """The room that is left for a run in ``folder``; some of it is kept by the file ``kept`` until it is needed.
 
@@ -43,7 +48,7 @@ class Room:
 
     def is_short(self) -> bool:
         """Say whether a user can hardly write anything more there."""
-        return shutil.disk_usage(self._folder).free < _LEAST_BYTES
+        return is_short(self._folder)
 
     def require(self) -> None:
         """Raise DiskFull where nothing more should be begun."""

@@ -10,9 +10,11 @@ from typing import Any
 
 from milabench.outcome import Exit, Outcome, Seen, outcome
 from milabench.plan import Command, Trial
+from milabench.room import is_short
 from milabench.rundir import Files, tail_of
 
 _LACKING = re.compile(r"\buv: error while loading shared libraries: ([^:\s]+)")  # in a small image, say
+_FULL = "No space left on device"
 _LAST_LINES = 200  # of what a failed process printed are looked at for its reason
 
 
@@ -37,6 +39,10 @@ class SetupLogs:
         lacking = next((found[1] for line in said if (found := _LACKING.search(line))), None)
         if lacking is not None:
             seen = replace(seen, error=f"uv needs {lacking}, which is not there: give --installer pip")
+        elif full := next((line for line in reversed(said) if _FULL in line), ""):  # at its end, often, of a long line
+            seen = replace(seen, error=f"{_FULL}: {full.strip()}"[:200])
+        if is_short(self.path):
+            seen = replace(seen, full_disk="base")
         return outcome(ended, seen.with_last_words(said))
 
     def started(self, trial: Trial) -> None:
