@@ -208,6 +208,8 @@ def _run_name(values: dict[str, Any], environ: dict[str, str]) -> str | None:
     name = values.get("run_name") or environ.get("MILABENCH_RUN_NAME") or None
     if name is None or "run_name" not in values:
         return name
+    if not name.isprintable():
+        raise UsageError(f"--run-name {name!r}: a name has only characters that can be printed")
     if name.rstrip("/") in ("", ".", "..", "~"):
         raise UsageError(f"--run-name {name}: a run needs a folder of its own: give a name, or the path of a new one")
     if "/" in name and name[0] not in "/.~":

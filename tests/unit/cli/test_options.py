@@ -112,7 +112,7 @@ def test_a_run_has_a_name_or_a_path(name: str) -> None:
     assert read_options({"run_name": name}).run_name == name
 
 
-@pytest.mark.parametrize("name", ["team/x", "x/", ".", "..", "~", "/", "./", "../", "~/"])
+@pytest.mark.parametrize("name", ["team/x", "x/", ".", "..", "~", "/", "./", "../", "~/", "a\nb"])
 def test_a_name_under_which_no_run_is_found_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with pytest.raises(UsageError, match="--run-name"):
         read_options({"run_name": name})
