@@ -84,6 +84,7 @@ class _View:
         self._trials, self._ahead_s = Trials(plan), ahead_s
         self._follower = Follower(logs.files)
         self._failures: dict[str, Failure] = {}
+        self._waited: set[str] = set()  # the tags of jobs of which it was told that another milabench works on them
 
     def show(self, happening: Happening) -> None:
         match happening:
@@ -101,7 +102,8 @@ class _View:
                 if outcome.kind not in GOOD and outcome.reason != SIBLING:
                     self._fail(command.tag, outcome)
             case Waiting(job=job):
-                if not self._quiet:
+                if not self._quiet and job.tag not in self._waited:
+                    self._waited.add(job.tag)
                     _say(f"waiting for another milabench that works on {job.tag}")
             case TrialEnded():
                 self._end(happening)
