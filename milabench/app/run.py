@@ -112,6 +112,7 @@ async def run(
             each = _renewed(planned)
             blocked = await _once(work, each.ready, set_up) if everything else {}
             if work.interrupt.asked:
+                console.note("no run has begun: type the same again; what is there already is not made again")
                 return ExitCode.INTERRUPTED
             if everything:  # later runs are not held up: what came up meanwhile is told, and recorded
                 able = subject(each, without=blocked)
