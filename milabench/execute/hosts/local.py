@@ -15,7 +15,7 @@ from milabench.execute.hosts.child import KNOWN, Child
 
 _BOOT = "import sys; sys.path[:0] = {path!r}; from milabench.agent.serve import main; main()"
 _ORPHANS_S = 10.0
-_ENDED = "the agent that starts processes has ended: what it said stands above"
+_ENDED = "the agent that starts processes has ended ({}): what it said, if anything, stands above"
 
 
 class LocalHost(AgentHost):
@@ -38,7 +38,7 @@ class LocalAgent(Child):
     """The agent as a child process; what it leaves behind when it is killed is ended here."""
 
     async def ended(self) -> str:
-        await super().ended()
+        how = await super().ended()
         # none where it ended in peace; what ends its containers has heard of its end
         await asyncio.to_thread(processes.end_all, _ORPHANS_S, kept=KNOWN.__contains__, spared=is_ender)
-        return _ENDED
+        return _ENDED.format(how)
