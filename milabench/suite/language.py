@@ -259,7 +259,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "max_duration": Key(
         kind="time",
-        meaning="Time after which it is ended and counts as failed.",
+        meaning="Time after which it is ended (SIGTERM, and SIGKILL 5 s later) and counts as failed.",
         default=600,
         example="max_duration: 10m",
     ),
