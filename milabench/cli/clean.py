@@ -78,7 +78,7 @@ def _tell_of_others(base: Path) -> None:
         file = shlex.quote(found.system) if found.system else "FILE"
         click.echo(
             f"nodes of {found.run} have a base of their own, which stays: {', '.join(found.nodes)};"
-            f" milabench clean --system {file} removes those too",
+            f" milabench clean --system {file} --base {shlex.quote(str(base))} removes those too",
             err=True,
         )
 
