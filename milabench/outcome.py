@@ -259,7 +259,12 @@ def _too_long(ended: Exit, seen: Seen) -> str:
         return f"reached its deadline: {after}"
     below = f"; {_OOM_BELOW}" if ended.oom else ""
     idle = "" if seen.idle_s is None else f", nothing measured or told in the last {seen.idle_s:.0f} s"
-    return f"reached max_duration: {after}, {_progress(seen)}{idle}{below}"
+    return f"reached max_duration: {after}, {_progress(seen)}{idle}{_refused(seen)}{below}"
+
+
+def _refused(seen: Seen) -> str:
+    """Say why what was printed as a metric is none, the first time, after what came of a process."""
+    return f"; refused of what it printed: {seen.refused}" if seen.refused else ""
 
 
 def _progress(seen: Seen) -> str:
@@ -287,7 +292,8 @@ def _measured(seen: Seen, *, stopped: bool) -> tuple[Kind, str]:
 
 def _no_rate(seen: Seen) -> str:
     if seen.warmups:
-        return f"no rate: only {seen.warmups} warm-up {seen.step}s (voir.options.skip says how many are; 0: none)"
+        only = f"only {seen.warmups} warm-up {seen.step}s (voir.options.skip says how many are; 0: none)"
+        return f"no rate: {only}{_refused(seen)}"
     if seen.refused:
         return f"no rate: what it printed was refused: {seen.refused}"
     if seen.task == INFERENCE:

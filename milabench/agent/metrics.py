@@ -12,14 +12,18 @@ from benchmate.observations import Observations
 from benchmate.wire import LINE_BYTES, MEASURED, UNIT_BYTES, EventWriter, Lines, StepsWriter, is_number
 
 _DEPTH = 100  # what is nested deeper is no metric, and less than what a writer of JSON takes
+_AMOUNT = frozenset({"count", "rate", "unit", "units"})  # the keys that say how much was done; what else is kept
+_NAME = 40  # characters of a unit that is repeated to say why a line is refused
 
 
 class PrintedMetrics:
     """Turn ``{"count": 64, "unit": "MB"}`` into rows of ``.steps`` and ``{"rate": 3.2, "units": "GB/s"}`` into events.
 
     A row runs from the row before (the first from the start of the process) to the arrival of its line; lines that
-    arrive together (a program that does not flush each) are one row, for nothing tells their times apart. The first
-    ``skip`` observations are warm-up; ``full`` is called once, when the wanted amount has been measured.
+    arrive together (a program that does not flush each) are one row, for nothing tells their times apart. What a line
+    says beside its count (a loss) is an event for each line, for a row has no place for it; also where the count, or a
+    rate, is refused. The first ``skip`` observations are warm-up; ``full`` is called once, when the wanted amount has
+    been measured.
     """
 
     def __init__(self, request: dict[str, Any], full: Callable[[], None]) -> None:
@@ -28,7 +32,7 @@ class PrintedMetrics:
         self._full: Callable[[], None] | None = full
         self._events: EventWriter | None = None
         self._steps: StepsWriter | None = None
-        self._unit = ""
+        self._unit = ""  # of the counts, or of the rates: a process has one of them, in the unit that it said first
         self._rated = False
         self._lines = Lines(too_long=self._too_long)
         self._count = 0  # of the lines that arrived together
@@ -64,21 +68,45 @@ class PrintedMetrics:
             return
         if _is_deep(line, value):
             self._refuse(line, f"nested more than {_DEPTH} deep")
-        elif "count" in value and "rate" not in value:
+        elif "rate" in value:
+            self._rate(line, value, now_ns)
+        elif "count" in value:
             self._add(line, value["count"], str(value.get("unit", "items")))
-        elif "rate" in value and not is_number(value["rate"]):
-            self._refuse(line, "rate is no number")
-        elif "rate" in value and value["rate"] <= 0:
-            self._refuse(line, "rate is not above 0")
-        elif "rate" in value and value.get("task", "train") == "train" and (self._steps is not None or self._count):
-            self._refuse(line, "steps are counted already: a rate beside them would count them twice")
-        elif "rate" in value and value.get("task", "train") == "train":
-            self._rated = True
-            units = {"units": value["unit"]} if "unit" in value and "units" not in value else {}
+            self._write_rest(value)
+        else:
+            self._write("data", value)
+
+    def _rate(self, line: bytes, value: dict[str, Any], now_ns: int) -> None:
+        is_train = value.get("task", "train") == "train"
+        units = {"units": value["unit"]} if "unit" in value and "units" not in value else {}
+        unit = str({**value, **units}.get("units") or "")
+        if why := self._why_no_rate(value["rate"], unit, is_train):
+            self._refuse(line, why)
+            self._write_rest(value)
+        elif is_train:
+            self._rated, self._unit = True, self._unit or unit
             task = "train" if self._observe(now_ns, rate=value["rate"]) == MEASURED else "warmup"
             self._write("data", {**value, **units, "task": task})
         else:
             self._write("data", value)
+
+    def _why_no_rate(self, rate: object, unit: str, is_train: bool) -> str:
+        """Say why a rate counts for nothing, nothing where it does; one without a unit is in that of the others."""
+        if not is_number(rate):
+            return "rate is no number"
+        if rate <= 0:
+            return "rate is not above 0"
+        if is_train and (self._steps is not None or self._count):
+            return "steps are counted already: a rate beside them would count them twice"
+        if is_train and unit and self._unit not in ("", unit):
+            return f"rates are in {self._unit[:_NAME].encode(errors='replace').decode()}"
+        return ""
+
+    def _write_rest(self, value: dict[str, Any]) -> None:
+        """Keep what a line says beside an amount, as if it stood on a line of its own; of a task alone, nothing."""
+        rest = {key: item for key, item in value.items() if key not in _AMOUNT}
+        if rest.keys() - {"task"}:
+            self._write("data", rest)
 
     def _add(self, line: bytes, count: object, unit: str) -> None:
         """Add a line's count to the row that its arrival ends."""

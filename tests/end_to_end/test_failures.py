@@ -120,6 +120,12 @@ CASES = {
     # It does not end.
     "deadline": late("2 s, 4 steps measured, nothing measured or told in the last 2 s", f"{STEPS} sleep 1000"),
     "silence": late("2 s, 0 steps measured, nothing measured or told in the last 2 s", "sleep 1000", measured=0),
+    "rate-of-text": late(
+        "2 s, 0 steps measured, nothing measured or told in the last 0 s; refused of what it printed: rate is no"
+        " number",
+        """while true; do echo '{"rate": "fast", "units": "items/s"}'; sleep 0.05; done""",
+        measured=0,
+    ),
     "slow-start": late(
         "2 s, still in warm-up: 1 of 2 steps (raise max_duration, or lower voir.options.skip), nothing"
         " measured or told in the last …",

@@ -45,6 +45,13 @@ BY_ITSELF = [
     ),
     (
         {"code": 0},
+        {"warmups": 4, "refused": "rate is no number"},
+        "failed",
+        "no rate: only 4 warm-up steps (voir.options.skip says how many are; 0: none); refused of what it printed: rate"
+        " is no number",
+    ),
+    (
+        {"code": 0},
         {"warmups": 4, "task": "infer"},
         "failed",
         "no rate: only 4 warm-up inferences (voir.options.skip says how many are; 0: none)",
@@ -131,6 +138,19 @@ ENDED = [
         "timeout",
         "reached max_duration: ended after 600 s, still in warm-up: 2 of 5 inferences (raise max_duration, or lower"
         " voir.options.skip)",
+    ),
+    (
+        LATE,
+        {"refused": "rate is no number", "idle_s": 0.2},
+        "timeout",
+        "reached max_duration: ended after 600 s, 0 steps measured, nothing measured or told in the last 0 s; refused"
+        " of what it printed: rate is no number",
+    ),
+    (
+        LATE,
+        {"rates": 1, "refused": "rates are in B/s"},
+        "timeout",
+        "reached max_duration: ended after 600 s, 1 steps measured; refused of what it printed: rates are in B/s",
     ),
     (
         LATE,

@@ -170,3 +170,43 @@ def test_a_number_of_hundreds_of_digits_is_refused(printed: Printed, key: str) -
     printed.feed(b'{"%s": 1%s}\n' % (key.encode(), b"0" * 400))
     ((_, event, _),) = printed.events
     assert event == "line"
+
+
+def test_what_a_line_says_beside_its_count_is_kept_line_by_line(printed: Printed) -> None:
+    printed.feed(
+        b'{"count": 5, "unit": "MB", "loss": NaN, "mykey": 3}\n{"count": 6, "unit": "MB", "task": "t", "loss": 1}\n',
+        b'{"count": 7, "unit": "MB"}\n{"task": "train", "count": 8, "unit": "MB"}\n',
+        b'{"count": 9, "unit": "MB", "loss": 0.5}\n',
+    )
+    assert printed.events == [
+        (2, "data", {"loss": None, "mykey": 3}),
+        (3, "data", {"task": "t", "loss": 1}),
+        (4, "data", {"loss": 0.5}),
+        (5, "stop", {"reason": "observations", "observations": 2}),
+    ]
+    assert b'"nonfinite": ["loss"]' in printed.events_path.read_bytes().splitlines()[0]
+    assert list(read_steps(printed.steps_path).columns["count"]) == [11, 15, 9]
+
+
+@pytest.mark.parametrize(
+    "amount", [b'"count": 0', b'"count": 6, "unit": "images"', b'"rate": "fast", "units": "B/s"', b'"rate": 3']
+)
+def test_what_stands_beside_an_amount_that_is_refused_is_kept_all_the_same(printed: Printed, amount: bytes) -> None:
+    line = b'{"loss": NaN, %s}' % amount
+    printed.feed(b'{"count": 5, "unit": "B"}\n' + line + b"\n")
+    refused, kept = printed.events
+    assert (refused[:2], refused[2]["line"], kept) == ((2, "line"), line.decode(), (3, "data", {"loss": None}))
+
+
+def test_rates_are_in_the_unit_that_was_said_first(printed: Printed) -> None:
+    printed.feed(
+        b'{"rate": 3, "units": "images/s"}\n{"rate": 3000, "units": "bytes/s"}\n{"rate": 4, "unit": "bytes/s"}\n',
+        b'{"rate": 5}\n{"task": "eval", "rate": 6, "units": "words/s"}\n{"rate": 7, "unit": "images/s"}\n',
+    )
+    assert [data["why"] for _, event, data in printed.events if event == "line"] == ["rates are in images/s"] * 2
+    assert [data["rate"] for _, event, data in printed.events if event == "data"] == [3, 5, 6, 7]
+
+
+def test_a_unit_of_any_length_or_of_no_text_is_named_in_a_few_letters(printed: Printed) -> None:
+    printed.feed(b'{"rate": 3, "unit": "\\ud800' + b"x" * 100_000 + b'"}\n{"rate": 3, "unit": "B/s"}\n')
+    assert printed.events[1][2]["why"] == f"rates are in ?{'x' * 39}"
