@@ -55,7 +55,8 @@ class Reported:
     def push(self, data: Mapping[str, Any]) -> None:
         """Write what JSON can hold of it. Raises StopProgram after the last rate that is wanted."""
         kept = plain({**data, **self._numbers(data)})
-        if "rate" in kept and kept.setdefault("task", "train") == "train" and _is_rate(kept["rate"]):
+        is_rate = "rate" in kept and kept.setdefault("task", "train") == "train" and _is_rate(kept["rate"])
+        if is_rate and self._is_in_unit(kept.get("units")):
             self._observe(kept)
         else:
             self.write("data", kept)
@@ -94,7 +95,15 @@ class Reported:
         measured = self._observations.measured
         if not measured:
             return ""
-        return f"train: {self._sum / measured:.6g} {self._units}, the mean of {measured} reported rates\n"
+        return f"train: {self._sum / measured:.6g} {self._units or 'items/s'}, the mean of {measured} reported rates\n"
+
+    def _is_in_unit(self, units: object) -> bool:
+        """Say whether a rate is in the unit that was said first, or in none: those in others are no part of it."""
+        self._units = self._units or str(units or "")
+        if not units or str(units) == self._units:
+            return True
+        self.note(f"a rate in {units} does not count: rates are in {self._units}")
+        return False
 
     def _observe(self, data: dict[str, Any]) -> None:
         """Write a rate and count it; a group that goes on after the last that was wanted gives none."""
@@ -107,7 +116,6 @@ class Reported:
             return
         self.write("data", data)
         self._sum += data["rate"]
-        self._units = data.get("units", "items/s")
         enough = self._observations.reached(now_ns)
         if enough is not None:
             self.stop(enough)

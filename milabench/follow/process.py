@@ -176,6 +176,10 @@ class _Told:
         rate, steps, task = data["rate"], data.get("steps", 1), data.get("task", "train")
         if not is_number(rate) or task not in ("train", "warmup"):
             return
+        units = str(data.get("units") or self.unit)
+        if self.unit not in ("", units):  # a rate is in the unit that was said first
+            return
+        self.unit = units
         steps = steps if type(steps) is int and steps > 0 else 1
         if task == "warmup":
             self.warmups += steps
@@ -183,7 +187,6 @@ class _Told:
             self.measured += steps
             self._sum += rate * steps
         self._latest.append(rate)
-        self.unit = str(data.get("units") or self.unit)
         if is_number(at := line.get("time_ns")):
             self.last_rate_at = at / 1e9
 

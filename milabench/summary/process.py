@@ -314,7 +314,9 @@ def _warnings(reading: Reading, tag: str) -> Iterator[str]:
     if reading.bad:
         yield f"{tag}: {reading.bad} lines of its .data file are no events and were left out{_of_bad(reading)}"
     if reading.refused:
-        yield f"{tag}: {reading.refused} lines that it printed look like metrics and are none: its .data file says why"
+        first = f" (the first: {reading.why_refused})" if reading.why_refused else ""
+        told = f"{reading.refused} lines that it printed look like metrics and are none"
+        yield f"{tag}: {told}: its .data file says why{first}"
     if reading.lost:
         yield f"{tag}: {reading.lost} events are missing from its .data file"
     if reading.torn:
@@ -327,6 +329,9 @@ def _warnings(reading: Reading, tag: str) -> Iterator[str]:
     if reading.tasks:
         named = ", ".join(sorted(reading.tasks))
         yield f"{tag}: {reading.tasks.total()} rates are of other tasks than train ({named}) and were left out"
+    if reading.units:
+        named = ", ".join(sorted(reading.units))
+        yield f"{tag}: {reading.units.total()} rates are not in {reading.unit} ({named}) and were left out"
     if reading.unknown:
         named = ", ".join(sorted(reading.unknown))
         yield f"{tag}: {reading.unknown.total()} events are of kinds unknown here ({named}) and were left out"

@@ -9,6 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from itertools import repeat
 from types import NoneType
 from typing import Any, Final
 
@@ -77,9 +78,11 @@ class Reading:
     host_bytes: int = 0
     nonfinite: int = 0
     tasks: Counter[str] = field(default_factory=Counter)  # rates of other tasks than train, by task
+    units: Counter[str] = field(default_factory=Counter)  # rates in other units than the first that was said, by unit
     lines: int = 0
     bad: int = 0
     refused: int = 0  # lines printed that look like metrics and are none
+    why_refused: str = ""  # why the first of them is none
     salvaged: int = 0
     lost_rates: int = 0
     torn: int = 0
@@ -102,7 +105,8 @@ def read(lines: Iterable[bytes], *, rates: bool = True) -> Reading:
             _fold_plain(reading, match, rates)
             continue
         if line.startswith(_IDLE) and line.endswith(b"}"):
-            reading.refused += b'"why": ' in line
+            if b'"why": ' in line:
+                _fold_refused(reading, line)
             if line.endswith(_FROM_STDERR) and not reading.said and legacy.tells_error(line):
                 reading.said = legacy.last_words(_object(line) or {})
             continue
@@ -123,13 +127,19 @@ def _fold_plain(reading: Reading, match: re.Match[bytes], rates: bool) -> None:
         rate = float(match[which - 1])
         if not rates:
             return
-        if is_number(rate):
-            reading.rates.append(rate)
-            reading.unit = reading.unit or sys.intern(match[which].decode(errors="replace"))
-        else:
+        if not is_number(rate):
             reading.nonfinite += 1
+        elif _is_in_unit(reading, match[which].decode(errors="replace"), 1):
+            reading.rates.append(rate)
     elif which is not None:
         _fold_loss(reading, float(match[which]), False)
+
+
+def _fold_refused(reading: Reading, line: bytes) -> None:
+    """Count a line that was printed and is no metric; only the first of them is decoded."""
+    reading.refused += 1
+    if reading.refused == 1 and isinstance(data := (_object(line) or {}).get("data"), dict):
+        reading.why_refused = str(data.get("why", ""))
 
 
 def _fold_damaged(reading: Reading, text: str) -> None:
@@ -274,19 +284,29 @@ def _fold_data(reading: Reading, data: dict[str, Any], line: dict[str, Any]) -> 
 def _fold_rate(reading: Reading, data: dict[str, Any], rate: object, task: object) -> None:
     steps = data.get("steps", 1)
     steps = steps if isinstance(steps, int) and 0 < steps <= _MOST_STEPS else 1
-    if task == "warmup":
-        reading.warmup += steps
-    elif task == "train":
-        if not is_number(rate):
-            reading.nonfinite += 1
-            return
-        if steps == 1:
-            reading.rates.append(rate)
-        else:
-            reading.rates.extend([rate] * steps)
-        reading.unit = reading.unit or sys.intern(str(data.get("units", "")))
-    else:
+    if task == "train" and not is_number(rate):
+        reading.nonfinite += 1
+    elif task not in ("warmup", "train"):
         reading.tasks[str(task or "none")[:_NAME]] += steps
+    elif _is_in_unit(reading, str(data.get("units") or ""), steps):
+        if task == "warmup":
+            reading.warmup += steps
+        elif is_number(rate):
+            reading.rates.extend(repeat(rate, steps))
+
+
+def _is_in_unit(reading: Reading, unit: str, steps: int) -> bool:
+    """Say whether a rate is in the unit that was said first; count those in others, which cannot be put together.
+
+    One without a unit, or whose unit is damaged, is in that of the rest.
+    """
+    if not unit or unit == reading.unit or "\ufffd" in unit:
+        return True
+    if not reading.unit:
+        reading.unit = sys.intern(unit)
+        return True
+    reading.units[unit[:_NAME]] += steps
+    return False
 
 
 def _fold_loss(reading: Reading, loss: object, nonfinite: bool) -> None:

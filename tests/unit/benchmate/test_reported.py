@@ -113,6 +113,19 @@ def test_what_is_no_rate_of_training_is_written_and_not_counted(
     assert events(tmp_path) == [("data", data)]
 
 
+def test_rates_in_another_unit_than_the_first_are_written_and_not_counted(
+    tmp_path: Path, make: Callable[..., Reported]
+) -> None:
+    metrics = make(skip=0, observations=3)
+    for rate, units in ((1.0, "Tok/s"), (900.0, "B/s"), (900.0, "B/s")):
+        metrics.push({"rate": rate, "units": units})
+    metrics.push({"rate": 3.0})
+    assert metrics.describe() == "train: 2 Tok/s, the mean of 2 reported rates\n"
+    told = [data["message"] for event, data in events(tmp_path) if event == "note"]
+    assert told == ["a rate in B/s does not count: rates are in Tok/s"]
+    assert [data["rate"] for event, data in events(tmp_path) if event == "data"] == [1.0, 900.0, 900.0, 3.0]
+
+
 def test_a_rate_without_a_task_is_one_of_training(tmp_path: Path, make: Callable[..., Reported]) -> None:
     make(skip=0).push({"rate": 2.0})
     assert tasks(tmp_path) == ["train"]

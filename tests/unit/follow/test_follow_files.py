@@ -122,6 +122,13 @@ def test_rates_that_a_script_writes_itself_are_its_steps(written: Written) -> No
     assert (found.rate, found.unit, found.last_step) == (20.0, "items/s", 5.0)
 
 
+def test_rates_in_another_unit_than_the_first_are_passed_over(written: Written) -> None:
+    for rate, units in ((3.0, "items/s"), (3000.0, "bytes/s"), (5.0, "items/s")):
+        written.event("data", {**TRAIN, "rate": rate, "units": units})
+    found = written.read()
+    assert (found.measured, found.rate, found.rate_now, found.unit) == (2, 4.0, 4.0, "items/s")
+
+
 def test_steps_tell_phase_rates_and_the_share_that_is_done(written: Written) -> None:
     written.steps(regular(1))
     assert (written.read().stage, written.read().rate) == ("warm-up", None)

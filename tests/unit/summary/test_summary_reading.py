@@ -31,6 +31,30 @@ def test_only_train_rates_are_kept_and_warm_up_is_counted() -> None:
     assert (list(found.rates), found.warmup, found.unit) == ([10.0, 20.0, 20.0], 3, "items/s")
 
 
+def test_rates_in_other_units_than_the_first_are_left_out_and_counted() -> None:
+    found = read(
+        [
+            *lines(
+                ("data", {"task": "warmup", "rate": 2.0, "units": "images/s"}),
+                ("data", {"task": "train", "rate": 3000.0, "units": "bytes/s", "steps": 2}),
+                ("data", {"task": "train", "rate": 3.0, "units": "images/s"}),
+                ("data", {"task": "warmup", "rate": 3000.0, "units": "bytes/s"}),
+                ("data", {"task": "train", "rate": 4.0}),
+            ),
+            b'{"event": "data", "data": {"task": "train", "rate": 9, "units": "words/s"}, "pipe": "data"}',
+            b'{"event": "data", "data": {"task": "train", "rate": 5, "units": "images/s"}, "pipe": "data"}',
+        ]
+    )
+    assert (list(found.rates), found.warmup, found.unit) == ([3.0, 4.0, 5.0], 1, "images/s")
+    assert found.units == {"bytes/s": 3, "words/s": 1}
+
+
+def test_of_lines_that_are_refused_the_first_says_why() -> None:
+    refused = [("line", {"line": "{", "why": why}) for why in ("rate is no number", "no JSON")]
+    found = read(lines(*refused, ("line", {"line": "text"})))
+    assert (found.refused, found.why_refused) == (2, "rate is no number")
+
+
 def test_rates_are_passed_over_where_steps_say_them_but_losses_are_not() -> None:
     several = lines(
         ("data", {"task": "train", "rate": 10.0, "units": "items/s"}),

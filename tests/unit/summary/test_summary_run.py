@@ -237,6 +237,19 @@ def test_what_makes_numbers_doubtful_is_told(make_run: MakeRun) -> None:
     )
 
 
+def test_rates_in_two_units_are_not_put_together_and_told(make_run: MakeRun) -> None:
+    run = make_run()
+    refused = ("line", {"line": "{}", "why": "rates are in images/s"})
+    run.write("a", *rates(3, 3, units="images/s"), *rates(3000, units="bytes/s"), refused, end())
+    summary = summarize(run)
+    assert (summary.benchmarks[0].perf, summary.benchmarks[0].unit) == (3, "images/s")
+    look = "lines that it printed look like metrics and are none: its .data file says why"
+    assert set(summary.warnings) >= {
+        "a: 1 rates are not in images/s (bytes/s) and were left out",
+        f"a: 1 {look} (the first: rates are in images/s)",
+    }
+
+
 def test_who_ran_beside_whom_and_what_had_changed_is_told(make_run: MakeRun) -> None:
     changed = [{"driver": "1 → 2"}]
     run = make_run(recorded={**GPU, "changed": changed}, met={"a": ("b",), "a.R1": ("c",)}, planned=plan(TWICE))
