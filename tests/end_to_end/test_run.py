@@ -11,6 +11,7 @@ import pytest
 
 from benchmate.wire import MEASURED, WARMUP
 from harness import PRINTER, Project, rates_of, shell, wait_until
+from milabench.eventfile import events_in
 
 ONE_STEP = """echo '{"count": 10, "unit": "items"}'; sleep 0.02; """
 FAILURES = {
@@ -113,6 +114,47 @@ def test_a_printed_rate_counts_as_it_stands(project: Project) -> None:
     assert project.verb("run").code == 0
     found = project.report()["rates"]
     assert (found["perf"], found["unit"], found["steps"]) == (3.5, "GB/s", {"warmup": 2, "measured": 4})
+
+
+def test_what_is_printed_beside_a_count_is_kept_and_told(project: Project) -> None:
+    line = """echo '{"count": 10, "unit": "items", "loss": %s, "mykey": 3}'; sleep 0.02; """
+    project.suite(counts=shell("".join(line % loss for loss in (4, 3, 2, 1)), skip=0))
+    assert project.verb("run").code == 0
+    found = project.report()["counts"]
+    assert (found["unit"], found["losses"]["first"], found["losses"]["last"]) == ("items/s", 4, 1)
+    events = list(events_in(project.run().files("counts").events))
+    kept = [event.data for event in events if event.event == "data" and "rate" not in event.data]
+    assert kept == [{"loss": loss, "mykey": 3} for loss in (4, 3, 2, 1)]
+    assert [event.seq for event in events] == list(range(len(events)))
+
+
+def test_a_loss_beside_a_count_that_is_no_number_is_a_failure(project: Project) -> None:
+    line = """echo '{"count": 64, "unit": "MB", "loss": NaN, "mykey": 3}'"""
+    project.suite(lost=shell(f"while true; do sleep 0.02; {line}; done", stop=20, skip=0))
+    assert project.verb("run").code == 1
+    assert project.run().outcomes()["lost"].reason == "the loss is not a finite number"
+    assert project.report()["lost"]["losses"]["nan"] is True
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        ("", "are none: its .data file says why (the first: rates are in images/s)"),
+        (" >&$DATA_FD", "rates are not in images/s (bytes/s) and were left out"),
+    ],
+    ids=["printed", "by-descriptor"],
+)
+def test_a_rate_is_in_the_unit_that_was_said_first_and_others_are_told(project: Project, to: str, told: str) -> None:
+    two = (
+        """echo '{"task": "train", "rate": 3, "units": "images/s"}'%s; """
+        """echo '{"task": "train", "rate": 3000, "units": "bytes/s"}'%s; sleep 0.02; """
+    )
+    project.suite(mixed=shell(two.replace("%s", to) * 4, skip=0))
+    assert project.verb("run").code == 0
+    document = project.milabench("report", "--json").json
+    (found,) = document["benchmarks"]
+    assert (found["perf"], found["unit"], found["steps"]["measured"]) == (3, "images/s", 4)
+    assert [each for each in document["warnings"] if each.startswith("mixed: 4 ") and each.endswith(told)]
 
 
 NUMBERLESS = {
