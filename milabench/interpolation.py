@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from milabench import unreadable
 from milabench.document import Node, annotate, plain
 from milabench.problems import Code, Problems, nearest
 
@@ -226,24 +227,27 @@ class Interpolator:
         try:
             value = _by_omegaconf(self._tree(mentioned), path, hidden, str(node.value))
         except (OmegaConfBaseException, ValueError, TypeError, LookupError, RecursionError) as error:
+            unread = unreadable.why(hidden)
+            if unread:
+                raise _Failure(Code.UNKNOWN_REFERENCE, aside.shown(unread)) from None
             if any(f"${{{name}." in text for name in self._keep):
                 return node.made(written)
             message = str(error).splitlines()[0] if str(error) else "cannot be worked out"
+            if unreadable.INSTEAD_NAME in message:
+                message = "leads to a text whose references cannot be read"
             raise _Failure(Code.UNKNOWN_REFERENCE, f"{written}: {aside.shown(message)}") from None
         made = annotate(aside.shown(value) if isinstance(value, str) else value, node)
         return node.made(made.value)
 
     def _tree(self, names: Collection[str]) -> Any:
         """Return some entries as OmegaConf has them, the same for the same entries."""
-        from omegaconf import OmegaConf
-
         entries = {name: self._entry(name) for name in sorted(names)}
         key = tuple(map(id, entries.values()))
         if key not in self._trees:
             count = sum(map(_size, entries.values()))
             if count > MAX_BEYOND:
                 raise ValueError(f"what it may refer to is more than {MAX_BEYOND} values")
-            tree = OmegaConf.create({name: plain(entry) for name, entry in entries.items()})
+            tree = unreadable.tree({name: plain(entry) for name, entry in entries.items()})
             self._trees[key] = (tree, list(entries.values()))
         return self._trees[key][0]
 
