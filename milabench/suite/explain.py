@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from milabench.document import Node
 from milabench.errors import UsageError
 from milabench.keys import Key
+from milabench.merge import items
 from milabench.overrides import fitting, keys
 from milabench.problems import nearest
 from milabench.provenance import Path as Keys
@@ -38,17 +39,26 @@ def explain(
     name, under = _target(target, found)
     where = (name, *under)
     if name in found.templates:
-        return list(provenances(below(found.templates[name], where), where))
+        return _as_read(provenances(below(found.templates[name], where), where), found.templates[name])
     draft = found.drafts[name]
     templates = _templates(found.entries[draft.entry], draft.cell or {})
     benchmark = next(each for each in found.suite.benchmarks if each.name == name)
     unwritten = list(_unwritten(KEYS, draft.node, benchmark.config, _Asked(path=(name,), target=where)))
     try:
-        return [*provenances(below(draft.node, where), where, templates), *unwritten]
+        return [*_as_read(provenances(below(draft.node, where), where, templates), draft.node), *unwritten]
     except UsageError:
         if unwritten:
             return unwritten
         raise
+
+
+def _as_read(found: Iterable[Provenance], entry: Node) -> list[Provenance]:
+    """Return what is told of an entry with its tags as a benchmark has them: sorted, each once."""
+    tags = entry.value.get("tags") if isinstance(entry.value, dict) else None
+    if tags is None or tags.value is None:
+        return list(found)
+    words = sorted({tag.spelled for tag in items(tags)})
+    return [replace(each, value=words) if each.path[1:] == ("tags",) else each for each in found]
 
 
 def _target(target: str, found: Resolution) -> tuple[str, list[str]]:

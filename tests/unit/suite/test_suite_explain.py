@@ -6,7 +6,7 @@ import pytest
 
 from milabench.errors import UsageError
 from milabench.provenance import Provenance
-from milabench.suite import explain
+from milabench.suite import explain, resolve
 from milabench.suite.language import KEYS
 
 LOW = """\
@@ -98,6 +98,23 @@ def test_a_removed_key_says_what_it_was(explained: Any) -> None:
 
 def test_a_union_names_all_its_parts(explained: Any) -> None:
     assert explained("one.tags") == [(["a", "b"], ["suite.yaml:6:9=['b']", "low.yaml:5:9=['a']"])]
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "value"),
+    [
+        ("x: {inherits: _p, tags: [big, alpha]}", "x", ["alpha", "big", "cpu"]),
+        ("x: {inherits: _p, tags: [zed, cpu, 3]}", "x", ["3", "big", "cpu", "zed"]),
+        ("x: {command: {argv: [a]}, tags: one}", "x", ["one"]),
+        ("x: {inherits: _p}", "_p", ["big", "cpu"]),
+    ],
+)
+def test_tags_are_told_as_a_benchmark_has_them(suites: Any, text: str, target: str, value: Any) -> None:
+    path = suites.write(f"_p: {{command: {{argv: [a]}}, tags: [cpu, big]}}\n{text}\n")
+    (told,) = explain(path, f"{target}.tags")
+    assert told.value == value
+    benchmark = resolve(path).benchmarks[0]
+    assert target == "_p" or list(benchmark.tags) == value
 
 
 LISTS = {
