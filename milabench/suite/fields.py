@@ -154,7 +154,7 @@ def _argv(read: Reader, node: Node, path: str) -> list[str] | None:
     """Return the words of a list as they are spelled; a map is only looked through."""
     if isinstance(node.value, list):
         return list(read.tokens(node, path))
-    for key, value in read.entries(node, path).items():
+    for key, value in read.entries(node, path, "a map or a list").items():
         where = f"{path}.{key}"
         read.token(key, value.key_mark, where)
         if value.value is False:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from milabench import expression, placeholders
 from milabench.document import Node
 from milabench.errors import Mark
-from milabench.merge import items
+from milabench.merge import appended, items
 from milabench.problems import Code, Problems, nearest
 from milabench.tokens import ExpressionError
 
@@ -133,6 +133,9 @@ class Reader:
 
     def words(self, node: Node, path: str) -> tuple[str, ...]:
         """Return the words of a list, or the one that is written instead of a list."""
+        if isinstance(node.value, dict) and appended(node) is None:
+            self.wrong(node, path, f"needs a list of words, not {node.shown}")
+            return ()
         found = []
         for index, item in enumerate(items(node)):
             if isinstance(item.value, dict | list) or item.value is None:
@@ -157,11 +160,11 @@ class Reader:
         except placeholders.PlaceholderError as error:
             self.problems.add(error.code, f"{path}: {error}", mark, path=path, suggestion=error.suggestion)
 
-    def entries(self, node: Node, path: str) -> dict[str, Node]:
-        """Return the entries of a map that are not null."""
+    def entries(self, node: Node, path: str, wanted: str = "a map") -> dict[str, Node]:
+        """Return the entries of a map that are not null; ``wanted`` is what else may stand there, in words."""
         if not isinstance(node.value, dict):
             if node.value is not None:
-                self.wrong(node, path, f"needs a map, not {node.shown}")
+                self.wrong(node, path, f"needs {wanted}, not {node.shown}")
             return {}
         return {key: entry for key, entry in node.value.items() if entry.value is not None}
 
