@@ -109,6 +109,17 @@ def names(expression: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(parser.names))
 
 
+def lookups(expression: str) -> tuple[tuple[Any, ...], ...]:
+    """Return the parts of names that an expression looks up: ``("gpu", "count")`` for ``gpu['count']``, ``gpu.count``.
+
+    A path ends before a part that is computed. Raises ExpressionError when it cannot be read.
+    """
+    parser = Parser(expression, _QUANTITY_TOKENS, _FUNCTIONS)
+    _condition(parser)
+    parser.end()
+    return tuple(dict.fromkeys(parser.lookups))
+
+
 def duration(value: float | str) -> float:
     """Return seconds of ``600``, ``10m`` or ``250ms``. Raises ExpressionError."""
     return _amount(value, SECONDS, "a time such as 90, 90s or 10m")
@@ -219,7 +230,9 @@ def _signed(parser: Parser) -> Evaluate:
 
 
 def _postfix(parser: Parser) -> Evaluate:
+    word, known = parser.ahead, len(parser.names)
     value = _atom(parser)
+    path: list[Any] | None = [word] if parser.names[known:] == [word] else None  # while all of it is known
     while True:
         column = parser.column
         if parser.take("."):
@@ -229,7 +242,20 @@ def _postfix(parser: Parser) -> Evaluate:
             parser.expect("]")
         else:
             return value
+        path = _followed(parser, path, key)
         value = _item(parser, value, key, column)
+
+
+def _followed(parser: Parser, path: list[Any] | None, key: Evaluate) -> list[Any] | None:
+    """Note a part of a name with those before it, and return it with them; None where a system is needed for it."""
+    try:
+        part = key({})
+    except ExpressionError:
+        return None
+    if path is None or not isinstance(part, str | int):
+        return None
+    parser.lookups.append((*path, part))
+    return [*path, part]
 
 
 def _item(parser: Parser, value: Evaluate, key: Evaluate, column: int) -> Evaluate:

@@ -47,6 +47,7 @@ class Parser:
     def __init__(self, text: str, pattern: re.Pattern[str], functions: Functions = NO_FUNCTIONS) -> None:
         self.functions = functions
         self.names: list[str] = []  # what a reader of quantities has met
+        self.lookups: list[tuple[Any, ...]] = []  # names with the parts of them that are looked up
         self._text = text
         self._depth = 0
         if len(text) > MAX_LENGTH:
@@ -69,6 +70,11 @@ class Parser:
     @property
     def column(self) -> int:
         return self._tokens[self._at][2]
+
+    @property
+    def ahead(self) -> str:
+        """The text of the next token."""
+        return self._tokens[self._at][1]
 
     def fail(self, message: str, column: int) -> NoReturn:
         raise ExpressionError(message, self._text, column)

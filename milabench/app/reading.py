@@ -35,6 +35,7 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
         try:
             path = find_config(options.config)
             found = suite.resolve(path, options.override, options.environ, lenient=options.lenient)
+            errors.extend(_misplaced_secrets(found, options.environ))
         except ConfigurationError as error:
             errors.extend(error.problems)
             warnings.extend(error.warnings)
@@ -48,6 +49,13 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
     told = (*(found.warnings if found else ()), *warnings)
     secrets = environ.secrets(options.environ)
     return found, [_by_name(each, secrets) for each in errors], [_by_name(each, secrets) for each in told]
+
+
+def _misplaced_secrets(found: Suite, operator: Mapping[str, str]) -> Sequence[Problem]:
+    """Return the variables of a suite that no plan takes, since they would tell secrets; each place once."""
+    known = environ.secrets(operator)
+    problems = (problem for each in found.benchmarks for problem in environ.misplaced(each, known))
+    return list({problem.mark: problem for problem in problems}.values())
 
 
 def _by_name(problem: Problem, secrets: environ.Secrets) -> Problem:

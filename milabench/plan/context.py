@@ -156,8 +156,7 @@ class Context:
     @cached_property
     def own_env(self) -> dict[str, str]:
         """Return the variables that the suite gives, those of a program's ``command`` last."""
-        benchmark, program = self.benchmark, self.benchmark.program
-        env = {**benchmark.env, **(program.env if program else {})}
+        env = self.benchmark.variables
         values = placeholders.resolve(tuple(env.values()), self.known)
         return dict(zip(env, values, strict=True))
 
@@ -175,7 +174,7 @@ class Context:
 
     def split_secrets(self, env: Mapping[str, str]) -> tuple[dict[str, str], set[str]]:
         """Split variables into values and names of secrets. Raises ConfigurationError for one that must not stand."""
-        return environ.split_secrets(env, self.secrets, mark=self.benchmark.mark, benchmark=self.benchmark.name)
+        return environ.split_secrets(env, self.secrets, self.benchmark)
 
     def refuse_secrets(self, written: Any) -> None:
         """Raise ConfigurationError where the value of a secret stands in plain data that would be written."""

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from milabench.errors import ConfigurationError, Mark, Problem
+from milabench.errors import ConfigurationError, Problem
 from milabench.plan.site import Dirs
 from milabench.problems import Code
+from milabench.suite.types import Benchmark
 from milabench.system.types import Arch, Node
 
 SELECTION_VARIABLES = {
@@ -91,22 +92,26 @@ def devices(arch: Arch, node: Node, ids: Sequence[int]) -> dict[str, str]:
     return selected
 
 
-def split_secrets(
-    env: Mapping[str, str], known: Secrets, *, mark: Mark, benchmark: str
-) -> tuple[dict[str, str], set[str]]:
+def split_secrets(env: Mapping[str, str], known: Secrets, benchmark: Benchmark) -> tuple[dict[str, str], set[str]]:
     """Split variables into values and names of secrets, whose values are the operator's own (``known``).
 
     Raises ConfigurationError for a secret that is not: it could reach the process only by standing in the plan.
     """
     named = {name for name, value in env.items() if value == by_name(name) or (value and value == known.get(name))}
     values = {name: value for name, value in env.items() if name not in named}
-    problems = [
-        Problem(code=Code.SECRET.code, message=f"{benchmark}: {why}", mark=mark, path=f"{benchmark}.env")
-        for why in _misplaced(values, known)
-    ]
+    problems = list(_misplaced(values, known, benchmark))
     if problems:
         raise ConfigurationError(problems)
     return values, named
+
+
+def misplaced(benchmark: Benchmark, known: Secrets) -> Sequence[Problem]:
+    """Return what ``split_secrets`` refuses of the variables that a suite gives, on any system."""
+    try:
+        split_secrets(benchmark.variables, known, benchmark)
+    except ConfigurationError as error:
+        return error.problems
+    return ()
 
 
 def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,12 +209,23 @@ def _by_name(env: Mapping[str, str]) -> dict[str, str]:
     return {name: by_name(name) if value and is_secret(name) else value for name, value in env.items()}
 
 
-def _misplaced(env: Mapping[str, str], known: Secrets) -> Iterator[str]:
+def _misplaced(env: Mapping[str, str], known: Secrets, benchmark: Benchmark) -> Iterator[Problem]:
     for name, value in env.items():
-        if "${secret:" in value:
-            yield f"{name} is given a secret of another name: write it under its own, as NAME: ${{secret:NAME}}"
-        elif value and is_secret(name):
-            remedy = f"put it into your environment, and write {by_name(name)} or leave it out"
-            yield f"the value of {name}, a secret, would stand in the plan: {remedy}"
-        elif other := exposed(value, known):
-            yield f"{name} holds the value of {other}, a secret: let the program read {other} itself"
+        why, path = _why_misplaced(name, value, known), f"env.{name}"
+        if why:
+            yield Problem(
+                code=Code.SECRET.code,
+                message=f"{benchmark.name}: {why}",
+                mark=benchmark.place(path),
+                path=f"{benchmark.name}.{path}",
+            )
+
+
+def _why_misplaced(name: str, value: str, known: Secrets) -> str | None:
+    if "${secret:" in value:
+        return f"{name} is given a secret of another name: write it under its own, as NAME: ${{secret:NAME}}"
+    if value and is_secret(name):
+        remedy = f"put it into your environment, and write {by_name(name)} or leave it out"
+        return f"the value of {name}, a secret, would stand in the plan: {remedy}"
+    other = exposed(value, known)
+    return f"{name} holds the value of {other}, a secret: let the program read {other} itself" if other else None

@@ -46,8 +46,8 @@ def skip_reason(context: Context) -> str | None:
     """Return why a benchmark cannot run on its node, or None."""
     benchmark, nodes = context.benchmark, context.system.nodes
     values = {**context.values, "num_machines": benchmark.nodes}
-    for requirement in benchmark.requires:
-        if not _holds(requirement, values, benchmark):
+    for index, requirement in enumerate(benchmark.requires):
+        if not _holds(requirement, values, benchmark, f"requires_capabilities[{index}]"):
             return f"requires {requirement}"
     if benchmark.nodes > len(nodes):
         return f"needs {benchmark.nodes} machines, the system has {len(nodes)}"
@@ -62,13 +62,14 @@ def skip_reason(context: Context) -> str | None:
     return None
 
 
-def _holds(requirement: str, values: Mapping[str, Any], benchmark: Benchmark) -> bool:
+def _holds(requirement: str, values: Mapping[str, Any], benchmark: Benchmark, path: str) -> bool:
     """Return whether a condition holds. Raises ConfigurationError for one that cannot be computed of this system."""
     try:
         return expression.holds(requirement, values)
     except ExpressionError as error:
-        path = f"{benchmark.name}.requires_capabilities"
-        problem = Problem(code=Code.BAD_CAPABILITY.code, message=f"{path}: {error}", mark=benchmark.mark, path=path)
+        where = f"{benchmark.name}.{path}"
+        message = f"{where}: {error}"
+        problem = Problem(code=Code.BAD_CAPABILITY.code, message=message, mark=benchmark.place(path), path=where)
         raise ConfigurationError([problem]) from None
 
 

@@ -8,18 +8,16 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from milabench import expression
 from milabench.document import Node
 from milabench.keys import Key
 from milabench.paths import expanded, is_folder
-from milabench.placeholders import SYSTEM_REFERENCE
 from milabench.problems import Code, nearest
+from milabench.suite.conditions import read_conditions
 from milabench.suite.git import git_source
 from milabench.suite.language import KEYS, VOIR
 from milabench.suite.readiness import READY
 from milabench.suite.types import GitSource, Limit, Placement, Program, Ready
 from milabench.suite.values import Reader
-from milabench.tokens import ExpressionError
 
 MAX_COPIES = 10_000
 # What is asked before there is a system, so that nothing of one can stand there.
@@ -27,8 +25,6 @@ BEFORE_SYSTEM = (
     "definition", "enabled", "gradient_accumulation_steps", "group", "install_group", "max_duration", "num_machines",
     "plan", "tags", "use_deepspeed", "weight",
 )  # fmt: skip
-_QUOTED = re.compile(rf"""'[^']*'|"[^"]*"|{SYSTEM_REFERENCE.pattern}""")
-SYSTEM_NAMES = ("arch", "cpu", "docker_image", "gpu", "nodes", "num_machines", "options", "sshkey")
 _THRESHOLDS = KEYS["validation"].inside["usage"].inside
 _PLAN = KEYS["plan"].inside
 
@@ -239,33 +235,6 @@ _SIGNS: Mapping[str, Callable[[Reader, Node, str], Any]] = {
 }
 
 
-def _requires(read: Reader, node: Node, path: str) -> tuple[str, ...]:
-    conditions = tuple(_QUOTED.sub(_by_name, condition) for condition in read.words(node, path))
-    for index, condition in enumerate(conditions):
-        at = node.value[index] if isinstance(node.value, list) else node
-        inside = SYSTEM_REFERENCE.search(condition)
-        if inside:
-            message = f"has {inside[0]} inside a text: compare with the bare name, as in arch == 'cuda'"
-            read.wrong(at, f"{path}[{index}]", message, Code.BAD_CAPABILITY)
-            continue
-        try:
-            names = expression.names(condition)
-        except ExpressionError as error:
-            read.wrong(at, f"{path}[{index}]", f"cannot be read: {error}", Code.BAD_CAPABILITY)
-            continue
-        for name in names:
-            if name not in SYSTEM_NAMES:
-                near = nearest(name, SYSTEM_NAMES)
-                read.wrong(at, f"{path}[{index}]", f"asks for {name!r}, which is not known", Code.BAD_CAPABILITY, near)
-    return conditions
-
-
-def _by_name(found: re.Match[str]) -> str:
-    """Return the name that a condition has for ``${system.gpu.count}``, in quotes or not; other text as it is."""
-    reference = SYSTEM_REFERENCE.fullmatch(found[0].strip("'\""))
-    return reference[1] if reference else found[0]
-
-
 def _tags(read: Reader, node: Node, path: str) -> tuple[str, ...]:
     return tuple(sorted(set(read.words(node, path))))
 
@@ -286,7 +255,7 @@ FIELDS: Mapping[str, Callable[[Reader, Node, str], Any]] = {
     "num_machines": lambda read, node, path: read.integer(node, path, 1),
     "pip": Reader.entries,
     "plan": _placement,
-    "requires_capabilities": _requires,
+    "requires_capabilities": read_conditions,
     "server": _server,
     "tags": _tags,
     "url": Reader.words,

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from milabench.document import Node, strings
-from milabench.merge import KEPT_AS_NULL
+from milabench.errors import Mark
+from milabench.merge import KEPT_AS_NULL, items
 from milabench.placeholders import SYSTEM_REFERENCE, is_plain
 from milabench.problems import Code, Problems, nearest
 from milabench.suite.drafts import Draft
@@ -99,6 +100,7 @@ class Schema:
             labels={key: label(value) for key, value in cell.items()} if cell else {},
             config=config,
             tokens=self._tokens(entries),
+            places=self._places(entries),
             mark=entry.key_mark,
         )
 
@@ -142,6 +144,20 @@ class Schema:
                     self._known[seen] = tuple(_tokens(node, key))
                 found += self._known[seen]
         return found
+
+    def _places(self, entries: Mapping[str, Node]) -> tuple[Mapping[str, Mark], ...]:
+        """Return where variables and conditions are written, those of a program last."""
+        found: list[Mapping[str, Mark]] = []
+        for key in ("env", "command", "requires_capabilities"):
+            node = entries.get(key)
+            if node is None:
+                continue
+            seen = (f"places in {key}", id(node))
+            if seen not in self._known:
+                self._alive.append(node)
+                self._known[seen] = dict(_places(node, key))
+            found.append(self._known[seen])
+        return tuple(found)
 
     def _refuse_system(self, node: Node, path: str) -> None:
         """Note a value of the system where it would never be put in."""
@@ -201,6 +217,17 @@ def _tokens(node: Node, path: str) -> Iterator[Token]:
         case list() as items:
             for index, item in enumerate(items):
                 yield from _tokens(item, f"{path}[{index}]")
+
+
+def _places(node: Node, key: str) -> Iterator[tuple[str, Mark]]:
+    """Yield the path and the place of every variable, or condition, below a key; a program's are those of ``env``."""
+    if key == "requires_capabilities":
+        yield from ((f"{key}[{index}]", item.mark) for index, item in enumerate(items(node)))
+    elif isinstance(node.value, dict):
+        if key == "env":
+            yield from ((f"env.{name}", value.mark) for name, value in node.value.items())
+        elif "env" in node.value:
+            yield from _places(node.value["env"], "env")
 
 
 def _is_kept(key: str, node: Node) -> bool:

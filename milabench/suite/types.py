@@ -119,7 +119,9 @@ class Benchmark:
     ``definition`` is the absolute path of its folder; one that comes from ``source`` has none until it is fetched.
     Exactly one of a definition (or source) and ``program`` is given.
     ``ready`` says when its server is ready; None: at once.
-    ``tokens`` are those that only a plan works out.
+    ``tokens`` are those that only a plan works out. ``places`` are where variables (``env.NAME``, those of a program
+    too) and conditions (``requires_capabilities[0]``) are written, the last one counts: what only a plan finds is told
+    there.
     ``config`` is the mapping a benchfile sees (all keys, ``argv`` and ``voir`` too); milabench itself never reads it.
     """
 
@@ -145,7 +147,17 @@ class Benchmark:
     labels: Mapping[str, str]
     config: Mapping[str, Any]
     tokens: tuple[Token, ...]
+    places: tuple[Mapping[str, Mark], ...]
     mark: Mark
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables that the suite gives, those of a program's ``command`` last; placeholders stand in them."""
+        return {**self.env, **(self.program.env if self.program else {})}
+
+    def place(self, path: str) -> Mark:
+        """Return where a variable or a condition is written; the benchmark's own place for any other."""
+        return next((places[path] for places in reversed(self.places) if path in places), self.mark)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

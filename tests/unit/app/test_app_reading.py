@@ -11,7 +11,7 @@ from milabench.agent import probe
 from milabench.app.options import Options
 from milabench.app.reading import check, explain, plans, resolved
 from milabench.app.workspace import addresses
-from milabench.errors import UsageError
+from milabench.errors import ConfigurationError, UsageError
 
 SUITE = "one: {command: {argv: [x]}, plan: {method: per_gpu}}\ntwo: {command: {argv: [x]}, plan: {method: njobs}}\n"
 GPUS = [{"id": number, "name": "GPU", "uuid": f"GPU-{number}", "memory_bytes": 2**36} for number in range(2)]
@@ -67,6 +67,33 @@ def test_check_counts_what_is_selected(tmp_path: Path, select: tuple[str, ...], 
 def test_check_judges_the_selection(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--select: nothing in the suite has the name, tag or group 'nosuch'"):
         check(options(tmp_path, select=("nosuch",)))
+
+
+MISPLACED = """\
+_p:
+  command: {argv: [x]}
+  env:
+    HF_TOKEN: abc
+one: {inherits: _p}
+two: {inherits: _p, env: {HF_TOKEN: null, T: '${secret:NOPE}'}}
+three: {command: {argv: [x], env: {B: '${oc.env:A_TOKEN}'}}}
+four: {command: {argv: [x], env: {HF_TOKEN: '${secret:HF_TOKEN}', A_TOKEN: '${oc.env:A_TOKEN}'}}}
+"""
+
+
+def test_check_finds_secrets_that_no_plan_takes_where_they_are_written(tmp_path: Path) -> None:
+    given = options(tmp_path, environ={"A_TOKEN": "0123456789"})
+    (tmp_path / "suite.yaml").write_text(MISPLACED)
+    errors = check(given)[1]
+    assert [(each.code, each.path, each.mark.line, each.mark.column) for each in errors if each.mark] == [
+        ("E411", "one.env.HF_TOKEN", 4, 15),
+        ("E411", "two.env.T", 6, 46),
+        ("E411", "three.env.B", 7, 39),
+    ]
+    assert not any("0123456789" in str(each) for each in errors)
+    with pytest.raises(ConfigurationError) as caught:
+        plans(given, "run")
+    assert caught.value.problems[0].mark == errors[0].mark
 
 
 def test_a_system_file_is_checked_alone(tmp_path: Path) -> None:

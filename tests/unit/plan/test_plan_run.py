@@ -11,7 +11,7 @@ from plans import FACTS, planned, workspace
 from milabench import system
 from milabench.errors import ConfigurationError, UsageError
 from milabench.plan import Command, Plan
-from milabench.suite.fields import SYSTEM_NAMES
+from milabench.suite.conditions import NAMES, NODE
 
 CUDA: dict[str, Any] = {"arch": "cuda", "gpus": 2, "cpus": 16}
 SUITE = """
@@ -169,17 +169,28 @@ def test_what_cannot_run_here_is_skipped_with_its_reason(tmp_path: Path, entry: 
     assert plan.trials == ()
 
 
-@pytest.mark.parametrize("condition", ["gpu.conut > 1", "nodes[7].ip == ''", "arch > 2", "1 / 0 > 1"])
+@pytest.mark.parametrize("condition", ["gpu.arch > 1", "nodes[7].ip == ''", "arch > 2", "1 / 0 > 1"])
 def test_a_condition_that_cannot_be_computed_of_a_system_is_a_mistake(tmp_path: Path, condition: str) -> None:
     entry = f'  requires_capabilities: ["{condition}"]\n'
     with pytest.raises(ConfigurationError) as caught:
         planned(tmp_path, {**FILES, "suite.yaml": FILES["suite.yaml"] + entry})
-    assert [problem.code for problem in caught.value.problems] == ["E305"]
+    (problem,) = caught.value.problems
+    lines = (tmp_path / "suite.yaml").read_text().splitlines()
+    assert (problem.code, problem.path) == ("E305", "one.requires_capabilities[0]")
+    assert problem.mark is not None
+    assert lines[problem.mark.line - 1][problem.mark.column - 1 :] == f'"{condition}"]'
     assert condition in str(caught.value)
 
 
+def _named(values: Any) -> Any:
+    """Return the tree of the names in nested values."""
+    return {key: _named(value) for key, value in values.items()} if isinstance(values, dict) else None
+
+
 def test_conditions_may_ask_for_what_a_system_has() -> None:
-    assert {*system.values(system.resolve(None, FACTS)), "num_machines"} == set(SYSTEM_NAMES)
+    known = system.values(system.resolve(None, FACTS))
+    assert _named({**known, "num_machines": 1}) == NAMES
+    assert _named(known["nodes"][0]) == NODE
 
 
 def test_an_unknown_placeholder_is_told_with_the_nearest(tmp_path: Path) -> None:

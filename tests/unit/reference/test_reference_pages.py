@@ -15,7 +15,7 @@ from milabench.expression import holds
 from milabench.options import OPTIONS
 from milabench.problems import Code
 from milabench.reference.pages import filled
-from milabench.suite.fields import SYSTEM_NAMES
+from milabench.suite.conditions import NAMES
 from milabench.suite.forms import FORMS, TOP
 from milabench.suite.language import KEYS
 from milabench.system.language import KEYS as SYSTEM
@@ -110,7 +110,7 @@ def test_the_page_names_what_conditions_are_about() -> None:
     names = [name for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE) for name in re.findall("`(.+?)`", row)]
     known = {**system.values(system.resolve(None, FACTS)), "num_machines": 1}
     assert all(holds(f"{name} == {name}", known) for name in names)
-    assert {re.split(r"[\[.]", name)[0] for name in names} == set(SYSTEM_NAMES)
+    assert {re.split(r"[\[.]", name)[0] for name in names} == set(NAMES)
 
 
 def test_the_readme_leads_to_the_pages() -> None:

@@ -26,7 +26,7 @@ _parts: &parts
 
 def without_marks(found: Suite) -> list[Benchmark]:
     nowhere = Mark(file="", line=1, column=1)
-    return [dataclasses.replace(each, mark=nowhere, tokens=(), entry=each.name) for each in found.benchmarks]
+    return [dataclasses.replace(each, mark=nowhere, tokens=(), places=(), entry=each.name) for each in found.benchmarks]
 
 
 def again(found: Suite, folder: Path) -> Suite:
