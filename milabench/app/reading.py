@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from milabench import plan as planning
@@ -18,7 +19,7 @@ from milabench.overrides import SYSTEM
 from milabench.plan import Phase, Plan, environ
 from milabench.problems import nearest
 from milabench.provenance import Provenance
-from milabench.suite import Suite
+from milabench.suite import Benchmark, Suite
 
 
 def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[Problem]]:
@@ -34,8 +35,8 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
     if options.config is not None or options.system is None:
         try:
             path = find_config(options.config)
-            found = suite.resolve(path, options.override, options.environ, lenient=options.lenient)
-            errors.extend(_misplaced_secrets(found, options.environ))
+            judge = partial(_misplaced_secrets, environ.secrets(options.environ))
+            found = suite.resolve(path, options.override, options.environ, lenient=options.lenient, judge=judge)
         except ConfigurationError as error:
             errors.extend(error.problems)
             warnings.extend(error.warnings)
@@ -51,10 +52,9 @@ def check(options: Options) -> tuple[Suite | None, Sequence[Problem], Sequence[P
     return found, [_by_name(each, secrets) for each in errors], [_by_name(each, secrets) for each in told]
 
 
-def _misplaced_secrets(found: Suite, operator: Mapping[str, str]) -> Sequence[Problem]:
-    """Return the variables of a suite that no plan takes, since they would tell secrets; each place once."""
-    known = environ.secrets(operator)
-    problems = (problem for each in found.benchmarks for problem in environ.misplaced(each, known))
+def _misplaced_secrets(known: environ.Secrets, benchmarks: Sequence[Benchmark]) -> Sequence[Problem]:
+    """Return what is wrong with variables that no plan takes, since they would tell secrets; each place once."""
+    problems = (problem for each in benchmarks for problem in environ.misplaced(each, known))
     return list({problem.mark: problem for problem in problems}.values())
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
 from milabench.document import Node
+from milabench.errors import Problem
 from milabench.problems import Code, Problems
 from milabench.suite.drafts import Draft, Drafts
 from milabench.suite.schema import Schema
 from milabench.suite.types import Benchmark, Suite
+
+Judge: TypeAlias = Callable[[Sequence[Benchmark]], Iterable[Problem]]
 
 NO_ENVIRON: Mapping[str, str] = MappingProxyType({})
 
@@ -27,20 +31,31 @@ class Resolution:
 
 
 def resolve(
-    path: Path, changes: Sequence[str] = (), environ: Mapping[str, str] = NO_ENVIRON, *, lenient: bool = False
+    path: Path,
+    changes: Sequence[str] = (),
+    environ: Mapping[str, str] = NO_ENVIRON,
+    *,
+    lenient: bool = False,
+    judge: Judge | None = None,
 ) -> Suite:
     """Return the suite a file describes, with all it includes and with ``name.key=value`` changes over it.
 
     ``environ`` is what ``${oc.env:NAME}`` looks into. ``lenient`` makes warnings of what older releases of milabench
-    took without a word (keys that stand twice, unknown placeholders). Disabled benchmarks are part of it, private
+    took without a word (keys that stand twice, unknown placeholders). ``judge`` finds further mistakes of the
+    benchmarks, to be told with all others. Disabled benchmarks are part of it, private
     entries are not. Configs of benchmarks share what they have in common: they are to be read, not changed.
     Raises ConfigurationError with every mistake.
     """
-    return resolution(path, changes, environ, lenient=lenient).suite
+    return resolution(path, changes, environ, lenient=lenient, judge=judge).suite
 
 
 def resolution(
-    path: Path, changes: Sequence[str] = (), environ: Mapping[str, str] = NO_ENVIRON, *, lenient: bool = False
+    path: Path,
+    changes: Sequence[str] = (),
+    environ: Mapping[str, str] = NO_ENVIRON,
+    *,
+    lenient: bool = False,
+    judge: Judge | None = None,
 ) -> Resolution:
     """Return the suite of ``resolve``, which says what the arguments are, and what it was made from."""
     problems = Problems(lenient=lenient)
@@ -59,6 +74,8 @@ def resolution(
         schema.check(name, node)
     if not benchmarks:
         problems.add(Code.NO_BENCHMARKS, f"{path} describes no benchmark")
+    if judge:
+        problems.extend(judge(list(benchmarks.values())))
     problems.raise_errors()
     suite = Suite(
         benchmarks=tuple(benchmarks.values()),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from milabench.expression import duration, evaluate, holds, names, percentage, selection, size
+from milabench.expression import duration, evaluate, holds, lookups, names, percentage, selection, size
 from milabench.tokens import ExpressionError
 
 SYSTEM: dict[str, Any] = {
@@ -193,3 +193,23 @@ def test_a_selection_names_its_words_once() -> None:
 def test_a_selection_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ExpressionError):
         selection(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("gpu['count'] > 1 and gpu.count > 2", [("gpu", "count")]),
+        ("nodes[0].gpu['capacity'] > 40 GiB", [("nodes", 0), ("nodes", 0, "gpu"), ("nodes", 0, "gpu", "capacity")]),
+        (
+            "nodes[-1].ip == '' or nodes[2 - 1].ip",
+            [("nodes", -1), ("nodes", -1, "ip"), ("nodes", 1), ("nodes", 1, "ip")],
+        ),
+        ("nodes[num_machines - 1].ip", []),
+        ("[gpu][0].x == 1 or (gpu).x or max(gpu).y or [1, 2][0] or 'text'.z", []),
+        ("gpu[cpu.count]", [("cpu", "count")]),
+    ],
+)
+def test_the_parts_that_an_expression_looks_up_are_known_as_far_as_it_names_them(
+    text: str, paths: list[tuple[object, ...]]
+) -> None:
+    assert list(lookups(text)) == paths

@@ -90,6 +90,9 @@ def test_check_finds_secrets_that_no_plan_takes_where_they_are_written(tmp_path:
         ("E411", "two.env.T", 6, 46),
         ("E411", "three.env.B", 7, 39),
     ]
+    (tmp_path / "suite.yaml").write_text(MISPLACED + "five: {command: {argv: [x]}, weight: heavy}\n")
+    assert [each.code for each in check(given)[1]] == ["E411", "E411", "E411", "E301"]
+    (tmp_path / "suite.yaml").write_text(MISPLACED)
     assert not any("0123456789" in str(each) for each in errors)
     with pytest.raises(ConfigurationError) as caught:
         plans(given, "run")
