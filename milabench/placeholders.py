@@ -51,8 +51,11 @@ FUNCTIONS: Mapping[str, str] = {
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:\[\d+\])?(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
 _WORD = re.compile(rf"(?<!\$)\{{({_NAME})\}}|\$\{{system\.({_NAME})\}}")
 SYSTEM_REFERENCE = re.compile(r"\$\{system\.([^{}]*)\}")
+_AFTER = re.compile(rf"(?<![$\\])\{{({_NAME})(?![\w.\[:])")
+_BEFORE = re.compile(rf"(?<![\w.{{$])({_NAME})$")
 _NODE = re.compile(r"nodes\[\d+\]\.(\w+)")
 _CALL = re.compile(r"((?:auto|expr)\w*)\s*\(")  # milabench takes whatever begins so for a function
+_LONGEST = 60  # letters of a placeholder
 _SAMPLES = 12  # systems to try a token on: what can be computed on none of them is wrong on every one
 
 
@@ -99,6 +102,28 @@ def check(token: str) -> None:
             return
     if failure:
         raise failure
+
+
+def half(token: str) -> tuple[str, str] | None:
+    """Return a placeholder that lacks one of its braces, and as it is with both; None where there is none.
+
+    A brace that belongs to another one is never taken for a half: JSON and code stay what they are.
+    """
+    opened: list[int] = []
+    for brace in re.finditer("[{}]", token):
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif opened:
+            opened.pop()
+        else:
+            before = _BEFORE.search(token, max(brace.start() - _LONGEST, 0), brace.start())
+            if before and _is_known(before[1]):
+                return f"{before[1]}}}", f"{{{before[1]}}}"
+    for start in opened:
+        after = _AFTER.match(token, start)
+        if after and _is_known(after[1]):
+            return after[0], f"{after[0]}}}"
+    return None
 
 
 def function_table(auto: Callable[[Any, Any], Any], auto_batch: Callable[[int], int]) -> Functions:

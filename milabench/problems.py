@@ -73,6 +73,7 @@ class Code(enum.Enum):
     IDLE_ROW = ("W114", "a row of a matrix excludes nothing")
     IDLE_NULL = ("W115", "null removes an entry that no file below has")
     NEEDS_AUTO = ("W116", "an option that changes batch sizes does nothing without sizer.auto")
+    HALF_PLACEHOLDER = ("W117", "a placeholder without one of its braces is passed on as it is written")
 
     def __init__(self, code: str, meaning: str) -> None:
         self.code = code

@@ -153,12 +153,18 @@ class Reader:
 
     def token(self, text: str, mark: Mark, path: str) -> None:
         """Note a placeholder or function in a text that stands for nothing; templates may hold what others fill in."""
-        if placeholders.is_plain(text) or not self.complete or self.problems.failed(mark):
+        if (placeholders.is_plain(text) and "}" not in text) or not self.complete or self.problems.failed(mark):
             return
         try:
             placeholders.check(text)
         except placeholders.PlaceholderError as error:
             self.problems.add(error.code, f"{path}: {error}", mark, path=path, suggestion=error.suggestion)
+            return
+        half = placeholders.half(text)
+        if half:
+            written, meant = half
+            message = f"{path}: {written} lacks a brace, and is passed on as it is written"
+            self.problems.add(Code.HALF_PLACEHOLDER, message, mark, path=path, suggestion=meant)
 
     def entries(self, node: Node, path: str, wanted: str = "a map") -> dict[str, Node]:
         """Return the entries of a map that are not null; ``wanted`` is what else may stand there, in words."""
