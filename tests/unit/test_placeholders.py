@@ -18,6 +18,7 @@ from milabench.placeholders import (
     PlaceholderError,
     check,
     function_table,
+    half,
     is_plain,
     resolve,
 )
@@ -213,3 +214,25 @@ def test_arithmetic_is_that_of_python(sign: str, left: int, right: int) -> None:
 @given(st.integers(1, 10**6), st.integers(1, 10**6), st.booleans())
 def test_auto_chooses(value: int, default: int, cpu: bool) -> None:
     assert resolved(f"x=auto({value}, {default})", cpu=cpu) == f"x={value if cpu else default}"
+
+
+@given(
+    st.recursive(
+        st.sampled_from([*NUMBERS, *TEXTS, 1, None]),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*NUMBERS]), inner),
+    )
+)
+def test_json_has_no_half_of_a_placeholder(value: Any) -> None:
+    assert half(json.dumps(value)) is None
+    assert half("{" + json.dumps(value)) is None
+
+
+@given(
+    st.sampled_from([*NUMBERS, *TEXTS, "nodes[0].ip", "options.cpu.max"]),
+    st.sampled_from(["", "a=", "/", "-", "{arch}"]),
+)
+def test_a_placeholder_without_one_of_its_braces_is_found_and_a_whole_one_is_not(name: str, around: str) -> None:
+    whole = f"{{{name}}}"
+    assert half(f"{around}{whole}{around}") is None
+    assert half(f"{around}{{{name}") == (f"{{{name}", whole)
+    assert half(f"{name}}}{around}") == (f"{name}}}", whole)
