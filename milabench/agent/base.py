@@ -6,19 +6,25 @@ of a base has them.
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from milabench.agent.conditions import disk
+
 
 def mark(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave the mark of a ``name`` in the ``base``; with ``make`` the base is made where there is none.
+    """Leave the mark of a ``name`` in the ``base``; where there is none, ``absent`` says what is done.
 
-    Without a base there is no mark. Raises OSError where it cannot be written.
+    It is made (``make``), or there is no mark: whatever the reason (``leave``), or unless it could not be made
+    (``check``). Raises OSError where it cannot be written.
     """
     base = Path(asked["base"])
-    if not asked["make"] and not base.is_dir():
+    if asked["absent"] != "make" and not base.is_dir():
+        if asked["absent"] == "check":
+            _check_makeable(base)
         return {"event": "marked", "marked": False}
     folder = _folder(asked)
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +46,12 @@ def unmark(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _END = ".mark"  # the operator's machine, which is no node, has no name
+
+
+def _check_makeable(base: Path) -> None:
+    found = disk(base)
+    if found is not None and not found["writable"]:
+        raise PermissionError(errno.EACCES, "it is not there, and cannot be made", str(base))
 
 
 def _folder(asked: Mapping[str, Any]) -> Path:

@@ -25,7 +25,7 @@ async def amounts_on_nodes(options: Options, console: Console, kinds: Sequence[s
     Raises Unreachable for nodes that cannot be used.
     """
     async with operation(options, console) as work:
-        (system, *_) = await work.systems(asked(options), make=False)
+        (system, *_) = await work.systems(asked(options), absent="leave")
         own = [node.name for node in planning.apart(system)]
         with work.interrupt.losing_nothing():
             told = await work.fleet.ask(dict.fromkeys(own, question(options.base, kinds)), "sizes")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from milabench.app import preflight
-from milabench.app.fleet import Unreachable
+from milabench.app.fleet import Unreachable, line
 from milabench.app.multirun import asked
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
@@ -41,19 +41,19 @@ async def doctor(options: Options, console: Console) -> Look:
             lost, found = {}, [_no_plan(str(error), options.environ)]
         rest = await _rest(work, lost)
         names = {node.name for each in rest for node in each.nodes}
-        total = len(names) + len(lost) if lost and any(not node.local for each in rest for node in each.nodes) else None
+        total = len(names | {*filter(None, lost)}) if lost and any(not node.local for each in rest for node in each.nodes) else None
         looked = await preflight.look(work, [(each, None) for each in rest], total)
         return replace(looked, findings=(*found, *looked.findings))
 
 
 async def _machines(work: Operation) -> list[System]:
     """Return the system that options name, without a run."""
-    return await work.systems(asked(work.options), make=False)
+    return await work.systems(asked(work.options), absent="check")
 
 
 async def _rest(work: Operation, lost: Mapping[str, str]) -> list[System]:
     """Return the nodes that can be used as systems without a run; where there is no other, this machine alone."""
-    found = await work.systems(asked(work.options), make=False, without=lost)
+    found = await work.systems(asked(work.options), absent="check", without=lost)
     others = [each for each in found if any(not node.local for node in each.nodes)]
     if others:
         return others
@@ -64,19 +64,22 @@ async def _rest(work: Operation, lost: Mapping[str, str]) -> list[System]:
 
 async def _runs(work: Operation) -> list[Subject]:
     several = asked(work.options)
-    spaces = await work.workspaces(several, make=False)
+    spaces = await work.workspaces(several, absent="check")
     return [subject(with_plan(each, ready)) for each, ready in zip(several, spaces, strict=True)]
 
 
 def _unreachable(node: str, why: str, environ: Mapping[str, Any]) -> Finding:
+    """Return that a node cannot be used; without a name it is this machine, which is none, and has to keep the run."""
     return Finding(
         code="node-unreachable",
         severity="blocking",
-        subject=node,
-        what=redacted(why, secrets(environ)),
-        consequence="no run can begin on this node, and what it needs cannot be looked at",
-        remedy="mend that, or leave the node out of the system file",
-        nodes=(node,),
+        subject=node or "this machine",
+        what=redacted(line(node, why), secrets(environ)),
+        consequence="no run can begin on this node, and what it needs cannot be looked at"
+        if node
+        else "no run can begin from here, and what it needs cannot be looked at",
+        remedy="mend that, or leave the node out of the system file" if node else "mend that",
+        nodes=(node,) if node else (),
     )
 
 

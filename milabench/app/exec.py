@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmate.wire import LINE_BYTES
 from milabench.agent.locks import Scratch
-from milabench.app.fleet import Unreachable
+from milabench.app.fleet import Unreachable, doubled, line
 from milabench.app.options import Options
 from milabench.app.phases import Operation, operation
 from milabench.app.workspace import addresses, resolve_system
@@ -54,7 +54,7 @@ async def exec_(options: Options, console: Console, wanted: Wanted, show: Shows)
     """Run a command on nodes at the same time; return its exit code, the worst of several.
 
     What it prints is shown as it comes. 128 and more: a signal ended it. Raises UsageError for a host that is none,
-    Unreachable for nodes that cannot be used: the command runs on all of them or on none.
+    Unreachable for nodes that cannot be used, or are one machine: the command runs on all of them or on none.
     """
     system = resolve_system(options, {"hostname": platform.node()})
     known, direct = targets(system, wanted)
@@ -67,7 +67,9 @@ async def exec_(options: Options, console: Console, wanted: Wanted, show: Shows)
             except Unreachable as error:
                 check_names(error.why, options.system, [node.name for node in system.nodes])
                 raise
-        hosts = {node.name: work.host if node.local else work.hosts[node.name] for node in (*known, *direct)}
+            hosts = {node.name: work.host if node.local else work.hosts[node.name] for node in (*known, *direct)}
+            if asked.allocation is None:  # of that Slurm may have several on one machine
+                await _tell_apart(hosts, wanted, console)
         with closing(Scratch(tempfile.gettempdir(), "exec")) as scratch:
             ends = await _on_all(work, hosts, wanted, Path(scratch.path), show)
         if work.interrupt.asked:
@@ -76,6 +78,18 @@ async def exec_(options: Options, console: Console, wanted: Wanted, show: Shows)
             if ended.error is not None:
                 console.note(f"{name}: {ended.error}")
     return max(code_of(ended) for ended in ends.values())
+
+
+async def _tell_apart(hosts: Mapping[str, Host], wanted: Wanted, console: Console) -> None:
+    """See that the command runs once on each machine; who names hosts may mean one twice, and is told of it.
+
+    Raises Unreachable with those that are another's.
+    """
+    same = await doubled(hosts)
+    if same and not wanted.hosts:
+        raise Unreachable(same, len(hosts))
+    for name, why in same.items():
+        console.note(f"warning: {line(name, why)}, or the command runs there twice")
 
 
 def targets(system: System, wanted: Wanted) -> tuple[list[Node], list[Node]]:

@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from milabench.errors import HostLost, PreflightError
 from milabench.execute.hosts import Host
 from milabench.system.types import Node, System
 
 Facts = Mapping[str, Any]
+Absent = Literal["make", "check", "leave"]  # what is done with a base that is not there (``agent/base.py``)
 Opens = Callable[[Node, System], AbstractAsyncContextManager[Host]]
 AT_ONCE = 32  # connections that are being made: each costs both ends some work
 MOST_TOLD = 20
@@ -28,25 +29,29 @@ _OPERATOR = ""  # what this machine is called among nodes where it is none
 
 
 class Unreachable(PreflightError):
-    """Nodes that cannot be used; ``why`` has the reason by their name."""
+    """Nodes that cannot be used; ``why`` has the reason by their name.
 
-    def __init__(self, why: Mapping[str, str], total: int) -> None:
+    ``connecting``: no process of a plan can have been started yet, which is told then.
+    """
+
+    def __init__(self, why: Mapping[str, str], total: int, *, connecting: bool = True) -> None:
         self.why = dict(why)
-        lines = [_line(name, reason) for name, reason in list(why.items())[:MOST_TOLD]]
+        lines = [line(name, reason) for name, reason in list(why.items())[:MOST_TOLD]]
         if len(why) > MOST_TOLD:
             lines.append(f"and {len(why) - MOST_TOLD} more")
-        head = [f"{len(why)} of {total} nodes cannot be used, and nothing was begun:"] if total > 1 else []
+        begun = ", and no process was started" if connecting else ""
+        head = [f"{len(why)} of {total} nodes cannot be used{begun}:"] if total > 1 else []
         super().__init__("\n".join([*head, *lines]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What nodes are asked: devices of ``arch``, package indexes to ``reach``, the ``base``, made there on ``make``."""
+    """What nodes are asked: devices of ``arch``, package indexes to ``reach``, the ``base``."""
 
     base: str
     arch: str | None = None
     reach: Mapping[str, list[str]] = field(default_factory=dict)
-    make: bool = True
+    absent: Absent = "make"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,15 +138,7 @@ class Fleet:
         """
         if len(system.nodes) == 1 or system.allocation is not None:
             return
-        names: dict[object, str] = {}
-        same: dict[str, str] = {}
-        for node in system.nodes:
-            identity = (await self.hosts[node.name].hello()).get("identity")
-            if identity is not None and (other := names.setdefault(identity, node.name)) != node.name:
-                same[node.name] = (
-                    f"it is the machine that node {other} is, by another address or port: leave one of them out"
-                )
-        if same:
+        if same := await doubled({node.name: self.hosts[node.name] for node in system.nodes}):
             raise Unreachable(same, len(system.nodes))
 
     @property
@@ -176,7 +173,7 @@ class Fleet:
 
         failed = await _failures(fields, one)
         if failed and not passing_over:
-            raise Unreachable(failed, len(self.hosts))
+            raise Unreachable(failed, len(self.hosts), connecting=False)
         return {name: replies[name] for name in fields if name in replies}
 
     async def _all(
@@ -218,7 +215,7 @@ class Fleet:
 
         async def mark(name: str) -> None:
             try:
-                await hosts[name].request("mark", **asked, name=name, make=survey.make)
+                await hosts[name].request("mark", **asked, name=name, absent=survey.absent)
             except HostLost:
                 raise
             except PreflightError as error:
@@ -244,6 +241,24 @@ class Fleet:
             facts = self._remote.get(name, self._own)
             facts["shares_base"] = sharer
             self._bases[name] = first.setdefault(name if sharer is None else sharer, name)
+
+
+async def doubled(hosts: Mapping[str, Host]) -> dict[str, str]:
+    """Return the nodes that are a machine which is another node before them, by name, each with what is said of it."""
+    names: dict[object, str] = {}
+    same: dict[str, str] = {}
+    for name, host in hosts.items():
+        identity = (await host.hello()).get("identity")
+        if identity is not None and (other := names.setdefault(identity, name)) != name:
+            same[name] = f"it is the machine that node {other} is, by another address or port: leave one of them out"
+    return same
+
+
+def line(name: str, reason: str) -> str:
+    """Return a reason why a node cannot be used with the node's name, once; without one it is this machine."""
+    if reason.startswith(f"node {name}"):
+        return reason
+    return f"node {name}: {reason}" if name else f"this machine: {reason}"
 
 
 def _sharer(name: str, seen: Collection[str], order: Sequence[str]) -> str | None:
@@ -276,9 +291,3 @@ async def _failures(names: Iterable[str], do: Callable[[str], Awaitable[None]]) 
         elif isinstance(error, BaseException):
             raise error
     return failed
-
-
-def _line(name: str, reason: str) -> str:
-    if reason.startswith(f"node {name}"):
-        return reason
-    return f"node {name}: {reason}" if name else f"this machine: {reason}"

@@ -15,7 +15,7 @@ from milabench import plan as planning
 from milabench import resources, system
 from milabench.app import containers, unbundle
 from milabench.app.delivery import deliver
-from milabench.app.fleet import Fleet, Survey
+from milabench.app.fleet import Absent, Fleet, Survey
 from milabench.app.links import opens
 from milabench.app.multirun import Asked
 from milabench.app.options import Options
@@ -82,17 +82,17 @@ class Operation:
         return (await self.workspaces([Asked(options=self.options)], installing=installing))[0]
 
     async def workspaces(
-        self, runs: Sequence[Asked], *, installing: bool = False, make: bool = True
+        self, runs: Sequence[Asked], *, installing: bool = False, absent: Absent = "make"
     ) -> list[Workspace]:
         """Return the same for each of several runs, of one suite; warnings that they share are told once.
 
-        ``make``: the base is made on nodes that have none.
+        ``absent``: what is done on nodes that have no base.
         """
         options = self.options
         reach = indexes() if installing and not options.offline else {}
         with ended_at_once():
             selected = resolve_suite(options)
-        systems = await self.systems(runs, reach=reach, make=make)
+        systems = await self.systems(runs, reach=reach, absent=absent)
         for known in systems:
             check_devices(known)
             if reach:
@@ -114,7 +114,7 @@ class Operation:
         runs: Sequence[Asked],
         *,
         reach: Mapping[str, list[str]] = _NOTHING,
-        make: bool = True,
+        absent: Absent = "make",
         without: Collection[str] = (),
     ) -> list[System]:
         """Return the system of each of several runs, as its nodes tell of themselves: they are connected for it.
@@ -123,7 +123,7 @@ class Operation:
         """
         options = self.options
         facts = (await self.host.request("probe", arch=options.arch, reach=dict(reach)))["facts"]
-        survey = Survey(base=str(options.base), arch=options.arch, reach=reach, make=make)
+        survey = Survey(base=str(options.base), arch=options.arch, reach=reach, absent=absent)
         found = []
         for each in runs:
             with each.told_at_its_place():

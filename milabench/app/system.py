@@ -43,7 +43,7 @@ async def describe(asked: Asked, options: Options, console: Console) -> System:
             None, {}, options.shape, replace(options.operator, environ=allocation.outside(options.environ))
         )
         said = SystemFile(arch=options.arch, nodes=entries, options=known.options)
-        survey = Survey(base=str(options.base), arch=options.arch, make=False)
+        survey = Survey(base=str(options.base), arch=options.arch, absent="leave")
         found = await work.recorded(said, survey, within)
     return _named(found)
 

@@ -278,7 +278,7 @@ def refused(machines: Machines, *words: str) -> str:
     """Assert that nothing begins, with exit code 4 and these words."""
     done = machines.milabench("run")
     assert done.code == 4, done.err
-    assert "nothing was begun" in done.err
+    assert "no process was started" in done.err
     assert [word for word in words if word not in done.err] == []
     assert not [*runs(machines.nodes["op"].seen)]
     assert machines.left() == {}
@@ -292,7 +292,7 @@ def test_host_keys_that_are_others_and_a_closed_port_are_told_together(machines:
     machines.write_system(nodes={"n1": {"hostkey": n2.host_key()}, "n3": {"port": 2222}}, options=OPTIONS)
     refused(
         machines,
-        "3 of 3 nodes cannot be used, and nothing was begun:",
+        "3 of 3 nodes cannot be used, and no process was started:",
         f"node n1 ({n1.address}) shows another host key (ssh-ed25519 ",
         f"node n2 ({n2.address}) has changed its host key: ",
         f"node n3 ({n3.address} port 2222) refuses the connection, nothing listens on that port",

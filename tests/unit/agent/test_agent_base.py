@@ -10,8 +10,8 @@ import pytest
 from milabench.agent import base
 
 
-def leave(folder: Path, name: str, *, session: str = "s", make: bool = True) -> bool:
-    marked: bool = base.mark({"base": str(folder), "session": session, "name": name, "make": make})["marked"]
+def leave(folder: Path, name: str, *, session: str = "s", absent: str = "make") -> bool:
+    marked: bool = base.mark({"base": str(folder), "session": session, "name": name, "absent": absent})["marked"]
     return marked
 
 
@@ -32,11 +32,20 @@ def test_marks_of_another_session_do_not_count(tmp_path: Path) -> None:
     assert seen(tmp_path) == ["node2"]
 
 
-def test_a_base_is_made_where_that_is_asked_for_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("otherwise", ["check", "leave"])
+def test_a_base_is_made_where_that_is_asked_for_alone(tmp_path: Path, otherwise: str) -> None:
     absent = tmp_path / "absent"
-    assert not leave(absent, "node1", make=False)
+    assert not leave(absent, "node1", absent=otherwise)
     assert (seen(absent), absent.exists()) == ([], False)
-    assert leave(absent, "node1", make=True)
+    assert leave(absent, "node1", absent="make")
+
+
+def test_a_base_that_could_not_be_made_is_an_error_where_that_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    below = tmp_path / "file" / "base"
+    with pytest.raises(PermissionError, match="it is not there, and cannot be made"):
+        leave(below, "node1", absent="check")
+    assert not leave(below, "node1", absent="leave")
 
 
 def test_nothing_is_left_of_the_marks(tmp_path: Path) -> None:
