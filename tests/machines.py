@@ -52,6 +52,12 @@ class Machines:
         self.system.parent.mkdir(parents=True, exist_ok=True)
         self.system.write_text(json.dumps({"system": found}))
 
+    def write_doubled(self, name: str) -> None:
+        """Write a system in which a node is the machine that n2 is, by another port."""
+        twice = self.nodes["n2"]
+        twice.answer_at(2222)
+        self.write_system(nodes={name: {"ip": twice.address, "port": 2222, "user": USER, "hostkey": twice.host_key()}})
+
     def argv(self, verb: str, *arguments: str, at: str = "op") -> list[str]:
         """Return milabench as the operator starts it on one of the machines, with the suite where it takes one.
 

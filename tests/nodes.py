@@ -136,6 +136,10 @@ class Node:
         """Let a firewall swallow all that comes to this machine, without a word."""
         self.run("iptables", "-I" if all_in else "-D", "INPUT", "-j", "DROP")
 
+    def answer_at(self, port: int) -> None:
+        """Let its sshd be reached by another port too, as a machine that is two nodes of a file is."""
+        self.run(*f"iptables -t nat -A PREROUTING -p tcp --dport {port} -j REDIRECT --to-ports 22".split())
+
     def die(self) -> None:
         """End all that runs there at once, as where the machine is switched off (the others are told by nobody)."""
         self.link("down")
@@ -205,6 +209,7 @@ class Nodes:
             if node.process is None or node.process.poll() is not None:
                 self.restart(node.name)
             node.run("iptables", "--flush", "INPUT")
+            node.run("iptables", "-t", "nat", "--flush", "PREROUTING")
             node.run("find", "/var/tmp", "-mindepth", "1", "-delete")
         for node in self.machines.values():
             node.seen.chmod(0o777)

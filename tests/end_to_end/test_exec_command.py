@@ -140,6 +140,21 @@ def test_where_one_node_cannot_be_used_nothing_is_begun(machines: Machines) -> N
     assert machines.nodes["n2"].host_key() in machines.nodes.known_hosts.read_text()
 
 
+def test_on_a_machine_that_is_two_nodes_nothing_is_begun_unless_both_are_named(machines: Machines) -> None:
+    system = machines.system.read_text()
+    machines.write_doubled("n1")
+    try:
+        refused = execute(machines, *on_nodes(machines, host=None), "sh", "-c", f"echo x >> {BASE}/begun")
+        named = execute(machines, *on_nodes(machines, "--host", "n1", host="n2"), "hostname")
+    finally:
+        machines.system.write_text(system)
+    said = "node n2: it is the machine that node n1 is, by another address or port: leave one of them out"
+    assert (refused.code, said in refused.err, (machines.nodes["n2"].seen / "begun").exists()) == (4, True, False)
+    assert (named.code, sorted(named.out.splitlines())) == (0, ["n1: n2", "n2: n2"])
+    told = "warning: node n1: it is the machine that node n2 is, by another address or port: leave one of them out"
+    assert f"{told}, or the command runs there twice\n" in named.err
+
+
 def test_a_node_that_is_mistyped_is_told_with_those_there_are(machines: Machines) -> None:
     found = execute(machines, *on_nodes(machines, "--host", "n9", host="n1"), "true")
     assert found.code == 2

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -274,9 +275,9 @@ def test_a_full_disk_on_one_node_fails_that_nodes_process(machines: Machines) ->
 # Before a run ------------------------------------------------------------------------------------------------------
 
 
-def refused(machines: Machines, *words: str) -> str:
+def refused(machines: Machines, *words: str, base: Path = BASE) -> str:
     """Assert that nothing begins, with exit code 4 and these words."""
-    done = machines.milabench("run")
+    done = machines.milabench("run", f"--base={base}")
     assert done.code == 4, done.err
     assert "no process was started" in done.err
     assert [word for word in words if word not in done.err] == []
@@ -335,3 +336,23 @@ def test_an_unknown_host_key_is_refused_and_told_by_doctor_unless_new_ones_are_a
 def test_a_base_that_a_user_cannot_write_to_is_refused(machines: Machines) -> None:
     machines.nodes["n2"].seen.chmod(0o755)
     refused(machines, "node n2", f"the base {BASE} cannot be written to", "Permission denied")
+
+
+def test_a_base_that_a_user_cannot_make_is_refused_by_doctor_too_which_makes_none(machines: Machines) -> None:
+    machines.nodes["n2"].seen.chmod(0o755)
+    base = BASE / "below" / "base"
+    done = machines.milabench("doctor", f"--base={base}", "--json")
+    (found,) = (each for each in done.json["findings"] if each["severity"] == "blocking")
+    assert (done.code, found["code"], found["nodes"]) == (4, "node-unreachable", ["n2"])
+    assert found["what"].startswith(f"node n2: the base {base} cannot be written to (it is not there, and cannot be ")
+    assert [each for each in done.json["findings"] if each["code"] == "folder-not-writable"] == []
+    assert [path for node in machines.nodes.machines.values() for path in node.seen.iterdir()] == []
+    refused(machines, f"node n2: the base {base} cannot be written to", base=base)
+
+
+def test_a_machine_that_is_two_nodes_is_refused_by_doctor_and_run_in_the_same_words(machines: Machines) -> None:
+    machines.write_doubled("n3")
+    said = "node n3: it is the machine that node n2 is, by another address or port: leave one of them out"
+    done = machines.milabench("doctor")
+    assert (done.code, f"blocking\n  {said}\n" in done.out) == (4, True), done.out
+    refused(machines, "1 of 3 nodes cannot be used", said)
