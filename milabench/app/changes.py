@@ -13,6 +13,7 @@ import milabench
 from milabench import plan as planning
 from milabench.app import containers
 from milabench.app.facts import made_of, nodes
+from milabench.app.options import Options
 from milabench.app.phases import Operation
 from milabench.app.places import Place
 from milabench.console import Console
@@ -139,16 +140,25 @@ def _machine(told: Mapping[str, Any], *, kind: bool) -> dict[str, Any]:
     return {**{name: told.get(name) for name in (_OF_THE_KIND if kind else _OF_THE_MACHINE)}, "devices": devices}
 
 
-def check_installed(run: Continuation, now: Mapping[str, Any]) -> None:
-    """Raise PreflightError where a node that brings a base of its own has not what is left to run on it."""
+def check_installed(run: Continuation, now: Mapping[str, Any], options: Options | None) -> None:
+    """Raise PreflightError where a node that brings a base of its own has not what is left to run on it.
+
+    ``options`` are those that make it, where they are known.
+    """
     there = dict(_environments(now, _elsewhere(now)))
     for node in filter(run.is_alone, run.described.nodes):
         on = "" if node.main else f" on {node.name}"
         if lacking := [group for group in run.groups_on(node) if not there.get(f"environment {group}{on}")]:
             raise PreflightError(
-                f"node {node.name} has a base of its own, without the environments {', '.join(lacking)}: milabench"
-                " install and milabench prepare, with the run's suite and a system that has the node, make them there"
+                f"node {node.name} has a base of its own, without the environments {', '.join(lacking)}:"
+                f" {_making(options)}"
             )
+
+
+def _making(options: Options | None) -> str:
+    if options is None:
+        return "milabench install and prepare, with the run's suite and a system that has the node, make them there"
+    return f"to make them there, type\n  {options.command('install')}\n  {options.command('prepare')}"
 
 
 def _of_images(before: Mapping[str, Any], now: Mapping[str, Image]) -> Iterator[tuple[str, str]]:

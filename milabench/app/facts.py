@@ -5,18 +5,23 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import milabench
 from milabench import plan as planning
+from milabench import resources
 from milabench.app import containers, preflight
+from milabench.app.options import Options
 from milabench.app.phases import Operation
+from milabench.app.workspace import find_config
 from milabench.plan import Plan, Workspace
 from milabench.plan.environ import is_secret, redacted, secrets, without_secrets
 from milabench.preflight import Finding
 from milabench.preflight import packages as judge_packages
 from milabench.system.types import Node, System
+from milabench.untrusted import mapping
 
 SSH_OPTIONS = ("sshkey", "ssh.connect", "ssh.keepalive")
 _HERE = ("environ", "ips")  # what is only needed while milabench works
@@ -47,6 +52,7 @@ async def facts(work: Operation, ready: Workspace, plan: Plan, found: Iterable[F
         "system_file": str(options.system.absolute()) if options.system else None,
         "sources": list(ready.suite.sources),
         "base": str(options.base),
+        "setup": _setup(options),
         "started": time.time(),
         "system": {**system, "arch": ready.system.arch},
         "nodes": nodes(ready.system, made),
@@ -62,6 +68,54 @@ async def facts(work: Operation, ready: Workspace, plan: Plan, found: Iterable[F
         "save_sizes": ready.system.options.sizer.save,
         "monitor_interval_s": ready.system.options["monitor.interval"],
     }
+
+
+def _setup(options: Options) -> dict[str, Any]:
+    """Return the options that decide what install and prepare make; no secret's value."""
+    own = options.config is None or options.suite_is_of_bundle
+    known = secrets(options.environ)
+    return {
+        "config": None if own else _named(str(options.config)),
+        "select": list(options.select),
+        "exclude": list(options.exclude),
+        "override": [redacted(each, known) for each in options.override],
+        "legacy": options.lenient,
+        "arch": options.shape.get("arch"),
+        "installer": options.installer,
+        "offline": options.offline,
+        "bundle": str(options.bundle) if options.bundle else None,
+    }
+
+
+def _named(config: str) -> str:
+    """Return a suite as it is known from every folder: by its name where milabench brings it, else by its path."""
+    path = find_config(config)
+    return config if path.parent == resources.data_root() / "config" and path.name != config else str(path)
+
+
+def setting_up(known: Mapping[str, Any], options: Options) -> Options | None:
+    """Return options with which install and prepare make what a run was begun with; None where that is not known.
+
+    ``known`` is what run.json says by now, ``options`` are those of whoever goes on with it.
+    """
+    setup = mapping(known.get("setup"))
+    if not setup:
+        return None
+    file, bundle, arch = known.get("system_file"), setup["bundle"], setup["arch"]
+    return replace(
+        options,
+        config=setup["config"],
+        system=Path(file) if file else None,
+        base=Path(str(known.get("base"))),
+        select=tuple(setup["select"]),
+        exclude=tuple(setup["exclude"]),
+        override=tuple(setup["override"]),
+        lenient=setup["legacy"],
+        shape={"arch": arch} if arch else {},
+        installer=setup["installer"],
+        offline=setup["offline"],
+        bundle=Path(bundle) if bundle else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

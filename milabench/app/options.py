@@ -50,14 +50,19 @@ class Options:
         """What the operator says of the system besides its file."""
         return Operator(environ=self.environ, changes=self.override, lenient=self.lenient)
 
+    @property
+    def suite_is_of_bundle(self) -> bool:
+        """Whether the suite is that of the bundle, which needs no name."""
+        return self.config is not None and self.unpacked is not None and Path(self.config).parent == self.unpacked
+
     def command(self, verb: str) -> str:
         """Return the command to type for another verb with the same options.
 
         Another run is submitted as this one was, where it was.
         """
         submits = self._submitting() if verb == "run" else ()
-        own = self.config is not None and self.unpacked is not None and Path(self.config).parent == self.unpacked
-        words = ["milabench", *(submits or (verb,)), *(("--config", self.config) if self.config and not own else ())]
+        words = ["milabench", *(submits or (verb,))]
+        words += ["--config", self.config] if self.config and not self.suite_is_of_bundle else []
         if self.environ.get("MILABENCH_BASE") != str(self.base):
             words += ["--base", str(self.base)]
         words += ["--system", str(self.system)] if self.system else []

@@ -14,7 +14,7 @@ from milabench import options as system_options
 from milabench import plan as planning
 from milabench import system as systems
 from milabench.app import changes, places, preflight
-from milabench.app.facts import SSH_OPTIONS
+from milabench.app.facts import SSH_OPTIONS, setting_up
 from milabench.app.fleet import Survey, Unreachable
 from milabench.app.options import Options
 from milabench.app.phases import Operation, nodes_of, operation
@@ -101,8 +101,9 @@ async def _checked(work: Operation, asked: Resumed, record: Record, ways: _Ways,
     if not left.trials:
         record.sit_down()
         return left
-    changes.check_installed(run, now)
-    there = replace(work, options=_options_of(record, {**before, **ways.facts}, work.options))
+    known_now = {**before, **ways.facts}
+    changes.check_installed(run, now, setting_up(known_now, work.options))
+    there = replace(work, options=_options_of(record, known_now, work.options))
     begun = preflight.begun(work.options, left, described, side_by_side=before.get("side_by_side") is True)
     found = await preflight.check(there, [begun], force=asked.force)
     known: dict[str, Any] = {"preflight": preflight.recorded(found, before.get("preflight", ()))}

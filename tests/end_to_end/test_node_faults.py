@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import PRINTER, shell, wait_until
+from harness import OBSERVED, PRINTER, folder, shell, wait_until
 from machines import Machines, end
 from milabench.rundir import runs
 from nodes import BASE, started
@@ -141,6 +142,34 @@ def test_where_a_node_does_not_come_back_a_run_goes_on_on_the_nodes_of_another_f
     assert_whole(machines, "each.n1", "each.n3")
     assert "n3 took the place of n2 on 20" in done.out.replace("\n", " ")
     assert {*machines.run().facts()["nodes"]} == {"n1", "n2", "n3"}
+
+
+def test_a_node_that_takes_a_place_without_the_environment_gets_it_by_the_lines_that_are_told(
+    machines: Machines,
+) -> None:
+    machines.project.write("plain/main.py", OBSERVED)
+    machines.project.suite(each=shell(HELD, stop=10_000, **EVERYWHERE), plain=folder("plain", **EVERYWHERE))
+    machines.write_system("n1", "n2", options=OPTIONS)
+    with machines.started("run", "--all", "--override=plain.max_duration=90") as process:
+        until_held(machines, HELD_TAGS[:2])
+        machines.nodes["n2"].die()
+        wait_until(lambda: "end" in {event.event for event in machines.run().events("each.n2")})
+        go(machines)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    machines.write_system("n1", "n3", options=OPTIONS)
+    resume = ("resume", "--other-nodes", f"--system={machines.system}")
+    refused = machines.milabench(*resume)
+    assert (refused.code, "node n3 has a base of its own, without the environments plain" in refused.err) == (4, True)
+    lines = [shlex.split(line) for line in refused.err.splitlines() if line.startswith("  milabench ")]
+    assert [words[1] for words in lines] == ["install", "prepare"], refused.err
+    assert all("plain.max_duration=90" in words for words in lines)
+    for _, verb, *rest in lines:
+        done = machines.milabench(verb, *rest)
+        assert done.code == 0, done.err
+    done = machines.milabench(*resume)
+    assert done.code == 0, done.err
+    assert {machines.outcomes()[name] for name in ("plain.n1", "plain.n3")} == {"early_stop"}
 
 
 def test_what_was_lost_is_run_again_when_its_node_is_there_again(machines: Machines) -> None:

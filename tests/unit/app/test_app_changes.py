@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from milabench.app.changes import Continuation, changes, check_installed
+from milabench.app.options import Options
 from milabench.app.places import Place
 from milabench.errors import PreflightError
 from milabench.plan import Command, Image, Job, Plan, Trial
@@ -144,7 +146,7 @@ def test_a_node_that_brings_a_base_has_the_environments_of_its_place(
 ) -> None:
     run = continuation(recorded(), "a", "b c", own="c")
     there = now(told("a"), told("c", environments=environments))
-    check_installed(run, there)
+    check_installed(run, there, None)
     assert dict(changes(run, there)) == wanted
 
 
@@ -158,10 +160,23 @@ def test_a_node_that_brings_a_base_has_the_environments_of_its_place(
 def test_a_node_that_brings_an_empty_base_is_refused_with_what_to_do(places: list[str], there: dict[str, Any]) -> None:
     run = continuation(recorded(), *places, own="c")
     with pytest.raises(PreflightError, match="node c has a base of its own, without the environments torch: milabench"):
-        check_installed(run, there)
+        check_installed(run, there, None)
+
+
+def test_a_node_that_brings_an_empty_base_is_refused_with_the_lines_to_type() -> None:
+    run = continuation(recorded(), "a", "b c", own="c")
+    options = Options(config="standard", base=Path("/base"), system=Path("/two.yaml"), override=("x.argv.--n=1",))
+    with pytest.raises(PreflightError) as raised:
+        check_installed(run, now(told("a"), told("c", environments={"torch": []})), options)
+    rest = "--config standard --base /base --system /two.yaml --override x.argv.--n=1"
+    assert str(raised.value).splitlines() == [
+        "node c has a base of its own, without the environments torch: to make them there, type",
+        f"  milabench install {rest}",
+        f"  milabench prepare {rest}",
+    ]
 
 
 def test_on_a_base_that_is_shared_nothing_is_asked_for() -> None:
     run = continuation(recorded(), "a", "b c")
-    check_installed(run, now(told("a"), told("c")))
+    check_installed(run, now(told("a"), told("c")), None)
     assert run.groups_on(run.described.nodes[1]) == ["torch"]
