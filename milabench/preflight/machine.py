@@ -54,9 +54,8 @@ def _is_set_up_ahead(conditions: Conditions, wanted: Wanted) -> bool:
 
 
 def _disks(disks: Mapping[str, Disk], *, needs_room: bool, processes: int) -> Iterator[Finding]:
-    for name, disk in disks.items():
-        if not disk.writable:
-            yield _unwritable(name, disk)
+    for names in _causes({name: disk for name, disk in disks.items() if not disk.writable}):
+        yield _unwritable(names, disks[names[0]])
     for names in _together(disks):
         disk = disks[names[0]]
         if not disk.writable:
@@ -75,15 +74,24 @@ def _together(disks: Mapping[str, Disk]) -> Iterator[list[str]]:
         yield [name for name, disk in disks.items() if disk.device == device]
 
 
-def _unwritable(name: str, disk: Disk) -> Finding:
-    needed = name == "runs"
+def _causes(unwritable: Mapping[str, Disk]) -> Iterator[list[str]]:
+    """Yield the names of folders that cannot be written to: the base with those below it, each other by itself."""
+    base = unwritable.get("base")
+    below = [name for name, disk in unwritable.items() if base and disk.path.startswith(f"{base.path}/")]
+    for name in unwritable:
+        if name not in below:
+            yield [name, *below] if name == "base" else [name]
+
+
+def _unwritable(names: Sequence[str], disk: Disk) -> Finding:
+    subject, needed = ", ".join(names), "runs" in names
     return Finding(
         code="folder-not-writable",
         severity="blocking" if needed else "warning",
-        subject=name,
+        subject=subject,
         what=f"{disk.path} cannot be written to",
-        consequence="nothing of the run could be kept" if needed else f"what writes there fails ({name})",
-        remedy="set TMPDIR to a folder of yours" if name == "tmp" else "make it writable, or choose another --base",
+        consequence="nothing of the run could be kept" if needed else f"what writes there fails ({subject})",
+        remedy="set TMPDIR to a folder of yours" if names == ["tmp"] else "make it writable, or choose another --base",
     )
 
 

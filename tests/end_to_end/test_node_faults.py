@@ -379,6 +379,16 @@ def test_a_base_that_a_user_cannot_make_is_refused_by_doctor_too_which_makes_non
     refused(machines, f"node n2: the base {base} cannot be written to", base=base)
 
 
+def test_a_base_that_this_machine_cannot_make_is_told_of_it_though_it_is_no_node(machines: Machines) -> None:
+    (machines.nodes["op"].seen / "file").write_text("no folder")
+    base = BASE / "file" / "base"
+    done = machines.milabench("doctor", f"--base={base}", "--json")
+    (found,) = (each for each in done.json["findings"] if each["code"] == "node-unreachable")
+    assert (done.code, found["subject"], found["nodes"]) == (4, "this machine", [])
+    assert found["what"].startswith(f"this machine: the base {base} cannot be written to")
+    refused(machines, f"this machine: the base {base} cannot be written to", base=base)
+
+
 def test_a_machine_that_is_two_nodes_is_refused_by_doctor_and_run_in_the_same_words(machines: Machines) -> None:
     machines.write_doubled("n3")
     said = "node n3: it is the machine that node n2 is, by another address or port: leave one of them out"

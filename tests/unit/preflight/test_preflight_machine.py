@@ -138,6 +138,26 @@ def test_folders_on_one_file_system_are_one_finding() -> None:
     assert codes(found(replace(GOOD, disks=full))) == [("disk-full", "blocking", "base, runs, data, cache, tmp")]
 
 
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (("base", "data"), [("warning", "base, data", "/b")]),
+        (("base", "runs", "data", "cache"), [("blocking", "base, runs, data, cache", "/b")]),
+        (("data", "cache"), [("warning", "data", "/b/data"), ("warning", "cache", "/b/cache")]),
+        (("base", "tmp"), [("warning", "base", "/b"), ("warning", "tmp", "/b2/tmp")]),
+    ],
+)
+def test_a_base_that_cannot_be_written_to_is_told_once_with_what_lies_below_it(
+    names: tuple[str, ...], wanted: list[tuple[str, str, str]]
+) -> None:
+    paths = {"base": "/b", "runs": "/b/runs", "data": "/b/data", "cache": "/b/cache", "tmp": "/b2/tmp"}
+    known = {
+        name: replace(GOOD.disks["base"], path=path, writable=name not in names) for name, path in paths.items()
+    }
+    told = [each for each in found(replace(GOOD, disks=known)) if each.code == "folder-not-writable"]
+    assert sorted((each.severity, each.subject, each.what.split()[0]) for each in told) == sorted(wanted)
+
+
 def test_room_is_held_against_what_the_processes_of_all_trials_leave() -> None:
     many = replace(WANTED, plan=plan(*(trial(f"b{n}", (0,), (1,)) for n in range(50))))
     (finding,) = found(disks("runs", free_bytes=27 * MIB - 1), wanted=many)
