@@ -41,7 +41,8 @@ async def doctor(options: Options, console: Console) -> Look:
             lost, found = {}, [_no_plan(str(error), options.environ)]
         rest = await _rest(work, lost)
         names = {node.name for each in rest for node in each.nodes}
-        total = len(names | {*filter(None, lost)}) if lost and any(not node.local for each in rest for node in each.nodes) else None
+        several = lost and any(not node.local for each in rest for node in each.nodes)
+        total = len(names | {*filter(None, lost)}) if several else None
         looked = await preflight.look(work, [(each, None) for each in rest], total)
         return replace(looked, findings=(*found, *looked.findings))
 

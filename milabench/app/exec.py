@@ -68,7 +68,7 @@ async def exec_(options: Options, console: Console, wanted: Wanted, show: Shows)
                 check_names(error.why, options.system, [node.name for node in system.nodes])
                 raise
             hosts = {node.name: work.host if node.local else work.hosts[node.name] for node in (*known, *direct)}
-            if asked.allocation is None:  # of that Slurm may have several on one machine
+            if len(hosts) > 1 and asked.allocation is None:  # of that Slurm may have several on one machine
                 await _tell_apart(hosts, wanted, console)
         with closing(Scratch(tempfile.gettempdir(), "exec")) as scratch:
             ends = await _on_all(work, hosts, wanted, Path(scratch.path), show)

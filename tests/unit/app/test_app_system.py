@@ -71,8 +71,8 @@ def test_the_architecture_is_that_of_the_main_node(monkeypatch: pytest.MonkeyPat
 
 def test_nothing_is_made_on_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     _, others = described(monkeypatch, Asked(hosts=("a", "b")), {"a": host("a"), "b": host("b")})
-    marks = [fields["make"] for each in others.values() for op, fields in each.requests if op == "mark"]
-    assert marks == [False, False]
+    marks = [fields["absent"] for each in others.values() for op, fields in each.requests if op == "mark"]
+    assert marks == ["leave", "leave"]
 
 
 def test_the_nodes_of_an_allocation(monkeypatch: pytest.MonkeyPatch) -> None:

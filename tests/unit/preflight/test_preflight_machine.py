@@ -151,9 +151,7 @@ def test_a_base_that_cannot_be_written_to_is_told_once_with_what_lies_below_it(
     names: tuple[str, ...], wanted: list[tuple[str, str, str]]
 ) -> None:
     paths = {"base": "/b", "runs": "/b/runs", "data": "/b/data", "cache": "/b/cache", "tmp": "/b2/tmp"}
-    known = {
-        name: replace(GOOD.disks["base"], path=path, writable=name not in names) for name, path in paths.items()
-    }
+    known = {name: replace(GOOD.disks["base"], path=path, writable=name not in names) for name, path in paths.items()}
     told = [each for each in found(replace(GOOD, disks=known)) if each.code == "folder-not-writable"]
     assert sorted((each.severity, each.subject, each.what.split()[0]) for each in told) == sorted(wanted)
 
