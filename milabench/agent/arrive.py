@@ -2,8 +2,8 @@
 
 Every transport sends this program to the Python of a node, where nothing of milabench is yet; any Python 3 can read it,
 to be told that it is too old. What it says are lines of standard output, ``milabench <nonce> <word> <detail>``:
-``want`` (the zip), ``have`` (the agent serves from here on), ``old`` (this Python's version), ``damaged`` (what came is
-not the zip), ``unwritable`` (why). ``nonce`` tells them apart from what a login shell prints.
+``here`` (Python runs), ``want`` (the zip), ``have`` (the agent serves from here on), ``old`` (this Python's version),
+``damaged`` (what came is not the zip), ``unwritable`` (why). ``nonce`` tells them apart from what a login shell prints.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ def arrive(digest: str, size: int, nonce: str) -> None:
     if sys.version_info < LEAST:
         say("old", ".".join(map(str, sys.version_info[:3])))
         sys.exit(3)
+    say("here")  # before the home folder is looked at, which may not answer
     try:
         path = _kept(digest)
         if path is None:

@@ -24,7 +24,7 @@ _SILENCE = 12  # times the interval in which a node is asked whether it is there
 def opens(options: Options, tell: Callable[[str], object]) -> Opens:
     """Return what opens the pipe to a node that is not this machine; the agent is packed when the first one asks.
 
-    ``tell`` is told of each host key that is new and trusted.
+    ``tell`` is told of each host key that is new and trusted, and of a node whose agent takes long to start.
     """
 
     @functools.cache
@@ -33,7 +33,7 @@ def opens(options: Options, tell: Callable[[str], object]) -> Opens:
 
     def open_(node: Node, system: System) -> AbstractAsyncContextManager[Host]:
         if system.allocation is not None:
-            return _by_slurm(node, system.allocation, boot, options)
+            return _by_slurm(node, system.allocation, boot, options, tell)
         from milabench.execute.hosts.ssh import SSHHost  # asyncssh takes a while to import
 
         silence_s = _SILENCE * float(system.options["ssh.keepalive"])
@@ -62,9 +62,9 @@ def login(node: Node, system: System, options: Options) -> Login:
 
 
 def _by_slurm(
-    node: Node, allocation: Allocation, boot: Callable[[], Boot], options: Options
+    node: Node, allocation: Allocation, boot: Callable[[], Boot], options: Options, tell: Callable[[str], object]
 ) -> AbstractAsyncContextManager[Host]:
     from milabench.execute.hosts.slurm import Placed, SlurmHost
 
     placed = Placed(job=allocation.job, node=node.name, python=node.python or "python3")
-    return SlurmHost(placed, boot(), options.environ)
+    return SlurmHost(placed, boot(), options.environ, tell=tell)

@@ -17,6 +17,7 @@ import pytest
 from harness import wait_until
 from links import login, name_of, talk
 from milabench.errors import PreflightError
+from milabench.execute.hosts import boot
 from milabench.execute.hosts.agent import END_S, AgentHost
 from milabench.execute.hosts.link import Link
 from nodes import BASE, USER, Nodes
@@ -312,6 +313,29 @@ def test_what_a_login_shell_leaves_running_keeps_nothing_waiting(nodes: Nodes, t
 def test_a_login_shell_that_prints_without_end_is_told(nodes: Nodes) -> None:
     with bashrc(nodes, "yes welcome\n"):
         assert "prints without end ('welcome')" in refusal(nodes)
+    wait_until(nodes["n1"].idle)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("echo hello; sleep 1000\n", "(printed last: 'hello'): a start-up file of the login shell may wait"),
+        ("echo waits >&2; sleep 1000\n", "(printed last: 'waits'): a start-up file of the login shell may wait"),
+        ("while :; do echo noise; sleep 0.01; done\n", "(printed last: 'noise'): a start-up file of the login shell"),
+        ("cat\n", "its login shell gives back what is sent to it: a start-up file reads standard input"),
+    ],
+    ids=["waits", "complains", "prints", "reads"],
+)
+def test_a_start_up_file_that_never_ends_is_told(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    monkeypatch.setattr(boot, "ARRIVE_S", 8.0)
+    with bashrc(nodes, text):
+        said = refusal(nodes)
+    assert "python3 has not come up there within 8 s" in said
+    assert told in said
+    for pid in nodes["n1"].started():
+        os.kill(pid, signal.SIGKILL)
     wait_until(nodes["n1"].idle)
 
 

@@ -105,6 +105,8 @@ class Playing:
 class PlayedAgent:
     """The other end of a host's pipe; a Transport."""
 
+    complaint = ""
+
     def __init__(self, clock: VirtualTime, meter: Meter, looks: int) -> None:
         self._clock, self._meter, self._looks = clock, meter, looks
         self._frames = Frames()

@@ -9,7 +9,7 @@ import os
 import secrets
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from milabench.errors import PreflightError
 from milabench.execute.hosts.transport import Transport
 from milabench.resources import benchmate_sources, nvml_binding
 
-ARRIVE_S = 60.0  # so long a node may take from the start of its Python to an agent that serves
+ARRIVE_S = 60.0  # so long a node may take from the start of a command to an agent that serves
+PATIENCE_S = 10.0  # after so long it is told what is waited for
 MOST_NOISE = 1 << 20  # bytes that a login shell may print before
 _TIMESTAMP = (2020, 1, 1, 0, 0, 0)  # equal sources make an equal zip
 # It reads the program from its input: so any login shell takes it as it is, within single quotes.
@@ -62,25 +63,28 @@ class Boot:
         """Return what a transport starts on a node; ``start`` talks to it."""
         return [python, "-I", "-S", "-c", _STARTER]
 
-    async def start(self, pipe: Transport, where: str, python: str = "python3") -> None:
+    async def start(
+        self, pipe: Transport, where: str, python: str = "python3", tell: Callable[[str], object] = lambda _: None
+    ) -> None:
         """Have the agent start at the other end of a pipe; ``where`` is the node as messages name it.
 
-        Raises PreflightError with what is wrong there and what to do.
+        ``tell`` is told, in a line, of one that takes long. Raises PreflightError with what is wrong there and what to
+        do.
         """
+        nonce = secrets.token_hex(8)
+        words = _Words(pipe, nonce, _program(self.digest, len(self.content), nonce))
+        late = asyncio.get_running_loop().call_later(PATIENCE_S, lambda: tell(words.waited_for(where, python)))
         try:
-            word, detail = await asyncio.wait_for(self._start(pipe), ARRIVE_S)
+            word, detail = await asyncio.wait_for(self._start(pipe, words), ARRIVE_S)
         except asyncio.TimeoutError:
-            raise PreflightError(
-                f"{where}: {python} is started there and says nothing for {ARRIVE_S:.0f} s: see whether it starts by"
-                " hand, and whether the home folder answers"
-            ) from None
+            raise PreflightError(words.late(where, python)) from None
+        finally:
+            late.cancel()
         if word != "have":
             raise PreflightError(await _trouble(word, detail, pipe, where, python))
 
-    async def _start(self, pipe: Transport) -> tuple[str, str]:
-        nonce = secrets.token_hex(8)
-        pipe.write(_program(self.digest, len(self.content), nonce))
-        words = _Words(pipe, nonce)
+    async def _start(self, pipe: Transport, words: _Words) -> tuple[str, str]:
+        pipe.write(words.program)
         word, detail = await words.next()
         if word == "want":
             pipe.write(self.content)
@@ -90,26 +94,69 @@ class Boot:
 
 
 class _Words:
-    """What the program says, among what else is printed on its way."""
+    """What the program says, among what else is printed on its way; ``nonce`` tells them apart."""
 
-    def __init__(self, pipe: Transport, nonce: str) -> None:
+    def __init__(self, pipe: Transport, nonce: str, program: bytes) -> None:
+        self.program = program
         self._pipe, self._mark, self._heard = pipe, f"\nmilabench {nonce} ".encode(), b"\n"
+        self._came = False
 
     async def next(self) -> tuple[str, str]:
         """Return the next word with its detail, else ``end`` or ``noise`` with the last line of what came instead."""
         while True:
-            _, found, after = self._heard.partition(self._mark)
-            line, end, rest = after.partition(b"\n")
-            if found and end:
-                self._heard = b"\n" + rest
-                word, _, detail = line.decode(errors="replace").partition(" ")
-                return word, detail
+            while (found := self._said()) is not None:
+                if found[0] != "here":
+                    return found
+                self._came = True
             chunk = await self._pipe.read()
             self._heard += chunk
             if not chunk or len(self._heard) > MOST_NOISE:
-                lines = self._heard.decode(errors="replace").split("\n")
-                word = "noise" if chunk else "end"
-                return word, next((line.strip() for line in reversed(lines) if line.strip()), "")[:200]
+                return "noise" if chunk else "end", self._printed()
+
+    def waited_for(self, where: str, python: str) -> str:
+        """Return what is said of a node that has not been ready for a while."""
+        return f"waiting for {where}: {self._state(python)} after {PATIENCE_S:.0f} s{self._last()}"
+
+    def late(self, where: str, python: str) -> str:
+        """Return what is wrong with a node that was not ready in time, as far as that is known."""
+        if self._came:
+            why = "the home folder may not answer, or the way there be very slow"
+        elif self._echoed():
+            why = (
+                "its login shell gives back what is sent to it: a start-up file reads standard input (`cat` or `read`,"
+                " say): make it do so for terminals only"
+            )
+        else:
+            why = (
+                "a start-up file of the login shell may wait for something or never end, or the home folder not answer:"
+                f" see whether `{python} -V` comes back over there"
+            )
+        return f"{where}: {self._state(python)} within {ARRIVE_S:.0f} s{self._last()}: {why}"
+
+    def _state(self, python: str) -> str:
+        return f"{python} is there, and the agent has not started" if self._came else f"{python} has not come up there"
+
+    def _last(self) -> str:
+        said = self._printed() or self._pipe.complaint
+        return f" (printed last: {said!r})" if said else ""
+
+    def _echoed(self) -> bool:
+        return self.program.strip() in self._heard
+
+    def _said(self) -> tuple[str, str] | None:
+        """Return the next word of what has come, which is taken from it with all before; None: it is not there yet."""
+        _, found, after = self._heard.partition(self._mark)
+        line, end, rest = after.partition(b"\n")
+        if not (found and end):
+            return None
+        self._heard = b"\n" + rest
+        word, _, detail = line.decode(errors="replace").partition(" ")
+        return word, detail
+
+    def _printed(self) -> str:
+        """Return the last line that came and is no word of the program."""
+        lines = self._heard.replace(self.program.strip(), b"").decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")[:200]
 
 
 async def _trouble(word: str, detail: str, pipe: Transport, where: str, python: str) -> str:

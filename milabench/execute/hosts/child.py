@@ -45,6 +45,10 @@ class Child:
             )
         )
 
+    @property
+    def complaint(self) -> str:
+        return str(self.words)
+
     async def read(self) -> bytes:
         assert self.process.stdout is not None
         return await self.process.stdout.read(_CHUNK)

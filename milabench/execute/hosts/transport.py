@@ -8,6 +8,10 @@ from typing import Protocol
 class Transport(Protocol):
     """A pipe to an agent that has been started; whoever makes one starts the agent with it."""
 
+    @property
+    def complaint(self) -> str:
+        """The last line on standard error so far, where that is kept."""
+
     async def read(self) -> bytes:
         """Return what comes next; nothing at the end, also where the pipe broke."""
 

@@ -16,15 +16,19 @@ import pytest
 from milabench.agent import arrive
 from milabench.errors import PreflightError
 from milabench.execute.hosts.boot import Boot, passed
+from milabench.execute.virtual import VirtualTime
 
 ENDED = "the agent on node n1 has ended: exit code 127: sh: 1: exec: python3: not found"
+SILENCE = b"nothing comes any more"
 
 
 class Played:
     """A transport at whose other end a node says these pieces; MARK in them stands for how the program begins a line.
 
-    What is sent is kept.
+    What is sent is kept, and SENT in them stands for it. After the piece SILENCE nothing comes any more.
     """
+
+    complaint = ""
 
     def __init__(self, *pieces: bytes) -> None:
         self.sent = b""
@@ -34,8 +38,10 @@ class Played:
     async def read(self) -> bytes:
         if not self._pieces:
             return b""
+        if self._pieces[0] == SILENCE:
+            await asyncio.Event().wait()
         nonce = re.findall(rb"\b[0-9a-f]{16}\b", self.sent.partition(b"\n")[0])[-1]
-        return self._pieces.pop(0).replace(b"MARK", b"\nmilabench " + nonce)
+        return self._pieces.pop(0).replace(b"SENT", self.sent).replace(b"MARK", b"\nmilabench " + nonce)
 
     def write(self, content: bytes) -> None:
         self.sent += content
@@ -132,6 +138,49 @@ def test_a_node_that_wants_the_zip_is_sent_it_whatever_its_shell_prints(boot: Bo
 )
 def test_what_keeps_an_agent_from_starting_is_told(boot: Boot, pieces: list[bytes], told: str) -> None:
     assert told in refusal(boot, *pieces)
+
+
+def waited_for(boot: Boot, *pieces: bytes, complaint: str = "") -> list[str]:
+    """Return what is told of a node that says these pieces and then nothing: meanwhile, and in the end."""
+    pipe, told = Played(*pieces, SILENCE), list[str]()
+    pipe.complaint = complaint
+    with pytest.raises(PreflightError) as found:
+        VirtualTime().run(boot.start(pipe, "node n1", tell=told.append))
+    return [*told, str(found.value)]
+
+
+def test_a_python_that_does_not_come_up_is_told_as_that_with_what_was_printed_last(boot: Boot) -> None:
+    silent, printing, complaining = (
+        waited_for(boot),
+        waited_for(boot, b"Welcome\nnoi", b"se\n"),
+        waited_for(boot, complaint="waits for a lock"),
+    )
+    assert silent == [
+        "waiting for node n1: python3 has not come up there after 10 s",
+        "node n1: python3 has not come up there within 60 s: a start-up file of the login shell may wait for something"
+        " or never end, or the home folder not answer: see whether `python3 -V` comes back over there",
+    ]
+    assert all("(printed last: 'noise')" in each for each in printing)
+    assert all("(printed last: 'waits for a lock')" in each for each in complaining)
+
+
+def test_an_agent_that_does_not_start_though_python_is_there_is_told_apart(boot: Boot) -> None:
+    meanwhile, end = waited_for(boot, b"MARK here \n")
+    assert meanwhile == "waiting for node n1: python3 is there, and the agent has not started after 10 s"
+    assert "within 60 s: the home folder may not answer" in end
+    assert "start-up file" not in end
+
+
+def test_a_start_up_file_that_reads_what_is_sent_is_told_apart(boot: Boot) -> None:
+    meanwhile, end = waited_for(boot, b"hello\nSENT")
+    assert meanwhile.endswith("10 s (printed last: 'hello')")
+    assert "its login shell gives back what is sent to it" in end
+
+
+def test_nothing_is_told_of_a_node_that_is_ready_soon(boot: Boot) -> None:
+    told: list[str] = []
+    VirtualTime().run(boot.start(Played(b"MARK here \n", b"MARK have \n"), "node n1", tell=told.append))
+    assert told == []
 
 
 def test_the_command_is_the_same_word_for_every_login_shell(boot: Boot) -> None:
