@@ -44,7 +44,7 @@ def talk(story: Callable[[LocalHost], Awaitable[Any]], kind: type[LocalHost] = L
 
 async def send_tree(host: Host, source: Path, target: str) -> None:
     """Make ``target`` on a host's node hold what ``source``, a folder or a file, holds here."""
-    await host.request("stage", staged=[{"source": str(source), "target": target, "fresh": False}])
+    await host.stage([{"source": str(source), "target": target, "fresh": False}])
 
 
 def launch(

@@ -6,36 +6,24 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from milabench import bundle
 from milabench import plan as planning
-from milabench.amounts import size
 from milabench.bundle import Packed
 from milabench.console import Console
 from milabench.errors import HostLost, PreflightError
 from milabench.execute import Interrupt
 from milabench.execute.hosts import Host
+from milabench.execute.travel import Travel
 from milabench.plan import Once, Plan, Workspace
 
 AT_ONCE: Final = 32  # nodes: they share this machine's disk and network
-TELL_S: Final = 10.0
 _LOOK_S: Final = 0.2  # for the wish to stop
 _LOCK_POLL_S: Final = 0.5
 _TARGET: Final = "delivery"
-
-
-@dataclass(slots=True)
-class _SoFar:
-    """How much is known to be at a node, and how much of that was sent, in bytes."""
-
-    there: int = 0
-    sent: int = 0
-
-    def told(self, there: int, sent: int) -> None:
-        self.there, self.sent = self.there + there, self.sent + sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +39,6 @@ class Delivery:
     record: Once
     console: Console
     interrupt: Interrupt
-    _under_way: dict[str, _SoFar] = field(default_factory=dict)
 
     async def to(self, hosts: Mapping[str, Host]) -> dict[str, str]:
         """Send it to nodes, at the same time, and return why it did not come, by node; an interrupt ends it."""
@@ -60,18 +47,18 @@ class Delivery:
         async def one(name: str, host: Host) -> None:
             async with few:
                 try:
-                    await self._send(name, host)
+                    await self._send(name, host, travel)
                 except PreflightError as error:
                     why[name] = str(error)
 
-        tasks = [asyncio.ensure_future(one(name, host)) for name, host in hosts.items()]
-        telling = asyncio.ensure_future(self._tell())
-        try:
-            await self._ended(tasks)
-        finally:
-            for task in (*tasks, telling):
-                task.cancel()
-            await asyncio.wait((*tasks, telling))
+        async with Travel("data of the bundle", self.console.note, always=True) as travel:
+            tasks = [asyncio.ensure_future(one(name, host)) for name, host in hosts.items()]
+            try:
+                await self._ended(tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
         for task in tasks:
             with suppress(asyncio.CancelledError):
                 task.result()
@@ -82,15 +69,15 @@ class Delivery:
         while left and not self.interrupt.asked:
             _, left = await asyncio.wait(left, timeout=_LOOK_S)
 
-    async def _send(self, name: str, host: Host) -> None:
+    async def _send(self, name: str, host: Host, travel: Travel) -> None:
         """Send it to one node; what is lost with the agent is sent once more, and what has come by then is not."""
         try:
-            await self._recorded(name, host)
+            await self._recorded(name, host, travel)
         except HostLost as error:
             self.console.note(f"data for node {name} was cut off and goes on: {error}")
-            await self._recorded(name, host)
+            await self._recorded(name, host, travel)
 
-    async def _recorded(self, name: str, host: Host) -> None:
+    async def _recorded(self, name: str, host: Host, travel: Travel) -> None:
         once, waits = asdict(self.record), False
         while (await host.request("begin", target=_TARGET, once=once))["state"] == "locked":
             if not waits:
@@ -98,29 +85,13 @@ class Delivery:
             waits = True
             await asyncio.sleep(_LOCK_POLL_S)
         try:
-            await self._sent(name, host)
+            with travel.to(name, self.total) as so_far:
+                await host.send(self.base, str(self.base), self.names, so_far.told)
         except PreflightError as error:
             if not isinstance(error, HostLost):
                 await host.request("end", target=_TARGET, done=False)
             raise
         await host.request("end", target=_TARGET, done=True)
-
-    async def _sent(self, name: str, host: Host) -> None:
-        so_far = self._under_way[name] = _SoFar()
-        try:
-            await host.send(self.base, str(self.base), self.names, so_far.told)
-        finally:
-            self._under_way.pop(name)
-        if so_far.sent:
-            before = f", {size(self.total - so_far.sent)} was there" if so_far.sent < self.total else ""
-            self.console.note(f"data of the bundle is on node {name}: {size(so_far.sent)} sent{before}")
-
-    async def _tell(self) -> None:
-        """Say from time to time how far it is."""
-        while True:
-            await asyncio.sleep(TELL_S)
-            for name, each in self._under_way.items():
-                self.console.note(f"data of the bundle to node {name}: {size(each.there)} of {size(self.total)}")
 
 
 async def deliver(

@@ -57,7 +57,7 @@ async def dev(options: Options, console: Console, name: str, argv: Sequence[str]
             node = ready.system.main.name
             raise PreflightError(f"{name} would run on node {node}, and a shell opens on this machine: type it there")
         job = plan.trials[0].jobs[0]
-        await work.host.request("stage", staged=[asdict(folder) for folder in job.staged])
+        await work.host.stage([asdict(folder) for folder in job.staged])
     command = job.commands[0]
     for folder in FOLDERS & command.env.keys():
         Path(command.env[folder]).mkdir(parents=True, exist_ok=True)

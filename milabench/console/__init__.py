@@ -16,7 +16,7 @@ from milabench.console.failures import Failure
 from milabench.console.trials import Trials
 from milabench.console.usage import EVERY_S, Ask, Meter
 from milabench.console.words import printable, trial_line
-from milabench.execute import CommandEnded, CommandStarted, Happening, TrialEnded, TrialStarted, Waiting
+from milabench.execute import CommandEnded, CommandStarted, Happening, Travelling, TrialEnded, TrialStarted, Waiting
 from milabench.execute.setting import Records
 from milabench.follow import Follower
 from milabench.outcome import GOOD, SIBLING, Outcome
@@ -105,6 +105,9 @@ class _View:
                 if not self._quiet and job.tag not in self._waited:
                     self._waited.add(job.tag)
                     _say(f"waiting for another milabench that works on {job.tag}")
+            case Travelling(told=told):
+                if not self._quiet:
+                    _say(told)
             case TrialEnded():
                 self._end(happening)
 

@@ -1,6 +1,14 @@
 """Plan → processes on hosts → a run directory."""
 
-from milabench.execute.happenings import CommandEnded, CommandStarted, Happening, TrialEnded, TrialStarted, Waiting
+from milabench.execute.happenings import (
+    CommandEnded,
+    CommandStarted,
+    Happening,
+    Travelling,
+    TrialEnded,
+    TrialStarted,
+    Waiting,
+)
 from milabench.execute.interrupt import Interrupt
 from milabench.execute.scheduler import execute
 from milabench.execute.setting import Setting
@@ -12,6 +20,7 @@ __all__ = [
     "Happening",
     "Interrupt",
     "Setting",
+    "Travelling",
     "TrialEnded",
     "TrialStarted",
     "Waiting",

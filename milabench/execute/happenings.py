@@ -35,6 +35,13 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Travelling:
+    """How far is what is sent to nodes for a job, in a line."""
+
+    told: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEnded:
     """``done_before``: nothing had to be done. ``neighbours``: the trials that ran at the same time for a while."""
 
@@ -44,4 +51,4 @@ class TrialEnded:
     neighbours: tuple[str, ...] = ()
 
 
-Happening = TrialStarted | CommandStarted | CommandEnded | Waiting | TrialEnded
+Happening = TrialStarted | CommandStarted | CommandEnded | Waiting | Travelling | TrialEnded

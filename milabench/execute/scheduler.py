@@ -13,11 +13,12 @@ from types import MappingProxyType
 from typing import Any
 
 from milabench.errors import HostLost, PreflightError, UserError
-from milabench.execute.happenings import Happening, TrialEnded, TrialStarted, Waiting
+from milabench.execute.happenings import Happening, Travelling, TrialEnded, TrialStarted, Waiting
 from milabench.execute.hosts import Host
 from milabench.execute.ports import Ports
 from milabench.execute.setting import Setting
 from milabench.execute.together import Together, all_of
+from milabench.execute.travel import Travel
 from milabench.execute.uses import Use, overlap, uses
 from milabench.outcome import GOOD, Outcome, all_good, worst
 from milabench.plan.types import Command, Job, Plan, Trial
@@ -210,16 +211,21 @@ class _Runner:
         """Copy folders to each base; what goes wrong with one ends nothing but this job."""
         owners = dict.fromkeys(self.setting.bases.get(command.node, command.node) for command in job.commands)
         staged = [asdict(each) for each in job.staged]
-        requests = [self._staged_on(node, staged) for node in owners]
-        for reply in await asyncio.gather(*requests, return_exceptions=True):
-            if isinstance(reply, BaseException):
-                raise reply
+        async with Travel(f"what {job.tag} needs", self._tell_of_travel) as travel:
+            requests = [self._staged_on(node, staged, travel) for node in owners]
+            for reply in await asyncio.gather(*requests, return_exceptions=True):
+                if isinstance(reply, BaseException):
+                    raise reply
 
-    async def _staged_on(self, node: str, staged: Sequence[Mapping[str, Any]]) -> None:
+    def _tell_of_travel(self, line: str) -> None:
+        self.happenings.put_nowait(Travelling(told=line))
+
+    async def _staged_on(self, node: str, staged: Sequence[Mapping[str, Any]], travel: Travel) -> None:
         """Copy folders to one base; what goes wrong on another machine says on which."""
         host = self.setting.hosts[node]
         try:
-            await host.request("stage", staged=staged)
+            with travel.to(node) as so_far:
+                await host.stage(staged, so_far)
         except HostLost:
             raise
         except PreflightError as error:

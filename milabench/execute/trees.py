@@ -19,6 +19,7 @@ from milabench.agent.receive import digest
 from milabench.agent.stage import files_below, is_wheel, stage
 from milabench.errors import PreflightError
 from milabench.errors import told as told_of
+from milabench.execute.travel import SoFar
 
 _PART_BYTES: Final = 1 << 18  # at a time, and what else is to be sent goes between
 _MAKING: Final = threading.Lock()
@@ -91,13 +92,15 @@ class _Tree:
         return {**fields, "files": self.files, "links": self.links}
 
 
-async def send_staged(sender: Sender, staged: Sequence[Mapping[str, Any]]) -> None:
-    """Stage folders on the node of an agent. Raises PreflightError, HostLost."""
-    for each in staged:
-        try:
-            await _send(sender, each["source"], each["target"], fresh=each.get("fresh", False))
-        except OSError as error:
-            raise PreflightError(f"stage failed: {told_of(error)}") from None
+async def send_staged(sender: Sender, staged: Sequence[Mapping[str, Any]], so_far: SoFar) -> None:
+    """Stage folders on the node of an agent, and tell how far it is. Raises PreflightError, HostLost."""
+    try:
+        trees = [await asyncio.to_thread(_tree_of, each["source"], each["target"]) for each in staged]
+        so_far.total = sum(size for tree in trees for _, size, *_ in tree.files)
+        for each, tree in zip(staged, trees, strict=True):
+            await _send_tree(sender, tree, fresh=each.get("fresh", False), told=so_far.told)
+    except OSError as error:
+        raise PreflightError(f"stage failed: {told_of(error)}") from None
 
 
 async def send_files(
@@ -130,11 +133,11 @@ def _batches(source: Path, names: Sequence[str]) -> list[list[str]]:
     return batches
 
 
-async def _send(sender: Sender, source: str, target: str, *, fresh: bool) -> None:
+def _tree_of(source: str, target: str) -> _Tree:
     if is_wheel(source, target):  # made here, where the same folder is
-        await asyncio.to_thread(_make, source, target)
+        _make(source, target)
         source = target
-    await _send_tree(sender, await asyncio.to_thread(_Tree.of, Path(source), target), fresh=fresh)
+    return _Tree.of(Path(source), target)
 
 
 def _make(source: str, wheel: str) -> None:
@@ -143,12 +146,7 @@ def _make(source: str, wheel: str) -> None:
         stage(source, wheel)
 
 
-def _to_nobody(_: int, __: int) -> None: ...
-
-
-async def _send_tree(
-    sender: Sender, tree: _Tree, *, fresh: bool, told: Callable[[int, int], object] = _to_nobody
-) -> None:
+async def _send_tree(sender: Sender, tree: _Tree, *, fresh: bool, told: Callable[[int, int], object]) -> None:
     fields = tree.fields()
     lacking = (await sender.ask("offer", **fields, fresh=fresh))["files"]
     told(sum(size for name, size, *_ in tree.files if name not in lacking), 0)

@@ -16,6 +16,7 @@ from harness import wait_until
 from milabench.errors import HostLost, PreflightError
 from milabench.execute import trees
 from milabench.execute.hosts.local import LocalHost
+from milabench.execute.travel import SoFar
 
 MIB = 1 << 20
 
@@ -48,15 +49,31 @@ def big(path: Path, size: int) -> Path:
 
 def test_a_folder_is_the_same_as_on_this_machine_whoever_stages_it(source: Path, tmp_path: Path) -> None:
     async def story(host: LocalHost) -> Any:
-        return await host.request("stage", staged=staged(source, tmp_path / host.__class__.__name__))
+        await host.stage(staged(source, tmp_path / host.__class__.__name__))
 
-    assert {talk(story)["event"], elsewhere(story)["event"]} == {"staged"}
+    talk(story)
+    elsewhere(story)
     here, there = tmp_path / "LocalHost", tmp_path / "Elsewhere"
     compared = subprocess.run(
         ["diff", "--recursive", "--no-dereference", str(here), str(there)], capture_output=True, text=True, check=False
     )
     assert (compared.stdout, compared.returncode) == ("", 0)
     assert subprocess.run([there / "inner" / "run.sh"], capture_output=True, check=True).stdout == b"it runs\n"
+
+
+def test_how_far_all_that_is_staged_on_another_machine_is_can_be_seen(source: Path, tmp_path: Path) -> None:
+    wheel = big(tmp_path / "a.whl", 2 * MIB)
+    both = [*staged(source, tmp_path / "there"), *staged(wheel, tmp_path / "wheels" / "a.whl")]
+    seen: list[SoFar] = []
+
+    async def story(host: LocalHost) -> None:
+        for _ in range(2):
+            seen.append(SoFar())
+            await host.stage(both, seen[-1])
+
+    elsewhere(story)
+    total = 2 * MIB + sum((source / name).stat().st_size for name in ("main.py", "inner/run.sh"))
+    assert seen == [SoFar(total, total, total), SoFar(total, total, 0)]
 
 
 def test_a_wheel_is_made_here_and_sent(tmp_path: Path) -> None:
@@ -66,7 +83,7 @@ def test_a_wheel_is_made_here_and_sent(tmp_path: Path) -> None:
     wheel = tmp_path / "cache" / "benchmate-0.1.0+abc-py3-none-any.whl"
 
     async def story(host: LocalHost) -> None:
-        await host.request("stage", staged=staged(package, wheel))
+        await host.stage(staged(package, wheel))
 
     elsewhere(story)
     assert wheel.read_bytes()[:2] == b"PK"

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from milabench.execute.travel import SoFar
 from milabench.outcome import Cause, Exit
 from milabench.plan.types import Command, Job, Phase
 from milabench.rundir import Files
@@ -62,6 +63,12 @@ class Host(Protocol):
     async def start(self, launch: Launch) -> Process: ...
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]: ...
+
+    async def stage(self, staged: Sequence[Mapping[str, Any]], so_far: SoFar | None = None) -> None:
+        """Have folders and files (``source``, ``target``, ``fresh``) be there, as far as it lacks them.
+
+        ``so_far`` is kept up with what of it another machine is known to have.
+        """
 
     async def send(self, source: Path, target: str, names: Sequence[str], told: Callable[[int, int], object]) -> None:
         """Make a folder there hold some files of one here, as they are: what it lacks of them is sent.

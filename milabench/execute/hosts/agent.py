@@ -17,6 +17,7 @@ from milabench.execute.arrivals import Arrivals
 from milabench.execute.hosts import MONITOR_S, Launch
 from milabench.execute.hosts.process import AgentProcess, Told
 from milabench.execute.hosts.transport import Transport
+from milabench.execute.travel import SoFar
 from milabench.execute.trees import send_files, send_staged
 
 END_S = 30.0  # so long an agent gets to end all that it started, and itself, when its input is closed
@@ -198,16 +199,20 @@ class AgentHost(ABC):
             await self._revive(at_once=op == "clock")
         if op == "monitor":
             self._monitored = fields if fields["path"] is not None else None
-        if op == "stage" and self.remote:
-            async with self._sending:  # one after the other, as an agent does itself
-                await send_staged(self, fields["staged"])
-            return {"event": "staged"}
         message = await self.ask(op, **fields)
         if message.get("held"):
             self._held[fields["path"]] = None
         if op == "monitor" and "files" in message and self._samples in self._arrivals:
             await self._settle(self._samples, self._arrivals.pop(self._samples), message)
         return message
+
+    async def stage(self, staged: Sequence[Mapping[str, Any]], so_far: SoFar | None = None) -> None:
+        if not self.remote:
+            await self.request("stage", staged=staged)
+            return
+        await self._revive()
+        async with self._sending:  # one after the other, as an agent does itself
+            await send_staged(self, staged, so_far or SoFar())
 
     async def send(self, source: Path, target: str, names: Sequence[str], told: Callable[[int, int], object]) -> None:
         await self._revive()

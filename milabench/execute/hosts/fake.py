@@ -17,6 +17,7 @@ from typing import Any
 from benchmate import wire
 from milabench.errors import HostLost
 from milabench.execute.hosts import GRACE_S, Launch
+from milabench.execute.travel import SoFar
 from milabench.outcome import Cause, Exit
 
 
@@ -98,6 +99,10 @@ class FakeHost:
             raise HostLost("the node is gone")
         reply = self._replies.get(op, {"event": "done"})
         return reply(fields) if callable(reply) else reply
+
+    async def stage(self, staged: Sequence[Mapping[str, Any]], so_far: SoFar | None = None) -> None:
+        del so_far
+        await self.request("stage", staged=staged)
 
     async def send(self, source: Path, target: str, names: Sequence[str], told: Callable[[int, int], object]) -> None:
         """Have the files there, and tell that each was sent."""

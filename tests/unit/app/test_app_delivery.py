@@ -12,12 +12,13 @@ from typing import Any, cast
 import pytest
 
 from milabench import bundle
-from milabench.app.delivery import TELL_S, Delivery, deliver
+from milabench.app.delivery import Delivery, deliver
 from milabench.bundle import About
 from milabench.console import Console
 from milabench.errors import HostLost, PreflightError
 from milabench.execute import Interrupt
 from milabench.execute.hosts.fake import FakeHost
+from milabench.execute.travel import TELL_S
 from milabench.execute.virtual import VirtualTime
 from milabench.plan import Command, Job, Once, Plan, Trial, Workspace
 from milabench.system.types import Node, System
@@ -67,7 +68,7 @@ def test_how_far_it_is_is_told_from_time_to_time(tmp_path: Path, capsys: pytest.
     time = VirtualTime()
     assert time.run(delivery(tmp_path).to({"n1": Slow(TELL_S / 4)})) == {}
     said = capsys.readouterr().err.splitlines()
-    assert said[0] in {f"data of the bundle to node n1: {done}.0 MiB of 10.0 MiB" for done in (3, 4)}
+    assert said[0] in {f"data of the bundle is on its way to node n1: {done}.0 MiB of 10.0 MiB" for done in (3, 4)}
     assert said[-1] == "data of the bundle is on node n1: 10.0 MiB sent"
     assert len(said) == 3
 

@@ -13,7 +13,7 @@ from benchmate.wire import GOOD, MEASURED, StepsWriter, encode_event
 from milabench.console import Console
 from milabench.console.failures import Failure, told
 from milabench.console.words import trial_line
-from milabench.execute import CommandEnded, CommandStarted, TrialEnded, TrialStarted, Waiting
+from milabench.execute import CommandEnded, CommandStarted, Travelling, TrialEnded, TrialStarted, Waiting
 from milabench.follow import Progress
 from milabench.outcome import SIBLING, Outcome
 from milabench.plan.types import Command, Job, Phase, Plan, Trial
@@ -226,7 +226,7 @@ def test_what_the_operator_interrupted_is_no_failure(stage: Stage, capsys: pytes
     assert "failures:" not in capsys.readouterr().err
 
 
-def test_waiting_for_another_milabench_is_said(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_job_waits_for_is_said(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     trial = stage.trial("one")
 
     async def scene() -> None:
@@ -234,11 +234,13 @@ def test_waiting_for_another_milabench_is_said(stage: Stage, capsys: pytest.Capt
             stage.begin(trial)
             for _ in range(2):
                 stage.console.show(Waiting(job=trial.jobs[0]))
+            stage.console.show(Travelling(told="what one needs is on node n2: 1.0 MiB sent"))
 
     asyncio.run(scene())
     assert capsys.readouterr().err.splitlines() == [
         "[1/3] installing one",
         "waiting for another milabench that works on one",
+        "what one needs is on node n2: 1.0 MiB sent",
     ]
 
 

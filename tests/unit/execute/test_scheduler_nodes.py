@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 from milabench.errors import HostLost, PreflightError
-from milabench.execute import Interrupt, Setting, TrialEnded, execute
+from milabench.execute import Happening, Interrupt, Setting, Travelling, TrialEnded, execute
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.fake import HANGS, FakeHost, FakeProcess, Story, exits
+from milabench.execute.travel import SoFar
 from milabench.execute.virtual import VirtualTime
 from milabench.outcome import Outcome
 from milabench.plan import Command, Job, Once, Plan, Staged, Trial
@@ -31,17 +33,22 @@ def job(*nodes: str, name: str = "x", staged: tuple[Staged, ...] = ()) -> Job:
     return Job(tag=".".join((name, *nodes)), commands=commands, deadline_s=60.0, staged=staged)
 
 
-def outcomes(
+def happenings(
     folder: Path, hosts: Mapping[str, FakeHost], *trials: Trial, bases: Mapping[str, str] | None = None, **more: Any
-) -> dict[str, Outcome]:
+) -> list[Happening]:
     plan, time = Plan(phase="run", trials=trials), VirtualTime()
     record = Record.create(folder / "run", plan=plan, facts={}, suite={}, now_ns=time.now_ns)
 
-    async def collect() -> dict[str, Outcome]:
+    async def collect() -> list[Happening]:
         setting = Setting(hosts=hosts, records=record, bases=bases or {}, **{"interrupt": Interrupt(), **more})
-        return {each.trial.id: each.outcome async for each in execute(plan, setting) if isinstance(each, TrialEnded)}
+        return [each async for each in execute(plan, setting)]
 
     return time.run(collect())
+
+
+def outcomes(folder: Path, hosts: Mapping[str, FakeHost], *trials: Trial, **more: Any) -> dict[str, Outcome]:
+    happened = happenings(folder, hosts, *trials, **more)
+    return {each.trial.id: each.outcome for each in happened if isinstance(each, TrialEnded)}
 
 
 def end_of(folder: Path, tag: str) -> dict[str, Any]:
@@ -123,6 +130,31 @@ def test_what_waits_for_a_lost_node_when_the_run_is_ended_is_interrupted(
     assert found["x"] == Outcome(kind="interrupted", reason="interrupted by the operator", tag="x.a")
     if not staged:
         assert ends(tmp_path, "x.a") == {"x.a": "interrupted"}
+
+
+@pytest.mark.parametrize(("takes_s", "lines"), [(9.0, 0), (25.0, 3)])
+def test_how_far_what_a_job_needs_is_on_its_way_is_told_where_it_takes_long(
+    tmp_path: Path, takes_s: float, lines: int
+) -> None:
+    class Far(FakeHost):
+        async def stage(self, staged: Sequence[Mapping[str, Any]], so_far: SoFar | None = None) -> None:
+            assert so_far is not None
+            so_far.total = 10 << 20
+            for _ in range(10):
+                await asyncio.sleep(takes_s / 10)
+                so_far.told(1 << 20, 1 << 20)
+
+    trial = Trial(benchmark="x", jobs=(job("a", staged=STAGED),))
+    happened = happenings(tmp_path, {"a": Far(remote=True)}, trial)
+    told = [each.told for each in happened if isinstance(each, Travelling)]
+    assert (
+        told
+        == [
+            "what x.a needs is on its way to node a: 3.0 MiB of 10.0 MiB",
+            "what x.a needs is on its way to node a: 7.0 MiB of 10.0 MiB",
+            "what x.a needs is on node a: 10.0 MiB sent",
+        ][:lines]
+    )
 
 
 def test_processes_that_belong_to_one_on_a_node_that_is_gone_are_ended(tmp_path: Path) -> None:
