@@ -1,10 +1,16 @@
-"""The one token that stays in a plan until a process starts: ``${port:29400}``, a port that is free then."""
+"""The tokens that stay in a plan until a process starts.
+
+``${port:29400}`` is a port that is free then, ``${temporary}`` a folder of the process's own on its node, which is
+removed when the process is gone.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import Final
 
 PORT = re.compile(r"\$\{port:(\d+)\}")
+TEMPORARY: Final = "${temporary}"
 
 
 def port_token(lowest: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from milabench.agent import processes
+from milabench.agent import processes, temporary
 from milabench.agent.contained import Contained
 from milabench.agent.ender import Begin
 from milabench.agent.failures import unwritable
@@ -64,8 +64,9 @@ class Supervised:
         self._orphans: set[int] = set()  # what it left behind, of which the agent is the parent now
         self._kill_at: float | None = None
         self._killed = self._finished = self._oom = False
-        given = request.get("container")
-        self._contained = Contained(request, environ, many_descriptors(), begin) if given else None
+        request, self._temporary = temporary.given(request, environ)
+        contained = request.get("container")
+        self._contained = Contained(request, environ, many_descriptors(), begin) if contained else None
         self._oom_kills, self._oom_before = oom_kills, oom_kills.seen(anywhere=self._contained is not None)
         self._started = time.monotonic()
         deadline_s = request.get("deadline_s")
@@ -257,6 +258,7 @@ class Supervised:
 
     def _finish(self, error: str | None) -> None:
         self._finished = True
+        temporary.remove(self._temporary)
         try:
             self._drain()
         except Exception as problem:  # a full disk, or a bug in what one program printed: others go on

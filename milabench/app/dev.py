@@ -25,6 +25,7 @@ from milabench.app.workspace import resolve_suite
 from milabench.console import Console
 from milabench.errors import ConfigurationError, PreflightError, UsageError
 from milabench.plan import Workspace
+from milabench.plan.ports import without_temporary
 from milabench.problems import nearest
 
 _SHELL_OF_IMAGE = ("sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")
@@ -58,7 +59,7 @@ async def dev(options: Options, console: Console, name: str, argv: Sequence[str]
             raise PreflightError(f"{name} would run on node {node}, and a shell opens on this machine: type it there")
         job = plan.trials[0].jobs[0]
         await work.host.stage([asdict(folder) for folder in job.staged])
-    command = job.commands[0]
+    command = without_temporary(job.commands[0])
     for folder in FOLDERS & command.env.keys():
         Path(command.env[folder]).mkdir(parents=True, exist_ok=True)
     secrets = {secret: options.environ[secret] for secret in job.secrets}

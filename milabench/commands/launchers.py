@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from milabench.commands.base import Command, SimpleCommand, TransparentCommand, WrapperCommand
-from milabench.launchtime import port_token
+from milabench.launchtime import TEMPORARY, port_token
 from milabench.paths import joined
 from milabench.utils import select_nodes
 
@@ -16,6 +16,9 @@ RENDEZVOUS_SPARE_S = 60
 # As --standalone has it, at a port that the kernel chooses, so that several may run side by side; but that looks for
 # the names localhost and the node's own, which may be known to nobody.
 _ALONE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
+# Who asks torchrun for logs of ranks, or says where, is to find them. Else it makes a folder for empty files, which it
+# never removes.
+_LOGS = ("-r", "--redirects", "-t", "--tee", "--log-dir", "--log_dir")
 
 
 class VoirCommand(WrapperCommand):
@@ -87,11 +90,12 @@ class TorchrunAllGPU(WrapperCommand):
     def options(self) -> dict[str, Any]:
         if not self.should_wrap():
             return super().options
-        options = {**super().options, "ranks": self.device_count()}
-        if self.pack.config["system"]["arch"] != "cpu":
-            return options
-        threads = max(self.pack.config["system"]["cpu"]["count"] // self.device_count(), 1)
-        return {**options, "env": {"OMP_NUM_THREADS": str(threads), **options.get("env", {})}}
+        given = super().options
+        env = {} if _asks_for_logs(self) else {"PET_LOG_DIR": TEMPORARY}  # as --log-dir
+        if self.pack.config["system"]["arch"] == "cpu":
+            threads = max(self.pack.config["system"]["cpu"]["count"] // self.device_count(), 1)
+            env["OMP_NUM_THREADS"] = str(threads)
+        return {**given, "ranks": self.device_count(), "env": {**env, **given.get("env", {})}}
 
     def script(self) -> list[str] | None:
         return None if self.should_wrap() else self.wrapped.script()
@@ -165,6 +169,7 @@ class AccelerateLaunchCommand(WrapperCommand):
             f"--main_process_port={rendezvous_port(self)}",
             *(f"--rdzv_conf={word}" for word in rendezvous_timeout(self) if len(nodes) > 1),
             f"--num_processes={devices * len(nodes)}",
+            *([] if _asks_for_logs(self) else [f"--log_dir={TEMPORARY}"]),
             *self.wrapper_argv,
             *script,
         ]
@@ -179,6 +184,10 @@ class AccelerateLaunchCommand(WrapperCommand):
         if self.pack.config.get("use_deepspeed"):
             return ["--use_deepspeed", "--deepspeed_multinode_launcher=standard", "--zero_stage=2"]
         return ["--multi_gpu"] if processes > 1 else []
+
+
+def _asks_for_logs(command: WrapperCommand) -> bool:
+    return any(str(word).partition("=")[0] in _LOGS for word in command.wrapper_argv)
 
 
 def rendezvous_port(command: Command) -> str:

@@ -13,7 +13,7 @@ from milabench.agent import container as containers
 from milabench.agent.container import Container, Inside
 from milabench.errors import RunDirError
 from milabench.plan import decode
-from milabench.plan.ports import with_port
+from milabench.plan.ports import with_port, without_temporary
 from milabench.plan.types import Command, Fetched, Job, Once, Plan, Ranks, Size, Skip, Staged, Trial
 from milabench.suite.types import Limit, Ready
 
@@ -105,7 +105,7 @@ def _shell_lines(plan: Plan) -> Iterator[str]:
 
 
 def _shell_line(command: Command) -> str:
-    command = with_port(command, None)
+    command = without_temporary(with_port(command, None))
     env, argv = command.env, shlex.join(command.argv)
     if command.container is not None:
         env, argv = _contained(command, command.container)

@@ -1,10 +1,10 @@
-"""The ports of commands that are only known when these start: ``${port:29400}`` stands for one."""
+"""What of commands is only known when these start: ports, and folders of their own."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from milabench.launchtime import PORT
+from milabench.launchtime import PORT, TEMPORARY
 from milabench.plan.types import Command
 
 
@@ -26,4 +26,18 @@ def with_port(command: Command, port: int | None) -> Command:
         command,
         argv=tuple(map(put, command.argv)),
         env={name: put(value) for name, value in command.env.items()},
+    )
+
+
+def uses_temporary(command: Command) -> bool:
+    """Say whether a command is to have a temporary folder of its own."""
+    return any(TEMPORARY in text for text in (*command.argv, *command.env.values()))
+
+
+def without_temporary(command: Command) -> Command:
+    """Return a command without what names its temporary folder, for whoever starts it where none is removed."""
+    return replace(
+        command,
+        argv=tuple(word for word in command.argv if TEMPORARY not in word),
+        env={name: value for name, value in command.env.items() if TEMPORARY not in value},
     )

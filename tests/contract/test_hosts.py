@@ -18,6 +18,7 @@ from agents import assert_ends, send_tree
 from benchmate.wire import decode_event
 from milabench.errors import PreflightError
 from milabench.execute.hosts.agent import AgentHost
+from milabench.launchtime import TEMPORARY
 from milabench.outcome import Exit
 from milabench.plan.types import Once
 from places import PLACES, TEXTS, Place
@@ -90,6 +91,34 @@ def test_how_a_process_ended_is_told(place: Place, script: str, code: int | None
     found = ended(place, f"echo out; echo err >&2; {script}")
     assert (found.code, found.signal, found.cause, found.error) == (code, number, None, None)
     assert ((place.run / "one.stdout").read_text(), (place.run / "one.stderr").read_text()) == ("out\n", "err\n")
+
+
+@pytest.mark.parametrize("end", ["exit 0", "exit 1", "kill -9 $$", "sleep 1000"])
+def test_a_temporary_folder_is_there_as_long_as_its_process(place: Place, end: str) -> None:
+    script = f'echo "$1=$LOGS"; mkdir -p "$1/inner" && touch "$1/inner/file" && touch there; {end}'
+    argv = ("sh", "-c", script, "sh", TEMPORARY)
+    shown: list[str] = []
+
+    async def story(host: AgentHost) -> None:
+        process = await host.start(place.launch("", argv=argv, env={"LOGS": TEMPORARY}))
+        while not (place.seen / "there").exists():
+            await asyncio.sleep(0.02)
+        if end == "sleep 1000":
+            await process.stop("limit", 0.5)
+        await process.wait()
+        folder, _, same = place.printed().strip().partition("=")
+        assert folder == same
+        look = await host.start(place.launch(f'test -d "{Path(folder).parent}"; echo $?; test -e "{folder}"; echo $?'))
+        await look.wait()
+        shown.extend(place.printed().splitlines()[1:])
+
+    place.talk(story)
+    assert shown == ["0", "1"]
+
+
+def test_a_variable_that_the_node_has_already_is_no_temporary_folder(place: Place) -> None:
+    assert ended(place, 'printf %s "$PIP_TOLD"', env={"PIP_TOLD": TEMPORARY}).code == 0
+    assert place.printed() == "by the operator"
 
 
 def test_what_cannot_be_started_is_told_and_others_are(place: Place) -> None:

@@ -167,7 +167,9 @@ class Nodes:
 
     async def _run(self, plan: Plan, path: Path) -> Outcome:
         record = Record.create(path, plan=plan, facts={"started": 0.0}, suite={})
-        environ = {"PATH": self.project.environ["PATH"], "HOME": str(self.project.folder)}
+        temporary = path.parent / "tmp"
+        temporary.mkdir(exist_ok=True)
+        environ = {"PATH": self.project.environ["PATH"], "HOME": str(self.project.folder), "TMPDIR": str(temporary)}
         first, second = (Beyond(space, environ) for space in self.cable.spaces)
         async with first, second:
             hosts: dict[str, Host] = {"n0": first, "n1": second}
@@ -188,6 +190,11 @@ def placed(run: RunDir, tag: str, ranks: int) -> list[tuple[Any, ...]]:
     events = ([json.loads(line) for line in path.read_text().splitlines()] for path in paths)
     hellos = [next(each["data"] for each in found if each["event"] == "hello") for found in events]
     return [(each["rank"], each["local_rank"], each["world_size"], each["node"], each["device_id"]) for each in hellos]
+
+
+def left_by_launchers(folder: Path) -> list[str]:
+    """Return what launchers left in the nodes' temporary folder, or beside what is written for the run."""
+    return [str(path) for pattern in ("tmp/torchelastic_*", "**/*.temporary") for path in folder.glob(pattern)]
 
 
 def has_met_at(run: RunDir, tag: str, port: int) -> bool:
@@ -211,6 +218,7 @@ def test_torchrun_and_then_accelerate_train_over_two_nodes(nodes: Nodes, tmp_pat
     (steps,) = run.steps("accelerate.n0")
     assert set(steps.columns["count"]) == {8}
     assert has_met_at(run, "accelerate.n0", 29400)  # as the first left it
+    assert left_by_launchers(tmp_path) == []
 
 
 def test_ranks_of_one_node_meet_where_no_name_is_known(nodes: Nodes, tmp_path: Path) -> None:
@@ -219,6 +227,7 @@ def test_ranks_of_one_node_meet_where_no_name_is_known(nodes: Nodes, tmp_path: P
     assert placed(run, "alone", 2) == [(0, 0, 2, "n0", 0), (1, 1, 2, "n0", 0)]
     (steps,) = run.steps("alone")
     assert set(steps.columns["count"]) == {8}
+    assert left_by_launchers(tmp_path) == []
 
 
 def test_a_node_that_is_not_reached_is_named(nodes: Nodes, tmp_path: Path) -> None:

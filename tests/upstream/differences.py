@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from milabench.launchtime import TEMPORARY
+
 MAIN_ADDRESS, PORT, USER = "127.0.0.1", 29400, "username"
 ALONE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
 SSH = ("ssh", "-oCheckHostIP=no", "-oStrictHostKeyChecking=no", *("-oPasswordAuthentication=no",) * 2, "-p", "22")
@@ -138,6 +140,13 @@ def _alone(process: Process) -> Process:
     return replace(process, argv=(*rest[:at], *ALONE, *rest[at:], *program))
 
 
+def _logs_that_go(process: Process) -> Process:
+    at = next((index for index, word in enumerate(process.argv) if word.startswith("--num_processes=")), None)
+    if at is None or "launch" not in process.argv[:2]:
+        return process
+    return replace(process, argv=(*process.argv[: at + 1], f"--log_dir={TEMPORARY}", *process.argv[at + 1 :]))
+
+
 def _all_ranks_heard(process: Process) -> Process:
     head, program = _launcher(process.argv)
     return replace(process, argv=(*(word for word in head if word != "--local-ranks-filter=0"), *program))
@@ -200,6 +209,12 @@ KINDS = (
         reason="ranks of one node meet at a free port, so that two launchers can run side by side; several nodes meet"
         " where milabench's do",
         rewrite=_alone,
+    ),
+    Kind(
+        name="logs of ranks that go",
+        reason="torchrun makes a folder for logs of ranks even where it writes none, and leaves it; the one that it is"
+        " given goes with the process. To torchrun itself a variable says so, to accelerate an option",
+        rewrite=_logs_that_go,
     ),
     Kind(
         name="no filter of ranks",

@@ -19,6 +19,8 @@ from milabench.execute.hosts.process import AgentProcess, Told
 from milabench.execute.hosts.transport import Transport
 from milabench.execute.travel import SoFar
 from milabench.execute.trees import send_files, send_staged
+from milabench.launchtime import TEMPORARY
+from milabench.plan.ports import uses_temporary
 
 END_S = 30.0  # so long an agent gets to end all that it started, and itself, when its input is closed
 GREET_S = 60.0  # so long it gets for its first word
@@ -189,6 +191,7 @@ class AgentHost(ABC):
             "steps": str(launch.files.steps),
             **_beside(launch),
             "seq": launch.first_seq,
+            "temporary": TEMPORARY if uses_temporary(command) else None,
             "forward": self.remote,
         }
         self._send({"id": number, "op": "start", **fields})

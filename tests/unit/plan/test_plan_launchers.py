@@ -10,7 +10,8 @@ from plans import planned
 
 from milabench import commands, pack
 from milabench.errors import ConfigurationError
-from milabench.plan import Command, Plan
+from milabench.launchtime import TEMPORARY
+from milabench.plan import Command, Plan, codec
 from milabench.plan.types import Ranks
 from milabench.suite.types import Ready
 
@@ -255,6 +256,28 @@ def test_of_a_server_on_several_nodes_the_leader_is_to_be_ready(tmp_path: Path) 
     found = commands_of(tmp_path, body, entry, arch="cuda", gpus=4, nodes_of=TWO)
     ready = {command.tag: command.ready and command.ready.port for command in found}
     assert ready == {"b.server.a": 8000, "b.server.b": None, "b": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "goes"),
+    [
+        ("TorchrunAllGPU(plan)", True),
+        ("TorchrunAllNodes(plan)", True),
+        ("TorchrunAllGPU(plan, '--tee', '3')", False),
+        ("TorchrunAllGPU(plan, '--redirects=3')", False),
+        ("TorchrunAllGPU(plan, '--log-dir=/logs')", False),
+        ("AccelerateAllNodes(plan)", True),
+        ("AccelerateLaunchCommand(plan, 0, '--tee=3')", False),
+        ("plan", False),
+    ],
+)
+def test_what_torchrun_writes_unasked_goes_with_its_process(tmp_path: Path, body: str, goes: bool) -> None:
+    (command,) = commands_of(tmp_path, body)
+    said = [*command.argv, *(f"{name}={value}" for name, value in command.env.items())]
+    assert [word for word in said if TEMPORARY in word] == (
+        [f"--log_dir={TEMPORARY}" if "Accelerate" in body else f"PET_LOG_DIR={TEMPORARY}"] if goes else []
+    )
+    assert not any(TEMPORARY in line for line in codec.to_shell(plan_of(tmp_path / "again", body)).splitlines())
 
 
 def test_a_host_that_is_no_node_is_the_benchfiles_mistake(tmp_path: Path) -> None:
