@@ -21,6 +21,7 @@ from milabench.agent.container import Container, Inside, started
 from milabench.agent.ender import is_ender
 from milabench.agent.processes import children
 from milabench.execute.hosts.local import LocalHost
+from milabench.launchtime import TEMPORARY
 from milabench.outcome import Exit, Seen, outcome
 from places import TEXTS
 
@@ -87,6 +88,15 @@ def test_what_is_outside_of_the_base_is_as_the_image_has_it_at_each_start(
     script = "test ! -e /of-a-container && touch /of-a-container"
     assert [ended(engine, tmp_path, script, container).code for _ in range(2)] == [0, 0]
     assert not Path("/of-a-container").exists()
+
+
+def test_a_temporary_folder_of_a_process_in_a_container_goes_with_it(
+    engine: Engine, container: Container, tmp_path: Path
+) -> None:
+    script = 'mkdir -p "$LOGS/inner" && touch "$LOGS/inner/file" && echo "$LOGS"'
+    assert ended(engine, tmp_path, script, container, env={"LOGS": TEMPORARY}).code == 0
+    folder = Path(printed(tmp_path).strip())
+    assert (folder.parent, folder.exists()) == (tmp_path, False)
 
 
 SHARED = "import os; there = os.statvfs('/dev/shm'); print(there.f_frsize * there.f_blocks >> 20)"
