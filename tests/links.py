@@ -8,7 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agents import launch
+from milabench.errors import PreflightError
 from milabench.execute.hosts import Launch
 from milabench.execute.hosts.agent import AgentHost
 from milabench.execute.hosts.boot import Boot
@@ -34,6 +37,13 @@ def talk(nodes: Nodes, who: Login, story: Callable[[AgentHost], Awaitable[Any]])
 
 async def name_of(host: AgentHost) -> str:
     return str((await host.hello())["host"])
+
+
+def refusal(nodes: Nodes, **keys: Any) -> str:
+    """Return why there can be no connection."""
+    with pytest.raises(PreflightError) as found:
+        talk(nodes, login(nodes, **keys), name_of)
+    return str(found.value)
 
 
 def at_base(run: Path, script: str) -> Launch:
