@@ -13,7 +13,7 @@ from typing import Any, Final
 from benchmate.context import Context, Limit, current, writer
 from benchmate.observations import Observations
 from benchmate.stopping import end_program, group_size
-from benchmate.wire import WARMUP, EventWriter, is_number
+from benchmate.wire import WARMUP, EventWriter, is_number, unit_of_rates
 
 METRIC: Final = "$metric"  # marks what is given to voir as a metric, whatever its name is
 _NUMBERS: Final = ("rate", "loss")
@@ -99,11 +99,12 @@ class Reported:
 
     def _is_in_unit(self, units: object) -> bool:
         """Say whether a rate is in the unit that was said first, or in none: those in others are no part of it."""
-        self._units = self._units or str(units or "")
-        if not units or str(units) == self._units:
-            return True
-        self.note(f"a rate in {units} does not count: rates are in {self._units}")
-        return False
+        known = unit_of_rates(self._units, units)
+        if known is None:
+            self.note(f"a rate in {units} does not count: rates are in {self._units}")
+            return False
+        self._units = known
+        return True
 
     def _observe(self, data: dict[str, Any]) -> None:
         """Write a rate and count it; a group that goes on after the last that was wanted gives none."""

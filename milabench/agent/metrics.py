@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmate.observations import Observations
-from benchmate.wire import LINE_BYTES, MEASURED, UNIT_BYTES, EventWriter, Lines, StepsWriter, is_number
+from benchmate.wire import LINE_BYTES, MEASURED, UNIT_BYTES, EventWriter, Lines, StepsWriter, is_number, unit_of_rates
 
 _DEPTH = 100  # what is nested deeper is no metric, and less than what a writer of JSON takes
 _AMOUNT = frozenset({"count", "rate", "unit", "units"})  # the keys that say how much was done; what else is kept
@@ -98,7 +98,7 @@ class PrintedMetrics:
             return "rate is not above 0"
         if is_train and (self._steps is not None or self._count):
             return "steps are counted already: a rate beside them would count them twice"
-        if is_train and unit and self._unit not in ("", unit):
+        if is_train and unit_of_rates(self._unit, unit) is None:
             return f"rates are in {self._unit[:_NAME].encode(errors='replace').decode()}"
         return ""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from benchmate.wire import Lines, is_number
+from benchmate.wire import Lines, is_number, unit_of_rates
 from milabench.follow.columns import Columns, group_factor
 from milabench.follow.growing import Growing
 from milabench.follow.lines import decode
@@ -176,10 +176,10 @@ class _Told:
         rate, steps, task = data["rate"], data.get("steps", 1), data.get("task", "train")
         if not is_number(rate) or task not in ("train", "warmup"):
             return
-        units = str(data.get("units") or self.unit)
-        if self.unit not in ("", units):  # a rate is in the unit that was said first
+        unit = unit_of_rates(self.unit, data.get("units"))
+        if unit is None:
             return
-        self.unit = units
+        self.unit = unit
         steps = steps if type(steps) is int and steps > 0 else 1
         if task == "warmup":
             self.warmups += steps

@@ -13,7 +13,7 @@ from itertools import repeat
 from types import NoneType
 from typing import Any, Final
 
-from benchmate.wire import is_number
+from benchmate.wire import is_number, unit_of_rates
 from milabench.summary import legacy
 
 _decode: Final = json.JSONDecoder().raw_decode  # half the time of json.loads, which matters 10⁶ times
@@ -300,13 +300,14 @@ def _is_in_unit(reading: Reading, unit: str, steps: int) -> bool:
 
     One without a unit, or whose unit is damaged, is in that of the rest.
     """
-    if not unit or unit == reading.unit or "\ufffd" in unit:
+    if unit == reading.unit:
         return True
-    if not reading.unit:
-        reading.unit = sys.intern(unit)
-        return True
-    reading.units[unit[:_NAME]] += steps
-    return False
+    known = unit_of_rates(reading.unit, "" if "\ufffd" in unit else unit)
+    if known is None:
+        reading.units[unit[:_NAME]] += steps
+        return False
+    reading.unit = sys.intern(known)
+    return True
 
 
 def _fold_loss(reading: Reading, loss: object, nonfinite: bool) -> None:

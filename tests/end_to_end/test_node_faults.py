@@ -71,11 +71,16 @@ def assert_whole(machines: Machines, *tags: str) -> None:
 # In the middle of a run --------------------------------------------------------------------------------------------
 
 
-def lose(machines: Machines, told: str, *faults: Callable[[], None], lost: Sequence[str] = ("n2",)) -> None:
-    """Have a run lose nodes by faults, which takes what runs there, what waits for them, and nothing else."""
-    whole = [node.name for node in machines.nodes.nodes if node.name not in lost]
-    with machines.started("run") as process:
-        until_held(machines)
+def run_amid(
+    machines: Machines,
+    *faults: Callable[[], None],
+    lost: Sequence[str] = ("n2",),
+    held: Sequence[str] = HELD_TAGS,
+    words: Sequence[str] = (),
+) -> None:
+    """Have faults come amid a run, which loses nodes by them and ends with 1."""
+    with machines.started("run", *words) as process:
+        until_held(machines, held)
         for fault in faults:
             fault()
         for name in lost:
@@ -83,6 +88,12 @@ def lose(machines: Machines, told: str, *faults: Callable[[], None], lost: Seque
         go(machines)
         _, said = process.communicate(timeout=120)
     assert process.returncode == 1, said
+
+
+def lose(machines: Machines, told: str, *faults: Callable[[], None], lost: Sequence[str] = ("n2",)) -> None:
+    """Have a run lose nodes by faults, which takes what runs there, what waits for them, and nothing else."""
+    whole = [node.name for node in machines.nodes.nodes if node.name not in lost]
+    run_amid(machines, *faults, lost=lost)
     outcomes = {"each": dict.fromkeys(whole, "ok"), "after": dict.fromkeys(whole, "early_stop")}
     assert machines.outcomes() == {
         f"{group}.{name}": outcomes[group].get(name, "lost") for group in outcomes for name in (*whole, *lost)
@@ -121,13 +132,7 @@ def test_a_node_whose_sshd_is_killed_is_lost_and_its_run_can_be_resumed_when_it_
 
 def test_where_a_node_does_not_come_back_a_run_goes_on_on_the_nodes_of_another_file(machines: Machines) -> None:
     machines.write_system("n1", "n2", options=OPTIONS)
-    with machines.started("run") as process:
-        until_held(machines, HELD_TAGS[:2])
-        machines.nodes["n2"].die()
-        wait_until(lambda: "end" in {event.event for event in machines.run().events("each.n2")})
-        go(machines)
-        _, said = process.communicate(timeout=120)
-    assert process.returncode == 1, said
+    run_amid(machines, machines.nodes["n2"].die, held=HELD_TAGS[:2])
     gone = machines.milabench("resume")
     assert gone.code == 4
     assert "nodes that a file names instead can take their places: milabench resume" in gone.err
@@ -150,13 +155,8 @@ def test_a_node_that_takes_a_place_without_the_environment_gets_it_by_the_lines_
     machines.project.write("plain/main.py", OBSERVED)
     machines.project.suite(each=shell(HELD, stop=10_000, **EVERYWHERE), plain=folder("plain", **EVERYWHERE))
     machines.write_system("n1", "n2", options=OPTIONS)
-    with machines.started("run", "--all", "--override=plain.max_duration=90") as process:
-        until_held(machines, HELD_TAGS[:2])
-        machines.nodes["n2"].die()
-        wait_until(lambda: "end" in {event.event for event in machines.run().events("each.n2")})
-        go(machines)
-        _, said = process.communicate(timeout=120)
-    assert process.returncode == 1, said
+    words = ("--all", "--override=plain.max_duration=90")
+    run_amid(machines, machines.nodes["n2"].die, held=HELD_TAGS[:2], words=words)
     machines.write_system("n1", "n3", options=OPTIONS)
     resume = ("resume", "--other-nodes", f"--system={machines.system}")
     refused = machines.milabench(*resume)

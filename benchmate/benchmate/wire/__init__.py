@@ -8,6 +8,7 @@ from benchmate.wire.events import (
     decode_together,
     encode_event,
     is_number,
+    unit_of_rates,
 )
 from benchmate.wire.steps import (
     BASE_COLUMNS,
@@ -61,6 +62,7 @@ __all__ = [
     "encode_event",
     "frame",
     "is_number",
+    "unit_of_rates",
     "read_steps",
     "read_steps_in_parts",
 ]

@@ -47,6 +47,15 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return (kind is float or kind is int) and -_LARGEST <= value <= _LARGEST  # type: ignore[operator]
 
 
+def unit_of_rates(first: str, said: object) -> str | None:
+    """Return the unit of a process's rates by the ``first`` that was said, and one more; None where that is another.
+
+    Rates in two units cannot be put together; one without a unit is in that of the others.
+    """
+    unit = str(said or "")
+    return (first or unit) if not unit or first in ("", unit) else None
+
+
 class Event(NamedTuple):
     """One line of a ``.data`` file. ``time_ns`` (wall clock) and ``seq`` are None in lines other tools wrote.
 

@@ -102,9 +102,8 @@ class Ipmi:
 
     def _watts(self) -> float:
         try:
-            done = tools.ask(
-                *(self._path, "dcmi", "power", "reading"), within_s=_TIMEOUT_S, before=processes.end_with_parent
-            )
+            words = ("dcmi", "power", "reading")
+            done = tools.ask(self._path, *words, within_s=_TIMEOUT_S, before=processes.end_with_parent)
         except subprocess.TimeoutExpired:
             raise Missing(f"ipmitool has not answered in {_TIMEOUT_S:.0f} s") from None
         except OSError as error:
