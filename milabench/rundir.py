@@ -282,8 +282,8 @@ def began(path: Path) -> float:
 
 
 def log_tags(folder: Path) -> list[str]:
-    """Return the tags of the processes that printed into a folder."""
-    return sorted({path.stem for suffix in ("stdout", "stderr") for path in folder.glob(f"*.{suffix}")})
+    """Return the tags of the processes that print into a folder: of one elsewhere that printed nothing no log is."""
+    return sorted({path.stem for suffix in ("stdout", "stderr", "data") for path in folder.glob(f"*.{suffix}")})
 
 
 def tail_of(files: Files, lines: int) -> list[str]:

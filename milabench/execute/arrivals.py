@@ -21,7 +21,6 @@ from milabench.untrusted import mapping
 
 Message = Mapping[str, Any]
 Fetch = Callable[[str], Awaitable[object]]  # a file's name → its account by its name, once it has come again
-_WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _MOST_BYTES: Final = 1 << 62  # of a file: what says more is no account of one
 _AHEAD_BYTES: Final = wire.StepsHeader.SIZE  # of steps the rows come before the header
 _AT_ONCE_BYTES: Final = 1 << 20  # more is hashed in a thread: it takes longer than others should wait
@@ -79,7 +78,7 @@ class Arrivals:
         if name in self._problems:
             return None
         try:
-            descriptor = self._open(name)
+            descriptor = self._open(name, os.O_RDWR | os.O_CREAT)
             try:
                 place = offset + (begin := self._begin_of(name, descriptor))
                 if chunk.get("cut"):
@@ -168,7 +167,10 @@ class Arrivals:
 
     def _hashed(self, name: str, size: int) -> tuple[int, str]:
         """Keep of a file no more than so much; return how much there is, and its hash. Raises OSError."""
-        descriptor = self._open(name)
+        try:
+            descriptor = self._open(name, os.O_RDWR)
+        except FileNotFoundError:  # nothing was written to it, there or here
+            return 0, hashlib.sha256().hexdigest()
         try:
             begin = at = self._begin_of(name, descriptor)
             if os.fstat(descriptor).st_size > begin + size:
@@ -181,8 +183,8 @@ class Arrivals:
             os.close(descriptor)
         return at - begin, found.hexdigest()
 
-    def _open(self, name: str) -> int:
-        return os.open(f"{self._folder}/{name}", _WRITE, 0o644)
+    def _open(self, name: str, flags: int) -> int:
+        return os.open(f"{self._folder}/{name}", flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
 
     def _is_expected(self, name: object) -> bool:
         if not isinstance(name, str):

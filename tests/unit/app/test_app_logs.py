@@ -18,6 +18,7 @@ def base(tmp_path: Path) -> Path:
         "runs/one.2025-03-01_10-00-00/a.D0.stderr": "",
         "runs/one.2025-03-01_10-00-00/a.D1.stderr": "bad\n",
         "runs/one.2025-03-01_10-00-00/ab.D0.stdout": "other\n",
+        "runs/one.2025-03-01_10-00-00/far.D0.data": "",
         "extra/setup/torch.packages.stderr": "resolved\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +32,7 @@ def base(tmp_path: Path) -> Path:
         ("a", {}, [("a.D0.stdout", ["1", "2", "3"]), ("a.D1.stderr", ["bad"])]),
         ("a", {"lines": 2}, [("a.D0.stdout", ["2", "3"]), ("a.D1.stderr", ["bad"])]),
         ("a.D1", {}, [("a.D1.stderr", ["bad"])]),
+        ("far", {}, []),  # on another machine, where it printed nothing
         ("torch", {"setup": True}, [("torch.packages.stderr", ["resolved"])]),
     ],
 )

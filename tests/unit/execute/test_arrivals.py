@@ -59,9 +59,20 @@ def test_chunks_come_after_what_the_runner_wrote(arrivals: Arrivals, tmp_path: P
     arrivals.take(chunk("bert.data", 0, b"one\n"))
     arrivals.take(chunk("bert.data", 4, b"two\n"))
     assert (tmp_path / "bert.data").read_bytes() == b"config\nstart\none\ntwo\n"
-    node = Node(arrivals, bert_data=b"one\ntwo\n", bert_stdout=b"")
+    node = Node(arrivals, bert_data=b"one\ntwo\n")
     assert (node.settle(), node.asked) == (None, [])
-    assert (tmp_path / "bert.stdout").read_bytes() == b""
+
+
+def test_a_file_in_which_nothing_stands_there_is_none_here(arrivals: Arrivals, tmp_path: Path) -> None:
+    node = Node(arrivals, bert_stdout=b"", bert_steps=b"")
+    assert (node.settle(), node.asked) == (None, [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_which_nothing_came_is_fetched(arrivals: Arrivals, tmp_path: Path) -> None:
+    node = Node(arrivals, bert_stderr=b"one\n")
+    assert (node.settle(), node.asked) == (None, ["bert.stderr"])
+    assert (tmp_path / "bert.stderr").read_bytes() == b"one\n"
 
 
 def test_what_was_cut_short_there_before_gets_a_line_of_its_own(tmp_path: Path) -> None:
