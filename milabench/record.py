@@ -51,6 +51,7 @@ class Record(RunDir):
         self._lock: int | None = None
         self._journal: journal.Writer | None = None
         self._attempts: dict[str, int] = {}
+        self._is_new = False  # nothing stood in its folder before
         self._room = Room(path, kept=self.reserve_path, going_on=self._going_on)
 
     def _going_on(self) -> str:
@@ -80,6 +81,7 @@ class Record(RunDir):
         except OSError as error:
             raise PreflightError(f"cannot make {path}: {error.strerror}: choose another --base or --run-name") from None
         run._take_lock("choose another --run-name")
+        run._is_new = list(path.iterdir()) == [run.lock_path]
         if is_run(path):
             run.release()
             raise PreflightError(f"{path} holds a run already: choose another --run-name, or go on with it by resume")
@@ -163,6 +165,8 @@ class Record(RunDir):
 
     def _retire(self, trial: Trial) -> int:
         """Put away what the last attempt of a trial left, and return its number: 0 where there was none."""
+        if self._is_new and trial.id not in self._attempts:
+            return 0
         before = max(self._attempts.get(trial.id, 0), self._kept_of(trial))
         if any(self._written(command.tag) for command in trial.commands):
             before = max(before, 1)

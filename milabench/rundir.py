@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmate import wire
 from milabench import journal
@@ -282,7 +282,7 @@ def began(path: Path) -> float:
 
 
 def log_tags(folder: Path) -> list[str]:
-    """Return the tags of the processes that print into a folder: of one elsewhere that printed nothing no log is."""
+    """Return the tags of the processes of a folder, of those too that printed nothing elsewhere and have no logs."""
     return sorted({path.stem for suffix in ("stdout", "stderr", "data") for path in folder.glob(f"*.{suffix}")})
 
 
@@ -303,8 +303,10 @@ def tail(path: Path, lines: int) -> list[str]:
 class Seals:
     """Tells the ``end`` that the runner writes from one that the process wrote, by the events of a file in order.
 
-    It repeats the mark of the file's first ``start`` (runs of older versions have none).
+    It repeats the mark of the file's first ``start`` (runs of older versions have none): only these ``EVENTS`` matter.
     """
+
+    EVENTS: ClassVar = frozenset({"start", "end"})
 
     def __init__(self) -> None:
         self._mark: object = None

@@ -56,7 +56,7 @@ class Copied:
     def events(self, path: Path) -> Iterator[wire.Event]:
         """Yield the events of a file; nothing where there is none."""
         with path.open("rb") if path.exists() else io.BytesIO() as file:
-            copy, has = self._copy, self.seals.has
+            copy, has, marks = self._copy, self.seals.has, self.seals.EVENTS
             for piece, event in decoded(file):
                 if copy is not None:
                     copy.write(piece)
@@ -69,7 +69,8 @@ class Copied:
                         self.untimed = True
                     elif event.time_ns > self.last_ns:
                         self.last_ns = event.time_ns
-                    self.sealed |= has(event)
+                    if event.event in marks:
+                        self.sealed |= has(event)
                     yield event
 
     def append(self, file: BinaryIO, lines: Iterable[tuple[str, object]], now_ns: int) -> None:

@@ -141,14 +141,6 @@ def test_a_crash_while_sealing_leaves_nothing_twice(run: Record, monkeypatch: py
     assert sum(event.event == "data" for event in run.events(COMMAND.tag)) == 3
 
 
-def test_an_end_that_a_process_wrote_itself_is_not_the_seal(run: Record) -> None:
-    measure(run, steps=1)
-    with run.files(COMMAND.tag).events.open("ab") as file:
-        file.write(b'{"event": "end", "data": {"by": "me"}}\n')
-    run.seal(COMMAND, Exit(tag=COMMAND.tag, code=0))
-    assert [event.event for event in run.events(COMMAND.tag)][-3:] == ["end", "data", "end"]
-
-
 def ranks(run: Record, *counts: list[int], unit: str = "items") -> None:
     """Write the steps of ranks 1 and up: a list of counts each."""
     for rank, items in enumerate(counts, 1):
@@ -234,6 +226,13 @@ def test_the_events_of_a_dead_attempt_are_put_where_no_reader_counts_them(run: R
     assert list(run.path.rglob("*.data")) == []
 
 
+def test_what_stood_in_the_folder_before_the_run_counts_for_none_of_its_processes(tmp_path: Path) -> None:
+    StepsWriter(tmp_path / f"{COMMAND.tag}.steps", unit="items", zero_ns=0).close()
+    run = Record.create(tmp_path, plan=PLAN, facts={}, suite={})
+    run.started(TRIAL)
+    assert [path.name for path in run.attempt_path(1).iterdir()] == [f"{COMMAND.tag}.steps"]
+
+
 def test_a_glance_at_whether_a_run_is_written_keeps_no_runner_from_it(tmp_path: Path) -> None:
     Record.create(tmp_path / "run", plan=PLAN, facts={}, suite={}).release()
     lock = os.open(tmp_path / "run" / "run.lock", os.O_RDONLY)
@@ -245,7 +244,8 @@ def test_a_glance_at_whether_a_run_is_written_keeps_no_runner_from_it(tmp_path: 
 def test_an_end_that_the_process_wrote_is_not_its_end(run: Record) -> None:
     measure(run, steps=1)
     writer = EventWriter(run.files(COMMAND.tag).events)
-    for forged in ({"outcome": "ok"}, {"outcome": "ok", "seal": None}, {"outcome": "ok", "seal": "0" * 16}, "ok"):
+    ok = {"outcome": "ok"}
+    for forged in (ok, {**ok, "seal": None}, {**ok, "seal": "0" * 16}, {"by": "me"}, "ok"):
         writer.write("end", forged)
     writer.close()
     assert run.end(COMMAND.tag) is None

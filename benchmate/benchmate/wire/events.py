@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -70,6 +71,9 @@ class Event(NamedTuple):
     nonfinite: tuple[str, ...] = ()
 
 
+_made: Final = functools.partial(tuple.__new__, Event)  # of its fields, in half the time of the class's own function
+
+
 def decode_event(line: bytes) -> Event | None:
     """Return the event of a line, or None when it is none; whatever the line holds, nothing is raised.
 
@@ -109,13 +113,15 @@ def _event(value: dict[str, Any]) -> Event:
     if not isinstance(event := value.get("event"), str):
         return Event(event="data", data=value)
     pipe, names, time_ns, seq = value.get("pipe"), value.get("nonfinite"), value.get("time_ns"), value.get("seq")
-    return Event(
-        event,
-        value.get("data"),
-        pipe if isinstance(pipe, str) else None,
-        time_ns if type(time_ns) is int else None,  # a truth value is an int, too
-        seq if type(seq) is int else None,
-        tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else (),
+    return _made(
+        (
+            event,
+            value.get("data"),
+            pipe if isinstance(pipe, str) else None,
+            time_ns if type(time_ns) is int else None,  # a truth value is an int, too
+            seq if type(seq) is int else None,
+            tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else (),
+        )
     )
 
 

@@ -68,7 +68,7 @@ class Lines:
 
 
 _LENGTH: Final = struct.Struct(">I")
-_decode: Final = json.JSONDecoder().decode
+_scan: Final = json.JSONDecoder().raw_decode
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 FRAME_BYTES: Final = 1 << 28  # what says that it is longer is no frame but text, of a login shell say
 
@@ -134,9 +134,10 @@ def _size_of_raw(message: Mapping[str, Any]) -> int:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        message = _decode(body.decode())
+        text = body.decode()
+        message, end = _scan(text)
     except RecursionError:
         raise ValueError("no frame: it is nested too deep") from None
-    if not isinstance(message, dict):
+    if not isinstance(message, dict) or end != len(text):
         raise ValueError(f"no frame: {body[:80]!r}")
     return message
