@@ -51,7 +51,7 @@ class Record(RunDir):
         self._lock: int | None = None
         self._journal: journal.Writer | None = None
         self._attempts: dict[str, int] = {}
-        self._is_new = False  # nothing stood in its folder before
+        self._is_new = False  # nothing stood in its folder before, of a process
         self._room = Room(path, kept=self.reserve_path, going_on=self._going_on)
 
     def _going_on(self) -> str:
@@ -81,7 +81,7 @@ class Record(RunDir):
         except OSError as error:
             raise PreflightError(f"cannot make {path}: {error.strerror}: choose another --base or --run-name") from None
         run._take_lock("choose another --run-name")
-        run._is_new = list(path.iterdir()) == [run.lock_path]
+        run._is_new = {each.name for each in path.iterdir()} <= {run.lock_path.name, *records.NAMES}
         if is_run(path):
             run.release()
             raise PreflightError(f"{path} holds a run already: choose another --run-name, or go on with it by resume")

@@ -281,9 +281,10 @@ def began(path: Path) -> float:
     return path.stat().st_mtime
 
 
-def log_tags(folder: Path) -> list[str]:
-    """Return the tags of the processes of a folder, of those too that printed nothing elsewhere and have no logs."""
-    return sorted({path.stem for suffix in ("stdout", "stderr", "data") for path in folder.glob(f"*.{suffix}")})
+def process_tags(folder: Path) -> list[str]:
+    """Return the tags of the processes that print into a folder; one elsewhere that has printed nothing has no logs."""
+    suffixes = ("stdout", "stderr", "data") if RunDir(folder).has_begun else ("stdout", "stderr")
+    return sorted({path.stem for suffix in suffixes for path in folder.glob(f"*.{suffix}")})
 
 
 def tail_of(files: Files, lines: int) -> list[str]:
@@ -306,7 +307,7 @@ class Seals:
     It repeats the mark of the file's first ``start`` (runs of older versions have none): only these ``EVENTS`` matter.
     """
 
-    EVENTS: ClassVar = frozenset({"start", "end"})
+    EVENTS: ClassVar[frozenset[str]] = frozenset({"start", "end"})
 
     def __init__(self) -> None:
         self._mark: object = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from milabench.app.report import find_run
 from milabench.errors import RunDirError
 from milabench.problems import nearest
-from milabench.rundir import Files, log_tags, tail
+from milabench.rundir import Files, process_tags, tail
 from milabench.setuplogs import SetupLogs
 
 
@@ -29,7 +29,7 @@ def logs(name: str, run: str | None, base: Path, *, setup: bool = False, lines: 
     of their install groups. Raises RunDirError where no process has the name.
     """
     folder = SetupLogs(base).path if setup else find_run(run, base).path
-    tags = log_tags(folder)
+    tags = process_tags(folder)
     named = [tag for tag in tags if tag == name or tag.startswith(f"{name}.")]
     if not named:
         near = nearest(name, sorted({tag.split(".")[0] for tag in tags}))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+_OBJECTS = 50_000
 DEFAULT_BASE = "workdir/results"
 
 base_option = click.option(
@@ -137,11 +138,17 @@ def connection_options(function: F) -> F:
     return _stack(function, _CONNECTION)
 
 
+def collect_seldom() -> None:
+    """Look for cycles of objects, for this may take days, but not after each few hundred: most are kept to the end."""
+    gc.set_threshold(_OBJECTS)
+    gc.enable()
+
+
 def carry_out(flow: Coroutine[Any, Any, T]) -> T:
     """Run a flow that starts processes."""
     import asyncio
 
-    gc.enable()  # this may take days
+    collect_seldom()
     try:
         return asyncio.run(flow)
     except asyncio.CancelledError:  # somebody would not wait for its end

@@ -6,7 +6,6 @@ Everything is noted as it happens. Time is the event loop's, so that a loop with
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -25,8 +24,6 @@ from milabench.outcome import GOOD, Outcome, all_good, worst
 from milabench.plan.types import Command, Job, Plan, Trial
 
 _LOCK_POLL_S = 0.5
-# So many are made before Python looks for circles of objects (else 700): what a run makes it keeps to its end anyway.
-_OBJECTS = 50_000
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -39,8 +36,6 @@ async def execute(plan: Plan, setting: Setting, blocked: Mapping[str, str] = _NO
     happenings: asyncio.Queue[Happening | _Broken] = asyncio.Queue()
     runner = _Runner(plan, setting, happenings, blocked, Ports(setting.hosts))
     waiting, running = list(enumerate(plan.trials)), dict[str, _Running]()
-    collecting = gc.get_threshold()
-    gc.set_threshold(_OBJECTS, *collecting[1:])
     try:
         while True:
             for index, trial in _startable(waiting, running, setting):
@@ -58,7 +53,6 @@ async def execute(plan: Plan, setting: Setting, blocked: Mapping[str, str] = _NO
         await _break_off(running, setting, happenings)
         raise
     finally:
-        gc.set_threshold(*collecting)
         for each in running.values():
             each.task.cancel()
 

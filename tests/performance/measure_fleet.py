@@ -6,14 +6,16 @@ milabench with that of playing the agents taken off, beside a bare loop that tak
 them to as many files, and reads each event as JSON once. Plan, processes, run directory and what is checked in the end
 are those of a real run; no connection is opened. Exit code 1 where a goal is missed or an event is lost.
 
-Before ext4 makes a file it looks at each one of its group that was deleted within the last minutes: whoever runs this
-again on such a disk waits for five minutes, or gives a ``--folder`` in memory. The kernel's part of the time tells.
+An ext4 without a journal looks, before it makes a file, at each one of its group that was deleted within the last
+minutes: whoever runs this again on such a disk waits for five, or gives a ``--folder`` in memory. The kernel's part of
+the time tells.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import hashlib
 import json
 import os
@@ -34,6 +36,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "unit" / "plan"))
 
 from plans import FACTS, planned  # noqa: E402
 
+from milabench.cli.shared import collect_seldom  # noqa: E402
 from milabench.execute import Interrupt, Setting, TrialEnded, execute  # noqa: E402
 from milabench.execute.hosts.agent import AgentHost  # noqa: E402
 from milabench.execute.virtual import VirtualTime  # noqa: E402
@@ -186,10 +189,12 @@ def measure(folder: Path, nodes: int, seconds: float) -> int:
     processes, looks = nodes * DEVICES, round(seconds / LOOK_S)
     events = processes * looks * EVENTS_A_LOOK
     print(f"{nodes:,} nodes × {DEVICES} devices, {events:,} events in {seconds:g} s")
+    gc.disable()  # as `milabench run` does, here and below
     began = time.process_time()
     plan = planned(folder, _files(nodes), facts={**FACTS, "ips": ["10.0.0.0"]})
     planning_s = time.process_time() - began
     print(f"  planned: {planning_s:.2f} s of CPU; {_peak_mib():.0f} MiB then")
+    collect_seldom()
     in_kernel = os.times().system
     supervised_s, playing_s = supervise(folder / "run", plan, looks)
     memory, in_kernel = _peak_mib(), os.times().system - in_kernel

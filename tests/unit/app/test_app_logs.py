@@ -42,6 +42,13 @@ def test_the_files_of_a_benchmarks_processes_are_shown(
     assert [(log.path.name, log.lines) for log in logs(name, None, base, **options)] == found
 
 
+def test_of_an_older_run_which_has_no_logs_nobody_is_told_to_have_printed_nothing(base: Path) -> None:
+    (base / "runs/old.2022-03-01_10-00-00").mkdir()
+    (base / "runs/old.2022-03-01_10-00-00/a.D0.data").write_text("")
+    with pytest.raises(RunDirError, match="no process of 'a'"):
+        logs("a", "old", base)
+
+
 def test_an_unknown_name_is_answered_with_the_nearest(base: Path) -> None:
     with pytest.raises(RunDirError, match=r"no process of 'abb' .* \(did you mean 'ab'\?\); --setup"):
         logs("abb", "one", base)

@@ -294,6 +294,7 @@ NO_FRAMES = {
     "text": b"Welcome to node7\n",
     "no object": b"\0\0\0\x02[]",
     "no JSON": b"\0\0\0\x02{x",
+    "more than an object": b"\0\0\0\x04{}{}",
     "nested too deep": (200_000).to_bytes(4, "big") + b"[" * 200_000,
     "fewer raw bytes than none": frame({"bytes": -1}),
     "more raw bytes than any frame has": frame({"bytes": 1 << 40}),
