@@ -99,7 +99,7 @@ lead=${MILABENCH_EVENTS%.data}; echo '{"event": "hello"}' > $lead.rank4.jsonl; e
     assert disk in Path(events).parents
     assert (run / "lead.n0.rank4.jsonl").read_text() == '{"event": "hello"}\n'
     assert (run / "lead.n0.data").read_text() == '{"event": "start"}\n'
-    assert {path.name for path in run.iterdir()} == {"one.stderr", "one.stdout", "lead.n0.data", "lead.n0.rank4.jsonl"}
+    assert {path.name for path in run.iterdir()} == {"one.stdout", "lead.n0.data", "lead.n0.rank4.jsonl"}
 
 
 def test_what_is_written_is_seen_while_the_process_runs(run: Path, disk: Path) -> None:
@@ -187,11 +187,11 @@ def test_many_at_once_each_have_their_own(run: Path, disk: Path) -> None:
         return made
 
     async def story(host: LocalHost) -> list[Exit]:
-        lines = (f"head -c {number}00000 /dev/zero; echo {number} >&2" for number in range(20))
-        return await asyncio.gather(*(ended(host, folder(number), line) for number, line in enumerate(lines)))
+        lines = (f"head -c {number}00000 /dev/zero; echo {number} >&2" for number in range(1, 21))
+        return await asyncio.gather(*(ended(host, folder(number), line) for number, line in enumerate(lines, 1)))
 
     assert {each.error for each in elsewhere(disk, story)} == {None}
-    for number in range(20):
+    for number in range(1, 21):
         assert (run / str(number) / "one.stdout").stat().st_size == number * 100_000
         assert (run / str(number) / "one.stderr").read_text() == f"{number}\n"
 
