@@ -10,9 +10,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from milabench.launchtime import TEMPORARY
+from milabench.launchtime import TEMPORARY, port_token
 
 MAIN_ADDRESS, PORT, USER = "127.0.0.1", 29400, "username"
+MACHINES = ("--nnodes=", "--num_machines=")
+WAITS = "timeout=360"  # by torchrun.first_event_s
 ALONE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
 SSH = ("ssh", "-oCheckHostIP=no", "-oStrictHostKeyChecking=no", *("-oPasswordAuthentication=no",) * 2, "-p", "22")
 VARIABLES = ("XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
@@ -140,6 +142,21 @@ def _alone(process: Process) -> Process:
     return replace(process, argv=(*rest[:at], *ALONE, *rest[at:], *program))
 
 
+def _free_port(process: Process) -> Process:
+    head, program = _launcher(process.argv)
+    nodes = int(next((word.rpartition("=")[2] for word in process.argv if word.startswith(MACHINES)), 1))
+    if head and nodes > 1:
+        gone = (f"--master-addr={MAIN_ADDRESS}", f"--master-port={PORT}")
+        kept = (word for word in head if word not in gone)
+        head = tuple(re.sub(r"^--rdzv-conf=rank=\d+$", f"--rdzv-conf={WAITS}", word) for word in kept)
+        head = tuple(word.replace(f"{MAIN_ADDRESS}:{PORT}", f"{MAIN_ADDRESS}:{port_token(PORT)}") for word in head)
+    elif (before := f"--main_process_port={PORT}") in program:
+        at = program.index(before)
+        after = (f"--main_process_port={port_token(PORT)}", *(f"--rdzv_conf={WAITS}",) * (nodes > 1))
+        program = (*program[:at], *after, *program[at + 1 :])
+    return replace(process, argv=(*head, *program))
+
+
 def _logs_that_go(process: Process) -> Process:
     at = next((index for index, word in enumerate(process.argv) if word.startswith("--num_processes=")), None)
     if at is None or "launch" not in process.argv[:2]:
@@ -206,9 +223,15 @@ KINDS = (
     ),
     Kind(
         name="a free port on one node",
-        reason="ranks of one node meet at a free port, so that two launchers can run side by side; several nodes meet"
-        " where milabench's do",
+        reason="ranks of one node meet at a free port, so that two launchers can run side by side",
         rewrite=_alone,
+    ),
+    Kind(
+        name="a free port between nodes",
+        reason="the port where the ranks of several nodes meet, or those that accelerate starts, is looked for as they"
+        " start, so that two runs can go on at once; they wait for each other for a time that is said, and a launcher"
+        " knows its node's rank once",
+        rewrite=_free_port,
     ),
     Kind(
         name="logs of ranks that go",
