@@ -81,7 +81,7 @@ class Record(RunDir):
         except OSError as error:
             raise PreflightError(f"cannot make {path}: {error.strerror}: choose another --base or --run-name") from None
         run._take_lock("choose another --run-name")
-        run._is_new = {each.name for each in path.iterdir()} <= {run.lock_path.name, *records.NAMES}
+        run._is_new = {each.name for each in path.iterdir()} <= {run.lock_path.name, records.NAME, records.FOLDER}
         if is_run(path):
             run.release()
             raise PreflightError(f"{path} holds a run already: choose another --run-name, or go on with it by resume")

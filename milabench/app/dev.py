@@ -25,7 +25,7 @@ from milabench.app.workspace import resolve_suite
 from milabench.console import Console
 from milabench.errors import ConfigurationError, PreflightError, UsageError
 from milabench.plan import Workspace
-from milabench.plan.ports import without_temporary
+from milabench.plan.launchtime import without_temporary
 from milabench.problems import nearest
 
 _SHELL_OF_IMAGE = ("sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")

@@ -29,11 +29,11 @@ def opens(options: Options, tell: Callable[[str], object]) -> Opens:
 
     @functools.cache
     def boot() -> Boot:
-        return Boot.made(options.environ)
+        return Boot.made(options.environ, tell)
 
     def open_(node: Node, system: System) -> AbstractAsyncContextManager[Host]:
         if system.allocation is not None:
-            return _by_slurm(node, system.allocation, boot, options, tell)
+            return _by_slurm(node, system.allocation, boot, options)
         from milabench.execute.hosts.ssh import SSHHost  # asyncssh takes a while to import
 
         silence_s = _SILENCE * float(system.options["ssh.keepalive"])
@@ -62,9 +62,9 @@ def login(node: Node, system: System, options: Options) -> Login:
 
 
 def _by_slurm(
-    node: Node, allocation: Allocation, boot: Callable[[], Boot], options: Options, tell: Callable[[str], object]
+    node: Node, allocation: Allocation, boot: Callable[[], Boot], options: Options
 ) -> AbstractAsyncContextManager[Host]:
     from milabench.execute.hosts.slurm import Placed, SlurmHost
 
     placed = Placed(job=allocation.job, node=node.name, python=node.python or "python3")
-    return SlurmHost(placed, boot(), options.environ, tell=tell)
+    return SlurmHost(placed, boot(), options.environ)

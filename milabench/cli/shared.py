@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-_OBJECTS = 50_000
+_OBJECTS = 50_000  # are made before Python looks for cycles, instead of some hundreds
 DEFAULT_BASE = "workdir/results"
 
 base_option = click.option(

@@ -9,7 +9,7 @@ from typing import Any
 
 from milabench.execute.hosts import Launch
 from milabench.execute.setting import Records
-from milabench.plan.ports import with_port
+from milabench.plan.launchtime import with_port
 from milabench.plan.types import Command, Job, Phase
 from milabench.rundir import Files
 

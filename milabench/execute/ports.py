@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from milabench.execute.hosts import Host
-from milabench.plan.ports import lowest_port
+from milabench.plan.launchtime import lowest_port
 from milabench.plan.types import Command
 
 

@@ -13,7 +13,7 @@ from milabench.agent import container as containers
 from milabench.agent.container import Container, Inside
 from milabench.errors import RunDirError
 from milabench.plan import decode
-from milabench.plan.ports import with_port, without_temporary
+from milabench.plan.launchtime import with_port, without_temporary
 from milabench.plan.types import Command, Fetched, Job, Once, Plan, Ranks, Size, Skip, Staged, Trial
 from milabench.suite.types import Limit, Ready
 

@@ -18,7 +18,6 @@ from milabench.untrusted import mapping, mappings
 VERSION: Final = 1
 NAME: Final = "slurm.json"
 FOLDER: Final = "slurm"
-NAMES: Final = frozenset({NAME, FOLDER})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeGuard
 _LARGEST: Final = 1e100
 MARK: Final = 74_207  # stands between lines that are decoded together
 _BETWEEN: Final = f",{MARK},".encode()
-_scan: Final = json.JSONDecoder().raw_decode
+scan: Final = json.JSONDecoder().raw_decode  # half of the time of json.loads: it looks for no blanks
 
 
 def encode_event(event: str, data: object, *, pipe: str | None = None, time_ns: int, seq: int) -> bytes:
@@ -101,7 +101,7 @@ def decode_together(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
     """
     try:
         text = f"[{_BETWEEN.join(lines).decode()}]"
-        values, end = _scan(text)
+        values, end = scan(text)
     except (ValueError, RecursionError):
         return None
     marks, values = values[1::2], values[::2]
@@ -132,7 +132,7 @@ def _value(line: bytes) -> Any:
     """
     try:
         text = line.decode()
-        value, end = _scan(text)
+        value, end = scan(text)
     except ValueError:
         return json.loads(line)
     return value if text[end:] in ("\n", "") else json.loads(line)

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from benchmate.wire.events import scan
+
 LINE_BYTES: Final = 1 << 20  # no line that means something is longer: what is, is passed over
 _BEGINNING_BYTES: Final = 200
 
@@ -68,7 +70,6 @@ class Lines:
 
 
 _LENGTH: Final = struct.Struct(">I")
-_scan: Final = json.JSONDecoder().raw_decode
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 FRAME_BYTES: Final = 1 << 28  # what says that it is longer is no frame but text, of a login shell say
 
@@ -135,7 +136,7 @@ def _size_of_raw(message: Mapping[str, Any]) -> int:
 def _object(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode()
-        message, end = _scan(text)
+        message, end = scan(text)
     except RecursionError:
         raise ValueError("no frame: it is nested too deep") from None
     if not isinstance(message, dict) or end != len(text):

@@ -20,7 +20,7 @@ from milabench.execute.hosts.transport import Transport
 from milabench.execute.travel import SoFar
 from milabench.execute.trees import send_files, send_staged
 from milabench.launchtime import TEMPORARY
-from milabench.plan.ports import uses_temporary
+from milabench.plan.launchtime import uses_temporary
 
 END_S = 30.0  # so long an agent gets to end all that it started, and itself, when its input is closed
 GREET_S = 60.0  # so long it gets for its first word

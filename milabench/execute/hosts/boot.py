@@ -37,14 +37,18 @@ _PASSED_PREFIXES = ("PIP_", "UV_")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
-    """The zip of the agent, what is in it, and its SHA-256."""
+    """The zip of the agent, what is in it, and its SHA-256.
+
+    ``tell`` is told, in a line, of a node whose agent takes long to start.
+    """
 
     archive: Path
     content: bytes = field(repr=False)
     digest: str
+    tell: Callable[[str], object] = field(default=lambda _: None, repr=False, compare=False)
 
     @classmethod
-    def made(cls, environ: Mapping[str, str]) -> Boot:
+    def made(cls, environ: Mapping[str, str], tell: Callable[[str], object] = lambda _: None) -> Boot:
         """Return the zip of the milabench that runs, made where the user's cache (``environ``) has none of it yet."""
         sources = dict(_sources())
         name = f"built-{_digest_of(sources)}.zip"
@@ -54,7 +58,7 @@ class Boot:
                 if not path.exists():
                     _write(path, sources)
                 content = path.read_bytes()
-                return cls(archive=path, content=content, digest=hashlib.sha256(content).hexdigest())
+                return cls(archive=path, content=content, digest=hashlib.sha256(content).hexdigest(), tell=tell)
             except OSError as error:
                 problem = error
         raise PreflightError(f"the agent for other machines cannot be written: {problem}")
@@ -63,17 +67,14 @@ class Boot:
         """Return what a transport starts on a node; ``start`` talks to it."""
         return [python, "-I", "-S", "-c", _STARTER]
 
-    async def start(
-        self, pipe: Transport, where: str, python: str = "python3", tell: Callable[[str], object] = lambda _: None
-    ) -> None:
+    async def start(self, pipe: Transport, where: str, python: str = "python3") -> None:
         """Have the agent start at the other end of a pipe; ``where`` is the node as messages name it.
 
-        ``tell`` is told, in a line, of one that takes long. Raises PreflightError with what is wrong there and what to
-        do.
+        Raises PreflightError with what is wrong there and what to do.
         """
         nonce = secrets.token_hex(8)
         words = _Words(pipe, nonce, _program(self.digest, len(self.content), nonce))
-        late = asyncio.get_running_loop().call_later(PATIENCE_S, lambda: tell(words.waited_for(where, python)))
+        late = asyncio.get_running_loop().call_later(PATIENCE_S, lambda: self.tell(words.waited_for(where, python)))
         try:
             word, detail = await asyncio.wait_for(self._start(pipe, words), ARRIVE_S)
         except asyncio.TimeoutError:

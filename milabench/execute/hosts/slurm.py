@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -44,23 +44,13 @@ class Placed:
 
 
 class SlurmHost(AgentHost):
-    """A pipe to an agent on a node of an allocation; ``environ`` is that of the runner, which the step takes on.
-
-    ``tell`` is told, in a line, of a node whose agent takes long to start.
-    """
+    """A pipe to an agent on a node of an allocation; ``environ`` is that of the runner, which the step takes on."""
 
     remote = True
 
-    def __init__(
-        self,
-        placed: Placed,
-        boot: Boot,
-        environ: Mapping[str, str],
-        silence_s: float = SILENCE_S,
-        tell: Callable[[str], object] = lambda _: None,
-    ) -> None:
+    def __init__(self, placed: Placed, boot: Boot, environ: Mapping[str, str], silence_s: float = SILENCE_S) -> None:
         super().__init__({}, silence_s)
-        self._placed, self._boot, self._outer, self._tell = placed, boot, step_environ(environ), tell
+        self._placed, self._boot, self._outer = placed, boot, step_environ(environ)
 
     async def connect(self) -> Step:
         placed = self._placed
@@ -73,7 +63,7 @@ class SlurmHost(AgentHost):
         except (OSError, RuntimeError) as error:
             raise PreflightError(f"srun cannot be started: {told(error)}") from None
         try:
-            await self._boot.start(pipe, placed.node, placed.python, self._tell)
+            await self._boot.start(pipe, placed.node, placed.python)
         except PreflightError as error:
             await pipe.kill()
             await pipe.ended()

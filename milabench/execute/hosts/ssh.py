@@ -25,7 +25,7 @@ _GONE = (asyncssh.Error, OSError)
 class SSHHost(AgentHost):
     """A pipe to an agent on the node of a login; of ``environ`` only what every node is told goes there.
 
-    ``tell`` is told, in a line, of a host key that is new and trusted, and of a node whose agent takes long to start.
+    ``tell`` is told, in a line, of a host key that is new and trusted.
     """
 
     remote: ClassVar[bool] = True
@@ -51,7 +51,7 @@ class SSHHost(AgentHost):
                 await connection.create_session(lambda: pipe, command, encoding=None, request_pty=False)
             except _GONE as error:
                 raise PreflightError(f"{self.login} lets nobody start a command: {error}") from None
-            await self._boot.start(pipe, str(self.login), self.login.python, self._tell)
+            await self._boot.start(pipe, str(self.login), self.login.python)
         except BaseException:
             link.abort()
             raise

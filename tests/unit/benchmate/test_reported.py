@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,7 +224,10 @@ def test_what_jax_calls_back_from_compiled_code_ends_the_process_at_once(
 ) -> None:
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    names: dict[str, Any] = {"__name__": "jax._src.debugging", "push": make(observations=1, skip=0).push}
-    exec("def callback():\n    push({'rate': 1.0})\n", names)
-    names["callback"]()
+
+    def callback(push: Callable[..., None]) -> None:
+        push({"rate": 1.0})
+
+    of_jax = types.FunctionType(callback.__code__, {"__name__": "jax._src.debugging"})
+    of_jax(make(observations=1, skip=0).push)
     assert codes == [0]

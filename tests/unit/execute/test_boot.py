@@ -9,6 +9,7 @@ import shlex
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,7 @@ def waited_for(boot: Boot, *pieces: bytes, complaint: str = "") -> list[str]:
     pipe, told = Played(*pieces, SILENCE), list[str]()
     pipe.complaint = complaint
     with pytest.raises(PreflightError) as found:
-        VirtualTime().run(boot.start(pipe, "node n1", tell=told.append))
+        VirtualTime().run(replace(boot, tell=told.append).start(pipe, "node n1"))
     return [*told, str(found.value)]
 
 
@@ -179,7 +180,7 @@ def test_a_start_up_file_that_reads_what_is_sent_is_told_apart(boot: Boot) -> No
 
 def test_nothing_is_told_of_a_node_that_is_ready_soon(boot: Boot) -> None:
     told: list[str] = []
-    VirtualTime().run(boot.start(Played(b"MARK here \n", b"MARK have \n"), "node n1", tell=told.append))
+    VirtualTime().run(replace(boot, tell=told.append).start(Played(b"MARK here \n", b"MARK have \n"), "node n1"))
     assert told == []
 
 
